@@ -1,0 +1,51 @@
+"""Connectory: connect a product to other people's databases and services through installable connectors.
+
+Everything a plugin author needs is here. Importing it brings in pluggy and pydantic, nothing else.
+"""
+
+from connectory.contract.check import Address, CheckContext, CheckFailed, CheckSkipped, FailureCode
+from connectory.contract.description import Description
+from connectory.contract.fields import (
+    Endpoint,
+    Grammar,
+    Host,
+    Integer,
+    Name,
+    PemCertificates,
+    Port,
+    SecretText,
+    text,
+)
+from connectory.contract.hookspecs import hookimpl
+from connectory.contract.secrets import SecretGroup, Secrets
+from connectory.contract.settings import DeployerSettings
+from connectory.contract.tls import SslMode, SslModeField, tls_context, tls_failure
+from connectory.contract.urls import QueryKey, UrlGrammar
+
+__all__ = [
+    "Address",
+    "CheckContext",
+    "CheckFailed",
+    "CheckSkipped",
+    "DeployerSettings",
+    "Description",
+    "Endpoint",
+    "FailureCode",
+    "Grammar",
+    "Host",
+    "Integer",
+    "Name",
+    "PemCertificates",
+    "Port",
+    "QueryKey",
+    "SecretGroup",
+    "SecretText",
+    "Secrets",
+    "SslMode",
+    "SslModeField",
+    "UrlGrammar",
+    "hookimpl",
+    "text",
+    "tls_context",
+    "tls_failure",
+]

@@ -1,0 +1,1 @@
+"""Connectors that core itself registers, the way any plugin does."""

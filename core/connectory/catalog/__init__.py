@@ -1,0 +1,1 @@
+"""Which connectors are installed: discovery without import, loading, verification, conflicts, lookup."""

@@ -1,0 +1,91 @@
+"""The catalogue: every connector entry point with its record, and the connectors that loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import cached_property
+from importlib.metadata import version
+
+from connectory.catalog.connector import Connector
+from connectory.catalog.discovery import Found, Selection, decide, find_installed
+from connectory.catalog.loading import PluginBroken, load_connector
+from connectory.catalog.record import PluginRecord, PluginStatus
+
+# Databases first, then SaaS, then the rest: the order in which consumers know the list.
+_TYPE_ORDER = {"database": 0, "saas": 1}
+
+
+def _listing_order(connector: Connector) -> tuple[int, str, str]:
+    return _TYPE_ORDER.get(connector.system_type, 2), connector.system_type, connector.identifier
+
+
+class Catalog:
+    """The connectors of this installation. Built once, at start; never changes afterwards."""
+
+    def __init__(self, records: Iterable[PluginRecord], connectors: Iterable[Connector]) -> None:
+        self.records = tuple(sorted(records))
+        ordered = sorted(connectors, key=_listing_order)
+        self.connectors: Mapping[str, Connector] = {connector.identifier: connector for connector in ordered}
+
+    def get(self, identifier: str) -> Connector | None:
+        """The connector, or `None` where none of that identifier loaded."""
+        return self.connectors.get(identifier)
+
+    @cached_property
+    def types(self) -> frozenset[str]:
+        """The system types a consumer may filter by: the specification's three, and those of the connectors."""
+        return frozenset(
+            {"database", "saas", "manual"} | {connector.system_type for connector in self.connectors.values()}
+        )
+
+    def unavailable_reason(self, identifier: str, distribution: str) -> str:
+        """Why a stored connection of type `identifier` has no connector, with the remedy.
+
+        Args:
+            distribution: the distribution that shipped the connector when the connection was stored.
+        """
+        for record in self.records:
+            if record.identifier == identifier and record.reason:
+                shipped = f"{record.distribution} {record.version}"
+                return f"The connector '{identifier}' ({shipped}) is {record.status}. {record.reason}"
+        return f"The connector '{identifier}' is not installed; run: pip install {distribution}"
+
+
+def build_catalog(selection: Selection | None = None, environment: Mapping[str, str] | None = None) -> Catalog:
+    """Discover and load every installed connector.
+
+    Args:
+        selection: the deployer's allow and deny lists and pins. Default: everything.
+        environment: where plugins' declared settings are read from. Default: this process's environment.
+    """
+    found = decide(find_installed(), selection or Selection(), version("connectory"))
+    records: list[PluginRecord] = []
+    connectors: list[Connector] = []
+    for item in found:
+        connector, record = _load(item, environment)
+        records.append(record)
+        connectors += [connector] if connector else []
+    return Catalog(records, connectors)
+
+
+def find_connector(identifier: str, distribution: str, environment: Mapping[str, str] | None = None) -> Connector:
+    """Load one connector, and no other.
+
+    Raises:
+        LookupError: `distribution` declares no such connector.
+        PluginBroken: it does not load.
+    """
+    for item in find_installed():
+        if (item.record.identifier, item.record.distribution) == (identifier, distribution):
+            return load_connector(item.record, item.entry_point, environment)
+    raise LookupError(f"{distribution} declares no connector '{identifier}'")
+
+
+def _load(item: Found, environment: Mapping[str, str] | None) -> tuple[Connector | None, PluginRecord]:
+    if item.record.status is not PluginStatus.LOADED:
+        return None, item.record
+    try:
+        return load_connector(item.record, item.entry_point, environment), item.record
+    except PluginBroken as problem:
+        return None, replace(item.record, status=PluginStatus.FAILED, reason=str(problem))

@@ -1,0 +1,69 @@
+"""A loaded connector: typed access to its hooks. Nothing else in core touches pluggy."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from connectory.catalog.record import PluginRecord
+from connectory.contract.check import CheckContext
+from connectory.contract.description import Description
+from connectory.contract.secrets import Secrets
+from connectory.contract.settings import DeployerSettings
+
+
+@dataclass(frozen=True)
+class Connector:
+    """One connector, verified when it was loaded.
+
+    Attributes:
+        record: where it comes from.
+        system_type: the kind of system: `database`, `saas`, `manual`, or a third party's own word.
+        description: what it says of itself; `human_readable` is always set.
+        secrets_model: the class that validates its secrets.
+        schema: the JSON Schema of the secrets.
+        settings: the deployer's values for the settings it declares, or `None`.
+    """
+
+    record: PluginRecord
+    system_type: str
+    description: Description
+    secrets_model: type[Secrets]
+    schema: dict[str, Any]
+    settings: DeployerSettings | None
+    _hooks: Any = field(repr=False)
+
+    @property
+    def identifier(self) -> str:
+        """The connector's identifier, e.g. `postgres`."""
+        return self.record.identifier
+
+    @cached_property
+    def needs_secrets(self) -> bool:
+        """Whether its schema has any field at all."""
+        return bool(self.schema["properties"])
+
+    def test(self, secrets: Secrets, context: CheckContext) -> None:
+        """Run the connector's test, in this process.
+
+        Raises:
+            CheckFailed, CheckSkipped: the connector's verdict.
+            Exception: whatever else the plugin or its driver raises.
+        """
+        self._hooks.connectory_test_connection(secrets=secrets, context=context)
+
+    def listing(self) -> dict[str, Any]:
+        """The item that `GET /connection_type` shows."""
+        icon = self.description.icon
+        return {
+            "identifier": self.identifier,
+            "type": self.system_type,
+            "human_readable": self.description.human_readable,
+            "encoded_icon": base64.b64encode(icon.encode()).decode() if icon else None,
+            "authorization_required": self.description.authorization_required,
+            "user_guide": self.description.user_guide,
+            "supported_actions": list(self.description.supported_actions),
+            "category": self.description.category,
+        }

@@ -1,0 +1,161 @@
+"""Import one connector and verify it. Whatever a plugin does wrong becomes a reason, never an exception."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import threading
+import time
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint
+from typing import Any
+
+import pluggy
+from pydantic import ValidationError
+
+from connectory.catalog.connector import Connector
+from connectory.catalog.record import PluginRecord
+from connectory.contract import hookspecs
+from connectory.contract.description import Description
+from connectory.contract.secrets import Secrets, secret_json_schema
+from connectory.contract.settings import DeployerSettings, environment_name, read_settings
+
+LOAD_LIMIT = 5.0
+"""Seconds that importing and verifying one plugin may take (DESIGN: a slower plugin has failed)."""
+
+_TYPE = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+
+
+class PluginBroken(Exception):
+    """A plugin cannot be used; the message is one line with the remedy."""
+
+
+def load_connector(
+    record: PluginRecord, entry_point: EntryPoint, environment: Mapping[str, str] | None = None
+) -> Connector:
+    """Import and verify the plugin behind `entry_point`, within `LOAD_LIMIT` seconds.
+
+    The work happens in a thread of its own: a plugin that never returns from its import is left behind there.
+
+    Raises:
+        PluginBroken: with the reason.
+    """
+    outcome: list[Connector | BaseException] = []
+
+    def work() -> None:
+        try:
+            outcome.append(_load(record, entry_point, os.environ if environment is None else environment))
+        except BaseException as error:  # a plugin may raise SystemExit, or anything else
+            outcome.append(error)
+
+    thread = threading.Thread(target=work, name=f"load-{record.identifier}", daemon=True)
+    started = time.monotonic()
+    thread.start()
+    thread.join(LOAD_LIMIT)
+    if not outcome or time.monotonic() - started > LOAD_LIMIT:
+        raise PluginBroken(
+            f"Importing it took over {LOAD_LIMIT:g} s; its module must import its driver inside connectory_test_connection."
+        )
+    result = outcome[0]
+    if isinstance(result, Connector):
+        return result
+    if isinstance(result, PluginBroken):
+        raise result
+    raise PluginBroken(_import_failure(record, result)) from result
+
+
+def _import_failure(record: PluginRecord, error: BaseException) -> str:
+    # The type and not the text: a plugin's exception may quote its environment.
+    name = type(error).__name__
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return f"Importing it needs the module '{error.name}'; run: pip install --force-reinstall {record.distribution}"
+    return f"Loading it raised {name}; report it to the authors of {record.distribution} {record.version}."
+
+
+def _load(record: PluginRecord, entry_point: EntryPoint, environment: Mapping[str, str]) -> Connector:
+    plugin = entry_point.load()
+    hooks = _register(plugin)
+    identifier = _call(hooks, "connectory_identifier")
+    if identifier != record.identifier:
+        raise PluginBroken(
+            f"connectory_identifier() returns {identifier!r:.80}, "
+            f"but its entry point is named '{record.identifier}'; make them equal."
+        )
+    kind = _call(hooks, "connectory_type")
+    if not isinstance(kind, str) or not _TYPE.fullmatch(kind):
+        raise PluginBroken("connectory_type() must return a word of lower-case letters, digits, '-' and '_'.")
+    model = _call(hooks, "connectory_secret_schema")
+    if not (isinstance(model, type) and issubclass(model, Secrets)):
+        raise PluginBroken("connectory_secret_schema() must return a subclass of connectory.Secrets.")
+    description = _describe(hooks, record.identifier)
+    return Connector(
+        record=record,
+        system_type=kind,
+        description=description,
+        secrets_model=model,
+        schema=secret_json_schema(model, record.identifier, description.human_readable),
+        settings=_settings(hooks, environment),
+        _hooks=hooks,
+    )
+
+
+def _register(plugin: Any) -> Any:
+    """Give the plugin a manager of its own, so that nothing it implements can touch another plugin's calls."""
+    manager = pluggy.PluginManager(hookspecs.PROJECT_NAME)
+    manager.add_hookspecs(hookspecs)
+    try:
+        manager.register(plugin)
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        raise PluginBroken(
+            f"It implements a hook that does not exist or has other arguments: {_first_line(error)}"
+        ) from error
+    for name in (*hookspecs.REQUIRED_HOOKS, *hookspecs.OPTIONAL_HOOKS):
+        implementations = getattr(manager.hook, name).get_hookimpls()
+        if not implementations and name in hookspecs.REQUIRED_HOOKS:
+            raise PluginBroken(
+                f"It does not implement {name}(); decorate its implementation with @connectory.hookimpl."
+            )
+        if any(inspect.iscoroutinefunction(found.function) for found in implementations):
+            raise PluginBroken(
+                f"{name}() is 'async def'; hooks are plain functions, because a test has a process of its own."
+            )
+    return manager.hook
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:200]
+
+
+def _call(hooks: Any, name: str) -> Any:
+    try:
+        return getattr(hooks, name)()
+    except Exception as error:
+        raise PluginBroken(f"{name}() raised {type(error).__name__}; report it to its authors.") from error
+
+
+def _describe(hooks: Any, identifier: str) -> Description:
+    described = _call(hooks, "connectory_describe")
+    if described is None:
+        described = Description()
+    if not isinstance(described, Description):
+        raise PluginBroken("connectory_describe() must return a connectory.Description.")
+    if described.human_readable:
+        return described
+    return described.model_copy(update={"human_readable": identifier.replace("_", " ").title()})
+
+
+def _settings(hooks: Any, environment: Mapping[str, str]) -> DeployerSettings | None:
+    model = _call(hooks, "connectory_settings")
+    if model is None:
+        return None
+    if not (isinstance(model, type) and issubclass(model, DeployerSettings)):
+        raise PluginBroken("connectory_settings() must return a subclass of connectory.DeployerSettings.")
+    try:
+        return read_settings(model, environment)
+    except ValidationError as error:
+        wrong = ", ".join(sorted({environment_name(str(found["loc"][0])) for found in error.errors() if found["loc"]}))
+        raise PluginBroken(
+            f"The setting {wrong or 'of this plugin'} has a value that is not accepted; correct or unset it."
+        ) from error

@@ -1,0 +1,41 @@
+"""What is known of one installed connector, whether it works or not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class PluginStatus(StrEnum):
+    """What became of an entry point."""
+
+    LOADED = "loaded"
+    BLOCKED = "blocked"
+    """The deployer's allow or deny list excludes it; it was not imported."""
+    FAILED = "failed"
+    """It raised, took too long, or does not implement the hooks as specified."""
+    INCOMPATIBLE = "incompatible"
+    """Its distribution asks for another version of `connectory`; it was not imported."""
+    CONFLICT = "conflict"
+    """Another distribution claims the same identifier; neither was imported."""
+
+
+@dataclass(frozen=True, order=True)
+class PluginRecord:
+    """One entry point of group `connectory.connectors`.
+
+    Attributes:
+        identifier: the entry point's name.
+        distribution: the distribution that declares it, in its normalised name, e.g. `connectory-postgres`.
+        version: that distribution's version.
+        target: what the entry point names, e.g. `connectory_postgres` or `package.module:object`.
+        status: what became of it.
+        reason: one line that says why it is not `loaded`, with the remedy; empty when it is.
+    """
+
+    identifier: str
+    distribution: str
+    version: str
+    target: str
+    status: PluginStatus = PluginStatus.LOADED
+    reason: str = ""

@@ -1,0 +1,148 @@
+"""Field types for secrets. Each carries one grammar that both the validator and the JSON Schema use."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, SecretStr, Strict
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+# One label of a host name. RFC 1123 §2.1, and `_`, which container names and service records hold.
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+IPV4_PATTERN = rf"(?:{_OCTET}\.){{3}}{_OCTET}"
+"""Four decimal octets without leading zeros; `127.1`, `0x7f.1` and `0177.0.0.1` are spellings that resolvers accept
+and checks miss, so they are no addresses here."""
+_H = r"[0-9A-Fa-f]{1,4}"
+IPV6_PATTERN = (
+    rf"(?:(?:{_H}:){{7}}{_H}|(?:{_H}:){{1,7}}:|(?:{_H}:){{1,6}}:{_H}|(?:{_H}:){{1,5}}(?::{_H}){{1,2}}"
+    rf"|(?:{_H}:){{1,4}}(?::{_H}){{1,3}}|(?:{_H}:){{1,3}}(?::{_H}){{1,4}}|(?:{_H}:){{1,2}}(?::{_H}){{1,5}}"
+    rf"|{_H}:(?::{_H}){{1,6}}|:(?::{_H}){{1,7}}|::)"
+)
+"""An IPv6 address as RFC 4291 §2.2 writes it, without a zone and without a dotted tail."""
+HOSTNAME_PATTERN = rf"(?=[A-Za-z0-9_.-]{{1,253}}(?:$|[:/?]))(?:{_LABEL}\.)*(?!0[xX])(?![0-9]+(?:$|[:/?])){_LABEL}"
+"""A host name of at most 253 characters whose last label is no number, so that it cannot be read as an address."""
+HOST_PATTERN = rf"(?:{HOSTNAME_PATTERN}|{IPV4_PATTERN}|{IPV6_PATTERN}|\[{IPV6_PATTERN}\])"
+
+TEXT_PATTERN = r"[^\x00-\x1f\x7f]*"
+"""Any text without control characters."""
+
+
+@dataclass(frozen=True)
+class Grammar:
+    """What a text field may hold.
+
+    Attributes:
+        pattern: a regular expression in the common part of Python and ECMA-262, matched against the whole value.
+        expected: the rest of the sentence "… must be", shown when a value does not fit; the value never is.
+        min_length: fewest characters. Default 1.
+        max_length: most characters.
+    """
+
+    pattern: str
+    expected: str
+    max_length: int
+    min_length: int = 1
+
+    @cached_property
+    def _compiled(self) -> re.Pattern[str]:
+        return re.compile(self.pattern)
+
+    def check(self, value: Any) -> Any:
+        """Return `value` unchanged, or raise a validation error that says what was expected and does not repeat it."""
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if not isinstance(text, str):
+            raise PydanticCustomError("string_type", "Must be a string.")
+        if not self.min_length <= len(text) <= self.max_length:
+            raise PydanticCustomError("string_length", f"Must have {self.min_length} to {self.max_length} characters.")
+        if not self._compiled.fullmatch(text) or _has_surrogate(text):
+            raise PydanticCustomError("string_pattern_mismatch", f"Must be {self.expected}.")
+        return value
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        rendered = handler(schema)
+        rendered.update(minLength=self.min_length, maxLength=self.max_length, pattern=f"^(?:{self.pattern})$")
+        return rendered
+
+
+def _has_surrogate(text: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in text)
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Marks a field that decides where, or how safely, the secrets are sent.
+
+    When such a field changes, every stored sensitive value must be sent again: otherwise whoever may edit a
+    connection could have its password delivered to a host of their own.
+    """
+
+
+def text(
+    expected: str = "text without control characters", *, max_length: int = 1024, pattern: str = TEXT_PATTERN
+) -> Grammar:
+    """A grammar for free text."""
+    return Grammar(pattern=pattern, expected=expected, max_length=max_length)
+
+
+def _unbracket(value: str) -> str:
+    return value[1:-1] if value.startswith("[") else value
+
+
+def _decimal(value: Any) -> Any:
+    """Take a decimal string, and a float without a fraction, for the integer it writes."""
+    if isinstance(value, str) and re.fullmatch(r"-?(0|[1-9][0-9]{0,17})", value):
+        return int(value)
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return int(value)
+    return value
+
+
+def _after(function: Callable[[str], str]) -> Any:
+    from pydantic import AfterValidator
+
+    return AfterValidator(function)
+
+
+Integer = Annotated[int, Strict(), BeforeValidator(_decimal)]
+"""An integer. A decimal string is accepted too, for consumers that send form values."""
+
+Port = Annotated[Integer, Field(ge=1, le=65535), Endpoint()]
+"""A TCP port, 1 to 65535."""
+
+Host = Annotated[
+    str,
+    _after(_unbracket),
+    Grammar(
+        pattern=HOST_PATTERN,
+        expected="a host name or an IP address, without scheme, port, path or credentials",
+        max_length=255,
+    ),
+    Endpoint(),
+]
+"""A host name (letters, digits, `-`, `_`; IDNs in their `xn--` form), an IPv4 or an IPv6 address, bracketed or not."""
+
+Name = Annotated[str, text(max_length=2048)]
+"""The name of a user, a database, a schema: 1 to 2048 characters, none of them control characters."""
+
+SecretText = Annotated[SecretStr, text(max_length=4096)]
+"""A sensitive value of 1 to 4096 characters, none of them control characters. Never shown again once stored."""
+
+PemCertificates = Annotated[
+    str,
+    Grammar(
+        pattern=r"\s*(?:-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----\s*)+",
+        expected="one or more PEM certificates, beginning with -----BEGIN CERTIFICATE-----",
+        max_length=65536,
+    ),
+    Endpoint(),
+]
+"""CA certificates as PEM text, never as a path: a path would make the service read its own files for the caller."""

@@ -1,0 +1,152 @@
+"""The hooks of a connector: the whole of what a plugin implements.
+
+A plugin is a module (or any object) named by an entry point of group `connectory.connectors`. The entry point's name is
+the connector's identifier. A complete plugin for an imaginary "Ledger" server, which `doctest` runs as it stands:
+
+>>> import connectory
+>>> from connectory import CheckContext, CheckFailed, FailureCode, Host, Port, Secrets, SecretText, hookimpl
+>>>
+>>> class LedgerSecrets(Secrets):
+...     host: Host
+...     port: Port = 7000
+...     token: SecretText
+>>>
+>>> class LedgerPlugin:
+...     @hookimpl
+...     def connectory_identifier(self) -> str:
+...         return "ledger"
+...
+...     @hookimpl
+...     def connectory_type(self) -> str:
+...         return "database"
+...
+...     @hookimpl
+...     def connectory_secret_schema(self) -> type[Secrets]:
+...         return LedgerSecrets
+...
+...     @hookimpl
+...     def connectory_test_connection(self, secrets: LedgerSecrets, context: CheckContext) -> None:
+...         connection, _ = context.connect(secrets.host, secrets.port)
+...         with connection, context.step("authenticate"):
+...             connection.sendall(secrets.token.get_secret_value().encode() + b"\\n")
+...             if connection.recv(2) != b"OK":
+...                 raise CheckFailed(FailureCode.AUTH_FAILED)
+
+An implementation may take fewer arguments than its hook offers: new information only ever comes as a new optional
+argument or as a member of `context`, so a plugin written today keeps working.
+"""
+
+from __future__ import annotations
+
+import pluggy
+
+from connectory.contract.check import CheckContext
+from connectory.contract.description import Description
+from connectory.contract.secrets import Secrets
+from connectory.contract.settings import DeployerSettings
+
+PROJECT_NAME = "connectory"
+
+hookspec = pluggy.HookspecMarker(PROJECT_NAME)
+hookimpl = pluggy.HookimplMarker(PROJECT_NAME)
+"""Marks a function as the implementation of the hook of the same name."""
+
+
+@hookspec(firstresult=True)
+def connectory_identifier() -> str:
+    """The connector's identifier, the same as its entry point's name: `^[a-z][a-z0-9_]*$`, at most 64 characters.
+
+    >>> from connectory import hookimpl
+    >>> @hookimpl
+    ... def connectory_identifier() -> str:
+    ...     return "ledger"
+    """
+    raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def connectory_type() -> str:
+    """The kind of system behind it: `database`, `saas`, `manual`, or a word of your own, `^[a-z][a-z0-9_-]*$`.
+
+    >>> from connectory import hookimpl
+    >>> @hookimpl
+    ... def connectory_type() -> str:
+    ...     return "database"
+    """
+    raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def connectory_secret_schema() -> type[Secrets]:
+    """The fields that a connection needs. The JSON Schema that consumers read is made from it. Imports no driver.
+
+    >>> from connectory import Secrets, SecretText, hookimpl
+    >>> class LedgerSecrets(Secrets):
+    ...     token: SecretText
+    >>> @hookimpl
+    ... def connectory_secret_schema() -> type[Secrets]:
+    ...     return LedgerSecrets
+    """
+    raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def connectory_test_connection(secrets: Secrets, context: CheckContext) -> None:
+    """Prove that `secrets` work, with the least that proves it, and return; or raise.
+
+    Runs in a process of its own that is killed at the deadline, so it may block. Import the driver here, inside.
+    Connect only to addresses from `context.resolve` or `context.connect`.
+
+    Args:
+        secrets: an instance of the class that `connectory_secret_schema` returned.
+        context: deadline, steps, name resolution, deployer settings.
+
+    Raises:
+        CheckFailed: the connection does not work; the code says why.
+        CheckSkipped: there is nothing to connect to.
+
+    >>> from connectory import CheckFailed, FailureCode, hookimpl
+    >>> @hookimpl
+    ... def connectory_test_connection(secrets, context) -> None:
+    ...     connection, address = context.connect(secrets.host, secrets.port)
+    ...     with connection, context.step("query"):
+    ...         connection.sendall(b"PING\\n")
+    ...         if connection.recv(5) != b"PONG\\n":
+    ...             raise CheckFailed(FailureCode.PROTOCOL_MISMATCH)
+    """
+    raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def connectory_describe() -> Description:
+    """Optional. Name, icon, user guide and drivers of the connector. Must be cheap.
+
+    >>> from connectory import Description, hookimpl
+    >>> @hookimpl
+    ... def connectory_describe() -> Description:
+    ...     return Description(human_readable="Ledger", category="DATABASE")
+    """
+    raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def connectory_settings() -> type[DeployerSettings]:
+    """Optional. Settings that only the deployer may give, as environment variables; see `DeployerSettings`.
+
+    >>> from connectory import DeployerSettings, hookimpl
+    >>> class LedgerSettings(DeployerSettings):
+    ...     ledger_endpoint: str = "https://ledger.example"
+    >>> @hookimpl
+    ... def connectory_settings() -> type[DeployerSettings]:
+    ...     return LedgerSettings
+    """
+    raise NotImplementedError
+
+
+REQUIRED_HOOKS = (
+    "connectory_identifier",
+    "connectory_type",
+    "connectory_secret_schema",
+    "connectory_test_connection",
+)
+OPTIONAL_HOOKS = ("connectory_describe", "connectory_settings")

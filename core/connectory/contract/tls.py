@@ -1,0 +1,102 @@
+"""One vocabulary for TLS, for every connector that opens a connection of its own."""
+
+from __future__ import annotations
+
+import ssl
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from connectory.contract.check import CheckFailed, FailureCode
+from connectory.contract.fields import Endpoint
+
+
+class SslMode(StrEnum):
+    """How much TLS a connection asks for."""
+
+    DISABLED = "disabled"
+    """Never use TLS. A server that then asks for the password in clear is refused."""
+    PREFERRED = "preferred"
+    """Use TLS where the server offers it, without verifying who answers. The default of most databases' clients."""
+    REQUIRED = "required"
+    """Use TLS or fail, without verifying who answers."""
+    VERIFY_CA = "verify-ca"
+    """Use TLS or fail, and accept only a certificate that a known CA signed."""
+    VERIFY_FULL = "verify-full"
+    """As `verify-ca`, and the certificate must be for the host's name."""
+
+    @property
+    def verifies(self) -> bool:
+        """Whether the server's certificate is checked."""
+        return self in {SslMode.VERIFY_CA, SslMode.VERIFY_FULL}
+
+    @property
+    def needs_tls(self) -> bool:
+        """Whether a connection without TLS is a failure."""
+        return self not in {SslMode.DISABLED, SslMode.PREFERRED}
+
+
+# libpq's spellings. `allow` (plaintext first) is read as `preferred`, which protects at least as well.
+_ALIASES = {
+    "disable": SslMode.DISABLED,
+    "allow": SslMode.PREFERRED,
+    "prefer": SslMode.PREFERRED,
+    "require": SslMode.REQUIRED,
+}
+SSL_MODE_SPELLINGS = (*(mode.value for mode in SslMode), *_ALIASES)
+"""Every spelling of a mode that is accepted."""
+
+
+def _canonical(value: Any) -> Any:
+    known = _ALIASES.get(value, value) if isinstance(value, str) else value
+    if known not in set(SslMode):
+        raise PydanticCustomError("enum", f"Must be one of: {', '.join(SSL_MODE_SPELLINGS)}.")
+    return SslMode(known)
+
+
+SslModeField = Annotated[
+    SslMode,
+    BeforeValidator(_canonical),
+    WithJsonSchema({"type": "string", "enum": list(SSL_MODE_SPELLINGS)}),
+    Endpoint(),
+]
+"""The field type for `ssl_mode`: a mode of `SslMode`, or libpq's spelling of one."""
+
+
+def tls_context(mode: SslMode, ca: str | None) -> ssl.SSLContext:
+    """An `ssl.SSLContext` that enforces `mode`.
+
+    Args:
+        mode: what to verify.
+        ca: PEM certificates to trust instead of the system's. Default: the system's.
+
+    Raises:
+        CheckFailed: `tls_untrusted` where `ca` holds no usable certificate.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.check_hostname = mode is SslMode.VERIFY_FULL
+    context.verify_mode = ssl.CERT_REQUIRED if mode.verifies else ssl.CERT_NONE
+    if mode.verifies:
+        if ca is None:
+            context.load_default_certs()
+        else:
+            try:
+                context.load_verify_locations(cadata=ca)
+            except (ssl.SSLError, ValueError) as error:
+                raise CheckFailed(
+                    FailureCode.TLS_UNTRUSTED,
+                    remedy="The CA certificate in the secrets is not a readable PEM certificate.",
+                ) from error
+    return context
+
+
+def tls_failure(error: OSError) -> FailureCode:
+    """The code for a failed handshake, by the type of `error`."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return FailureCode.TLS_UNTRUSTED
+    if isinstance(error, TimeoutError):
+        return FailureCode.TIMEOUT
+    return FailureCode.TLS_FAILED

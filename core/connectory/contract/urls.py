@@ -1,0 +1,243 @@
+"""Our own strict grammar for connection urls. A url is parsed into the same parts a consumer could have sent."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+from urllib.parse import quote, unquote
+
+from connectory.contract.fields import HOSTNAME_PATTERN, IPV4_PATTERN, IPV6_PATTERN
+
+# Percent-encoded UTF-8 without control characters (RFC 3986 §2.1; the byte ranges are those of RFC 3629 §4).
+_PERCENT = (
+    r"(?:%[2-6][0-9A-Fa-f]|%7[0-9A-Ea-e]"
+    r"|%[Cc][2-9A-Fa-f]%[89ABab][0-9A-Fa-f]|%[Dd][0-9A-Fa-f]%[89ABab][0-9A-Fa-f]"
+    r"|%[Ee]0%[ABab][0-9A-Fa-f]%[89ABab][0-9A-Fa-f]|%[Ee][1-9A-Ca-cEFef](?:%[89ABab][0-9A-Fa-f]){2}"
+    r"|%[Ee][Dd]%[89][0-9A-Fa-f]%[89ABab][0-9A-Fa-f]"
+    r"|%[Ff]0%(?:9|[ABab])[0-9A-Fa-f](?:%[89ABab][0-9A-Fa-f]){2}|%[Ff][1-3](?:%[89ABab][0-9A-Fa-f]){3}"
+    r"|%[Ff]4%8[0-9A-Fa-f](?:%[89ABab][0-9A-Fa-f]){2})"
+)
+# What may stand unencoded in each place: RFC 3986's unreserved and sub-delims, less what this grammar uses itself.
+_PLAIN = r"[A-Za-z0-9._~!$'()*+,;=-]"
+_IN_QUERY = r"[A-Za-z0-9._~!$'()*,;:@/-]"
+_PORT = r"(?:6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})"
+URL_HOST_PATTERN = rf"(?:{HOSTNAME_PATTERN}|{IPV4_PATTERN}|\[{IPV6_PATTERN}\])"
+
+
+class UrlInvalid(ValueError):
+    """A url does not follow its grammar. `args[0]` names the part and holds nothing of the url."""
+
+
+@dataclass(frozen=True)
+class QueryKey:
+    """One known query key of a url.
+
+    Attributes:
+        field: the secrets field that the value is for; `None` for a key that is accepted and has no meaning here.
+        values: the accepted values and what each stands for.
+    """
+
+    field: str | None
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class UrlGrammar:
+    """The urls that a connector accepts instead of the parts, and which field each part of them is.
+
+    Attributes:
+        schemes: each accepted scheme, and the fields it implies. The first is the one that `render` writes.
+        host: field of the host. Its grammar in the url is `host_pattern`.
+        port: field of the port, or `None` where urls have none.
+        username, password: fields of the user info, or `None` where urls have none.
+        path: fields of the path's segments, in order.
+        query: the known query keys, or for free text values the field alone.
+        required: which of the parts must be there.
+    """
+
+    schemes: Mapping[str, Mapping[str, Any]]
+    host: str = "host"
+    port: str | None = "port"
+    username: str | None = "username"
+    password: str | None = "password"
+    path: tuple[str, ...] = ("dbname",)
+    query: Mapping[str, QueryKey | str] = field(default_factory=dict)
+    required: frozenset[str] = frozenset()
+    host_pattern: str = URL_HOST_PATTERN
+
+    @cached_property
+    def fields(self) -> frozenset[str]:
+        """Every field that the authority and path of a url stand for; these may not be sent beside a url."""
+        names = {self.host, self.port, self.username, self.password, *self.path}
+        names |= {name for implied in self.schemes.values() for name in implied}
+        return frozenset(name for name in names if name)
+
+    @cached_property
+    def query_keys(self) -> dict[str, list[str]]:
+        """The query keys of each field that a url may give in its query; such a field may also be sent beside the url."""
+        keys: dict[str, list[str]] = {}
+        for key, meaning in self.query.items():
+            name = meaning.field if isinstance(meaning, QueryKey) else meaning
+            if name is not None:
+                keys.setdefault(name, []).append(key)
+        return keys
+
+    @cached_property
+    def pattern(self) -> str:
+        """The whole grammar as one regular expression, in the common part of Python and ECMA-262.
+
+        It is what the JSON Schema shows, so it accepts exactly the urls that `parse` accepts.
+        """
+        scheme = "|".join(re.escape(scheme).replace("\\-", "-") for scheme in self.schemes)
+        repeated = "".join(rf"(?!.*[?&]{re.escape(key)}=[^&]*&(?:.*&)?{re.escape(key)}=)" for key in self.query)
+        return (
+            rf"{repeated}(?:{scheme})://{self._userinfo_pattern}(?:{self.host_pattern})"
+            + (rf"(?::{_PORT})?" if self.port else "")
+            + self._path_pattern
+            + self._query_pattern
+        )
+
+    @property
+    def _userinfo_pattern(self) -> str:
+        if self.username is None:
+            return ""
+        word = rf"(?:{_PLAIN}|{_PERCENT})+"
+        password = ""
+        if self.password is not None:
+            # A colon inside a password needs no escape: the first one ends the user name (RFC 3986 §3.2.1).
+            secret = rf":(?:{_PLAIN}|:|{_PERCENT})+"
+            password = secret if self.password in self.required else f"(?:{secret})?"
+        userinfo = rf"{word}{password}@"
+        return userinfo if self.username in self.required else f"(?:{userinfo})?"
+
+    @property
+    def _path_pattern(self) -> str:
+        segment = rf"(?:{_PLAIN}|[:@]|{_PERCENT})+"
+        pattern = "/?"
+        for name in reversed(self.path):
+            inner = f"/{segment}{pattern}"
+            pattern = inner if name in self.required else f"(?:{inner}|/?)"
+        return pattern
+
+    @property
+    def _query_pattern(self) -> str:
+        if not self.query:
+            return ""
+        pairs = []
+        for key, meaning in self.query.items():
+            if isinstance(meaning, QueryKey):
+                value = "|".join(re.escape(quote(text, safe="")).replace("\\-", "-") for text in meaning.values)
+                pairs.append(rf"{re.escape(key)}=(?:{value})")
+            else:
+                pairs.append(rf"{re.escape(key)}=(?:{_IN_QUERY}|{_PERCENT})+")
+        pair = "(?:" + "|".join(pairs) + ")"
+        return rf"(?:\?{pair}(?:&{pair})*)?"
+
+    @cached_property
+    def _compiled(self) -> re.Pattern[str]:
+        return re.compile(self.pattern)
+
+    def parse(self, url: str) -> dict[str, Any]:
+        """The fields that `url` stands for; those it leaves out are absent.
+
+        Raises:
+            UrlInvalid: with a sentence that names the part, and nothing of the url.
+        """
+        if not self._compiled.fullmatch(url):
+            raise UrlInvalid(self._complaint(url))
+        scheme, _, rest = url.partition("://")
+        rest, _, query = rest.partition("?")
+        authority, _, path = rest.partition("/")
+        userinfo, _, hostport = authority.rpartition("@")
+        parts: dict[str, Any] = dict(self.schemes[scheme])
+        host, port = self._split_port(hostport)
+        parts[self.host] = host
+        if port and self.port:
+            parts[self.port] = int(port)
+        if userinfo and self.username:
+            username, _, password = userinfo.partition(":")
+            parts[self.username] = unquote(username, errors="strict")
+            if password and self.password:
+                parts[self.password] = unquote(password, errors="strict")
+        for name, segment in zip(self.path, path.split("/"), strict=False):
+            if segment:
+                parts[name] = unquote(segment, errors="strict")
+        for pair in filter(None, query.split("&")):
+            key, _, value = pair.partition("=")
+            meaning = self.query[key]
+            decoded = unquote(value, errors="strict")
+            if isinstance(meaning, str):
+                parts[meaning] = decoded
+            elif meaning.field is not None:
+                parts[meaning.field] = meaning.values[decoded]
+        return parts
+
+    def _split_port(self, hostport: str) -> tuple[str, str]:
+        if hostport.startswith("["):
+            host, _, port = hostport[1:].partition("]")
+            return host, port.removeprefix(":")
+        host, _, port = hostport.partition(":")
+        return host, port
+
+    def _complaint(self, url: str) -> str:
+        """Name the first part of `url` that does not fit."""
+        scheme, separator, rest = url.partition("://")
+        if not separator or scheme not in self.schemes:
+            return f"The url must begin with {' or '.join(f'{scheme}://' for scheme in self.schemes)}."
+        rest, _, query = rest.partition("?")
+        authority, _, path = rest.partition("/")
+        userinfo, at, hostport = authority.rpartition("@")
+        if at and self.username is None:
+            return "The url must not hold a user name or password."
+        if at and not re.fullmatch(rf"(?:{_PLAIN}|{_PERCENT})+(?::(?:{_PLAIN}|:|{_PERCENT})+)?", userinfo):
+            return "The url's user name or password holds a character that must be percent-encoded."
+        if not re.fullmatch(rf"(?:{self.host_pattern})(?::[0-9]*)?", hostport):
+            return "The url's host is not a host name or IP address; '@', '/', '?' and '#' in a password must be percent-encoded."
+        if not re.fullmatch(rf"(?:{self.host_pattern})" + (rf"(?::{_PORT})?" if self.port else ""), hostport):
+            return "The url's port must be a number from 1 to 65535." if self.port else "The url must not hold a port."
+        if not re.fullmatch(self._path_pattern, f"/{path}" if path else ""):
+            return f"The url's path must be {'/'.join(self.path) or 'empty'}, percent-encoded."
+        if query and not re.fullmatch(self._query_pattern, f"?{query}"):
+            known = ", ".join(self.query) or "none"
+            return f"The url's query holds an unknown key, or a value that is not accepted; known keys: {known}."
+        missing = ", ".join(sorted(self.required))
+        return f"The url lacks a required part or repeats a query key; required: {missing or self.host}."
+
+    def render(self, parts: Mapping[str, Any]) -> str:
+        """The url that stands for `parts`: the reverse of `parse`."""
+        scheme = next(
+            scheme
+            for scheme, implied in self.schemes.items()
+            if all(parts.get(key) == value for key, value in implied.items())
+        )
+        userinfo = ""
+        if self.username and parts.get(self.username) is not None:
+            userinfo = quote(str(parts[self.username]), safe="")
+            if self.password and parts.get(self.password) is not None:
+                userinfo += ":" + quote(str(parts[self.password]), safe="")
+            userinfo += "@"
+        host = str(parts[self.host])
+        authority = f"[{host}]" if ":" in host else host
+        if self.port and parts.get(self.port) is not None:
+            authority += f":{parts[self.port]}"
+        path = "".join("/" + quote(str(parts[name]), safe="") for name in self.path if parts.get(name) is not None)
+        pairs = []
+        for key, meaning in self.query.items():
+            if isinstance(meaning, str):
+                if parts.get(meaning) is not None:
+                    pairs.append(f"{key}={quote(str(parts[meaning]), safe='')}")
+            elif meaning.field is not None and parts.get(meaning.field) is not None:
+                value = next(text for text, stands_for in meaning.values.items() if stands_for == parts[meaning.field])
+                pairs.append(f"{key}={quote(value, safe='')}")
+        return f"{scheme}://{userinfo}{authority}{path}" + (f"?{'&'.join(pairs)}" if pairs else "")
+
+    def mask(self, url: str, mask: str) -> str:
+        """`url` with its password replaced by `mask`; the url must follow the grammar."""
+        base, question, query = url.partition("?")
+        head, at, tail = base.rpartition("@")
+        scheme, separator, userinfo = head.partition("://")
+        username, colon, _ = userinfo.partition(":")
+        return f"{scheme}{separator}{username}:{mask}@{tail}{question}{query}" if at and colon else url
