@@ -1,0 +1,105 @@
+"""The sealed envelope: one secret document, bound to the place it is stored in.
+
+    cs1.<kid>.<base64url( commitment[16] || salt[32] || nonce[12] || AES-256-GCM ciphertext and tag )>
+
+Each message has its own key, `HKDF-SHA256(master key, salt, "conn-secrets/v1")`: the first 32 bytes encrypt and the next
+16 are stored as the commitment. A key per message lifts AES-GCM's limit of 2^32 random nonces per key (NIST SP 800-38D,
+section 8.3), and the commitment tells a wrong key from damaged data. The associated data is the sequence `cs1`, key id,
+table, row id, column, each preceded by its length in 4 bytes big-endian, so an envelope opens only where it was sealed.
+"""
+
+import base64
+import binascii
+import hmac
+import os
+import re
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from connectory.vault.errors import KeyMismatch, Tampered
+from connectory.vault.keyring import KeyRing
+
+_FORMAT = "cs1"
+_INFO = b"conn-secrets/v1"
+_COMMITMENT, _SALT, _NONCE, _TAG = 16, 32, 12, 16
+_ENVELOPE = re.compile(r"cs1\.([A-Za-z0-9_-]{1,32})\.([A-Za-z0-9_-]+)")
+
+
+class Vault:
+    """Seals and opens envelopes with the keys of one ring. Stateless and safe to share between threads."""
+
+    __slots__ = ("ring",)
+
+    def __init__(self, ring: KeyRing) -> None:
+        self.ring = ring
+
+    def __repr__(self) -> str:
+        return "Vault()"
+
+    def seal(self, plaintext: bytes, *, table: str, row_id: str, column: str) -> str:
+        """Encrypt with the primary key, for one place. The result is ASCII, about 4/3 of the plaintext's length plus 110.
+
+        Args:
+            table, row_id, column: the place; `row_id` must be an identity that never changes, not a name users edit.
+        """
+        kid = self.ring.primary
+        salt, nonce = os.urandom(_SALT), os.urandom(_NONCE)
+        message_key, commitment = _derive(self.ring.key(kid), salt)
+        sealed = AESGCM(message_key).encrypt(nonce, plaintext, _associated_data(kid, table, row_id, column))
+        body = base64.urlsafe_b64encode(commitment + salt + nonce + sealed).rstrip(b"=")
+        return f"{_FORMAT}.{kid}.{body.decode()}"
+
+    def open(self, envelope: str, *, table: str, row_id: str, column: str) -> bytes:
+        """Decrypt an envelope that was sealed for this place.
+
+        Raises:
+            KeyMissing: the ring has no key of the envelope's key id.
+            KeyMismatch: the ring's key of that id has other bytes than the one that sealed it.
+            Tampered: the envelope is malformed, damaged, or from another place.
+        """
+        kid, body = _split(envelope)
+        commitment, rest = body[:_COMMITMENT], body[_COMMITMENT:]
+        salt, nonce, sealed = rest[:_SALT], rest[_SALT : _SALT + _NONCE], rest[_SALT + _NONCE :]
+        message_key, expected = _derive(self.ring.key(kid), salt)
+        if not hmac.compare_digest(commitment, expected):
+            raise KeyMismatch(kid)
+        try:
+            return AESGCM(message_key).decrypt(nonce, sealed, _associated_data(kid, table, row_id, column))
+        except InvalidTag:
+            raise Tampered from None
+
+    def kid_of(self, envelope: str) -> str:
+        """The id of the key that sealed an envelope, whether the ring has it or not.
+
+        Raises:
+            Tampered: this is no envelope.
+        """
+        return _split(envelope)[0]
+
+
+def _split(envelope: str) -> tuple[str, bytes]:
+    match = _ENVELOPE.fullmatch(envelope)
+    if match is None:
+        raise Tampered
+    kid, text = match.groups()
+    try:
+        body = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except binascii.Error:
+        raise Tampered from None
+    # Encoding again refuses the other spellings base64 has for the same bytes (spare bits of the last character).
+    if len(body) < _COMMITMENT + _SALT + _NONCE + _TAG or base64.urlsafe_b64encode(body).rstrip(b"=").decode() != text:
+        raise Tampered
+    return kid, body
+
+
+def _derive(master_key: bytes, salt: bytes) -> tuple[bytes, bytes]:
+    okm = HKDF(algorithm=SHA256(), length=64, salt=salt, info=_INFO).derive(master_key)
+    return okm[:32], okm[32 : 32 + _COMMITMENT]
+
+
+def _associated_data(kid: str, table: str, row_id: str, column: str) -> bytes:
+    parts = (part.encode() for part in (_FORMAT, kid, table, row_id, column))
+    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
