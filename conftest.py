@@ -1,0 +1,33 @@
+"""The servers that many tests share, started once per test process.
+
+With pytest-xdist every worker is such a process: PostgreSQL starts in about a second, less than it would take to
+share one. A server that cannot be had is an error of the test that asked for it, never a skip.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+
+from servers.certificates import Certificates, make_certificates
+from servers.postgres import PostgresServer
+from servers.postgres_tls import PostgresTlsFront
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A real PostgreSQL with SCRAM authentication and no TLS. Tests make their own databases and roles in it."""
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """A throw-away authority with certificates for loopback, and one that nobody should trust."""
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="session")
+def postgres_tls(postgres: PostgresServer, certificates: Certificates) -> Iterator[PostgresTlsFront]:
+    """The same PostgreSQL behind TLS, which it requires; same roles and passwords, another port."""
+    with PostgresTlsFront(postgres, certificates.server, mode="required") as front:
+        yield front
