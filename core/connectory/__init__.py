@@ -19,10 +19,19 @@ from connectory.contract.fields import (
 from connectory.contract.hookspecs import hookimpl
 from connectory.contract.secrets import SecretGroup, Secrets
 from connectory.contract.settings import DeployerSettings
-from connectory.contract.tls import SslMode, SslModeField, tls_context, tls_failure
+from connectory.contract.tls import (
+    SSL_MODE_QUERY_KEY,
+    SslMode,
+    SslModeField,
+    path_of,
+    system_certificates,
+    tls_context,
+    tls_failure,
+)
 from connectory.contract.urls import QueryKey, UrlGrammar
 
 __all__ = [
+    "SSL_MODE_QUERY_KEY",
     "Address",
     "CheckContext",
     "CheckFailed",
@@ -45,6 +54,8 @@ __all__ = [
     "SslModeField",
     "UrlGrammar",
     "hookimpl",
+    "path_of",
+    "system_certificates",
     "text",
     "tls_context",
     "tls_failure",

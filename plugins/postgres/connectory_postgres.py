@@ -1,0 +1,291 @@
+"""The PostgreSQL connector: psycopg2, and a few bytes of the wire protocol where libpq gives no typed answer.
+
+Protocol facts are from the PostgreSQL documentation, chapter "Frontend/Backend Protocol" (SSLRequest, StartupMessage,
+AuthenticationCleartextPassword) and appendix "PostgreSQL Error Codes".
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import select
+import socket
+import struct
+from contextlib import AbstractContextManager, closing, nullcontext
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from connectory import (
+    SSL_MODE_QUERY_KEY,
+    Address,
+    CheckContext,
+    CheckFailed,
+    Description,
+    FailureCode,
+    Host,
+    Name,
+    PemCertificates,
+    Port,
+    Secrets,
+    SecretText,
+    SslMode,
+    SslModeField,
+    UrlGrammar,
+    hookimpl,
+    path_of,
+    system_certificates,
+    tls_context,
+    tls_failure,
+)
+
+if TYPE_CHECKING:
+    from psycopg2 import extensions
+
+_ICON = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24"><ellipse cx="12" cy="5" rx="8" ry="3" fill="#31648c"/>'
+    '<path d="M4 5v14c0 1.7 3.6 3 8 3s8-1.3 8-3V5c0 1.7-3.6 3-8 3S4 6.700 4 5z" fill="#4a86b4"/>'
+    '<path d="M9 11h4a2.500 2.500 0 0 1 0 5h-2v3H9z" fill="#fff"/></svg>'
+)
+
+_SSL_REQUEST = struct.pack("!II", 8, 80877103)
+_PROTOCOL_3 = 196608
+_CLEARTEXT_PASSWORD = 3
+# PQERRORS_SQLSTATE of libpq-fe.h: errors read "SEVERITY:  SQLSTATE" and hold no text of the server's.
+_PQERRORS_SQLSTATE = 3
+_SQLSTATE = re.compile(r":\s+([0-9A-Z]{5})\s*$")
+
+_BY_SQLSTATE = {
+    "28000": FailureCode.AUTH_FAILED,
+    "28P01": FailureCode.AUTH_FAILED,
+    "3D000": FailureCode.DATABASE_NOT_FOUND,
+    "3F000": FailureCode.SCHEMA_NOT_FOUND,
+    "42501": FailureCode.PERMISSION_DENIED,
+    "57014": FailureCode.TIMEOUT,
+}
+# A path that is never there: with it libpq neither looks in the home directory nor finds anything.
+_NOWHERE = "/nonexistent/file"
+_NO_USER = "PostgreSQL needs a user name; set username, or write it into the url."
+_ACCESS_RULES = (
+    "The server has no access rule for this user, database and encryption; check its pg_hba.conf and ssl_mode."
+)
+
+
+class PostgresSecrets(Secrets):
+    """How to reach a PostgreSQL database."""
+
+    connectory_url = UrlGrammar(
+        schemes={"postgresql": {}, "postgres": {}, "postgresql+psycopg2": {}},
+        query={"sslmode": SSL_MODE_QUERY_KEY},
+        required=frozenset({"host"}),
+    )
+
+    host: Host = Field(title="Host", description="Name or address of the server.")
+    port: Port = Field(default=5432, title="Port", description="TCP port of the server.")
+    username: Name | None = Field(default=None, title="Username", description="Role to log in as.")
+    password: SecretText | None = Field(default=None, title="Password", description="Password of the role.")
+    dbname: Name | None = Field(
+        default=None, title="Database", description="Database to open; the server's default is one named like the user."
+    )
+    db_schema: Name | None = Field(
+        default=None, title="Schema", description="Schema that must exist and be usable; not checked when left out."
+    )
+    ssl_mode: SslModeField = Field(
+        default=SslMode.PREFERRED, title="SSL Mode", description="How much TLS to ask for, and what to verify."
+    )
+    ssl_ca: PemCertificates | None = Field(
+        default=None, title="CA certificate", description="PEM certificates to trust instead of the system's."
+    )
+
+
+@hookimpl
+def connectory_identifier() -> str:
+    """The identifier."""
+    return "postgres"
+
+
+@hookimpl
+def connectory_type() -> str:
+    """The system type."""
+    return "database"
+
+
+@hookimpl
+def connectory_secret_schema() -> type[Secrets]:
+    """The fields of a connection."""
+    return PostgresSecrets
+
+
+@hookimpl
+def connectory_describe() -> Description:
+    """What user interfaces show."""
+    return Description(
+        human_readable="PostgreSQL",
+        icon=_ICON,
+        user_guide="https://www.postgresql.org/docs/current/auth-password.html",
+        category="DATABASE",
+        drivers=("psycopg2",),
+    )
+
+
+@hookimpl
+def connectory_test_connection(secrets: PostgresSecrets, context: CheckContext) -> None:
+    """Log in, run `SELECT 1`, and check that the schema is there and usable."""
+    connection, address = context.connect(secrets.host, secrets.port)
+    with connection:
+        encrypted = _negotiate_tls(connection, secrets, context)
+    with context.step("authenticate"):
+        session = _log_in(secrets, address, context, encrypted=encrypted)
+    with closing(session), context.step("query"):
+        _query(session, context, "SELECT 1")
+        if secrets.db_schema is not None:
+            _check_schema(session, context, secrets.db_schema)
+
+
+def _negotiate_tls(connection: socket.socket, secrets: PostgresSecrets, context: CheckContext) -> bool:
+    """Ask whether the server offers TLS, and try it: libpq reports what goes wrong here only as text.
+
+    Returns whether the login must be encrypted. The login itself uses a connection of its own, held to that answer.
+    """
+    if secrets.ssl_mode is SslMode.DISABLED:
+        context.skip_step("tls")
+        return False
+    with context.step("tls"):
+        connection.settimeout(context.timeout)
+        try:
+            connection.sendall(_SSL_REQUEST)
+            answer = connection.recv(1)
+        except ConnectionError as error:
+            raise CheckFailed(FailureCode.PROTOCOL_MISMATCH) from error
+        if answer not in {b"S", b"N"}:
+            raise CheckFailed(FailureCode.PROTOCOL_MISMATCH)
+        if answer == b"S":
+            try:
+                tls_context(secrets.ssl_mode, secrets.ssl_ca).wrap_socket(
+                    connection, server_hostname=secrets.host
+                ).close()
+            except OSError as error:
+                raise CheckFailed(tls_failure(error)) from error
+            return True
+        if secrets.ssl_mode.needs_tls:
+            raise CheckFailed(FailureCode.TLS_FAILED)
+    return False
+
+
+def _log_in(
+    secrets: PostgresSecrets, address: Address, context: CheckContext, *, encrypted: bool
+) -> extensions.connection:
+    import psycopg2
+
+    if secrets.username is None:
+        raise CheckFailed(FailureCode.AUTH_FAILED, remedy=_NO_USER)
+    parameters: dict[str, Any] = {
+        "host": secrets.host,
+        "hostaddr": address.ip,
+        "port": address.port,
+        "user": secrets.username,
+        "password": secrets.password.get_secret_value() if secrets.password else None,
+        "dbname": secrets.dbname or secrets.username,
+        "application_name": "connectory",
+        "client_encoding": "UTF8",
+        # libpq reads these from the environment and from files in the home directory when they are left out.
+        "passfile": "/dev/null",
+        "options": "",
+        "sslcert": _NOWHERE,
+        "sslkey": _NOWHERE,
+        "sslrootcert": _NOWHERE,
+        "sslcrl": _NOWHERE,
+        "sslcertmode": "disable",
+        "gssencmode": "disable",
+        "target_session_attrs": "any",
+        # A password is never sent in clear (AuthenticationCleartextPassword) unless the connection is encrypted.
+        "require_auth": "" if encrypted else "!password",
+        "sslmode": "disable",
+    }
+    trusted: AbstractContextManager[str] = nullcontext(_NOWHERE)
+    if encrypted:
+        parameters["sslmode"] = "require"
+    if encrypted and secrets.ssl_mode.verifies:
+        parameters["sslmode"] = secrets.ssl_mode.value
+        trusted = path_of(secrets.ssl_ca or system_certificates())
+    with trusted as parameters["sslrootcert"]:
+        # An asynchronous connection, so that the error format is set before the server's first answer.
+        session: extensions.connection = psycopg2.connect(
+            async_=1, **{name: value for name, value in parameters.items() if value is not None}
+        )
+        _report_sqlstates_only(session)
+        try:
+            _wait(session, context)
+        except psycopg2.OperationalError as error:
+            session.close()
+            raise _login_failure(error, secrets, address, context, encrypted=encrypted) from error
+    return session
+
+
+def _report_sqlstates_only(session: extensions.connection) -> None:
+    """Make libpq report errors as SQLSTATEs. psycopg2 has no call for it, so libpq is called directly."""
+    import psycopg2._psycopg as extension
+
+    libpq = ctypes.CDLL(extension.__file__)
+    libpq.PQsetErrorVerbosity.argtypes = [ctypes.c_void_p, ctypes.c_int]
+    libpq.PQsetErrorVerbosity(session.pgconn_ptr, _PQERRORS_SQLSTATE)
+
+
+def _wait(session: extensions.connection, context: CheckContext) -> None:
+    """Wait until `session` has connected or answered, no longer than the context allows."""
+    from psycopg2 import extensions
+
+    while (state := session.poll()) != extensions.POLL_OK:
+        waits_to_read = [session] if state == extensions.POLL_READ else []
+        waits_to_write = [session] if state == extensions.POLL_WRITE else []
+        if not any(select.select(waits_to_read, waits_to_write, [], context.timeout)):
+            raise TimeoutError
+
+
+def _login_failure(
+    error: Exception, secrets: PostgresSecrets, address: Address, context: CheckContext, *, encrypted: bool
+) -> CheckFailed:
+    found = _SQLSTATE.search(str(error))
+    if found is None:
+        if not encrypted and _asks_for_cleartext(secrets, address, context):
+            return CheckFailed(FailureCode.INSECURE_AUTH_REFUSED)
+        return CheckFailed(FailureCode.PROTOCOL_MISMATCH)
+    remedy = _ACCESS_RULES if found[1] == "28000" else None
+    return CheckFailed(_BY_SQLSTATE.get(found[1], FailureCode.QUERY_FAILED), remedy=remedy)
+
+
+def _asks_for_cleartext(secrets: PostgresSecrets, address: Address, context: CheckContext) -> bool:
+    """Whether the server's first answer to a login is the demand for a cleartext password; libpq says so only in text."""
+    username, dbname = secrets.username or "", secrets.dbname or secrets.username or ""
+    body = b"\0".join(text.encode() for text in ("user", username, "database", dbname)) + b"\0\0"
+    try:
+        with socket.create_connection(address, timeout=context.timeout) as connection:
+            connection.sendall(struct.pack("!II", len(body) + 8, _PROTOCOL_3) + body)
+            with connection.makefile("rb") as answers:
+                answer = answers.read(9)
+    except OSError:
+        return False
+    return len(answer) == 9 and answer[:1] == b"R" and struct.unpack("!I", answer[5:]) == (_CLEARTEXT_PASSWORD,)
+
+
+def _query(
+    session: extensions.connection, context: CheckContext, statement: str, *values: str
+) -> list[tuple[Any, ...]]:
+    import psycopg2
+
+    cursor = session.cursor()
+    try:
+        cursor.execute(statement, values or None)
+        _wait(session, context)
+        return cursor.fetchall()
+    except psycopg2.Error as error:
+        raise CheckFailed(_BY_SQLSTATE.get(error.pgcode or "", FailureCode.QUERY_FAILED)) from error
+
+
+def _check_schema(session: extensions.connection, context: CheckContext, schema: str) -> None:
+    statement = "SELECT has_schema_privilege(oid, 'USAGE') FROM pg_catalog.pg_namespace WHERE nspname = %s"
+    rows = _query(session, context, statement, schema)
+    if not rows:
+        raise CheckFailed(FailureCode.SCHEMA_NOT_FOUND)
+    if not rows[0][0]:
+        raise CheckFailed(FailureCode.PERMISSION_DENIED)

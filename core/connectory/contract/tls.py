@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, WithJsonSchema
@@ -11,6 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from connectory.contract.check import CheckFailed, FailureCode
 from connectory.contract.fields import Endpoint
+from connectory.contract.urls import QueryKey
 
 
 class SslMode(StrEnum):
@@ -91,6 +97,42 @@ def tls_context(mode: SslMode, ca: str | None) -> ssl.SSLContext:
                     remedy="The CA certificate in the secrets is not a readable PEM certificate.",
                 ) from error
     return context
+
+
+SSL_MODE_QUERY_KEY = QueryKey("ssl_mode", {spelling: _canonical(spelling) for spelling in SSL_MODE_SPELLINGS})
+"""For a `UrlGrammar`: a query key that gives the field `ssl_mode`."""
+
+
+def system_certificates() -> str:
+    """The certificates that this machine trusts, as PEM: those of `SSL_CERT_FILE` and `SSL_CERT_DIR`, or OpenSSL's own.
+
+    For drivers that verify by a file and know no system store. May be empty; nothing is trusted then.
+    """
+    paths = ssl.get_default_verify_paths()
+    files = [Path(paths.cafile)] if paths.cafile else sorted(Path(paths.capath or "/nonexistent").glob("*.0"))
+    texts = dict.fromkeys(file.read_text("ascii", "ignore") for file in files if file.is_file())
+    return "\n".join(texts)
+
+
+@contextmanager
+def path_of(content: str) -> Iterator[str]:
+    """A path from which a driver can read `content` once, for drivers that take certificates only as files.
+
+    No file is written: the path is one end of a pipe, and a thread feeds the other.
+    """
+    reader, writer = os.pipe()
+
+    def feed() -> None:
+        with suppress(BrokenPipeError), os.fdopen(writer, "w") as pipe:
+            pipe.write(content)
+
+    thread = threading.Thread(target=feed, daemon=True)
+    thread.start()
+    try:
+        yield f"/dev/fd/{reader}"
+    finally:
+        os.close(reader)
+        thread.join()
 
 
 def tls_failure(error: OSError) -> FailureCode:
