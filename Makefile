@@ -1,0 +1,51 @@
+# Every target sets up what it needs. Nothing but Python 3.11+, make and git has to be there.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+MEMBERS := core $(sort $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml)))
+EDITABLE := -e "core[server,testing]" $(foreach member,$(filter-out core,$(MEMBERS)),-e $(member))
+STAMP := $(VENV)/.installed
+
+.PHONY: install serve demo test lint bench lock clean
+.DEFAULT_GOAL := install
+
+install: $(STAMP)
+
+$(VENV)/.uv: constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Connectory needs Python 3.11 or newer; set PYTHON=/path/to/python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
+	touch $@
+
+$(STAMP): $(VENV)/.uv pyproject.toml constraints.txt $(addsuffix /pyproject.toml,$(MEMBERS))
+	$(UV) pip install --quiet --python $(BIN)/python -c constraints.txt --group dev $(EDITABLE)
+	touch $@
+
+serve: install
+	$(BIN)/connectory serve
+
+demo: install
+	PYTHONPATH=tests $(BIN)/python examples/demo.py
+
+test: install
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+lint: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	MYPYPATH=core $(BIN)/mypy -p connectory
+	$(foreach module,$(wildcard plugins/*/connectory_*.py),MYPYPATH=core $(BIN)/mypy $(module) &&) true
+	$(BIN)/lint-imports
+
+bench: install
+	$(BIN)/python benchmarks/run.py
+
+# The exact versions that `install` uses. No index address goes into the file, so any mirror serves.
+lock: $(VENV)/.uv
+	$(UV) pip compile --quiet --upgrade --no-emit-index-url --no-emit-package connectory --no-annotate --no-header \
+	  --group dev $(addsuffix /pyproject.toml,$(MEMBERS)) --all-extras -o constraints.txt
+	echo "uv==$$($(UV) --version | cut -d' ' -f2)" >> constraints.txt
+
+clean:
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
