@@ -50,9 +50,12 @@ class Connector:
 
         Raises:
             CheckFailed, CheckSkipped: the connector's verdict.
+            TypeError: the hook returned something. A verdict is raised, so a returned `False` or coroutine would
+                otherwise pass for success.
             Exception: whatever else the plugin or its driver raises.
         """
-        self._hooks.connectory_test_connection(secrets=secrets, context=context)
+        if self._hooks.connectory_test_connection(secrets=secrets, context=context) is not None:
+            raise TypeError("connectory_test_connection() must return None; it raises CheckFailed where the test fails")
 
     def listing(self) -> dict[str, Any]:
         """The item that `GET /connection_type` shows."""

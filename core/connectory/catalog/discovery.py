@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import Distribution, EntryPoint, distributions
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from connectory.catalog.record import PluginRecord, PluginStatus
+
+_log = logging.getLogger(__name__)
 
 ENTRY_POINT_GROUP = "connectory.connectors"
 IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -49,18 +52,29 @@ def find_installed(path: Collection[str] | None = None) -> list[Found]:
     found: dict[tuple[str, str], Found] = {}
     seen: set[str] = set()
     for distribution in distributions() if path is None else distributions(path=list(path)):
+        try:
+            declared = _declared(distribution)
+        except Exception as error:
+            # Any distribution may be damaged, connectors or not, and must not take the others along.
+            place, problem = distribution.locate_file(""), type(error).__name__
+            _log.warning("The metadata of a distribution in %s cannot be read (%s); reinstall it.", place, problem)
+            continue
         name = canonicalize_name(distribution.name or "")
         if not name or name in seen:
             continue
         seen.add(name)
-        for entry_point in _connector_entry_points(distribution):
-            record = PluginRecord(entry_point.name, name, distribution.version, entry_point.value)
-            found[(entry_point.name, name)] = Found(record, entry_point, tuple(distribution.requires or ()))
+        found |= {(item.record.identifier, name): item for item in declared}
     return [found[key] for key in sorted(found)]
 
 
-def _connector_entry_points(distribution: Distribution) -> Iterable[EntryPoint]:
-    return distribution.entry_points.select(group=ENTRY_POINT_GROUP)
+def _declared(distribution: Distribution) -> list[Found]:
+    """The connectors that one distribution declares. Reads everything that is used of its metadata."""
+    name, version = canonicalize_name(distribution.name or ""), distribution.version or "of unknown version"
+    requirements = tuple(distribution.requires or ())
+    return [
+        Found(PluginRecord(entry_point.name, name, version, entry_point.value), entry_point, requirements)
+        for entry_point in distribution.entry_points.select(group=ENTRY_POINT_GROUP)
+    ]
 
 
 def decide(found: Iterable[Found], selection: Selection, core_version: str) -> list[Found]:
@@ -92,9 +106,9 @@ def _unmet_core_requirement(requirements: Iterable[str], core_version: str) -> s
     for text in requirements:
         try:
             requirement = Requirement(text)
-        except InvalidRequirement:
+            applies = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+        except (ValueError, LookupError):  # neither what it names nor when it applies can be read
             continue
-        applies = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
         names_core = canonicalize_name(requirement.name) == "connectory"
         if names_core and applies and not requirement.specifier.contains(core_version, prereleases=True):
             return f"connectory{requirement.specifier}"

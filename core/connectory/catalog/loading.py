@@ -117,11 +117,17 @@ def _register(plugin: Any) -> Any:
             raise PluginBroken(
                 f"It does not implement {name}(); decorate its implementation with @connectory.hookimpl."
             )
-        if any(inspect.iscoroutinefunction(found.function) for found in implementations):
+        if any(_is_async(found.function) for found in implementations):
             raise PluginBroken(
                 f"{name}() is 'async def'; hooks are plain functions, because a test has a process of its own."
             )
+        if any(inspect.isgeneratorfunction(found.function) for found in implementations):
+            raise PluginBroken(f"{name}() holds 'yield', so calling it would not run it; return or raise instead.")
     return manager.hook
+
+
+def _is_async(function: Any) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
 
 
 def _first_line(error: Exception) -> str:

@@ -98,10 +98,10 @@ def _unbracket(value: str) -> str:
 
 
 def _decimal(value: Any) -> Any:
-    """Take a decimal string, and a float without a fraction, for the integer it writes."""
+    """Take a decimal string, and a float without a fraction (JSON Schema's integers hold 5432.0), for the integer it writes."""
     if isinstance(value, str) and re.fullmatch(r"-?(0|[1-9][0-9]{0,17})", value):
         return int(value)
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+    if isinstance(value, float) and value.is_integer():
         return int(value)
     return value
 
@@ -139,7 +139,8 @@ SecretText = Annotated[SecretStr, text(max_length=4096)]
 PemCertificates = Annotated[
     str,
     Grammar(
-        pattern=r"\s*(?:-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----\s*)+",
+        # Not `\s`, which means other characters in Python than in ECMA-262.
+        pattern=r"[ \t\r\n]*(?:-----BEGIN CERTIFICATE-----[A-Za-z0-9+/= \t\r\n]+-----END CERTIFICATE-----[ \t\r\n]*)+",
         expected="one or more PEM certificates, beginning with -----BEGIN CERTIFICATE-----",
         max_length=65536,
     ),

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import difflib
+import types
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, ClassVar, TypedDict, TypeVar, get_args, get_origin
+from functools import cache
+from itertools import islice
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    TypedDict,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
 
-from pydantic import BaseModel, ConfigDict, SecretBytes, SecretStr, ValidationError, model_validator
-from pydantic.fields import FieldInfo
+from pydantic import BaseModel, ConfigDict, Secret, SecretBytes, SecretStr, ValidationError, model_validator
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import PydanticCustomError, core_schema
 
@@ -20,18 +35,27 @@ MASK = "**********"
 URL_FIELD = "url"
 URL_MAX_LENGTH = 2048
 
+MAX_DEPTH = 32
+"""Levels of objects and lists that secrets may nest. Walking values and validating them is recursive, so that a few
+hundred kilobytes of brackets would exhaust the interpreter's stack; no key file nests more than a few levels."""
+MAX_PROBLEMS = 50
+"""Problems that one `SecretsInvalid` lists: enough for any form, and no answer grows with a hostile request."""
+
 
 class Secrets(BaseModel):
     """Base of every secret schema. Declare the fields with the types of this package, in the order to show them.
 
     A field is sensitive when its type is: `SecretText`, `SecretStr` at any depth, or a model derived from `SecretGroup`.
+    Of a single nested `Secrets` object only its own sensitive fields are; a list or any other holder of sensitive values
+    is sensitive as a whole.
     Unknown fields are refused. Values are not coerced, with two leniencies: `null` means absent, and a decimal string is
     taken for an integer.
 
     A class that declares `connectory_url` also accepts one `url` instead of the parts that the grammar names, never both.
     Once validated, an instance always has the parts.
 
-    >>> from connectory import Host, Port, SecretText
+    >>> from connectory import Host, Port, Secrets, SecretText
+    >>> from connectory.contract.secrets import parse_secrets
     >>> class LedgerSecrets(Secrets):
     ...     host: Host
     ...     port: Port = 7000
@@ -112,13 +136,29 @@ def parse_secrets(model: type[SecretsT], payload: Any) -> SecretsT:
     Raises:
         SecretsInvalid: with every problem found.
     """
+    _refuse_depth(payload)
     try:
         return model.model_validate(payload)
     except ValidationError as error:
-        problems = list(_problems(error, model, payload))
-    except RecursionError:
-        problems = [FieldProblem(loc=[], msg="The value is nested too deeply.", type="recursion")]
+        problems = list(islice(_problems(error, model, payload), MAX_PROBLEMS))
     raise SecretsInvalid(problems)
+
+
+def _refuse_depth(payload: Any) -> None:
+    level = [payload]
+    for _ in range(MAX_DEPTH + 1):
+        level = [child for value in level for child in _children(value)]
+        if not level:
+            return
+    message = f"The secrets are nested too deeply; at most {MAX_DEPTH} levels are accepted."
+    raise SecretsInvalid([FieldProblem(loc=[], msg=message, type="recursion")])
+
+
+def _children(value: Any) -> Iterator[Any]:
+    if isinstance(value, Mapping):
+        yield from value.values()
+    elif isinstance(value, list | tuple):
+        yield from value
 
 
 def secrets_document(model: type[Secrets], payload: Any) -> Document:
@@ -139,7 +179,7 @@ def secrets_document(model: type[Secrets], payload: Any) -> Document:
 
 def _reveal(value: Any) -> Any:
     """The plain JSON value of a field. The only place that takes sensitive values out of their wrapper to store them."""
-    if isinstance(value, SecretStr):
+    if isinstance(value, SecretStr | Secret):
         return value.get_secret_value()
     if isinstance(value, BaseModel):
         return {
@@ -160,9 +200,9 @@ def mask_document(model: type[Secrets], document: Document) -> Document:
 def _masked(model: type[Secrets], name: str, value: Any) -> Any:
     if name == URL_FIELD and model.connectory_url is not None:
         return model.connectory_url.mask(value, MASK)
-    if name not in model.model_fields or _is_sensitive(model.model_fields[name]):
+    if name not in model.model_fields or _is_sensitive(model, name):
         return MASK
-    nested = _nested_model(model.model_fields[name].annotation)
+    nested = _nested_object(model.model_fields[name].annotation)
     return mask_document(nested, value) if nested is not None and isinstance(value, dict) else value
 
 
@@ -174,10 +214,10 @@ def sensitive_texts(model: type[Secrets], document: Document) -> list[str]:
             grammar = model.connectory_url
             found += [value] if value != grammar.mask(value, MASK) else []
             found += [text for text in [grammar.parse(value).get(grammar.password or "")] if text]
-        elif name not in model.model_fields or _is_sensitive(model.model_fields[name]):
+        elif name not in model.model_fields or _is_sensitive(model, name):
             found += list(_texts(value))
         else:
-            nested = _nested_model(model.model_fields[name].annotation)
+            nested = _nested_object(model.model_fields[name].annotation)
             if nested is not None and isinstance(value, dict):
                 found += sensitive_texts(nested, value)
     return found
@@ -199,13 +239,14 @@ def merge_documents(model: type[Secrets], submitted: Any, stored: Document | Non
     """
     if not isinstance(submitted, Mapping):
         raise SecretsInvalid([FieldProblem(loc=[], msg="The secrets must be a JSON object.", type="dict_type")])
+    _refuse_depth(submitted)
     stored = stored or {}
     shown = mask_document(model, stored)
     unchanged = {name for name, value in submitted.items() if _holds_mask(value) and shown.get(name) == value}
     orphans = [
         name
         for name, value in submitted.items()
-        if name in _names(model) and name not in unchanged and value == MASK and _sensitive_name(model, name)
+        if name not in unchanged and MASK in _texts(value) and _holds_secrets(model, name)
     ]
     if orphans:
         message = "No stored value to keep: the masked value cannot be stored."
@@ -227,7 +268,7 @@ def _require_fresh_secrets(
     carried = [
         name
         for name in stored
-        if name not in fresh and _sensitive_name(model, name) and merged.get(name) is not None and name not in changed
+        if name not in fresh and _holds_secrets(model, name) and merged.get(name) is not None and name not in changed
     ]
     if changed and carried:
         message = f"Must be sent again, because {', '.join(changed)} changes: stored secrets do not follow to another endpoint."
@@ -241,98 +282,155 @@ def _differs(model: type[Secrets], name: str, merged: Mapping[str, Any], stored:
 
 
 def _holds_mask(value: Any) -> bool:
-    if isinstance(value, dict):
-        return any(_holds_mask(item) for item in value.values())
-    return isinstance(value, str) and MASK in value
+    return any(MASK in text for text in _texts(value))
 
 
 def _names(model: type[Secrets]) -> list[str]:
     return [*([URL_FIELD] if model.connectory_url is not None else []), *model.model_fields]
 
 
-def _sensitive_name(model: type[Secrets], name: str) -> bool:
+@cache
+def _holds_secrets(model: type[Secrets], name: str) -> bool:
+    """Whether anything in the field is sensitive."""
     if name == URL_FIELD and model.connectory_url is not None:
         return model.connectory_url.password is not None
-    return name in model.model_fields and _is_sensitive(model.model_fields[name])
+    return name in model.model_fields and any(map(_is_secret, _types(model.model_fields[name].annotation)))
 
 
+@cache
 def _is_endpoint(model: type[Secrets], name: str) -> bool:
+    """Whether anything in the field decides where the secrets go."""
     if name == URL_FIELD and model.connectory_url is not None:
         return True
-    return any(isinstance(mark, Endpoint) for mark in _marks(model.model_fields[name]))
+    field = model.model_fields[name]
+    places = [Annotated[field.annotation, *field.metadata, None]]
+    places += [inner for found in _types(field.annotation) for inner in _annotations(found)]
+    return any(isinstance(mark, Endpoint) for place in places for mark in _marks(place))
 
 
-def _marks(field: FieldInfo) -> Iterator[Any]:
-    yield from field.metadata
-    yield from _annotated_marks(field.annotation)
-
-
-def _annotated_marks(annotation: Any) -> Iterator[Any]:
+def _marks(annotation: Any) -> Iterator[Any]:
     if get_origin(annotation) is Annotated:
         yield from annotation.__metadata__
     for argument in get_args(annotation):
-        yield from _annotated_marks(argument)
+        yield from _marks(argument)
 
 
-def _is_sensitive(field: FieldInfo) -> bool:
+@cache
+def _is_sensitive(model: type[Secrets], name: str) -> bool:
     """Whether the field as a whole is sensitive, by its type."""
-    return any(issubclass(found, SecretStr | SecretBytes | SecretGroup) for found in _classes(field.annotation))
+    annotation = model.model_fields[name].annotation
+    return _nested_object(annotation) is None and any(map(_is_secret, _types(annotation)))
 
 
-def _classes(annotation: Any) -> Iterator[type]:
-    if isinstance(annotation, type) and get_origin(annotation) is None:
-        yield annotation
+def _is_secret(found: type) -> bool:
+    return issubclass(found, SecretStr | SecretBytes | Secret | SecretGroup)
+
+
+def _types(annotation: Any, seen: set[type] | None = None) -> Iterator[type]:
+    """Every class that `annotation` names, at any depth: in generics, in unions, and as a field of another class."""
+    seen = set() if seen is None else seen
+    if hasattr(annotation, "__value__"):  # PEP 695: `type Token = SecretStr`
+        yield from _types(annotation.__value__, seen)
+    for candidate in (get_origin(annotation), annotation):
+        if isinstance(candidate, type) and candidate not in seen:
+            seen.add(candidate)
+            yield candidate
+            for inner in _annotations(candidate):
+                yield from _types(inner, seen)
     for argument in get_args(annotation):
-        yield from _classes(argument)
+        yield from _types(argument, seen)
 
 
-def _nested_model(annotation: Any) -> type[Secrets] | None:
-    return next((found for found in _classes(annotation) if issubclass(found, Secrets)), None)
+def _annotations(found: type) -> Iterator[Any]:
+    """The types of the fields of a class that has some: a model, a dataclass, a typed dictionary, a named tuple."""
+    if issubclass(found, BaseModel):
+        for field in found.model_fields.values():
+            yield Annotated[field.annotation, *field.metadata, None]  # None: there must be at least one mark
+    elif dataclasses.is_dataclass(found) or is_typeddict(found) or hasattr(found, "_fields"):
+        yield from get_type_hints(found, include_extras=True).values()
+
+
+def _nested_object(annotation: Any) -> type[Secrets] | None:
+    """The model of a field that is one nested object, sensitive or not in its parts."""
+    if get_origin(annotation) is Annotated:
+        return _nested_object(get_args(annotation)[0])
+    if get_origin(annotation) in {Union, types.UnionType}:
+        members = [member for member in get_args(annotation) if member is not type(None)]
+        return _nested_object(members[0]) if len(members) == 1 else None
+    is_object = isinstance(annotation, type) and issubclass(annotation, Secrets)
+    return annotation if is_object and not issubclass(annotation, SecretGroup) else None
 
 
 def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _texts(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _texts(item)
+    for child in _children(value):
+        yield from _texts(child)
 
 
 def _problems(error: ValidationError, model: type[Secrets], payload: Any) -> Iterator[FieldProblem]:
-    known = set(_all_names(model))
-    submitted = [text for text in _texts(payload) if len(text) > 3]
+    known = {name for found in _types(model) if issubclass(found, BaseModel) for name in found.model_fields} | {
+        URL_FIELD
+    }
+    submitted = list(_repeatable(model, payload))
+    unknown: dict[tuple[str | int, ...], list[str]] = {}
     for found in error.errors(include_url=False, include_context=False, include_input=False):
-        loc: list[str | int] = [part for part in found["loc"] if isinstance(part, int) or part in known]
-        message = found["msg"]
+        if found["type"] == "extra_forbidden":
+            unknown.setdefault(found["loc"][:-1], []).append(str(found["loc"][-1]))
+            continue
+        loc = [part for part in found["loc"] if isinstance(part, int) or part in known]
         if found["type"] == "url_invalid":
             loc.append(URL_FIELD)
-        if found["type"] == "extra_forbidden":
-            message = _unknown_field(model, str(found["loc"][-1]))
-        elif any(text in message for text in submitted):
-            # A plugin's own validator may repeat the value; ours never do.
-            message = "The value is not accepted."
-        yield FieldProblem(loc=loc, msg=message, type=found["type"])
+        # A plugin's own validator may repeat the value; ours never do.
+        repeats = any(text in found["msg"] for text in submitted)
+        yield FieldProblem(loc=loc, msg="The value is not accepted." if repeats else found["msg"], type=found["type"])
+    for place, names in unknown.items():
+        loc = [part for part in place if isinstance(part, int) or part in known]
+        yield FieldProblem(loc=loc, msg=_unknown_field(_model_at(model, place), names), type="extra_forbidden")
 
 
-def _unknown_field(model: type[Secrets], name: str) -> str:
+def _repeatable(model: type[Secrets], payload: Any) -> Iterator[str]:
+    """The submitted values as a message could repeat them, the parts of a url included; too short ones are everywhere."""
+    values = list(_scalars(payload))
+    grammar = model.connectory_url
+    if grammar is not None and isinstance(payload, Mapping) and isinstance(payload.get(URL_FIELD), str):
+        with contextlib.suppress(UrlInvalid):
+            values += _scalars(grammar.parse(payload[URL_FIELD]))
+    for value in values:
+        if len(str(value)) > 3:
+            yield str(value)
+            yield repr(value).strip("'\"")
+
+
+def _scalars(value: Any) -> Iterator[str | float]:
+    if isinstance(value, str | float | int):
+        yield value
+    for child in _children(value):
+        yield from _scalars(child)
+
+
+def _model_at(model: type[Secrets], place: tuple[str | int, ...]) -> type[Secrets] | None:
+    """The model of the nested object at `place`, where it is one."""
+    found: type[Secrets] | None = model
+    for part in place:
+        field = found.model_fields.get(str(part)) if found is not None else None
+        models = [each for each in _types(field.annotation) if issubclass(each, Secrets)] if field else []
+        found = models[0] if models else found if isinstance(part, int) else None
+    return found
+
+
+def _unknown_field(model: type[Secrets] | None, submitted: list[str]) -> str:
     """Say which fields exist, and not what was sent: a secret may have been sent as a name."""
+    if model is None:
+        return "There is a field that this connection type does not know."
     names = _names(model)
-    close = difflib.get_close_matches(name, names, n=1)
+    # Comparing is slow, and a hostile request may hold a hundred thousand names.
+    likely = [name for name in submitted[:10] if len(name) <= 64]
+    close = [match for name in likely for match in difflib.get_close_matches(name, names, n=1)]
     hint = f" Did you mean '{close[0]}'?" if close else ""
     return (
         f"There is a field that this connection type does not know.{hint} Known fields: {', '.join(names) or 'none'}."
     )
-
-
-def _all_names(model: type[Secrets]) -> Iterator[str]:
-    yield from _names(model)
-    for field in model.model_fields.values():
-        nested = _nested_model(field.annotation)
-        if nested is not None:
-            yield from _all_names(nested)
 
 
 class _TruthfulSchema(GenerateJsonSchema):
@@ -355,7 +453,8 @@ def secret_json_schema(model: type[Secrets], identifier: str, human_readable: st
     definitions = generated.get("$defs", {})
     grammar = model.connectory_url
     properties = {
-        name: _rendered(generated["properties"][name], model.model_fields[name], definitions)
+        name: _inline(generated["properties"][name], definitions)
+        | ({"sensitive": True} if _is_sensitive(model, name) else {})
         for name in model.model_fields
     }
     schema: dict[str, Any] = {
@@ -372,29 +471,46 @@ def secret_json_schema(model: type[Secrets], identifier: str, human_readable: st
     return schema
 
 
-def _rendered(rendered: dict[str, Any], field: FieldInfo, definitions: dict[str, Any]) -> dict[str, Any]:
-    inlined: dict[str, Any] = _inline(rendered, definitions)
-    for key in ("writeOnly", "format"):
-        if inlined.get("format") == "password" or key == "writeOnly":
-            inlined.pop(key, None)
+# Limits that pydantic writes by their Python name, where a validator of ours stands before the type.
+_LIMITS = {
+    "ge": "minimum",
+    "gt": "exclusiveMinimum",
+    "le": "maximum",
+    "lt": "exclusiveMaximum",
+    "multiple_of": "multipleOf",
+    "min_length": "minLength",
+    "max_length": "maxLength",
+}
+
+
+def _inline(schema: Any, definitions: Mapping[str, Any]) -> Any:
+    """One schema with references replaced by what they refer to, and sensitive texts marked at every depth.
+
+    Consumers draw forms from this, and few of them resolve references.
+    """
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        referred = {"description": None} | definitions[schema["$ref"].rpartition("/")[2]]
+        # A class's docstring speaks to the plugin's programmers; a field's description to whoever fills it in.
+        schema = {**referred, "description": schema.get("description"), **schema}
+        schema = {key: item for key, item in schema.items() if key != "$ref" and item is not None}
+    inlined: dict[str, Any] = {}
+    for key, value in schema.items():
+        if key == "properties":
+            inlined[key] = {name: _inline(item, definitions) for name, item in value.items()}
+        elif key in {"enum", "const", "default", "examples", "required"}:
+            inlined[key] = value
+        elif isinstance(value, list):
+            inlined[key] = [_inline(item, definitions) for item in value]
+        else:
+            inlined[_LIMITS.get(key, key)] = _inline(value, definitions)
+    if inlined.get("format") == "password":
+        inlined = {key: value for key, value in inlined.items() if key not in {"format", "writeOnly"}}
+        inlined["sensitive"] = True
     if inlined.get("default", ...) is None:
         del inlined["default"]
-    if _is_sensitive(field):
-        inlined["sensitive"] = True
     return inlined
-
-
-def _inline(value: Any, definitions: dict[str, Any]) -> Any:
-    """Replace references by what they refer to: consumers draw forms from this, and few of them resolve references."""
-    if isinstance(value, list):
-        return [_inline(item, definitions) for item in value]
-    if not isinstance(value, dict):
-        return value
-    if "$ref" in value:
-        referred = _inline(definitions[value["$ref"].rpartition("/")[2]], definitions)
-        referred = {key: item for key, item in referred.items() if key != "description"}
-        return referred | {key: item for key, item in value.items() if key != "$ref"}
-    return {key: _inline(item, definitions) for key, item in value.items()}
 
 
 def _url_schema(grammar: UrlGrammar) -> dict[str, Any]:

@@ -27,6 +27,11 @@ _PORT = r"(?:6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4
 URL_HOST_PATTERN = rf"(?:{HOSTNAME_PATTERN}|{IPV4_PATTERN}|\[{IPV6_PATTERN}\])"
 
 
+def _literal(text: str) -> str:
+    """A pattern for `text` itself. `\\-` is no escape in ECMA-262 outside of a class."""
+    return re.escape(text).replace("\\-", "-")
+
+
 class UrlInvalid(ValueError):
     """A url does not follow its grammar. `args[0]` names the part and holds nothing of the url."""
 
@@ -91,11 +96,11 @@ class UrlGrammar:
 
         It is what the JSON Schema shows, so it accepts exactly the urls that `parse` accepts.
         """
-        scheme = "|".join(re.escape(scheme).replace("\\-", "-") for scheme in self.schemes)
-        repeated = "".join(rf"(?!.*[?&]{re.escape(key)}=[^&]*&(?:.*&)?{re.escape(key)}=)" for key in self.query)
+        scheme = "|".join(map(_literal, self.schemes))
+        repeated = "".join(rf"(?!.*[?&]{_literal(key)}=[^&]*&(?:.*&)?{_literal(key)}=)" for key in self.query)
         return (
             rf"{repeated}(?:{scheme})://{self._userinfo_pattern}(?:{self.host_pattern})"
-            + (rf"(?::{_PORT})?" if self.port else "")
+            + self._port_pattern
             + self._path_pattern
             + self._query_pattern
         )
@@ -111,7 +116,13 @@ class UrlGrammar:
             secret = rf":(?:{_PLAIN}|:|{_PERCENT})+"
             password = secret if self.password in self.required else f"(?:{secret})?"
         userinfo = rf"{word}{password}@"
-        return userinfo if self.username in self.required else f"(?:{userinfo})?"
+        return userinfo if self.required & {self.username, self.password} else f"(?:{userinfo})?"
+
+    @property
+    def _port_pattern(self) -> str:
+        if self.port is None:
+            return ""
+        return rf":{_PORT}" if self.port in self.required else rf"(?::{_PORT})?"
 
     @property
     def _path_pattern(self) -> str:
@@ -129,10 +140,10 @@ class UrlGrammar:
         pairs = []
         for key, meaning in self.query.items():
             if isinstance(meaning, QueryKey):
-                value = "|".join(re.escape(quote(text, safe="")).replace("\\-", "-") for text in meaning.values)
-                pairs.append(rf"{re.escape(key)}=(?:{value})")
+                value = "|".join(_literal(quote(text, safe="")) for text in meaning.values)
+                pairs.append(rf"{_literal(key)}=(?:{value})")
             else:
-                pairs.append(rf"{re.escape(key)}=(?:{_IN_QUERY}|{_PERCENT})+")
+                pairs.append(rf"{_literal(key)}=(?:{_IN_QUERY}|{_PERCENT})+")
         pair = "(?:" + "|".join(pairs) + ")"
         return rf"(?:\?{pair}(?:&{pair})*)?"
 
@@ -236,8 +247,9 @@ class UrlGrammar:
 
     def mask(self, url: str, mask: str) -> str:
         """`url` with its password replaced by `mask`; the url must follow the grammar."""
-        base, question, query = url.partition("?")
-        head, at, tail = base.rpartition("@")
-        scheme, separator, userinfo = head.partition("://")
+        scheme, separator, rest = url.partition("://")
+        authority = re.match(r"[^/?]*", rest)
+        end = authority.end() if authority else 0
+        userinfo, at, hostport = rest[:end].rpartition("@")
         username, colon, _ = userinfo.partition(":")
-        return f"{scheme}{separator}{username}:{mask}@{tail}{question}{query}" if at and colon else url
+        return f"{scheme}{separator}{username}:{mask}{at}{hostport}{rest[end:]}" if colon else url
