@@ -1,0 +1,263 @@
+"""Stored connections: list, find, create, change, delete; their envelopes and their last test.
+
+A `Connection` never holds an envelope. Those are fetched by `load_envelopes` only, so no listing, repr or error can
+carry one. Many at once are saved by `save.save_connections`.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import ColumnElement, Row, bindparam, false, func, select, true, update
+from sqlalchemy import delete as delete_from
+from sqlalchemy.engine import Connection as DatabaseConnection
+
+from connectory.store.connection_rows import (
+    COLUMNS,
+    EDITABLE,
+    Connection,
+    insert_rows,
+    new_id,
+    rewrite_rows,
+    with_fields,
+)
+from connectory.store.errors import KeyTaken
+from connectory.store.keys import without_case_and_joints
+from connectory.store.sealed import Sealed
+from connectory.store.search import contains, storable
+from connectory.store.tables import connections
+
+__all__ = [
+    "EDITABLE",
+    "Connection",
+    "Filters",
+    "TestStatus",
+    "create",
+    "delete",
+    "find_similar_key",
+    "get_by_key",
+    "list_connections",
+    "load_envelopes",
+    "record_test",
+    "store_secrets",
+    "update_fields",
+]
+
+TestStatus = Literal["passed", "failed", "untested"]
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which connections to list. What is left out does not filter; all that is given must hold.
+
+    Attributes:
+        connection_types, system_types: any of these.
+        test_status: by the last test of the secrets stored now; "untested" if there was none.
+        search: part of the key, name or description, in any case.
+    """
+
+    connection_types: Collection[str] = ()
+    system_types: Collection[str] = ()
+    disabled: bool | None = None
+    test_status: TestStatus | None = None
+    search: str | None = None
+
+
+_SELECT = select(*COLUMNS)
+_PAGE = _SELECT.order_by(connections.c.name, connections.c.key).limit(bindparam("size")).offset(bindparam("skipped"))
+_COUNT = select(func.count()).select_from(connections)
+_BY_KEY = _SELECT.where(connections.c.key == bindparam("key"))
+_UNTESTED = {"last_test_timestamp": None, "last_test_succeeded": None, "last_test_report": None}
+
+
+def list_connections(
+    database: DatabaseConnection, filters: Filters = Filters(), *, page: int = 1, size: int = 50
+) -> tuple[list[Connection], int]:
+    """One page of the connections that pass the filters, by name and then key, and how many pass in all.
+
+    Args:
+        page: from 1, of any magnitude; past the end there are no rows.
+        size: rows to a page, at least 1.
+    """
+    conditions = _conditions(filters, database.dialect.name)
+    total: int = database.execute(_COUNT.where(*conditions) if conditions else _COUNT).scalar_one()
+    skipped = (page - 1) * size
+    if skipped >= total:  # also keeps a number that no database could take away from it
+        return [], total
+    statement = _PAGE.where(*conditions) if conditions else _PAGE
+    rows = database.execute(statement, {"size": size, "skipped": skipped})
+    return [Connection(*row) for row in rows], total
+
+
+def get_by_key(database: DatabaseConnection, key: str) -> Connection | None:
+    """The connection of exactly this key, or None."""
+    if not storable(key):
+        return None
+    return _connection(database.execute(_BY_KEY, {"key": key}).one_or_none())
+
+
+def find_similar_key(database: DatabaseConnection, key: str) -> str | None:
+    """A stored key that differs from this one only by case, `-` or `_`; None if there is none."""
+    if not storable(key):
+        return None
+    stored = connections.c.key
+    form = func.replace(func.replace(func.lower(stored), "-", ""), "_", "")
+    similar = select(stored).where(form == without_case_and_joints(key), stored != key).order_by(stored).limit(1)
+    found: str | None = database.execute(similar).scalar()
+    return found
+
+
+def create(
+    database: DatabaseConnection,
+    *,
+    key: str,
+    name: str,
+    connection_type: str,
+    system_type: str,
+    distribution: str,
+    access: str,
+    now: datetime,
+    disabled: bool = False,
+    description: str | None = None,
+) -> Connection:
+    """Store a new connection, without secrets.
+
+    Raises:
+        KeyTaken: the key is another connection's. The transaction can go on.
+    """
+    connection = Connection(
+        id=new_id(),
+        key=key,
+        name=name,
+        connection_type=connection_type,
+        system_type=system_type,
+        distribution=distribution,
+        access=access,
+        disabled=disabled,
+        description=description,
+        created_at=now,
+        updated_at=now,
+    )
+    if not insert_rows(database, [(connection, None)]):
+        raise KeyTaken(key)
+    return connection
+
+
+def update_fields(
+    database: DatabaseConnection, connection_id: str, changes: Mapping[str, Any], *, now: datetime
+) -> Connection | None:
+    """Change the fields given and no others; None if there is no such connection.
+
+    Args:
+        changes: values by name; names are of `EDITABLE`.
+
+    Raises:
+        ValueError: a name is not of `EDITABLE`.
+    """
+    found = database.execute(_SELECT.where(connections.c.id == connection_id).with_for_update()).one_or_none()
+    if found is None:
+        return None
+    connection = with_fields(Connection(*found), changes, now=now)
+    rewrite_rows(database, [(connection, None)])
+    return connection
+
+
+def delete(database: DatabaseConnection, connection_id: str) -> bool:
+    """Delete a connection with its secrets and datasets; False if there is none."""
+    return database.execute(delete_from(connections).where(connections.c.id == connection_id)).rowcount == 1
+
+
+def load_envelopes(database: DatabaseConnection, connection_id: str) -> tuple[str | None, str | None, int]:
+    """The envelope of the secrets, that of the masked document, and the secrets' version.
+
+    (None, None, 0) where no secrets are stored, or no such connection is.
+    """
+    envelopes = select(connections.c.secrets_sealed, connections.c.masked_sealed, connections.c.secrets_version)
+    row = database.execute(envelopes.where(connections.c.id == connection_id)).one_or_none()
+    return (None, None, 0) if row is None else (row[0], row[1], row[2])
+
+
+def store_secrets(
+    database: DatabaseConnection,
+    connection_id: str,
+    sealed: Sealed,
+    *,
+    now: datetime,
+    expected_secrets_version: int | None = None,
+) -> Connection | None:
+    """Replace a connection's envelopes and forget its last test, which was of other secrets.
+
+    Args:
+        expected_secrets_version: store only while the secrets stored are of this version. Give it when the new secrets
+            were merged from the stored ones, or another's change in between is lost.
+
+    Returns:
+        The connection as it is now; None if there is none, or its secrets are of another version.
+    """
+    statement = update(connections).where(connections.c.id == connection_id)
+    if expected_secrets_version is not None:
+        statement = statement.where(connections.c.secrets_version == expected_secrets_version)
+    statement = statement.values(
+        secrets_sealed=sealed.secrets,
+        masked_sealed=sealed.masked,
+        secrets_kid=sealed.kid,
+        secrets_version=connections.c.secrets_version + 1,
+        secrets_updated_at=now,
+        version=connections.c.version + 1,
+        updated_at=now,
+        **_UNTESTED,
+    )
+    return _connection(database.execute(statement.returning(*COLUMNS)).one_or_none())
+
+
+def record_test(
+    database: DatabaseConnection,
+    connection_id: str,
+    *,
+    secrets_version: int,
+    succeeded: bool,
+    report: str,
+    at: datetime,
+) -> bool:
+    """Store the result of a test, if the secrets it tested are still the ones stored.
+
+    Args:
+        secrets_version: of the secrets that were tested.
+        report: JSON text.
+
+    Returns:
+        False if other secrets were stored during the test, or the connection was deleted; then nothing is recorded.
+    """
+    statement = (
+        update(connections)
+        .where(connections.c.id == connection_id, connections.c.secrets_version == secrets_version)
+        .values(last_test_timestamp=at, last_test_succeeded=succeeded, last_test_report=report)
+    )
+    return database.execute(statement).rowcount == 1
+
+
+def _conditions(filters: Filters, dialect: str) -> list[ColumnElement[bool]]:
+    columns = connections.c
+    conditions = []
+    if filters.connection_types:
+        conditions.append(_any_of(columns.connection_type, filters.connection_types))
+    if filters.system_types:
+        conditions.append(_any_of(columns.system_type, filters.system_types))
+    if filters.disabled is not None:
+        conditions.append(columns.disabled.is_(true() if filters.disabled else false()))
+    if filters.test_status == "untested":
+        conditions.append(columns.last_test_succeeded.is_(None))
+    elif filters.test_status is not None:
+        conditions.append(columns.last_test_succeeded.is_(true() if filters.test_status == "passed" else false()))
+    if filters.search:
+        conditions.append(contains(dialect, filters.search))
+    return conditions
+
+
+def _any_of(column: ColumnElement[str], values: Collection[str]) -> ColumnElement[bool]:
+    return column.in_([value for value in values if storable(value)])
+
+
+def _connection(row: Row[Any] | None) -> Connection | None:
+    return None if row is None else Connection(*tuple(row))

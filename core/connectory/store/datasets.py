@@ -1,0 +1,135 @@
+"""The datasets of a connection: descriptions of its data, as JSON text."""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import delete as delete_from
+from sqlalchemy.engine import Connection as DatabaseConnection
+
+from connectory.store.errors import ConnectionGone, KeyTaken
+from connectory.store.inserting import insert_unless_taken
+from connectory.store.search import storable
+from connectory.store.tables import connections, datasets
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """One dataset.
+
+    Attributes:
+        id: UUID. Not shown to users.
+        connection_id: id of the connection it belongs to, and is deleted with.
+        fides_key: what users call it by; unique across all connections.
+        dataset: JSON text.
+    """
+
+    id: str
+    connection_id: str
+    fides_key: str
+    dataset: str
+    created_at: datetime
+    updated_at: datetime
+
+
+_SELECT = select(*(datasets.c[field.name] for field in fields(Dataset)))
+_BY_KEYS = (
+    _SELECT.where(datasets.c.fides_key.in_(bindparam("keys", expanding=True)))
+    .order_by(datasets.c.fides_key)
+    .with_for_update()
+)
+_REWRITE = update(datasets).where(datasets.c.id == bindparam("row_id"))
+
+
+def upsert_many(
+    database: DatabaseConnection, connection_id: str, documents: Mapping[str, str], *, now: datetime
+) -> dict[str, Dataset | KeyTaken]:
+    """Store datasets of one connection: new ones are added, those it has are replaced.
+
+    Args:
+        documents: JSON text by fides_key. Any number of them takes a few statements.
+
+    Returns:
+        For each fides_key the dataset, or a `KeyTaken` where it belongs to another connection.
+
+    Raises:
+        ConnectionGone: there is no such connection.
+    """
+    _hold_connection(database, connection_id)
+    outcomes: dict[str, Dataset | KeyTaken] = {}
+    remaining = dict(documents)
+    while remaining:
+        found = {row.fides_key: Dataset(*row) for row in database.execute(_BY_KEYS, {"keys": list(remaining)})}
+        known, new = [], []
+        for key, document in remaining.items():
+            if key not in found:
+                new.append(Dataset(str(uuid.uuid4()), connection_id, key, document, now, now))
+            elif found[key].connection_id != connection_id:
+                outcomes[key] = KeyTaken(key)
+            else:
+                known.append(replace(found[key], dataset=document, updated_at=now))
+        _rewrite(database, known)
+        inserted = _insert(database, new)
+        outcomes |= {row.fides_key: row for row in known}
+        outcomes |= {row.fides_key: row for row in new if row.fides_key in inserted}
+        # An insert that met a row another transaction committed a moment ago starts again, and now finds it.
+        remaining = {key: document for key, document in remaining.items() if key not in outcomes}
+    return {key: outcomes[key] for key in documents}
+
+
+def list_datasets(
+    database: DatabaseConnection, connection_id: str, *, page: int = 1, size: int = 50
+) -> tuple[list[Dataset], int]:
+    """One page of a connection's datasets, newest first and then by fides_key, and how many there are in all.
+
+    Args:
+        page: from 1, of any magnitude; past the end there are no rows.
+        size: rows to a page, at least 1.
+    """
+    mine = datasets.c.connection_id == connection_id
+    total: int = database.execute(select(func.count()).select_from(datasets).where(mine)).scalar_one()
+    skipped = (page - 1) * size
+    if skipped >= total:  # also keeps a number that no database could take away from it
+        return [], total
+    newest_first = _SELECT.where(mine).order_by(datasets.c.created_at.desc(), datasets.c.fides_key)
+    return [Dataset(*row) for row in database.execute(newest_first.limit(size).offset(skipped))], total
+
+
+def get(database: DatabaseConnection, connection_id: str, fides_key: str) -> Dataset | None:
+    """One dataset of a connection, or None."""
+    if not storable(fides_key):
+        return None
+    row = database.execute(_SELECT.where(*_this(connection_id, fides_key))).one_or_none()
+    return None if row is None else Dataset(*row)
+
+
+def delete(database: DatabaseConnection, connection_id: str, fides_key: str) -> bool:
+    """Delete one dataset of a connection; False if there is none."""
+    if not storable(fides_key):
+        return False
+    return database.execute(delete_from(datasets).where(*_this(connection_id, fides_key))).rowcount == 1
+
+
+def _this(connection_id: str, fides_key: str) -> tuple[Any, Any]:
+    return datasets.c.connection_id == connection_id, datasets.c.fides_key == fides_key
+
+
+def _hold_connection(database: DatabaseConnection, connection_id: str) -> None:
+    # FOR KEY SHARE is the lock the foreign key would take anyway: nobody deletes the connection until we are done.
+    held = select(connections.c.id).where(connections.c.id == connection_id).with_for_update(read=True, key_share=True)
+    if database.execute(held).scalar() is None:
+        raise ConnectionGone(f"There is no connection of id {connection_id}; it may have been deleted a moment ago.")
+
+
+def _rewrite(database: DatabaseConnection, rows: list[Dataset]) -> None:
+    if rows:
+        values = [{"row_id": row.id, "dataset": row.dataset, "updated_at": row.updated_at} for row in rows]
+        database.execute(_REWRITE, values)
+
+
+def _insert(database: DatabaseConnection, rows: list[Dataset]) -> set[str]:
+    values = [{field.name: getattr(row, field.name) for field in fields(Dataset)} for row in rows]
+    return insert_unless_taken(database, datasets.c.fides_key, values)

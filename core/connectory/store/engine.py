@@ -1,0 +1,151 @@
+"""Open the database: which one, from its URL, and what a transaction on it is."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Literal
+
+from sqlalchemy.engine import URL, Connection, Engine, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from connectory.store.errors import StoreUnavailable, StoreUrlInvalid
+
+Dialect = Literal["sqlite", "postgresql"]
+
+_ACCEPTED = "use sqlite:///path/to/file.db or postgresql://user:password@host:5432/database"
+
+
+class Store:
+    """An open database. Safe to share between threads; each transaction belongs to one thread.
+
+    Attributes:
+        dialect: "sqlite" or "postgresql".
+        reads, writes: the SQLAlchemy engines behind `read()` and `write()`.
+    """
+
+    def __init__(self, dialect: Dialect, reads: Engine, writes: Engine) -> None:
+        self.dialect = dialect
+        self.reads = reads
+        self.writes = writes
+
+    def __repr__(self) -> str:
+        return f"Store({self.dialect})"
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction that sees one state of the database throughout, and cannot write.
+
+        Raises:
+            StoreUnavailable: the database does not answer, or cannot take this work now.
+        """
+        with _transaction(self.reads) as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that commits at the end of the block, or rolls back if the block raises.
+
+        On SQLite it waits for every other writer first, so what it reads stays true until it ends. Keep it short.
+
+        Raises:
+            StoreUnavailable: the database does not answer, or cannot take this work now.
+        """
+        with _transaction(self.writes) as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Close all pooled connections."""
+        self.reads.dispose()
+        self.writes.dispose()
+
+
+def open_store(url: str) -> Store:
+    """Open the database a URL names; a missing SQLite file is created with mode 0600, its directory is not.
+
+    Args:
+        url: `sqlite:///relative/path.db`, `sqlite:////absolute/path.db`, or `postgresql://user:password@host:port/name`
+            with libpq's parameters (`?sslmode=verify-full`) after it. Opening PostgreSQL does not connect yet.
+
+    Raises:
+        StoreUrlInvalid: the URL is none of these.
+        StoreUnavailable: the SQLite file cannot be opened.
+    """
+    parsed = _parse(url)
+    # Imported here: a deployment on one database does not load the driver of the other.
+    if parsed.get_backend_name() == "sqlite":
+        from connectory.store.sqlite import open_engines
+
+        return Store("sqlite", *open_engines(parsed))
+    from connectory.store.postgresql import open_engines as open_postgresql_engines
+
+    return Store("postgresql", *open_postgresql_engines(parsed))
+
+
+def _parse(url: str) -> URL:
+    # Raised from None throughout: the parser's own errors quote pieces of the URL, and so of the password.
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise StoreUrlInvalid(f"The database URL cannot be read; {_ACCEPTED}.") from None
+    if parsed.drivername == "sqlite":
+        if parsed.host or parsed.query or not parsed.database or parsed.database == ":memory:":
+            raise StoreUrlInvalid(f"The database URL must name a SQLite file and nothing else; {_ACCEPTED}.")
+    elif parsed.drivername in ("postgresql", "postgres", "postgresql+psycopg2"):
+        if "@" in (parsed.host or ""):
+            raise StoreUrlInvalid("In the database URL, an '@' in the user name or password must be written %40.")
+        if not parsed.database:
+            raise StoreUrlInvalid(f"The database URL names no database; {_ACCEPTED}.")
+    else:
+        raise StoreUrlInvalid(f"The database URL names a kind of database that is not supported; {_ACCEPTED}.")
+    return parsed
+
+
+@contextmanager
+def _transaction(engine: Engine) -> Iterator[Connection]:
+    try:
+        with engine.begin() as connection:
+            yield connection
+    except PoolTimeout:
+        raise StoreUnavailable("No database connection became free in time; try again later.") from None
+    except DBAPIError as error:
+        reason = _why_unavailable(error)
+        if reason is None:
+            raise
+        raise StoreUnavailable(reason) from error
+
+
+# SQLSTATE classes and codes after which the same work may succeed later (PostgreSQL manual, appendix A): connection
+# lost, out of resources, stopped by an operator, serialization failure, deadlock, lock timeout, read-only standby.
+_PASSING_CLASSES = ("08", "53", "57")
+_PASSING_STATES = ("40001", "40P01", "55P03", "25006")
+_PASSING_SQLITE = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_READONLY")
+
+
+def _why_unavailable(error: DBAPIError) -> str | None:
+    sqlite_name: str | None = getattr(error.orig, "sqlite_errorname", None)
+    if sqlite_name is not None:
+        if sqlite_name.startswith(_PASSING_SQLITE):  # extended codes, like SQLITE_BUSY_SNAPSHOT, start with the primary
+            return (
+                f"The database file cannot be used now ({sqlite_name}); check its disk and permissions, or try again."
+            )
+        return None
+    state: str | None = getattr(error.orig, "pgcode", None)
+    if error.connection_invalidated or _never_connected(error):
+        return "The database does not answer; check that it runs and that the configured address and account are right."
+    if state is not None and (state.startswith(_PASSING_CLASSES) or state in _PASSING_STATES):
+        return f"The database cannot take this work now (SQLSTATE {state}); try again later."
+    return None
+
+
+def _never_connected(error: DBAPIError) -> bool:
+    # libpq gives no SQLSTATE for a connection that failed; such an error has no statement either.
+    return isinstance(error, OperationalError) and error.statement is None

@@ -1,0 +1,29 @@
+"""What the store refuses. No message carries a database password or a stored value."""
+
+
+class StoreUrlInvalid(Exception):
+    """The database URL cannot be used. The message says why and never quotes the URL, which may hold a password."""
+
+
+class StoreUnavailable(Exception):
+    """The database does not answer, or cannot take this work now; trying again later may succeed."""
+
+
+class SchemaUnknown(Exception):
+    """The database was made by a release that this one does not know."""
+
+
+class KeyTaken(Exception):
+    """A key that must be unique belongs to another row.
+
+    Attributes:
+        key: the key that is taken.
+    """
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"The key {key!r} is taken; choose another.")
+        self.key = key
+
+
+class ConnectionGone(Exception):
+    """The connection that a row should belong to was deleted meanwhile."""

@@ -1,0 +1,1 @@
+"""Alembic's scripts, run by `connectory.store.schema` without an alembic.ini."""

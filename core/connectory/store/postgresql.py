@@ -1,0 +1,38 @@
+"""The PostgreSQL engines: one pool, used for reading and for writing."""
+
+from sqlalchemy.engine import URL, Engine, create_engine
+
+from connectory.store.errors import StoreUrlInvalid
+
+# Limits of one statement, of a wait for a lock, and of a transaction that does nothing, so that no request and no lock
+# outlives a stuck client. A deployer's own `?options=` comes after these and wins.
+_SESSION = "-c statement_timeout=10s -c lock_timeout=8s -c idle_in_transaction_session_timeout=60s -c timezone=UTC"
+_CONNECT_TIMEOUT = 5
+"""Seconds for each address of the host."""
+
+
+def open_engines(url: URL) -> tuple[Engine, Engine]:
+    """The engine that reads and the engine that writes, over one pool. Connects on first use.
+
+    Raises:
+        StoreUrlInvalid: the URL holds a parameter twice.
+    """
+    options = url.query.get("options", "")
+    if not isinstance(options, str):
+        raise StoreUrlInvalid("The database URL gives `options` twice; give it once.")
+    connect_timeout = {} if "connect_timeout" in url.query else {"connect_timeout": _CONNECT_TIMEOUT}
+    engine = create_engine(
+        url.set(drivername="postgresql+psycopg2").difference_update_query(["options"]),
+        # Whatever the server's default: a statement that waited for another transaction must then see what it wrote.
+        isolation_level="READ COMMITTED",
+        pool_size=10,
+        max_overflow=10,
+        pool_timeout=10,
+        pool_pre_ping=True,
+        hide_parameters=True,
+        executemany_mode="values_plus_batch",
+        connect_args={"options": f"{_SESSION} {options}".rstrip(), **connect_timeout},
+    )
+    # Reading a page and its count is the opposite case and wants one snapshot.
+    reads = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+    return reads, engine

@@ -1,0 +1,212 @@
+"""Key rotation over stored secrets, and which of them can be read with the keys at hand.
+
+To rotate: add a key to every process, make it the primary of every process, then run `rotate`, as often as needed. Remove
+the old key when `status` counts no rows for it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy.engine import Connection as DatabaseConnection
+
+from connectory.store.audit import AuditEntry, append
+from connectory.store.engine import Store
+from connectory.store.inserting import insert_unless_taken
+from connectory.store.sealed import Sealed, open_masked, open_secrets, seal
+from connectory.store.tables import connections, key_ids
+from connectory.store.timestamps import utc_now
+from connectory.vault import EnvelopeUnreadable, KeyMismatch, KeyMissing, KeyRing, Vault
+
+UnreadableReason = Literal["key_missing", "key_mismatch", "tampered"]
+
+
+@dataclass(frozen=True, slots=True)
+class RotationResult:
+    """What a rotation did, in numbers of connections.
+
+    Attributes:
+        re_encrypted: now sealed with the primary key (or, in a dry run, would be).
+        skipped: changed by somebody else meanwhile, and so sealed with the primary key by them, or deleted.
+        failed: cannot be opened; left as they are. `unreadable_rows` tells why.
+    """
+
+    re_encrypted: int
+    skipped: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class SecretsStatus:
+    """Which keys the stored secrets need.
+
+    Attributes:
+        rows_by_kid: number of connections whose secrets each key sealed.
+        missing_kids: needed, and not in the key ring.
+        mismatched_kids: in the key ring with other bytes than when they were first used.
+        unreadable_rows: number of connections whose key is missing or mismatched.
+    """
+
+    rows_by_kid: Mapping[str, int]
+    missing_kids: tuple[str, ...]
+    mismatched_kids: tuple[str, ...]
+    unreadable_rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableRow:
+    """A connection whose secrets do not open, and why."""
+
+    connection_id: str
+    key: str
+    kid: str
+    reason: UnreadableReason
+
+
+def record_kid(database: DatabaseConnection, ring: KeyRing, *, now: datetime) -> None:
+    """Note the primary key's fingerprint when it is first used. Call it before anything is sealed with a key ring.
+
+    Raises:
+        KeyMismatch: stored secrets were sealed with other bytes under this id; sealing more would mix the two.
+    """
+    kid, fingerprint = ring.primary, ring.fingerprint(ring.primary)
+    insert_unless_taken(database, key_ids.c.kid, [{"kid": kid, "fingerprint": fingerprint, "first_used_at": now}])
+    recorded = database.execute(select(key_ids.c.fingerprint).where(key_ids.c.kid == kid)).scalar_one()
+    if recorded == fingerprint:
+        return
+    if database.execute(select(connections.c.id).where(connections.c.secrets_kid == kid).limit(1)).scalar() is not None:
+        raise KeyMismatch(kid)
+    database.execute(update(key_ids).where(key_ids.c.kid == kid).values(fingerprint=fingerprint, first_used_at=now))
+
+
+def status(store: Store, vault: Vault) -> SecretsStatus:
+    """Which keys the stored secrets need, and whether the key ring has them. Opens no envelope; cheap at any size."""
+    by_kid = select(connections.c.secrets_kid, func.count()).where(connections.c.secrets_kid.is_not(None))
+    with store.read() as database:
+        rows_by_kid = {row[0]: row[1] for row in database.execute(by_kid.group_by(connections.c.secrets_kid))}
+        recorded = {row[0]: row[1] for row in database.execute(select(key_ids.c.kid, key_ids.c.fingerprint))}
+    configured = vault.ring.kids()
+    missing = sorted(kid for kid in rows_by_kid if kid not in configured)
+    mismatched = sorted(
+        kid
+        for kid in rows_by_kid
+        if kid in configured and kid in recorded and recorded[kid] != vault.ring.fingerprint(kid)
+    )
+    unreadable = sum(rows_by_kid[kid] for kid in (*missing, *mismatched))
+    return SecretsStatus(dict(sorted(rows_by_kid.items())), tuple(missing), tuple(mismatched), unreadable)
+
+
+def unreadable_rows(store: Store, vault: Vault, *, batch: int = 100) -> list[UnreadableRow]:
+    """Open the secrets of every connection and report those that do not open. About 0.1 ms for each connection.
+
+    Args:
+        batch: rows that are read at once.
+    """
+    found = []
+    for rows in _batches(store, batch, connections.c.secrets_kid.is_not(None)):
+        for row in rows:
+            try:
+                _open(vault, row)
+            except EnvelopeUnreadable as error:
+                found.append(UnreadableRow(row.id, row.key, row.kid, _reason(error)))
+    return found
+
+
+def rotate(
+    store: Store, vault: Vault, batch: int = 100, dry_run: bool = False, *, actor: str = "secrets rotate"
+) -> RotationResult:
+    """Seal all secrets that other keys sealed again, with the primary key. Can be stopped, repeated, and run while serving.
+
+    Each row is written only if it is still what was read, so a change made meanwhile wins. Each batch is one transaction,
+    with an audit entry "rotated" for each of its rows. Test results stay: the secrets are the same.
+
+    Args:
+        batch: rows to a transaction.
+        dry_run: open every row and write none.
+        actor: for the audit trail.
+    """
+    if not dry_run:
+        with store.write() as database:
+            record_kid(database, vault.ring, now=utc_now())
+    re_encrypted = skipped = failed = 0
+    for rows in _batches(store, batch, connections.c.secrets_kid != vault.ring.primary):
+        # Opened and sealed outside the transaction: nobody waits for cryptography.
+        sealed = {}
+        for row in rows:
+            try:
+                sealed[row.id] = _seal_again(vault, row)
+            except EnvelopeUnreadable:
+                failed += 1
+        written = len(sealed) if dry_run else _write(store, rows, sealed, actor)
+        re_encrypted += written
+        skipped += len(sealed) - written
+    return RotationResult(re_encrypted, skipped, failed)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    id: str
+    key: str
+    kid: str
+    secrets: str = field(repr=False)
+    masked: str = field(repr=False)
+
+
+_ROWS = select(
+    connections.c.id,
+    connections.c.key,
+    connections.c.secrets_kid,
+    connections.c.secrets_sealed,
+    connections.c.masked_sealed,
+).order_by(connections.c.id)
+
+
+def _batches(store: Store, size: int, condition: ColumnElement[bool]) -> Iterator[list[_Stored]]:
+    last = ""
+    while True:
+        with store.read() as database:
+            found = database.execute(_ROWS.where(condition, connections.c.id > last).limit(size))
+            rows = [_Stored(*row) for row in found]
+        if not rows:
+            return
+        yield rows
+        last = rows[-1].id
+
+
+def _open(vault: Vault, row: _Stored) -> tuple[bytes, bytes]:
+    return open_secrets(vault, row.id, row.secrets), open_masked(vault, row.id, row.masked)
+
+
+def _seal_again(vault: Vault, row: _Stored) -> Sealed:
+    secrets, masked = _open(vault, row)
+    return seal(vault, row.id, secrets=secrets, masked=masked)
+
+
+def _write(store: Store, rows: Sequence[_Stored], sealed: Mapping[str, Sealed], actor: str) -> int:
+    entries = []
+    with store.write() as database:
+        for row in rows:
+            if row.id not in sealed:
+                continue
+            new = sealed[row.id]
+            unchanged = (connections.c.secrets_sealed == row.secrets) & (connections.c.masked_sealed == row.masked)
+            statement = update(connections).where(connections.c.id == row.id, unchanged)
+            values = {"secrets_sealed": new.secrets, "masked_sealed": new.masked, "secrets_kid": new.kid}
+            if database.execute(statement.values(values)).rowcount == 1:
+                entries.append(
+                    AuditEntry(utc_now(), actor, "rotated", row.id, row.key, changed_fields=("secrets",), kid=new.kid)
+                )
+        append(database, *entries)
+    return len(entries)
+
+
+def _reason(error: EnvelopeUnreadable) -> UnreadableReason:
+    match error:
+        case KeyMissing():
+            return "key_missing"
+        case KeyMismatch():
+            return "key_mismatch"
+        case _:
+            return "tampered"

@@ -1,0 +1,80 @@
+"""Which schema a database has, and bringing it to the one this release needs.
+
+Alembic is imported only when there is something to do: it costs a service more start-up time than all of its SQL.
+"""
+
+from pathlib import Path
+
+from sqlalchemy import text
+from sqlalchemy.engine import Connection
+
+from connectory.store.engine import Store
+from connectory.store.errors import SchemaUnknown
+
+HEAD = "0001"
+"""The revision this release needs. A test compares it with the newest file in `migrations/versions/`."""
+
+_MIGRATIONS = Path(__file__).with_name("migrations")
+# Any number will do, as long as every process asks for the same one.
+_UPGRADE_LOCK = 7_305_121_846
+
+
+def current_revision(store: Store) -> str | None:
+    """The revision of the database, or None where no upgrade ever ran."""
+    with store.read() as connection:
+        return _revision(connection)
+
+
+def is_current(store: Store) -> bool:
+    """Whether the database has the schema this release needs."""
+    return current_revision(store) == HEAD
+
+
+def upgrade(store: Store) -> None:
+    """Bring the database to `HEAD`, in one transaction. Does nothing where it is there already.
+
+    Processes that upgrade at the same time wait for each other.
+
+    Raises:
+        SchemaUnknown: a later release upgraded this database.
+    """
+    if is_current(store):
+        return
+    from alembic import command
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    with store.write() as connection:
+        _wait_for_other_upgrades(connection)
+        found = _revision(connection)
+        if found == HEAD:
+            return
+        known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+        if found is not None and found not in known:
+            raise SchemaUnknown(
+                f"The database has schema {found}, this release knows up to {HEAD}; install the release that upgraded it, "
+                "or restore a backup made before."
+            )
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def _revision(connection: Connection) -> str | None:
+    if connection.dialect.name == "sqlite":
+        exists = text("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'alembic_version'")
+    else:
+        exists = text("SELECT to_regclass('alembic_version')")
+    if connection.execute(exists).scalar() is None:
+        return None
+    revision: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return revision
+
+
+def _wait_for_other_upgrades(connection: Connection) -> None:
+    # On SQLite the write transaction itself is the lock.
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SET LOCAL lock_timeout = 0"))
+        connection.execute(text("SET LOCAL statement_timeout = 0"))
+        connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _UPGRADE_LOCK})

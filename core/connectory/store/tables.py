@@ -1,0 +1,129 @@
+"""The tables. `migrations/` creates exactly these; a test compares the two on both databases."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+)
+
+from connectory.store.timestamps import UtcDateTime
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+    }
+)
+
+# Byte order everywhere: SQLite's default, and the same on every PostgreSQL server whatever its locale.
+_Sorted = Text().with_variant(Text(collation="C"), "postgresql")
+# SQLite numbers rows by itself only where the type is exactly INTEGER.
+_RowNumber = BigInteger().with_variant(Integer, "sqlite")
+
+connections = Table(
+    "connections",
+    metadata,
+    # `id`, a UUID that never changes, is a connection's identity. `number` only numbers rows for SQLite's full-text
+    # index, which needs an INTEGER PRIMARY KEY: without one, VACUUM renumbers the rows under the index.
+    Column("number", _RowNumber, Identity(), primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("key", _Sorted, nullable=False, unique=True),
+    Column("name", _Sorted, nullable=False),
+    Column("connection_type", Text, nullable=False),
+    # Of the connector when the connection was created: they stay known after its plugin is uninstalled.
+    Column("system_type", Text, nullable=False),
+    Column("distribution", Text, nullable=False),
+    Column("access", Text, CheckConstraint("access IN ('read', 'write')", name="access"), nullable=False),
+    Column("disabled", Boolean, nullable=False),
+    Column("description", Text),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    Column("version", Integer, nullable=False),  # 1, and one more for every change
+    Column("secrets_version", Integer, nullable=False),  # 0 until secrets are stored
+    Column("secrets_kid", Text, index=True),  # the key that sealed both envelopes
+    Column("secrets_updated_at", UtcDateTime),
+    Column("last_test_timestamp", UtcDateTime),
+    Column("last_test_succeeded", Boolean),
+    Column("last_test_report", Text),  # JSON
+    Column("search_text", Text, nullable=False),  # see search.py
+    # Last, because SQLite walks through a long column to reach the ones after it.
+    Column("secrets_sealed", Text),  # envelope of the secret document
+    Column("masked_sealed", Text),  # envelope of the same document, sensitive values masked
+    # The order of a listing, and every filter beside it: pages and counts are answered from the index alone.
+    Index(
+        "ix_connections_listing",
+        "name",
+        "key",
+        "connection_type",
+        "system_type",
+        "disabled",
+        "last_test_succeeded",
+    ),
+)
+
+datasets = Table(
+    "datasets",
+    metadata,
+    Column("id", Text, primary_key=True),  # UUID
+    Column("connection_id", Text, ForeignKey("connections.id", ondelete="CASCADE"), nullable=False),
+    Column("fides_key", _Sorted, nullable=False, unique=True),
+    Column("dataset", Text, nullable=False),  # JSON
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    Index("ix_datasets_listing", "connection_id", "created_at"),
+)
+
+clients = Table(
+    "clients",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("secret_hash", Text, nullable=False),  # SHA-256, hexadecimal
+    Column("scopes", Text, nullable=False),  # separated by spaces
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("token_hash", Text, primary_key=True),  # SHA-256, hexadecimal
+    Column("client_id", Text, ForeignKey("clients.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("scopes", Text, nullable=False),  # separated by spaces
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False, index=True),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", _RowNumber, Identity(), primary_key=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    # No foreign key: the trail outlives the connection.
+    Column("connection_id", Text, index=True),
+    Column("connection_key", Text),
+    Column("changed_fields", Text, nullable=False),  # JSON list of names, never values
+    Column("kid", Text),
+    Column("result_code", Text),
+    Column("request_id", Text),
+)
+
+key_ids = Table(
+    "key_ids",
+    metadata,
+    Column("kid", Text, primary_key=True),
+    Column("fingerprint", Text, nullable=False),
+    Column("first_used_at", UtcDateTime, nullable=False),
+)
