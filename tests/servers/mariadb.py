@@ -1,0 +1,178 @@
+"""A real MariaDB 10.11 on loopback, from Debian's packages.
+
+Engine: MariaDB itself as Debian builds it, with TLS by its own library. Not proven: other major versions, PAM,
+GSSAPI and ed25519 authentication (their plugins are in packages that are not unpacked), and anything of MySQL (see
+`servers.mysql8`).
+"""
+
+import secrets
+import shutil
+from pathlib import Path
+from typing import Self
+
+import pymysql
+
+from servers.certificates import ServerCertificate
+from servers.debian import MARIADB_PACKAGES, unpacked
+from servers.ports import IPV4_LOOPBACK, free_port, loopback_addresses
+from servers.processes import (
+    ServerProcess,
+    give_to_unprivileged_account,
+    remove_folder,
+    run,
+    temporary_folder,
+    unprivileged_account,
+)
+
+# Small buffers and no flush at commit: the data goes with the server.
+_SETTINGS = (
+    "--innodb-log-file-size=8M",
+    "--innodb-buffer-pool-size=32M",
+    "--innodb-flush-log-at-trx-commit=0",
+    "--skip-name-resolve",
+)
+
+
+class MariaDBServer:
+    """One MariaDB server, with its own data, on 127.0.0.1 and (where the machine has it) ::1.
+
+    With `certificate` it offers TLS, and with `require_tls` it turns plain connections away. `superuser` has
+    `password`. Start it with `start()` or as a context manager; starting raises ServerFailed with the log.
+    """
+
+    superuser = "root"
+
+    def __init__(
+        self, *, password: str | None = None, certificate: ServerCertificate | None = None, require_tls: bool = False
+    ) -> None:
+        if require_tls and certificate is None:
+            raise ValueError("require_tls needs a certificate")
+        self.host = IPV4_LOOPBACK
+        self.port = 0  # chosen by start()
+        self.password = password or secrets.token_urlsafe(16)
+        self._certificate = certificate
+        self._require_tls = require_tls
+        self._process: ServerProcess | None = None
+        self._folder: Path | None = None
+
+    def __repr__(self) -> str:
+        return f"MariaDBServer({self.host}:{self.port})"
+
+    def start(self) -> Self:
+        """Initialise an empty data folder and start the server; returns when it answers queries."""
+        root = unpacked("mariadb", MARIADB_PACKAGES)
+        self._folder = folder = temporary_folder("mariadb")
+        try:
+            libraries = [str(path) for path in (*root.glob("usr/lib/*-linux-gnu"), *root.glob("lib/*-linux-gnu"))]
+            environment = {
+                "PATH": f"{root}/usr/bin:{root}/usr/sbin:/usr/bin:/bin",
+                "LD_LIBRARY_PATH": ":".join(libraries),
+                "HOME": str(folder),
+            }
+            data = folder / "data"
+            data.mkdir(mode=0o700)
+            sockets = folder / "socket"
+            sockets.mkdir(mode=0o700)
+            give_to_unprivileged_account(data, sockets)
+            common = ["--no-defaults", f"--basedir={root}/usr", f"--datadir={data}", *_SETTINGS]
+            install = [
+                root / "usr/bin/mariadb-install-db",
+                *common,
+                "--auth-root-authentication-method=normal",
+                "--skip-test-db",
+            ]
+            run("mariadb-install-db", install, env=environment, cwd=folder, **unprivileged_account())
+            self.port = free_port()
+            self._process = ServerProcess(
+                "MariaDB",
+                [
+                    root / "usr/sbin/mariadbd",
+                    *common,
+                    f"--lc-messages-dir={root}/usr/share/mysql",
+                    f"--bind-address={','.join(loopback_addresses())}",
+                    f"--port={self.port}",
+                    f"--socket={sockets}/s",
+                    f"--pid-file={sockets}/pid",
+                    *self._tls_options(),
+                ],
+                log=folder / "log",
+                environment=environment,
+                folder=folder,
+                unprivileged=True,
+            )
+            self._process.wait_for_port(self.port)
+            self._protect_superuser()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def stop(self) -> None:
+        """Stop the server and delete its data. Calling it again does nothing."""
+        if self._process:
+            self._process.stop()
+            self._process = None
+        if self._folder:
+            remove_folder(self._folder)
+            self._folder = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def execute(self, statement: str, *arguments: object, database: str | None = None) -> list[tuple]:
+        """Run one statement as the superuser, on the server's own unix socket, and return its rows."""
+        return self._execute(statement, arguments, password=self.password, database=database)
+
+    def create_database(self, name: str) -> None:
+        """Create an empty database."""
+        self.execute(f"CREATE DATABASE {_identifier(name)}")
+
+    def create_user(self, name: str, password: str, *, database: str | None = None, privileges: str = "ALL") -> None:
+        """Create a user that may come from any address, authenticated by mysql_native_password.
+
+        With `database` it gets `privileges` there; otherwise it may log in and nothing else. An empty password is none.
+        """
+        self.execute("CREATE USER %s@'%%' IDENTIFIED BY %s", name, password)
+        if database is not None:
+            target = _identifier(database).replace("%", "%%")
+            self.execute(f"GRANT {privileges} ON {target}.* TO %s@'%%'", name)
+
+    def _execute(self, statement: str, arguments: tuple, *, password: str, database: str | None = None) -> list[tuple]:
+        connection = pymysql.connect(
+            unix_socket=str(self._folder / "socket" / "s"),
+            user=self.superuser,
+            password=password,
+            database=database,
+            autocommit=True,
+        )
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(statement, arguments or None)
+                return list(cursor.fetchall())
+        finally:
+            connection.close()
+
+    def _tls_options(self) -> list[str]:
+        if self._certificate is None:
+            return []
+        # Copies, because the key is readable by its owner only and the server may run as another account.
+        chain, key = self._folder / "server.pem", self._folder / "server.key"
+        shutil.copy(self._certificate.chain_file, chain)
+        shutil.copy(self._certificate.key_file, key)
+        give_to_unprivileged_account(chain, key)
+        options = [f"--ssl-cert={chain}", f"--ssl-key={key}"]
+        return [*options, "--require-secure-transport=ON"] if self._require_tls else options
+
+    def _protect_superuser(self) -> None:
+        # A new data folder has the superuser once per local address, each without a password. The one we use comes
+        # last.
+        for host in ("127.0.0.1", "::1", "localhost"):
+            account = f"{self.superuser}@'{host}'"
+            self._execute(f"ALTER USER {account} IDENTIFIED BY %s", (self.password,), password="")
+
+
+def _identifier(name: str) -> str:
+    return "`" + name.replace("`", "``") + "`"

@@ -1,0 +1,114 @@
+"""Each stand-in for a database answers that database's own driver, and tells its failures apart as the vendor's would."""
+
+import pymysql
+import pytest
+
+from servers.debian import MARIADB_PACKAGES, ODBC_PACKAGES, unpacked
+from servers.mariadb import MariaDBServer
+from servers.mysql8 import MySQL8Front
+from servers.ports import loopback_addresses
+from servers.processes import ServerFailed
+
+PASSWORD = "p;w }1%w'ö"
+
+
+class TestDebian:
+    def test_the_server_and_the_odbc_driver_are_unpacked(self):
+        assert (unpacked("mariadb", MARIADB_PACKAGES) / "usr/sbin/mariadbd").is_file()
+        assert list(unpacked("odbc", ODBC_PACKAGES).glob("usr/lib/*/odbc/libtdsodbc.so"))
+
+    def test_a_package_that_cannot_be_had_is_reported_in_the_words_of_apt(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("servers.cache.cache_folder", lambda: tmp_path)
+        with pytest.raises(ServerFailed, match="Unable to locate package no-such-package"):
+            unpacked("nothing", ("no-such-package",))
+
+
+def mysql(server, **options):
+    """One value from one statement, through PyMySQL."""
+    defaults = {
+        "host": server.host,
+        "port": server.port,
+        "user": "app",
+        "password": PASSWORD.encode(),
+        "database": "app",
+    }
+    connection = pymysql.connect(
+        **{**defaults, "connect_timeout": 5, "ssl_verify_cert": "ssl_ca" in options, **options}
+    )
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW STATUS LIKE 'Ssl_version'")
+            return connection.server_version, cursor.fetchone()[1]
+    finally:
+        connection.close()
+
+
+def mysql_error(server, **options):
+    with pytest.raises(pymysql.Error) as caught:
+        mysql(server, **options)
+    return caught.value.args[0]
+
+
+@pytest.fixture(scope="module")
+def mariadb(certificates):
+    with MariaDBServer(certificate=certificates.server) as server:
+        server.create_database("app")
+        server.create_user("app", PASSWORD, database="app")
+        yield server
+
+
+class TestMariaDB:
+    def test_it_logs_in_on_every_loopback_address_with_and_without_tls(self, mariadb, certificates):
+        for address in loopback_addresses():
+            version, protocol = mysql(mariadb, host=address, ssl_disabled=True)
+            assert "MariaDB" in version
+            assert protocol == ""
+            _, protocol = mysql(mariadb, host=address, ssl_ca=str(certificates.ca_file), ssl_verify_identity=True)
+            assert protocol.startswith("TLS")
+
+    def test_its_failures_have_their_own_numbers(self, mariadb):
+        root = {"user": mariadb.superuser, "password": mariadb.password, "database": "nowhere"}
+        assert mysql_error(mariadb, password="wrong") == 1045
+        assert mysql_error(mariadb, user="ghost") == 1045
+        assert mysql_error(mariadb, user=mariadb.superuser, password="") == 1045
+        assert mysql_error(mariadb, **root) == 1049
+        assert mysql_error(mariadb, database="nowhere") == 1044
+
+    def test_tls_can_be_required(self, certificates):
+        with MariaDBServer(certificate=certificates.server, require_tls=True) as server:
+            root = {"user": server.superuser, "password": server.password, "database": None}
+            # MariaDB 10.11 says "access denied" here, where MySQL 8 says 3159.
+            assert mysql_error(server, **root, ssl_disabled=True) == 1045
+            assert mysql(server, **root, ssl_ca=str(certificates.ca_file))
+
+
+class TestMySQL8:
+    def test_the_first_login_is_full_and_the_next_is_fast(self, mariadb):
+        with MySQL8Front(mariadb) as server:
+            server.create_database("eight")
+            server.create_user("eight", PASSWORD, database="eight")
+            for _ in range(2):
+                version, _ = mysql(server, user="eight", database="eight")
+                assert version == "8.0.42"
+            assert [login.path for login in server.logins] == ["full, RSA", "fast"]
+            assert PASSWORD.encode() not in server.received
+            assert mysql_error(server, user="eight", password="wrong") == 1045
+            assert mysql_error(server, user="ghost") == 1045
+            assert mysql_error(server, user="eight", database="nowhere") == 1044
+            root = {"user": server.superuser, "password": server.password}
+            assert mysql_error(server, **root, database="nowhere") == 1049
+
+    def test_the_password_goes_through_tls_where_it_is_offered(self, mariadb, certificates):
+        with MySQL8Front(mariadb, certificate=certificates.server, require_tls=True) as server:
+            root = {"user": server.superuser, "password": server.password, "database": None}
+            mysql(server, **root, ssl_ca=str(certificates.ca_file))
+            assert [login.path for login in server.logins] == ["full, TLS"]
+            assert mysql_error(server, **root, ssl_disabled=True) == 3159
+            assert mysql_error(server, **root, ssl_ca=str(certificates.other_ca_file)) == 2003
+
+    def test_a_user_without_a_password_logs_in_without_one(self, mariadb):
+        with MySQL8Front(mariadb) as server:
+            server.create_user("bare", "", database="app")
+            mysql(server, user="bare", password="")
+            assert [login.path for login in server.logins] == ["no password"]
+            assert mysql_error(server, user="bare", password="something") == 1045
