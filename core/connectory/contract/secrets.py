@@ -77,8 +77,8 @@ class Secrets(BaseModel):
         given = {name: value for name, value in data.items() if value is not None}
         grammar = cls.connectory_url
         if grammar is None or URL_FIELD not in given:
-            if grammar is not None and not grammar.required <= given.keys():
-                missing = ", ".join(sorted(grammar.required - given.keys()))
+            if grammar is not None and (lacking := (grammar.required | grammar.required_parts) - given.keys()):
+                missing = ", ".join(sorted(lacking))
                 raise PydanticCustomError("missing_parts", "Must be supplied a 'url' or all of: [" + missing + "].")
             return given
         url = given.pop(URL_FIELD)
@@ -533,5 +533,5 @@ def _url_or_parts(grammar: UrlGrammar) -> list[dict[str, Any]]:
         conflicts.append({"required": [name], "properties": {URL_FIELD: {"pattern": f"[?&](?:{alternatives})="}}})
     return [
         {"required": [URL_FIELD], "not": {"anyOf": conflicts}},
-        {"required": sorted(grammar.required), "not": {"required": [URL_FIELD]}},
+        {"required": sorted(grammar.required | grammar.required_parts), "not": {"required": [URL_FIELD]}},
     ]

@@ -61,6 +61,7 @@ class UrlGrammar:
         path: fields of the path's segments, in order.
         query: the known query keys, or for free text values the field alone.
         required: which of the parts must be there.
+        required_parts: further ones that must be there where the parts are sent instead of a url.
     """
 
     schemes: Mapping[str, Mapping[str, Any]]
@@ -71,6 +72,7 @@ class UrlGrammar:
     path: tuple[str, ...] = ("dbname",)
     query: Mapping[str, QueryKey | str] = field(default_factory=dict)
     required: frozenset[str] = frozenset()
+    required_parts: frozenset[str] = frozenset()
     host_pattern: str = URL_HOST_PATTERN
 
     @cached_property
