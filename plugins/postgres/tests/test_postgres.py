@@ -1,0 +1,234 @@
+"""What is special to PostgreSQL: TLS, cleartext logins, schemas, the server's own libpq defaults, awkward passwords."""
+
+import os
+import secrets as random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from connectory import FailureCode
+from connectory.probe.report import CheckReport
+from servers import hostile
+from servers.certificates import Certificates
+from servers.loopback import LoopbackServer
+from servers.passwords import AWKWARD_PASSWORDS
+from servers.postgres import PostgresServer
+from servers.postgres_tls import PostgresTlsFront
+
+Check = Callable[..., CheckReport]
+
+
+@pytest.fixture
+def good(postgres: PostgresServer) -> dict[str, Any]:
+    return {
+        "host": postgres.host,
+        "port": postgres.port,
+        "username": postgres.superuser,
+        "password": postgres.password,
+        "dbname": "postgres",
+    }
+
+
+@pytest.fixture
+def role(postgres: PostgresServer) -> Iterator[tuple[str, str]]:
+    """A role of no special rights, and its password."""
+    name, password = f"role_{random.token_hex(4)}", random.token_urlsafe(8)
+    postgres.create_role(name, password)
+    yield name, password
+    postgres.execute(f"DROP OWNED BY {name}")
+    postgres.execute(f"DROP ROLE {name}")
+
+
+def passed(report: CheckReport) -> list[str]:
+    return [step.name for step in report.steps if step.status == "passed"]
+
+
+def at(server: LoopbackServer, **more: Any) -> dict[str, Any]:
+    return {"host": server.host, "port": server.port, "username": "reader", "password": "marker-1f0c"} | more
+
+
+def test_a_good_connection_passes_every_step(check: Check, good: dict[str, Any]) -> None:
+    report = check(**good)
+    assert report.status == "succeeded"
+    assert [step.name for step in report.steps] == ["resolve", "connect", "tls", "authenticate", "query"]
+
+
+def test_the_url_connects_like_the_parts(check: Check, postgres: PostgresServer) -> None:
+    url = f"postgresql://{postgres.superuser}:{postgres.password}@{postgres.host}:{postgres.port}/postgres?sslmode=disable"
+    assert check(url=url, db_schema="public").status == "succeeded"
+
+
+def test_an_unknown_user_fails_like_a_wrong_password(check: Check, good: dict[str, Any]) -> None:
+    wrong_user, wrong_password = check(**good | {"username": "ghost"}), check(**good | {"password": "wrong"})
+    assert wrong_user.code == wrong_password.code == FailureCode.AUTH_FAILED
+    assert wrong_user.reason == wrong_password.reason
+
+
+def test_a_missing_user_name_says_so(check: Check, postgres: PostgresServer) -> None:
+    report = check(host=postgres.host, port=postgres.port)
+    assert report.code == FailureCode.AUTH_FAILED
+    assert report.reason is not None
+    assert "set username" in report.reason
+
+
+def test_a_database_that_may_not_be_opened_is_no_missing_database(
+    check: Check, postgres: PostgresServer, good: dict[str, Any], role: tuple[str, str]
+) -> None:
+    name = f"closed_{random.token_hex(4)}"
+    postgres.create_database(name)
+    postgres.execute(f"REVOKE CONNECT ON DATABASE {name} FROM PUBLIC")
+    report = check(**good | {"username": role[0], "password": role[1], "dbname": name})
+    assert report.code == FailureCode.PERMISSION_DENIED
+    assert report.steps[-1].name == "authenticate"
+
+
+def test_a_schema_that_may_not_be_used_is_no_missing_schema(
+    check: Check, postgres: PostgresServer, good: dict[str, Any], role: tuple[str, str]
+) -> None:
+    schema = f"closed_{random.token_hex(4)}"
+    postgres.execute(f"CREATE SCHEMA {schema}")
+    report = check(**good | {"username": role[0], "password": role[1], "db_schema": schema})
+    assert report.code == FailureCode.PERMISSION_DENIED
+    assert check(**good, db_schema=schema).status == "succeeded"
+
+
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_an_ipv6_literal_connects(check: Check, good: dict[str, Any], host: str) -> None:
+    assert check(**good | {"host": host}).status == "succeeded"
+
+
+@pytest.mark.parametrize("number", range(len(AWKWARD_PASSWORDS)))
+def test_awkward_passwords_log_in_exactly(
+    check: Check, postgres: PostgresServer, good: dict[str, Any], number: int
+) -> None:
+    name, password = f"awkward_{number}", AWKWARD_PASSWORDS[number]
+    postgres.create_role(name, password)
+    mine = good | {"username": name, "password": password}
+    assert check(**mine).status == "succeeded"
+    assert check(**mine | {"password": password + "!"}).code == FailureCode.AUTH_FAILED
+
+
+class TestTls:
+    @pytest.fixture
+    def behind_tls(self, good: dict[str, Any], postgres_tls: PostgresTlsFront) -> dict[str, Any]:
+        return good | {"host": "localhost", "port": postgres_tls.port}
+
+    def test_it_is_used_where_it_is_offered(self, check: Check, behind_tls: dict[str, Any]) -> None:
+        report = check(**behind_tls)
+        assert report.status == "succeeded"
+        assert "tls" in passed(report)
+
+    def test_it_is_reported_as_skipped_where_it_is_not_used(self, check: Check, good: dict[str, Any]) -> None:
+        report = check(**good | {"ssl_mode": "disabled"})
+        assert [step.status for step in report.steps if step.name == "tls"] == ["skipped"]
+
+    @pytest.mark.parametrize("mode", ["verify-ca", "verify-full"])
+    def test_a_trusted_certificate_is_accepted(
+        self, check: Check, behind_tls: dict[str, Any], certificates: Certificates, mode: str
+    ) -> None:
+        assert check(**behind_tls, ssl_mode=mode, ssl_ca=certificates.ca_pem).status == "succeeded"
+
+    @pytest.mark.parametrize("mode", ["verify-ca", "verify-full"])
+    def test_a_certificate_of_another_authority_is_refused_before_the_login(
+        self, check: Check, behind_tls: dict[str, Any], certificates: Certificates, mode: str
+    ) -> None:
+        for more in ({"ssl_ca": certificates.other_ca_pem}, {}):  # without a CA the machine's own are trusted
+            report = check(**behind_tls, ssl_mode=mode, **more)
+            assert report.code == FailureCode.TLS_UNTRUSTED
+            assert report.steps[-1].name == "tls"
+
+    def test_a_certificate_for_another_name_passes_verify_ca_only(
+        self, check: Check, good: dict[str, Any], postgres: PostgresServer, certificates: Certificates
+    ) -> None:
+        with PostgresTlsFront(postgres, certificates.wrong_host, mode="required") as front:
+            mine = good | {"host": "localhost", "port": front.port, "ssl_ca": certificates.ca_pem}
+            assert check(**mine, ssl_mode="verify-ca").status == "succeeded"
+            assert check(**mine, ssl_mode="verify-full").code == FailureCode.TLS_UNTRUSTED
+
+    def test_text_that_only_looks_like_a_certificate_is_refused(self, check: Check, behind_tls: dict[str, Any]) -> None:
+        broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"
+        report = check(**behind_tls, ssl_mode="verify-full", ssl_ca=broken)
+        assert report.code == FailureCode.TLS_UNTRUSTED
+        assert report.reason is not None
+        assert "PEM" in report.reason
+
+    def test_a_server_that_requires_it_refuses_a_plain_login(self, check: Check, behind_tls: dict[str, Any]) -> None:
+        report = check(**behind_tls, ssl_mode="disabled")
+        assert report.code == FailureCode.AUTH_FAILED
+        assert report.reason is not None
+        assert "pg_hba.conf" in report.reason
+
+
+class TestHostileServers:
+    def test_a_password_is_not_sent_in_clear(self, check: Check) -> None:
+        for mode in ("preferred", "disabled"):
+            with hostile.postgres_reflects_the_password() as server:
+                assert check(**at(server), ssl_mode=mode).code == FailureCode.INSECURE_AUTH_REFUSED
+                assert b"marker-1f0c" not in server.received
+
+    def test_a_password_sent_through_tls_and_reflected_is_not_shown(
+        self, check: Check, certificates: Certificates
+    ) -> None:
+        with hostile.postgres_reflects_the_password(certificates.server) as server:
+            report = check(**at(server))
+            assert b"marker-1f0c" in server.received  # over TLS the login is as the server wants it
+            assert report.status == "failed"
+            assert "marker-1f0c" not in repr(report)
+
+    def test_a_query_that_is_never_answered_ends_at_the_deadline(self, check: Check) -> None:
+        with hostile.postgres_never_answers_a_query() as server:
+            report = check(**at(server), deadline=2)
+        assert report.code == FailureCode.TIMEOUT
+        assert report.steps[-1].name == "query"
+        assert report.elapsed_ms < 3000
+
+    def test_silence_after_tls_ends_at_the_deadline(self, check: Check, certificates: Certificates) -> None:
+        with hostile.postgres_silent_after_tls(certificates.server) as server:
+            report = check(**at(server), deadline=2)
+        assert report.code == FailureCode.TIMEOUT
+        assert report.elapsed_ms < 3000
+
+    def test_dripped_bytes_end_at_the_deadline(self, check: Check) -> None:
+        with hostile.postgres_drips() as server:
+            report = check(**at(server), deadline=2)
+        assert report.code == FailureCode.TIMEOUT
+        assert report.elapsed_ms < 3000
+
+    def test_an_endless_answer_costs_only_the_test(self, check: Check) -> None:
+        with hostile.postgres_floods_the_answer() as server:
+            report = check(**at(server))
+        assert report.code in {FailureCode.RESOURCE_LIMIT, FailureCode.TIMEOUT}
+
+    @pytest.mark.parametrize("far_end", [hostile.speaks_http, hostile.speaks_ssh, hostile.closes_at_once])
+    def test_another_protocol_is_told_apart(self, check: Check, far_end: Callable[[], LoopbackServer]) -> None:
+        with far_end() as server:
+            report = check(**at(server))
+            assert report.code == FailureCode.PROTOCOL_MISMATCH
+            assert b"marker-1f0c" not in server.received
+
+    @pytest.mark.parametrize(
+        ("sqlstate", "code"),
+        [
+            ("28P01", FailureCode.AUTH_FAILED),
+            ("3D000", FailureCode.DATABASE_NOT_FOUND),
+            ("42501", FailureCode.PERMISSION_DENIED),
+            ("53300", FailureCode.QUERY_FAILED),
+            ("XX000", FailureCode.QUERY_FAILED),
+        ],
+    )
+    def test_a_refusal_is_read_from_its_sqlstate_alone(self, check: Check, sqlstate: str, code: FailureCode) -> None:
+        with hostile.postgres_rejects(sqlstate, "password authentication failed: marker-77aa") as server:
+            report = check(**at(server))
+        assert report.code == code
+        assert "marker-77aa" not in repr(report)
+
+
+def test_the_services_own_environment_is_not_used(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGPASSWORD", "marker-environment")
+    monkeypatch.setenv("PGUSER", "marker-environment")
+    monkeypatch.setenv("PGOPTIONS", "-c search_path=marker-environment")
+    with hostile.postgres_reflects_the_password() as server:
+        check(host=server.host, port=server.port, username="reader")
+        assert b"marker-environment" not in server.received
+    assert os.environ["PGPASSWORD"] == "marker-environment"
