@@ -141,6 +141,9 @@ def parse_secrets(model: type[SecretsT], payload: Any) -> SecretsT:
         return model.model_validate(payload)
     except ValidationError as error:
         problems = list(islice(_problems(error, model, payload), MAX_PROBLEMS))
+    except Exception as error:  # a plugin's own validator may raise anything; its text may hold the value
+        message = f"The connector could not judge the secrets ({type(error).__name__}); report it to its authors."
+        problems = [FieldProblem(loc=[], msg=message, type="validator_failed")]
     raise SecretsInvalid(problems)
 
 
@@ -368,6 +371,13 @@ def _texts(value: Any) -> Iterator[str]:
         yield from _texts(child)
 
 
+# Kinds of errors whose message never holds the value, neither ours nor pydantic's.
+_CONSTANT = frozenset(
+    {"dict_type", "enum", "int_type", "missing", "missing_parts", "string_length", "string_pattern_mismatch"}
+    | {"string_type", "url_and_parts", "url_invalid"}
+)
+
+
 def _problems(error: ValidationError, model: type[Secrets], payload: Any) -> Iterator[FieldProblem]:
     known = {name for found in _types(model) if issubclass(found, BaseModel) for name in found.model_fields} | {
         URL_FIELD
@@ -381,8 +391,8 @@ def _problems(error: ValidationError, model: type[Secrets], payload: Any) -> Ite
         loc = [part for part in found["loc"] if isinstance(part, int) or part in known]
         if found["type"] == "url_invalid":
             loc.append(URL_FIELD)
-        # A plugin's own validator may repeat the value; ours never do.
-        repeats = any(text in found["msg"] for text in submitted)
+        # A plugin's own validator may repeat the value; ours never do, and hold words that a value may be by chance.
+        repeats = found["type"] not in _CONSTANT and any(text in found["msg"] for text in submitted)
         yield FieldProblem(loc=loc, msg="The value is not accepted." if repeats else found["msg"], type=found["type"])
     for place, names in unknown.items():
         loc = [part for part in place if isinstance(part, int) or part in known]

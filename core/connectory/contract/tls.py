@@ -56,7 +56,7 @@ SSL_MODE_SPELLINGS = (*(mode.value for mode in SslMode), *_ALIASES)
 
 
 def _canonical(value: Any) -> Any:
-    known = _ALIASES.get(value, value) if isinstance(value, str) else value
+    known = _ALIASES.get(value, value) if isinstance(value, str) else None
     if known not in set(SslMode):
         raise PydanticCustomError("enum", f"Must be one of: {', '.join(SSL_MODE_SPELLINGS)}.")
     return SslMode(known)

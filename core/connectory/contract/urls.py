@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, unquote_plus
 
 from connectory.contract.fields import HOSTNAME_PATTERN, IPV4_PATTERN, IPV6_PATTERN
 
@@ -28,8 +28,16 @@ URL_HOST_PATTERN = rf"(?:{HOSTNAME_PATTERN}|{IPV4_PATTERN}|\[{IPV6_PATTERN}\])"
 
 
 def _literal(text: str) -> str:
-    """A pattern for `text` itself. `\\-` is no escape in ECMA-262 outside of a class."""
-    return re.escape(text).replace("\\-", "-")
+    """A pattern for `text` itself, with only the escapes that ECMA-262 knows."""
+    return "".join(f"\\{character}" if character in r"^$\.*+?()[]{}|/" else character for character in text)
+
+
+def _some(plain: str, limit: UrlText | None) -> str:
+    """A pattern for one or more characters that stand as they are or percent-encoded, within `limit`."""
+    if limit is None:
+        return rf"(?:{plain}|{_PERCENT})+"
+    refused = f"(?!{limit.pattern})" if limit.without else ""
+    return rf"(?:{refused}(?:{plain}|{_PERCENT})){{1,{limit.max_length}}}"
 
 
 class UrlInvalid(ValueError):
@@ -50,6 +58,31 @@ class QueryKey:
 
 
 @dataclass(frozen=True)
+class UrlText:
+    """What a user name, a password, a segment of the path or a free query value may hold, where that is less than any text.
+
+    `parse` takes more than this and leaves the refusal to the field, whose own grammar gives the reason; the `pattern` that
+    consumers read must not promise more than the field accepts.
+
+    Attributes:
+        max_length: most characters, counted as characters and not as bytes of their percent-encoding.
+        without: ASCII characters that may not occur, percent-encoded or not.
+    """
+
+    max_length: int
+    without: str = ""
+
+    @property
+    def pattern(self) -> str:
+        """What `without` refuses, as a regular expression; empty where it refuses nothing."""
+        return "|".join(
+            rf"{_literal(character)}|%{code[0]}" + (f"[{code[1]}{code[1].lower()}]" if code[1].isalpha() else code[1])
+            for character in self.without
+            for code in [f"{ord(character):02X}"]
+        )
+
+
+@dataclass(frozen=True)
 class UrlGrammar:
     """The urls that a connector accepts instead of the parts, and which field each part of them is.
 
@@ -62,6 +95,7 @@ class UrlGrammar:
         query: the known query keys, or for free text values the field alone.
         required: which of the parts must be there.
         required_parts: further ones that must be there where the parts are sent instead of a url.
+        texts: the fields that accept less than any text in their place of the url.
     """
 
     schemes: Mapping[str, Mapping[str, Any]]
@@ -73,6 +107,7 @@ class UrlGrammar:
     query: Mapping[str, QueryKey | str] = field(default_factory=dict)
     required: frozenset[str] = frozenset()
     required_parts: frozenset[str] = frozenset()
+    texts: Mapping[str, UrlText] = field(default_factory=dict)
     host_pattern: str = URL_HOST_PATTERN
 
     @cached_property
@@ -96,26 +131,36 @@ class UrlGrammar:
     def pattern(self) -> str:
         """The whole grammar as one regular expression, in the common part of Python and ECMA-262.
 
-        It is what the JSON Schema shows, so it accepts exactly the urls that `parse` accepts.
+        It is what the JSON Schema shows, so it accepts exactly the urls that `parse` and the fields accept.
         """
+        return self._pattern(self.texts)
+
+    def _pattern(self, texts: Mapping[str, UrlText]) -> str:
         scheme = "|".join(map(_literal, self.schemes))
-        repeated = "".join(rf"(?!.*[?&]{_literal(key)}=[^&]*&(?:.*&)?{_literal(key)}=)" for key in self.query)
         return (
-            rf"{repeated}(?:{scheme})://{self._userinfo_pattern}(?:{self.host_pattern})"
+            rf"{self._once_pattern}(?:{scheme})://{self._userinfo_pattern(texts)}(?:{self.host_pattern})"
             + self._port_pattern
-            + self._path_pattern
-            + self._query_pattern
+            + self._path_pattern(texts)
+            + self._query_pattern(texts)
         )
 
     @property
-    def _userinfo_pattern(self) -> str:
+    def _once_pattern(self) -> str:
+        """That no key occurs twice, and no two keys of one field."""
+        alone = [
+            [key] for key, meaning in self.query.items() if isinstance(meaning, QueryKey) and meaning.field is None
+        ]
+        groups = ["|".join(map(_literal, keys)) for keys in [*self.query_keys.values(), *alone]]
+        return "".join(rf"(?!.*[?&](?:{keys})=[^&]*&(?:.*&)?(?:{keys})=)" for keys in groups)
+
+    def _userinfo_pattern(self, texts: Mapping[str, UrlText]) -> str:
         if self.username is None:
             return ""
-        word = rf"(?:{_PLAIN}|{_PERCENT})+"
+        word = _some(_PLAIN, texts.get(self.username))
         password = ""
         if self.password is not None:
             # A colon inside a password needs no escape: the first one ends the user name (RFC 3986 §3.2.1).
-            secret = rf":(?:{_PLAIN}|:|{_PERCENT})+"
+            secret = ":" + _some(rf"{_PLAIN}|:", texts.get(self.password))
             password = secret if self.password in self.required else f"(?:{secret})?"
         userinfo = rf"{word}{password}@"
         return userinfo if self.required & {self.username, self.password} else f"(?:{userinfo})?"
@@ -126,32 +171,33 @@ class UrlGrammar:
             return ""
         return rf":{_PORT}" if self.port in self.required else rf"(?::{_PORT})?"
 
-    @property
-    def _path_pattern(self) -> str:
-        segment = rf"(?:{_PLAIN}|[:@]|{_PERCENT})+"
+    def _path_pattern(self, texts: Mapping[str, UrlText]) -> str:
         pattern = "/?"
         for name in reversed(self.path):
+            segment = _some(rf"{_PLAIN}|[:@]", texts.get(name))
             inner = f"/{segment}{pattern}"
             pattern = inner if name in self.required else f"(?:{inner}|/?)"
         return pattern
 
-    @property
-    def _query_pattern(self) -> str:
+    def _query_pattern(self, texts: Mapping[str, UrlText]) -> str:
         if not self.query:
             return ""
         pairs = []
         for key, meaning in self.query.items():
             if isinstance(meaning, QueryKey):
-                value = "|".join(_literal(quote(text, safe="")) for text in meaning.values)
+                # Many write a space of a query as "+" (the WHATWG's form encoding); in free text that would be ambiguous.
+                value = "|".join(
+                    _literal(quote(text, safe="")).replace("%20", r"(?:%20|\+)") for text in meaning.values
+                )
                 pairs.append(rf"{_literal(key)}=(?:{value})")
             else:
-                pairs.append(rf"{_literal(key)}=(?:{_IN_QUERY}|{_PERCENT})+")
+                pairs.append(rf"{_literal(key)}=" + _some(_IN_QUERY, texts.get(meaning)))
         pair = "(?:" + "|".join(pairs) + ")"
         return rf"(?:\?{pair}(?:&{pair})*)?"
 
     @cached_property
     def _compiled(self) -> re.Pattern[str]:
-        return re.compile(self.pattern)
+        return re.compile(self._pattern({}))
 
     def parse(self, url: str) -> dict[str, Any]:
         """The fields that `url` stands for; those it leaves out are absent.
@@ -181,11 +227,10 @@ class UrlGrammar:
         for pair in filter(None, query.split("&")):
             key, _, value = pair.partition("=")
             meaning = self.query[key]
-            decoded = unquote(value, errors="strict")
             if isinstance(meaning, str):
-                parts[meaning] = decoded
+                parts[meaning] = unquote(value, errors="strict")
             elif meaning.field is not None:
-                parts[meaning.field] = meaning.values[decoded]
+                parts[meaning.field] = meaning.values[unquote_plus(value, errors="strict")]
         return parts
 
     def _split_port(self, hostport: str) -> tuple[str, str]:
@@ -211,9 +256,9 @@ class UrlGrammar:
             return "The url's host is not a host name or IP address; '@', '/', '?' and '#' in a password must be percent-encoded."
         if not re.fullmatch(rf"(?:{self.host_pattern})" + (rf"(?::{_PORT})?" if self.port else ""), hostport):
             return "The url's port must be a number from 1 to 65535." if self.port else "The url must not hold a port."
-        if not re.fullmatch(self._path_pattern, f"/{path}" if path else ""):
+        if not re.fullmatch(self._path_pattern({}), f"/{path}" if path else ""):
             return f"The url's path must be {'/'.join(self.path) or 'empty'}, percent-encoded."
-        if query and not re.fullmatch(self._query_pattern, f"?{query}"):
+        if query and not re.fullmatch(self._query_pattern({}), f"?{query}"):
             known = ", ".join(self.query) or "none"
             return f"The url's query holds an unknown key, or a value that is not accepted; known keys: {known}."
         missing = ", ".join(sorted(self.required))
@@ -237,15 +282,22 @@ class UrlGrammar:
         if self.port and parts.get(self.port) is not None:
             authority += f":{parts[self.port]}"
         path = "".join("/" + quote(str(parts[name]), safe="") for name in self.path if parts.get(name) is not None)
-        pairs = []
-        for key, meaning in self.query.items():
-            if isinstance(meaning, str):
-                if parts.get(meaning) is not None:
-                    pairs.append(f"{key}={quote(str(parts[meaning]), safe='')}")
-            elif meaning.field is not None and parts.get(meaning.field) is not None:
-                value = next(text for text, stands_for in meaning.values.items() if stands_for == parts[meaning.field])
-                pairs.append(f"{key}={quote(value, safe='')}")
+        pairs = [
+            f"{key}={quote(value, safe='')}"
+            for name, keys in self.query_keys.items()
+            if parts.get(name) is not None
+            for key, value in [next(self._spellings(keys, parts[name]))]
+        ]
         return f"{scheme}://{userinfo}{authority}{path}" + (f"?{'&'.join(pairs)}" if pairs else "")
+
+    def _spellings(self, keys: list[str], value: Any) -> Iterator[tuple[str, str]]:
+        """The query keys of one field that can give it `value`, each with its text for it."""
+        for key in keys:
+            meaning = self.query[key]
+            if isinstance(meaning, str):
+                yield key, str(value)
+            else:
+                yield from ((key, text) for text, stands_for in meaning.values.items() if stands_for == value)
 
     def mask(self, url: str, mask: str) -> str:
         """`url` with its password replaced by `mask`; the url must follow the grammar."""

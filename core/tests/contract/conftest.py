@@ -1,0 +1,42 @@
+"""A secret schema with every kind of field, like PostgreSQL's."""
+
+import pytest
+from pydantic import Field
+
+from connectory import (
+    SSL_MODE_QUERY_KEY,
+    Host,
+    Name,
+    PemCertificates,
+    Port,
+    Secrets,
+    SecretText,
+    SslMode,
+    SslModeField,
+    UrlGrammar,
+)
+
+
+class DatabaseSecrets(Secrets):
+    """How to reach a database."""
+
+    connectory_url = UrlGrammar(
+        schemes={"postgresql": {}, "postgres": {}, "postgresql+psycopg2": {}},
+        query={"sslmode": SSL_MODE_QUERY_KEY, "application_name": "application"},
+        required=frozenset({"host", "username"}),
+    )
+
+    host: Host
+    port: Port = 5432
+    username: Name
+    password: SecretText | None = None
+    dbname: Name | None = None
+    db_schema: Name | None = Field(default=None, title="Schema")
+    application: Name | None = None
+    ssl_mode: SslModeField = SslMode.PREFERRED
+    ssl_ca: PemCertificates | None = None
+
+
+@pytest.fixture(scope="session")
+def database() -> type[DatabaseSecrets]:
+    return DatabaseSecrets
