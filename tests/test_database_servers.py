@@ -1,10 +1,13 @@
 """Each stand-in for a database answers that database's own driver, and tells its failures apart as the vendor's would."""
 
+import pymongo
 import pymysql
 import pytest
+from pymongo.errors import OperationFailure, ServerSelectionTimeoutError
 
 from servers.debian import MARIADB_PACKAGES, ODBC_PACKAGES, unpacked
 from servers.mariadb import MariaDBServer
+from servers.mongodb import MongoDBServer
 from servers.mysql8 import MySQL8Front
 from servers.ports import loopback_addresses
 from servers.processes import ServerFailed
@@ -112,3 +115,57 @@ class TestMySQL8:
             mysql(server, user="bare", password="")
             assert [login.path for login in server.logins] == ["no password"]
             assert mysql_error(server, user="bare", password="something") == 1045
+
+
+@pytest.fixture(scope="module")
+def mongodb():
+    with MongoDBServer() as server:
+        fill(server)
+        yield server
+
+
+def fill(server: MongoDBServer):
+    server.create_collection("app", "people")
+    server.create_user("app", PASSWORD, database="app")
+
+
+def mongo_collections(server, *, database="app", **options):
+    defaults = {"host": server.host, "username": "app", "password": PASSWORD, "authSource": "app"}
+    patience = {"directConnection": True, "serverSelectionTimeoutMS": 3000}
+    with pymongo.MongoClient(port=server.port, **{**defaults, **patience, **options}) as client:
+        return client[database].list_collection_names()
+
+
+def mongo_error(server, **options):
+    with pytest.raises(OperationFailure) as caught:
+        mongo_collections(server, **options)
+    return caught.value.code
+
+
+class TestMongoDB:
+    def test_it_logs_in_on_every_loopback_address(self, mongodb):
+        for address in loopback_addresses():
+            assert mongo_collections(mongodb, host=f"[{address}]" if ":" in address else address) == ["people"]
+
+    def test_its_failures_have_their_own_codes(self, mongodb):
+        assert mongo_error(mongodb, password="wrong") == 18
+        assert mongo_error(mongodb, username="ghost") == 18
+        assert mongo_error(mongodb, authSource="elsewhere") == 18
+        assert mongo_error(mongodb, database="secret") == 13
+        with pymongo.MongoClient(mongodb.host, mongodb.port, directConnection=True) as nobody:
+            with pytest.raises(OperationFailure) as caught:
+                nobody["app"].list_collection_names()
+            assert caught.value.code == 13
+
+    def test_an_unknown_database_reads_as_empty(self, mongodb):
+        root = {"username": mongodb.superuser, "password": mongodb.password, "authSource": "admin"}
+        assert mongo_collections(mongodb, **root, database="nowhere") == []
+
+    def test_with_a_certificate_it_takes_tls_only(self, certificates):
+        with MongoDBServer(certificate=certificates.server) as server:
+            fill(server)
+            assert mongo_collections(server, tls=True, tlsCAFile=str(certificates.ca_file)) == ["people"]
+            with pytest.raises(ServerSelectionTimeoutError, match="CERTIFICATE_VERIFY_FAILED"):
+                mongo_collections(server, tls=True, tlsCAFile=str(certificates.other_ca_file))
+            with pytest.raises(ServerSelectionTimeoutError):
+                mongo_collections(server)

@@ -2,8 +2,8 @@
 
     install(folder, "connectory-ledger", entry_points={"ledger": "ledger_plugin"}, modules={"ledger_plugin": SOURCE})
 
-Nothing is imported and nothing outside of `folder` is touched. Give the modules of each test names of their own, or take
-them out of `sys.modules` afterwards.
+Nothing is imported and nothing outside of `folder` is touched. Give the modules of each test names of their own, or
+take them out of `sys.modules` afterwards.
 """
 
 from collections.abc import Mapping, Sequence

@@ -119,9 +119,17 @@ class LoopbackServer:
     is not PeerLeft is a defect of the server and is raised again by `stop()`.
     """
 
-    def __init__(self, handle: Callable[[Peer], None], *, name: str | None = None) -> None:
+    def __init__(
+        self,
+        handle: Callable[[Peer], None],
+        *,
+        name: str | None = None,
+        addresses: tuple[str, ...] | None = None,
+        port: int | None = None,
+    ) -> None:
         self.host = IPV4_LOOPBACK
-        self.port = 0  # chosen by start()
+        self.port = port or 0  # 0 until start() chooses one
+        self._addresses = loopback_addresses() if addresses is None else addresses
         self.connections = 0
         self._name = name or handle.__name__
         self._handle = handle
@@ -144,8 +152,8 @@ class LoopbackServer:
             return bytes(self._received)
 
     def start(self) -> Self:
-        self.port = free_port()
-        for address in loopback_addresses():
+        self.port = self.port or free_port()
+        for address in self._addresses:
             family = socket.AF_INET6 if ":" in address else socket.AF_INET
             listener = socket.create_server((address, self.port), family=family, backlog=128)
             self._listeners.append(listener)
@@ -243,3 +251,14 @@ def connect_upstream(host: str, port: int) -> socket.socket:
     upstream.settimeout(None)
     upstream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return upstream
+
+
+def forward_from_ipv6(port: int) -> LoopbackServer:
+    """A forwarder from [::1]:`port` to 127.0.0.1:`port`, for servers that can listen on one address only."""
+
+    def handle(peer: Peer) -> None:
+        with connect_upstream(IPV4_LOOPBACK, port) as upstream:
+            peer.relay(upstream)
+
+    addresses = tuple(address for address in loopback_addresses() if address != IPV4_LOOPBACK)
+    return LoopbackServer(handle, name="IPv6 forwarder", addresses=addresses, port=port)
