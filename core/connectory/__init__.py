@@ -28,7 +28,7 @@ from connectory.contract.tls import (
     tls_context,
     tls_failure,
 )
-from connectory.contract.urls import QueryKey, UrlGrammar
+from connectory.contract.urls import QueryKey, UrlGrammar, UrlText
 
 __all__ = [
     "SSL_MODE_QUERY_KEY",
@@ -53,6 +53,7 @@ __all__ = [
     "SslMode",
     "SslModeField",
     "UrlGrammar",
+    "UrlText",
     "hookimpl",
     "path_of",
     "system_certificates",
