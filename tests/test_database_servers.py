@@ -1,8 +1,12 @@
 """Each stand-in for a database answers that database's own driver, and tells its failures apart as the vendor's would."""
 
+import gc
+import warnings
+
 import pymongo
 import pymysql
 import pytest
+import redshift_connector
 from pymongo.errors import OperationFailure, ServerSelectionTimeoutError
 
 from servers.debian import MARIADB_PACKAGES, ODBC_PACKAGES, unpacked
@@ -10,7 +14,9 @@ from servers.mariadb import MariaDBServer
 from servers.mongodb import MongoDBServer
 from servers.mysql8 import MySQL8Front
 from servers.ports import loopback_addresses
+from servers.postgres_tls import PostgresTlsFront
 from servers.processes import ServerFailed
+from servers.redshift import RedshiftServer, startup_for_postgres
 
 PASSWORD = "p;w }1%w'ö"
 
@@ -169,3 +175,65 @@ class TestMongoDB:
                 mongo_collections(server, tls=True, tlsCAFile=str(certificates.other_ca_file))
             with pytest.raises(ServerSelectionTimeoutError):
                 mongo_collections(server)
+
+
+@pytest.fixture(scope="module")
+def redshift(certificates):
+    with RedshiftServer(certificate=certificates.server) as server:
+        server.create_user("app", PASSWORD)
+        server.create_database("app", owner="app")
+        yield server
+
+
+def redshift_select_one(server, **options):
+    defaults = {"host": server.host, "port": server.port, "user": "app", "password": PASSWORD, "database": "app"}
+    with (
+        redshift_connector.connect(**{**defaults, "timeout": 5, "ssl": False, **options}) as connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute("SELECT 1")
+        return cursor.fetchone()[0]
+
+
+def redshift_sqlstate(server, **options):
+    return redshift_error(server, **options)["C"]
+
+
+def redshift_error(server, **options):
+    """What the driver's exception carries; the exception itself is dropped, for it holds a socket the driver left open."""
+    try:
+        redshift_select_one(server, **options)
+    except redshift_connector.Error as error:
+        details = error.args[0]
+    else:
+        pytest.fail("redshift_connector logged in")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+    return details
+
+
+class TestRedshift:
+    def test_its_driver_logs_in(self, redshift):
+        assert redshift_select_one(redshift) == 1
+        assert "client_protocol_version" in redshift.front.startups[-1].parameters
+        assert PASSWORD.encode() not in redshift.front.received
+
+    def test_its_failures_have_their_own_sqlstates(self, redshift):
+        assert redshift_sqlstate(redshift, password="wrong") == "28P01"
+        assert redshift_sqlstate(redshift, user="ghost") == "28P01"
+        assert redshift_sqlstate(redshift, database="nowhere") == "3D000"
+
+    @pytest.mark.filterwarnings("ignore:ssl:DeprecationWarning")  # redshift_connector's own
+    def test_tls_is_verified(self, redshift, certificates, monkeypatch):
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificates.ca_file))  # the driver trusts OpenSSL's default file
+        verified = {"ssl": True, "sslmode": "verify-full", "host": "localhost"}
+        assert redshift_select_one(redshift, **verified) == 1
+        assert redshift.front.startups[-1].encrypted
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificates.other_ca_file))
+        assert "CERTIFICATE_VERIFY_FAILED" in str(redshift_error(redshift, **verified))
+
+    def test_a_second_front_can_require_tls(self, redshift, certificates):
+        options = {"mode": "required", "rewrite": startup_for_postgres}
+        with PostgresTlsFront(redshift.backend, certificates.server, **options) as front:
+            assert redshift_sqlstate(front) == "28000"
