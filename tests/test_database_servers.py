@@ -196,7 +196,7 @@ def redshift_select_one(server, **options):
 
 
 def redshift_sqlstate(server, **options):
-    return redshift_error(server, **options)["C"]
+    return redshift_error(server, **options)[0]["C"]
 
 
 def redshift_error(server, **options):
@@ -204,7 +204,7 @@ def redshift_error(server, **options):
     try:
         redshift_select_one(server, **options)
     except redshift_connector.Error as error:
-        details = error.args[0]
+        details = [part if isinstance(part, dict) else repr(part) for part in error.args]
     else:
         pytest.fail("redshift_connector logged in")
     with warnings.catch_warnings():
