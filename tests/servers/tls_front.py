@@ -17,11 +17,11 @@ class TlsFront(LoopbackServer):
     """Relays every connection to `backend`; with `certificate`, what comes in is TLS from its first byte (as in https)."""
 
     def __init__(self, backend: Backend, certificate: ServerCertificate | None = None) -> None:
-        super().__init__(self._serve, name=f"front of {backend!r}")
+        super().__init__(self._carry, name=f"front of {backend!r}")
         self._backend = backend
         self._tls = certificate.server_context() if certificate else None
 
-    def _serve(self, peer: Peer) -> None:
+    def _carry(self, peer: Peer) -> None:
         if self._tls is not None:
             peer.start_tls(self._tls)
         with connect_upstream(self._backend.host, self._backend.port) as upstream:
