@@ -17,6 +17,7 @@ from connectory.contract.fields import (
     text,
 )
 from connectory.contract.hookspecs import hookimpl
+from connectory.contract.resolution import pinned
 from connectory.contract.secrets import SecretGroup, Secrets
 from connectory.contract.settings import DeployerSettings
 from connectory.contract.tls import (
@@ -56,6 +57,7 @@ __all__ = [
     "UrlText",
     "hookimpl",
     "path_of",
+    "pinned",
     "system_certificates",
     "text",
     "tls_context",

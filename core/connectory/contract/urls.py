@@ -36,7 +36,7 @@ def _some(plain: str, limit: UrlText | None) -> str:
     """A pattern for one or more characters that stand as they are or percent-encoded, within `limit`."""
     if limit is None:
         return rf"(?:{plain}|{_PERCENT})+"
-    refused = f"(?!{limit.pattern})" if limit.without else ""
+    refused = f"(?!{limit.refused})" if limit.refused else ""
     return rf"(?:{refused}(?:{plain}|{_PERCENT})){{1,{limit.max_length}}}"
 
 
@@ -67,19 +67,23 @@ class UrlText:
     Attributes:
         max_length: most characters, counted as characters and not as bytes of their percent-encoding.
         without: ASCII characters that may not occur, percent-encoded or not.
+        basic_plane: whether characters beyond U+FFFF may not occur, which UTF-8 writes as four bytes.
     """
 
     max_length: int
     without: str = ""
+    basic_plane: bool = False
 
     @property
-    def pattern(self) -> str:
-        """What `without` refuses, as a regular expression; empty where it refuses nothing."""
-        return "|".join(
+    def refused(self) -> str:
+        """A regular expression for the beginning of what may not occur; empty where all may."""
+        refused = ["%[Ff]"] if self.basic_plane else []
+        refused += [
             rf"{_literal(character)}|%{code[0]}" + (f"[{code[1]}{code[1].lower()}]" if code[1].isalpha() else code[1])
             for character in self.without
             for code in [f"{ord(character):02X}"]
-        )
+        ]
+        return "|".join(refused)
 
 
 @dataclass(frozen=True)

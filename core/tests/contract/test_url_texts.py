@@ -17,7 +17,7 @@ GRAMMAR = UrlGrammar(
         "tls": QueryKey("mode", {"true": "on", "false": "off"}),
         "driver": QueryKey(None, {"Ledger Driver 1": None}),
     },
-    texts={"password": UrlText(5, without=';{ "'), "dbname": UrlText(3, without="]")},
+    texts={"password": UrlText(5, without=';{ "'), "dbname": UrlText(3, without="]", basic_plane=True)},
 )
 
 
@@ -35,7 +35,15 @@ def test_the_pattern_promises_what_the_field_accepts_and_parsing_leaves_the_refu
 
 
 @pytest.mark.parametrize(
-    "url", ["ledger://u:a;@h", "ledger://u:a%3b@h", "ledger://u:a%3B@h", "ledger://h/%5d", "ledger://h/abcd"]
+    "url",
+    [
+        "ledger://u:a;@h",
+        "ledger://u:a%3b@h",
+        "ledger://u:a%3B@h",
+        "ledger://h/%5d",
+        "ledger://h/abcd",
+        "ledger://h/%f0%9f%94%91",
+    ],
 )
 def test_what_a_field_refuses_is_refused_in_every_spelling(url):
     assert not promises(url)
