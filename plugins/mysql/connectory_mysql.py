@@ -1,0 +1,321 @@
+"""The MySQL connector: PyMySQL, with the handshake reported step by step and no password given away.
+
+MariaDB speaks the same protocol, and so do others. A plugin for one of them depends on this distribution, derives its
+fields from `MySQLSecrets` and lets `check_connection` do the test, as `connectory-mariadb` does.
+
+Protocol facts are from the MySQL documentation: source code documentation, chapter "Client/Server Protocol",
+"Connection Phase" (Protocol::Handshake, AuthSwitchRequest, caching_sha2_password), and the "Error Message Reference".
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import struct
+from contextlib import ExitStack, closing
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from pydantic import Field
+
+from connectory import (
+    SSL_MODE_QUERY_KEY,
+    CheckContext,
+    CheckFailed,
+    Description,
+    FailureCode,
+    Host,
+    Name,
+    PemCertificates,
+    Port,
+    QueryKey,
+    Secrets,
+    SecretText,
+    SslMode,
+    SslModeField,
+    UrlGrammar,
+    hookimpl,
+    tls_context,
+    tls_failure,
+)
+
+if TYPE_CHECKING:
+    from pymysql.connections import Connection
+
+_ICON = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24"><ellipse cx="12" cy="5" rx="8" ry="3" fill="#00618a"/>'
+    '<path d="M4 5v14c0 1.700 3.600 3 8 3s8-1.300 8-3V5c0 1.700-3.600 3-8 3S4 6.700 4 5z" fill="#0d7ba8"/>'
+    '<path d="M6 18v-6l3 3 3-3v6M14.500 12l2 3 2-3M16.500 15v3" fill="none" stroke="#f29111" stroke-width="1.500"/></svg>'
+)
+
+# Server errors are numbered from 1000, errors that the driver finds itself from 2000 to 2999 (CR_*).
+_BY_ERRNO = {
+    1040: FailureCode.RATE_LIMITED,  # ER_CON_COUNT_ERROR
+    1044: FailureCode.PERMISSION_DENIED,  # ER_DBACCESS_DENIED_ERROR
+    1045: FailureCode.AUTH_FAILED,  # ER_ACCESS_DENIED_ERROR
+    1049: FailureCode.DATABASE_NOT_FOUND,  # ER_BAD_DB_ERROR
+    1059: FailureCode.DATABASE_NOT_FOUND,  # ER_TOO_LONG_IDENT
+    1102: FailureCode.DATABASE_NOT_FOUND,  # ER_WRONG_DB_NAME
+    1129: FailureCode.AUTH_FAILED,  # ER_HOST_IS_BLOCKED
+    1130: FailureCode.AUTH_FAILED,  # ER_HOST_NOT_PRIVILEGED
+    1142: FailureCode.PERMISSION_DENIED,  # ER_TABLEACCESS_DENIED_ERROR
+    1203: FailureCode.RATE_LIMITED,  # ER_TOO_MANY_USER_CONNECTIONS
+    1226: FailureCode.RATE_LIMITED,  # ER_USER_LIMIT_REACHED
+    1227: FailureCode.PERMISSION_DENIED,  # ER_SPECIFIC_ACCESS_DENIED_ERROR
+    1251: FailureCode.AUTH_FAILED,  # ER_NOT_SUPPORTED_AUTH_MODE
+    1524: FailureCode.AUTH_FAILED,  # ER_PLUGIN_IS_NOT_LOADED
+    1698: FailureCode.AUTH_FAILED,  # ER_ACCESS_DENIED_NO_PASSWORD_ERROR
+    1820: FailureCode.AUTH_FAILED,  # ER_MUST_CHANGE_PASSWORD
+    1862: FailureCode.AUTH_FAILED,  # ER_MUST_CHANGE_PASSWORD_LOGIN
+    1969: FailureCode.TIMEOUT,  # MariaDB: ER_STATEMENT_TIMEOUT
+    2026: FailureCode.TLS_FAILED,  # CR_SSL_CONNECTION_ERROR
+    2059: FailureCode.AUTH_FAILED,  # CR_AUTH_PLUGIN_CANNOT_LOAD
+    3024: FailureCode.TIMEOUT,  # ER_QUERY_TIMEOUT
+    3118: FailureCode.AUTH_FAILED,  # ER_ACCOUNT_HAS_BEEN_LOCKED
+    3159: FailureCode.TLS_FAILED,  # ER_SECURE_TRANSPORT_REQUIRED
+    3955: FailureCode.AUTH_FAILED,  # ER_USER_ACCESS_DENIED_FOR_USER_ACCOUNT_BLOCKED_BY_PASSWORD_LOCK
+    4151: FailureCode.AUTH_FAILED,  # MariaDB: ER_ACCOUNT_HAS_BEEN_LOCKED
+}
+_ADDRESS_REFUSED = "The server takes no logins from this service's address; its administrator can allow it."
+_NO_SUCH_METHOD = (
+    "The account logs in by a method that this connector does not support; "
+    "use one with caching_sha2_password or mysql_native_password."
+)
+_LOCKED = "The account is locked; the server's administrator can unlock it."
+_EXPIRED = "The account's password has expired; set a new one on the server."
+_REMEDIES = {
+    1044: "The user may not use this database, or it does not exist; the server does not tell which. Check its grants.",
+    1129: "The server blocks this service's address after failed connections; its administrator can run FLUSH HOSTS.",
+    1130: _ADDRESS_REFUSED,
+    1251: _NO_SUCH_METHOD,
+    1524: _NO_SUCH_METHOD,
+    1820: _EXPIRED,
+    1862: _EXPIRED,
+    2059: _NO_SUCH_METHOD,
+    3118: _LOCKED,
+    3159: "The server accepts encrypted connections only; set ssl_mode to required or stricter.",
+    3955: _LOCKED,
+    4151: _LOCKED,
+}
+_NEEDS_TLS = (
+    "The server rejected the login; check user name and password, and whether the server or the account requires TLS, "
+    "which ssl_mode disables."
+)
+_NO_USER = "The login needs a user name; set username, or write it into the url."
+_NEVER_IN_CLEAR = (
+    "The server asked for the password in clear, which is never sent; "
+    "use an account with caching_sha2_password or mysql_native_password."
+)
+# Methods by which the password itself travels, or what is as good as the password (mysql_old_password). PyMySQL has them
+# built in; a server chooses one with an AuthSwitchRequest.
+_REVEALING_METHODS = ("mysql_clear_password", "dialog", "mysql_old_password")
+# What PyMySQL raises for packets that it cannot make sense of, and for a server that asks for a local file.
+_MALFORMED = (struct.error, LookupError, ValueError, TypeError, AssertionError, RuntimeError)
+
+
+def mysql_url(*schemes: str) -> UrlGrammar:
+    """The grammar of `<scheme>://user:password@host:port/database` for servers that speak MySQL's protocol.
+
+    Args:
+        schemes: the accepted schemes; the first is the one that is written.
+    """
+    return UrlGrammar(
+        schemes={scheme: {} for scheme in schemes},
+        # PyMySQL's own default, which urls often spell out.
+        query={"ssl_mode": SSL_MODE_QUERY_KEY, "charset": QueryKey(None, {"utf8mb4": None, "utf8": None})},
+        required=frozenset({"host", "dbname"}),
+    )
+
+
+class MySQLSecrets(Secrets):
+    """How to reach a database of a server that speaks MySQL's protocol."""
+
+    connectory_url = mysql_url("mysql+pymysql", "mysql")
+
+    host: Host = Field(title="Host", description="Name or address of the server.")
+    port: Port = Field(default=3306, title="Port", description="TCP port of the server.")
+    username: Name | None = Field(default=None, title="Username", description="User to log in as.")
+    password: SecretText | None = Field(default=None, title="Password", description="Password of the user.")
+    dbname: Name = Field(title="Database", description="Database to open; it must exist and the user may use it.")
+    ssl_mode: SslModeField = Field(
+        default=SslMode.PREFERRED, title="SSL Mode", description="How much TLS to ask for, and what to verify."
+    )
+    ssl_ca: PemCertificates | None = Field(
+        default=None, title="CA certificate", description="PEM certificates to trust instead of the system's."
+    )
+
+
+@hookimpl
+def connectory_identifier() -> str:
+    """The identifier."""
+    return "mysql"
+
+
+@hookimpl
+def connectory_type() -> str:
+    """The system type."""
+    return "database"
+
+
+@hookimpl
+def connectory_secret_schema() -> type[Secrets]:
+    """The fields of a connection."""
+    return MySQLSecrets
+
+
+@hookimpl
+def connectory_describe() -> Description:
+    """What user interfaces show."""
+    return Description(
+        human_readable="MySQL",
+        icon=_ICON,
+        user_guide="https://dev.mysql.com/doc/refman/8.4/en/creating-accounts.html",
+        category="DATABASE",
+        drivers=("pymysql",),
+    )
+
+
+@hookimpl
+def connectory_test_connection(secrets: MySQLSecrets, context: CheckContext) -> None:
+    """Log in, open the database, and run `SELECT 1`."""
+    check_connection(secrets, context)
+
+
+def check_connection(secrets: MySQLSecrets, context: CheckContext) -> None:
+    """The test of any server that speaks MySQL's protocol: log in, open the database, and run `SELECT 1`.
+
+    Raises:
+        CheckFailed: the connection does not work; the code says why.
+    """
+    import pymysql
+
+    connection, _ = context.connect(secrets.host, secrets.port)
+    with connection, closing(_log_in(connection, secrets, context)) as session, context.step("query"):
+        try:
+            session.select_db(secrets.dbname)
+            session.query("SELECT 1")
+        except pymysql.Error as error:
+            raise _failure(error, FailureCode.QUERY_FAILED) from error
+        except _MALFORMED as error:
+            raise CheckFailed(FailureCode.PROTOCOL_MISMATCH) from error
+
+
+def _log_in(connection: socket.socket, secrets: MySQLSecrets, context: CheckContext) -> Connection:
+    """A session on `connection`, as the steps `tls` and `authenticate`.
+
+    The server speaks first and offers TLS in its greeting, so the greeting belongs to the step `tls`.
+    """
+    import pymysql
+
+    mode = secrets.ssl_mode
+    tls = None if mode is SslMode.DISABLED else tls_context(mode, secrets.ssl_ca)
+    password = secrets.password.get_secret_value() if secrets.password else ""
+    with ExitStack() as step:
+
+        def begin(name: str) -> None:
+            step.close()
+            step.enter_context(context.step(name))
+            if name == "authenticate" and secrets.username is None:
+                raise CheckFailed(FailureCode.AUTH_FAILED, remedy=_NO_USER)
+
+        def encrypt(plain: socket.socket, server_hostname: str) -> ssl.SSLSocket:
+            assert tls is not None
+            try:
+                encrypted = tls.wrap_socket(plain, server_hostname=server_hostname)
+            except OSError as error:
+                raise CheckFailed(tls_failure(error)) from error
+            begin("authenticate")
+            return encrypted
+
+        def greeted(*, offers_tls: bool) -> None:
+            if mode is SslMode.PREFERRED and not offers_tls:
+                begin("authenticate")
+
+        session = _session_type()(
+            host=secrets.host,
+            user=secrets.username,
+            # Bytes, because PyMySQL encodes text as Latin-1 and MySQL's own clients as UTF-8.
+            password=password.encode(),
+            charset="utf8mb4",
+            autocommit=None,
+            read_timeout=context.timeout,
+            write_timeout=context.timeout,
+            ssl=tls if mode.needs_tls else None,
+            ssl_disabled=not mode.needs_tls,
+            local_infile=False,
+            auth_plugin_map=_REFUSED_METHODS,
+            defer_connect=True,
+        )
+        session.greeted = greeted
+        session.ssl = tls is not None  # not required, and a server offers it: PyMySQL uses it then
+        session.ctx = SimpleNamespace(wrap_socket=encrypt)
+        if tls is None:
+            context.skip_step("tls")
+        begin("authenticate" if tls is None else "tls")
+        try:
+            session.connect(connection)
+        except pymysql.Error as error:
+            failure = _failure(error, FailureCode.PROTOCOL_MISMATCH)
+            if failure.code is FailureCode.AUTH_FAILED and tls is None:
+                failure.remedy = failure.remedy or _NEEDS_TLS
+            raise failure from error
+        except _MALFORMED as error:
+            raise CheckFailed(FailureCode.PROTOCOL_MISMATCH) from error
+    return session
+
+
+def _session_type() -> type[Any]:
+    """PyMySQL's connection, which calls `greeted` after the server's greeting and takes no RSA key from a server."""
+    from pymysql.connections import Connection
+    from pymysql.constants import CLIENT
+
+    class Session(Connection):  # type: ignore[misc]  # PyMySQL has no types
+        def _get_server_information(self) -> None:
+            super()._get_server_information()
+            self.greeted(offers_tls=bool(self.server_capabilities & CLIENT.SSL))
+
+        # Without TLS, PyMySQL reads this before it encrypts the password with a key that the server sends along.
+        # Whoever answers in the server's place would send their own.
+        @property
+        def server_public_key(self) -> NoReturn:
+            raise CheckFailed(FailureCode.INSECURE_AUTH_REFUSED)
+
+        @server_public_key.setter
+        def server_public_key(self, key: bytes | None) -> None:
+            if key is not None:
+                raise CheckFailed(FailureCode.INSECURE_AUTH_REFUSED)
+
+    return Session
+
+
+class _Refusal:
+    """Takes the place of a login method of the driver's, and ends the test before anything is sent."""
+
+    def __init__(self, code: FailureCode, remedy: str) -> None:
+        self._code = code
+        self._remedy = remedy
+
+    def __call__(self, session: Connection) -> _Refusal:
+        del session
+        return self
+
+    def authenticate(self, packet: object) -> NoReturn:
+        del packet
+        raise CheckFailed(self._code, remedy=self._remedy)
+
+
+_REFUSED_METHODS = {
+    **dict.fromkeys(_REVEALING_METHODS, _Refusal(FailureCode.INSECURE_AUTH_REFUSED, _NEVER_IN_CLEAR)),
+    # PyMySQL has it only where PyNaCl is installed.
+    "client_ed25519": _Refusal(FailureCode.AUTH_FAILED, _NO_SUCH_METHOD),
+}
+
+
+def _failure(error: Exception, otherwise: FailureCode) -> CheckFailed:
+    """What `error` of the driver means; `otherwise` where it has no number, or one of the driver's own."""
+    if isinstance(error.__context__, TimeoutError):
+        return CheckFailed(FailureCode.TIMEOUT)
+    number = error.args[0] if error.args and isinstance(error.args[0], int) else 0
+    if number not in _BY_ERRNO:
+        return CheckFailed(FailureCode.QUERY_FAILED if 1000 <= number < 2000 or number >= 3000 else otherwise)
+    return CheckFailed(_BY_ERRNO[number], remedy=_REMEDIES.get(number))
