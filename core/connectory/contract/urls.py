@@ -50,11 +50,11 @@ class QueryKey:
 
     Attributes:
         field: the secrets field that the value is for; `None` for a key that is accepted and has no meaning here.
-        values: the accepted values and what each stands for.
+        values: the accepted values and what each stands for. Default: any text, for a key without a field.
     """
 
     field: str | None
-    values: Mapping[str, Any]
+    values: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -131,6 +131,20 @@ class UrlGrammar:
                 keys.setdefault(name, []).append(key)
         return keys
 
+    def gives(self, name: str) -> str | None:
+        """A regular expression to be found in just those urls that give the field `name`; `None` where no url can.
+
+        Raises:
+            ValueError: for a part that is neither the password nor in the query.
+        """
+        if name in self.query_keys:
+            return f"[?&](?:{'|'.join(self.query_keys[name])})="
+        if name == self.password:
+            return "^[^:]+://[^:@/?]+:[^@/?]+@"
+        if name in self.fields:
+            raise ValueError(f"whether a url gives {name} cannot be told by a pattern")
+        return None
+
     @cached_property
     def pattern(self) -> str:
         """The whole grammar as one regular expression, in the common part of Python and ECMA-262.
@@ -188,14 +202,15 @@ class UrlGrammar:
             return ""
         pairs = []
         for key, meaning in self.query.items():
-            if isinstance(meaning, QueryKey):
+            if isinstance(meaning, QueryKey) and meaning.values is not None:
                 # Many write a space of a query as "+" (the WHATWG's form encoding); in free text that would be ambiguous.
                 value = "|".join(
                     _literal(quote(text, safe="")).replace("%20", r"(?:%20|\+)") for text in meaning.values
                 )
                 pairs.append(rf"{_literal(key)}=(?:{value})")
             else:
-                pairs.append(rf"{_literal(key)}=" + _some(_IN_QUERY, texts.get(meaning)))
+                limit = texts.get(meaning) if isinstance(meaning, str) else None
+                pairs.append(rf"{_literal(key)}=" + _some(_IN_QUERY, limit))
         pair = "(?:" + "|".join(pairs) + ")"
         return rf"(?:\?{pair}(?:&{pair})*)?"
 
@@ -233,7 +248,7 @@ class UrlGrammar:
             meaning = self.query[key]
             if isinstance(meaning, str):
                 parts[meaning] = unquote(value, errors="strict")
-            elif meaning.field is not None:
+            elif meaning.field is not None and meaning.values is not None:
                 parts[meaning.field] = meaning.values[unquote_plus(value, errors="strict")]
         return parts
 
@@ -301,7 +316,8 @@ class UrlGrammar:
             if isinstance(meaning, str):
                 yield key, str(value)
             else:
-                yield from ((key, text) for text, stands_for in meaning.values.items() if stands_for == value)
+                known = (meaning.values or {}).items()
+                yield from ((key, text) for text, stands_for in known if stands_for == value)
 
     def mask(self, url: str, mask: str) -> str:
         """`url` with its password replaced by `mask`; the url must follow the grammar."""

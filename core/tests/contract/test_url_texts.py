@@ -16,6 +16,7 @@ GRAMMAR = UrlGrammar(
         "mode": QueryKey("mode", {"on": "on", "off": "off", "auto": "auto"}),
         "tls": QueryKey("mode", {"true": "on", "false": "off"}),
         "driver": QueryKey(None, {"Ledger Driver 1": None}),
+        "app": QueryKey(None),
     },
     texts={"password": UrlText(5, without=';{ "'), "dbname": UrlText(3, without="]", basic_plane=True)},
 )
@@ -67,3 +68,10 @@ def test_a_space_of_a_known_value_may_be_a_plus(space):
     url = f"ledger://h?driver=Ledger{space}Driver{space}1"
     assert promises(url)
     assert GRAMMAR.parse(url) == {"host": "h"}
+
+
+def test_a_key_without_a_meaning_may_have_any_text():
+    url = "ledger://h?app=Cluster-0%20%F0%9F%94%91&mode=on"
+    assert promises(url)
+    assert GRAMMAR.parse(url) == {"host": "h", "mode": "on"}
+    assert not promises("ledger://h?app=a&app=b")
