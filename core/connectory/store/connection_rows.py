@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection as DatabaseConnection
 
 from connectory.store.inserting import insert_unless_taken
 from connectory.store.sealed import Sealed
-from connectory.store.search import search_text
+from connectory.store.search import index_rows, search_text, unindex_rows
 from connectory.store.tables import connections
 
 
@@ -124,22 +124,28 @@ def insert_rows(database: DatabaseConnection, rows: Sequence[tuple[Connection, S
         | {"secrets_sealed": sealed and sealed.secrets, "masked_sealed": sealed and sealed.masked}
         for connection, sealed in rows
     ]
-    return insert_unless_taken(database, connections.c.key, values)
+    inserted = insert_unless_taken(database, connections.c.key, values)
+    index_rows(database, [connection.id for connection, _ in rows if connection.key in inserted])
+    return inserted
 
 
-def rewrite_rows(database: DatabaseConnection, rows: Sequence[tuple[Connection, Sealed | None]]) -> None:
-    """Write connections that this transaction has locked, and envelopes where given."""
-    plain, with_envelopes = [], []
-    for connection, sealed in rows:
-        values: dict[str, Any] = {name: getattr(connection, name) for name in _REWRITTEN}
-        values |= {"row_id": connection.id, "search_text": _search_text(connection)}
+def rewrite_rows(database: DatabaseConnection, rows: Sequence[tuple[Connection, Connection, Sealed | None]]) -> None:
+    """Write connections that this transaction has locked: as each was, as it shall be, and envelopes where given."""
+    plain, with_envelopes, renamed = [], [], []
+    for before, after, sealed in rows:
+        values: dict[str, Any] = {name: getattr(after, name) for name in _REWRITTEN}
+        values |= {"row_id": after.id, "search_text": _search_text(after)}
         if sealed is None:
             plain.append(values)
         else:
             with_envelopes.append(values | {"secrets_sealed": sealed.secrets, "masked_sealed": sealed.masked})
+        if _search_text(before) != values["search_text"]:
+            renamed.append(after.id)
+    unindex_rows(database, renamed)
     for batch in (plain, with_envelopes):  # one statement has one set of columns
         if batch:
             database.execute(_REWRITE, batch)
+    index_rows(database, renamed)
 
 
 def _search_text(connection: Connection) -> str:

@@ -25,7 +25,7 @@ from connectory.store.connection_rows import (
 from connectory.store.errors import KeyTaken
 from connectory.store.keys import without_case_and_joints
 from connectory.store.sealed import Sealed
-from connectory.store.search import contains, storable
+from connectory.store.search import contains, storable, unindex_rows
 from connectory.store.tables import connections
 
 __all__ = [
@@ -158,13 +158,15 @@ def update_fields(
     found = database.execute(_SELECT.where(connections.c.id == connection_id).with_for_update()).one_or_none()
     if found is None:
         return None
-    connection = with_fields(Connection(*found), changes, now=now)
-    rewrite_rows(database, [(connection, None)])
-    return connection
+    before = Connection(*found)
+    after = with_fields(before, changes, now=now)
+    rewrite_rows(database, [(before, after, None)])
+    return after
 
 
 def delete(database: DatabaseConnection, connection_id: str) -> bool:
     """Delete a connection with its secrets and datasets; False if there is none."""
+    unindex_rows(database, [connection_id])
     return database.execute(delete_from(connections).where(connections.c.id == connection_id)).rowcount == 1
 
 

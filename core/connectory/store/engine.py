@@ -9,7 +9,7 @@ from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from connectory.store.errors import StoreUnavailable, StoreUrlInvalid
+from connectory.store.errors import StoreFailed, StoreUnavailable, StoreUrlInvalid
 
 Dialect = Literal["sqlite", "postgresql"]
 
@@ -46,6 +46,7 @@ class Store:
 
         Raises:
             StoreUnavailable: the database does not answer, or cannot take this work now.
+            StoreFailed: it refused a statement.
         """
         with _transaction(self.reads) as connection:
             yield connection
@@ -58,6 +59,7 @@ class Store:
 
         Raises:
             StoreUnavailable: the database does not answer, or cannot take this work now.
+            StoreFailed: it refused a statement.
         """
         with _transaction(self.writes) as connection:
             yield connection
@@ -119,8 +121,8 @@ def _transaction(engine: Engine) -> Iterator[Connection]:
     except DBAPIError as error:
         reason = _why_unavailable(error)
         if reason is None:
-            raise
-        raise StoreUnavailable(reason) from error
+            raise StoreFailed(_what_was_refused(error)) from None
+        raise StoreUnavailable(reason) from None
 
 
 # SQLSTATE classes and codes after which the same work may succeed later (PostgreSQL manual, appendix A): connection
@@ -149,3 +151,13 @@ def _why_unavailable(error: DBAPIError) -> str | None:
 def _never_connected(error: DBAPIError) -> bool:
     # libpq gives no SQLSTATE for a connection that failed; such an error has no statement either.
     return isinstance(error, OperationalError) and error.statement is None
+
+
+def _what_was_refused(error: DBAPIError) -> str:
+    statement = (error.statement or "connecting")[:500]  # placeholders, no values
+    if hasattr(error.orig, "sqlite_errorname"):
+        return f"The database refused a statement ({error.orig}): {statement}"  # SQLite's texts name no values
+    detail = getattr(error.orig, "diag", None)
+    names = [getattr(detail, part, None) for part in ("sqlstate", "table_name", "column_name", "constraint_name")]
+    refusal = " ".join([type(error.orig).__name__, *(name for name in names if name)])
+    return f"The database refused a statement ({refusal}): {statement}"

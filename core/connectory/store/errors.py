@@ -9,6 +9,14 @@ class StoreUnavailable(Exception):
     """The database does not answer, or cannot take this work now; trying again later may succeed."""
 
 
+class StoreFailed(Exception):
+    """The database refused a statement, which is a bug here or a damaged database.
+
+    Raised in place of the driver's error, because that quotes values: psycopg2 puts them into the statement it sends, and
+    PostgreSQL sends back the line and the row that it did not like.
+    """
+
+
 class SchemaUnknown(Exception):
     """The database was made by a release that this one does not know."""
 

@@ -78,8 +78,8 @@ class SaveFailed:
 class _Pending:
     """A row as this transaction will write it."""
 
+    before: Connection | None  # as it is stored, None if it is new
     connection: Connection
-    created: bool
     sealed: Sealed | None = None
 
 
@@ -112,7 +112,7 @@ def save_connections(
         for index in open_items:
             if outcomes[index] is None and keys[index] not in lost:
                 row = pending[keys[index]]
-                outcomes[index] = Saved(row.connection, row.created, _changed(items[index]))
+                outcomes[index] = Saved(row.connection, row.before is None, _changed(items[index]))
         # Those whose insert met a row that was committed a moment ago start again, and now find it.
         open_items = [index for index in open_items if keys[index] in lost]
         for index in open_items:
@@ -129,11 +129,11 @@ def _plan(
 ) -> SaveFailed | None:
     row = pending.get(key)
     if row is None and key in stored:
-        row = _Pending(stored[key], created=False)
+        row = _Pending(stored[key], stored[key])
     if item.key is None and (failure := _derived_key_failure(item, key, row)):
         return failure
     if row is None:
-        row = _Pending(_new_connection(item, key, now), created=True)
+        row = _Pending(None, _new_connection(item, key, now))
     elif row.connection.connection_type != item.connection_type:
         return SaveFailed("type_fixed", key, row.connection.connection_type)
     else:
@@ -173,10 +173,10 @@ def _new_connection(item: SaveItem, key: str, now: datetime) -> Connection:
 
 def _write(database: DatabaseConnection, pending: Mapping[str, _Pending]) -> set[str]:
     """Write all rows; returns the keys whose insert lost to another transaction."""
-    new = [(row.connection, row.sealed) for row in pending.values() if row.created]
-    known = [(row.connection, row.sealed) for row in pending.values() if not row.created]
-    if known:
-        rewrite_rows(database, known)
+    new = [(row.connection, row.sealed) for row in pending.values() if row.before is None]
+    rewrite_rows(
+        database, [(row.before, row.connection, row.sealed) for row in pending.values() if row.before is not None]
+    )
     if not new:
         return set()
     return {connection.key for connection, _ in new} - insert_rows(database, new)

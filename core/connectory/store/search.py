@@ -4,13 +4,16 @@ The three are stored together, case-folded by Python, in `search_text`. SQLite a
 only, or by the server's locale), so the database compares folded text literally and never folds by itself.
 """
 
-from sqlalchemy import ColumnElement, Select, false, func, select
+from collections.abc import Collection
+
+from sqlalchemy import ColumnElement, Select, TextClause, bindparam, false, func, select, text
+from sqlalchemy.engine import Connection
 from sqlalchemy.sql import column, table
 
 from connectory.store.tables import connections
 
 SQLITE_INDEX = "connections_search"
-"""FTS5 table with the trigram tokenizer over `connections.search_text`, kept by triggers."""
+"""FTS5 table with the trigram tokenizer over `connections.search_text`, kept by `index_rows` and `unindex_rows`."""
 
 # Between the parts, so that no match spans two of them. Not a character anybody types or looks for.
 _SEPARATOR = "\x1f"
@@ -43,13 +46,39 @@ def contains(dialect: str, term: str) -> ColumnElement[bool]:
     return connections.c.number.in_(_numbers_of_matches(folded))
 
 
-def storable(text: str) -> bool:
+def index_rows(database: Connection, ids: Collection[str]) -> None:
+    """Let search find these connections, by the text they have now. Call it after they were inserted or changed."""
+    _change_index(database, _ADD, ids)
+
+
+def unindex_rows(database: Connection, ids: Collection[str]) -> None:
+    """Take these connections out of the index. Call it before they are changed or deleted: FTS5 needs their old text."""
+    _change_index(database, _REMOVE, ids)
+
+
+def _change_index(database: Connection, statement: TextClause, ids: Collection[str]) -> None:
+    # PostgreSQL keeps its index by itself. On SQLite triggers could, but trusted_schema=OFF, which keeps a doctored
+    # database file harmless, forbids triggers to write to FTS5 (in SQLite 3.40, for one).
+    if ids and database.dialect.name == "sqlite":
+        database.execute(statement, {"ids": list(ids)})
+
+
+_ADD = text(
+    f"INSERT INTO {SQLITE_INDEX} (rowid, search_text) SELECT number, search_text FROM connections WHERE id IN :ids"  # noqa: S608
+).bindparams(bindparam("ids", expanding=True))
+_REMOVE = text(
+    f"INSERT INTO {SQLITE_INDEX} ({SQLITE_INDEX}, rowid, search_text) "  # noqa: S608
+    "SELECT 'delete', number, search_text FROM connections WHERE id IN :ids"
+).bindparams(bindparam("ids", expanding=True))
+
+
+def storable(value: str) -> bool:
     """Whether text can be in the database at all: PostgreSQL has no NUL, and neither database has lone surrogates."""
     try:
-        text.encode()
+        value.encode()
     except UnicodeEncodeError:
         return False
-    return "\x00" not in text
+    return "\x00" not in value
 
 
 def _numbers_of_matches(folded: str) -> Select[tuple[int]]:

@@ -120,22 +120,11 @@ def _create_tables() -> None:
 
 
 def _create_full_text_index() -> None:
-    # An index over the table's own column: FTS5 keeps no copy of the text, and triggers tell it what changed.
-    # case_sensitive, because search_text is already case-folded.
+    # An index over the table's own column, so FTS5 keeps no copy of the text. case_sensitive, because search_text is
+    # already case-folded. No triggers keep it: connections with trusted_schema=OFF may not run one that writes to FTS5.
     op.execute(
         "CREATE VIRTUAL TABLE connections_search USING fts5(search_text, content='connections', "
         "content_rowid='number', tokenize='trigram case_sensitive 1')"
-    )
-    add = "INSERT INTO connections_search (rowid, search_text) VALUES (new.number, new.search_text);"
-    remove = (
-        "INSERT INTO connections_search (connections_search, rowid, search_text) "
-        "VALUES ('delete', old.number, old.search_text);"
-    )
-    op.execute(f"CREATE TRIGGER connections_search_insert AFTER INSERT ON connections BEGIN {add} END")
-    op.execute(f"CREATE TRIGGER connections_search_delete AFTER DELETE ON connections BEGIN {remove} END")
-    op.execute(
-        "CREATE TRIGGER connections_search_update AFTER UPDATE OF search_text ON connections "
-        f"WHEN old.search_text <> new.search_text BEGIN {remove} {add} END"
     )
 
 

@@ -1,0 +1,306 @@
+"""One connection at a time: create, find, change, delete; secrets and tests; listing with filters."""
+
+import dataclasses
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from sqlalchemy import event, text
+
+from connectory.store import connections, datasets
+from connectory.store.connections import Connection, Filters
+from connectory.store.errors import KeyTaken
+from connectory.store.sealed import Sealed
+
+SEALED = Sealed(secrets="cs1.a.SECRETS-ENVELOPE", masked="cs1.a.MASKED-ENVELOPE", kid="a")
+
+
+@pytest.fixture
+def make(store, now):
+    """Create a connection; only its key need be given."""
+
+    def make(key: str, **given: object) -> Connection:
+        values = {
+            "name": key,
+            "connection_type": "postgres",
+            "system_type": "database",
+            "distribution": "connectory-postgres",
+            "access": "read",
+            "now": now,
+        }
+        with store.write() as database:
+            return connections.create(database, key=key, **values | given)
+
+    return make
+
+
+def stored(store, key: str) -> Connection | None:
+    with store.read() as database:
+        return connections.get_by_key(database, key)
+
+
+# -- one connection
+
+
+def test_a_new_connection_reads_back_as_it_was_made(store, make, now):
+    made = make("orders", name="Orders ☃", access="write", disabled=True, description="the orders")
+    assert stored(store, "orders") == made
+    assert made == Connection(
+        id=made.id,
+        key="orders",
+        name="Orders ☃",
+        connection_type="postgres",
+        system_type="database",
+        distribution="connectory-postgres",
+        access="write",
+        disabled=True,
+        description="the orders",
+        created_at=now,
+        updated_at=now,
+        version=1,
+        secrets_version=0,
+    )
+    assert not made.has_secrets
+
+
+def test_times_are_stored_to_the_microsecond_and_come_back_in_utc(store, make, now):
+    make("a", now=now.astimezone(timezone(timedelta(hours=5, minutes=30))))
+    created = stored(store, "a").created_at
+    assert created == now
+    assert created.microsecond == 123456
+    assert created.tzinfo is UTC
+
+
+def test_a_time_without_timezone_is_refused(make):
+    with pytest.raises(Exception, match="no timezone"):
+        make("a", now=datetime(2026, 1, 1))  # noqa: DTZ001
+
+
+def test_a_key_is_taken_once_and_the_transaction_goes_on(store, make, now):
+    first = make("a")
+    with store.write() as database:
+        values = {"connection_type": "t", "system_type": "s", "distribution": "d", "access": "read", "now": now}
+        with pytest.raises(KeyTaken) as taken:
+            connections.create(database, key="a", name="again", **values)
+        connections.create(database, key="b", name="b", **values)
+    assert taken.value.key == "a"
+    assert stored(store, "a") == first
+    assert stored(store, "b") is not None
+
+
+def test_keys_are_case_sensitive_and_names_are_not_unique(store, make):
+    make("a", name="same")
+    make("A", name="same")
+    assert stored(store, "a").id != stored(store, "A").id
+
+
+@pytest.mark.parametrize(
+    "key", ["missing", "", "\x00", "a\x00", "\ud800", "x" * 100_000, "'; DROP TABLE connections; --"]
+)
+def test_a_key_that_is_not_stored_is_none_whatever_it_holds(store, make, key):
+    make("a")
+    assert stored(store, key) is None
+    with store.read() as database:
+        assert connections.find_similar_key(database, key) is None
+
+
+def test_a_similar_key_differs_by_case_dash_or_underscore_only(store, make):
+    make("application_postgresql_db")
+    make("other.key")
+    with store.read() as database:
+        for asked in ("application-postgresql-db", "Application_PostgreSQL_DB", "applicationpostgresqldb"):
+            assert connections.find_similar_key(database, asked) == "application_postgresql_db"
+        assert connections.find_similar_key(database, "application_postgresql_db") is None
+        assert connections.find_similar_key(database, "application_postgres_db") is None
+        assert connections.find_similar_key(database, "other_key") is None
+
+
+def test_an_update_changes_what_is_given_and_nothing_else(store, make, now):
+    made = make("a", name="A", description="first", access="write")
+    later = now + timedelta(seconds=1)
+    with store.write() as database:
+        updated = connections.update_fields(database, made.id, {"description": None, "disabled": True}, now=later)
+    assert updated == dataclasses.replace(made, description=None, disabled=True, version=2, updated_at=later)
+    assert stored(store, "a") == updated
+
+
+def test_an_update_of_nothing_stored_is_none_and_of_a_fixed_field_is_refused(store, make, now):
+    made = make("a")
+    with store.write() as database:
+        assert connections.update_fields(database, "no such id", {"name": "x"}, now=now) is None
+        with pytest.raises(ValueError, match="cannot change connection_type"):
+            connections.update_fields(database, made.id, {"connection_type": "mysql"}, now=now)
+
+
+def test_deleting_takes_the_datasets_along_and_works_once(store, make, now):
+    made, other = make("a"), make("b")
+    with store.write() as database:
+        datasets.upsert_many(database, made.id, {"mine": "{}"}, now=now)
+        datasets.upsert_many(database, other.id, {"theirs": "{}"}, now=now)
+    with store.write() as database:
+        assert connections.delete(database, made.id) is True
+        assert connections.delete(database, made.id) is False
+    assert stored(store, "a") is None
+    with store.read() as database:
+        assert database.execute(text("SELECT fides_key FROM datasets")).scalars().all() == ["theirs"]
+
+
+# -- secrets and tests
+
+
+def test_storing_secrets_counts_versions_and_clears_the_last_test(store, make, now):
+    made = make("a")
+    with store.write() as database:
+        assert connections.load_envelopes(database, made.id) == (None, None, 0)
+        first = connections.store_secrets(database, made.id, SEALED, now=now)
+        assert connections.record_test(database, made.id, secrets_version=1, succeeded=True, report="{}", at=now)
+    tested = stored(store, "a")
+    assert (tested.last_test_timestamp, tested.last_test_succeeded, tested.last_test_report) == (now, True, "{}")
+    assert (tested.version, tested.updated_at) == (2, now)
+    later = now + timedelta(seconds=1)
+    with store.write() as database:
+        second = connections.store_secrets(database, made.id, SEALED, now=later)
+        envelopes = connections.load_envelopes(database, made.id)
+    assert envelopes == (SEALED.secrets, SEALED.masked, 2)
+    assert (first.version, first.secrets_version, first.secrets_kid, first.secrets_updated_at) == (2, 1, "a", now)
+    assert second == dataclasses.replace(
+        first, version=3, secrets_version=2, secrets_updated_at=later, updated_at=later
+    )
+    assert stored(store, "a") == second
+    assert second.last_test_succeeded is None
+
+
+def test_an_update_of_fields_keeps_secrets_and_the_last_test(store, make, now):
+    made = make("a")
+    with store.write() as database:
+        connections.store_secrets(database, made.id, SEALED, now=now)
+        connections.record_test(database, made.id, secrets_version=1, succeeded=False, report='{"x":1}', at=now)
+        connections.update_fields(database, made.id, {"name": "B"}, now=now)
+        assert connections.load_envelopes(database, made.id) == (SEALED.secrets, SEALED.masked, 1)
+    after = stored(store, "a")
+    assert (after.name, after.last_test_succeeded, after.last_test_report) == ("B", False, '{"x":1}')
+
+
+def test_merged_secrets_are_stored_only_over_the_version_they_were_merged_from(store, make, now):
+    made = make("a")
+    with store.write() as database:
+        assert connections.store_secrets(database, made.id, SEALED, now=now, expected_secrets_version=0)
+        assert connections.store_secrets(database, made.id, SEALED, now=now, expected_secrets_version=0) is None
+        assert connections.store_secrets(database, "no such id", SEALED, now=now) is None
+        assert connections.load_envelopes(database, made.id)[2] == 1
+
+
+def test_a_test_of_secrets_that_were_replaced_meanwhile_is_not_recorded(store, make, now):
+    made = make("a")
+    with store.write() as database:
+        connections.store_secrets(database, made.id, SEALED, now=now)
+        connections.store_secrets(database, made.id, SEALED, now=now)
+        assert not connections.record_test(database, made.id, secrets_version=1, succeeded=True, report="{}", at=now)
+        assert not connections.record_test(database, "gone", secrets_version=1, succeeded=True, report="{}", at=now)
+    assert stored(store, "a").last_test_succeeded is None
+
+
+def test_no_connection_holds_an_envelope(store, make, now):
+    made = make("a")
+    with store.write() as database:
+        connections.store_secrets(database, made.id, SEALED, now=now)
+    with store.read() as database:
+        rows, _ = connections.list_connections(database, Filters())
+    assert "ENVELOPE" not in repr([stored(store, "a"), rows])
+    assert not {field.name for field in dataclasses.fields(Connection)} & {"secrets_sealed", "masked_sealed"}
+
+
+# -- listing
+
+
+def test_a_listing_is_ordered_by_name_then_key_byte_by_byte(store, make):
+    for key, name in [("k2", "b"), ("k1", "b"), ("k3", "a"), ("k4", "B"), ("k5", "é"), ("k6", "z"), ("k7", "_")]:
+        make(key, name=name)
+    with store.read() as database:
+        rows, _ = connections.list_connections(database, Filters())
+    assert [row.key for row in rows] == ["k4", "k7", "k3", "k1", "k2", "k6", "k5"]
+
+
+def test_pages_cut_the_listing_and_the_total_counts_all(store, make):
+    for number in range(5):
+        make(f"k{number}")
+    pages = []
+    with store.read() as database:
+        for page in (1, 2, 3, 4):
+            rows, total = connections.list_connections(database, Filters(), page=page, size=2)
+            pages.append([row.key for row in rows])
+            assert total == 5
+    assert pages == [["k0", "k1"], ["k2", "k3"], ["k4"], []]
+
+
+@pytest.mark.parametrize("page", [2**31, 2**63, 10**20, 10**400])
+def test_a_page_of_any_magnitude_is_empty(store, make, page):
+    make("a")
+    with store.read() as database:
+        assert connections.list_connections(database, Filters(), page=page, size=100) == ([], 1)
+
+
+@pytest.fixture
+def assorted(store, make, now):
+    """Connections that differ in everything that can be filtered on."""
+    make("pg_on", connection_type="postgres", description="Orders")
+    make("pg_off", connection_type="postgres", disabled=True)
+    make("my_on", connection_type="mysql", description="orders 100%")
+    make("stripe_on", connection_type="stripe", system_type="saas")
+    make("paper", connection_type="manual", system_type="manual", disabled=True)
+    with store.write() as database:
+        for key, succeeded in (("pg_on", True), ("pg_off", False), ("stripe_on", True)):
+            row = connections.get_by_key(database, key)
+            connections.store_secrets(database, row.id, SEALED, now=now)
+            connections.record_test(database, row.id, secrets_version=1, succeeded=succeeded, report="{}", at=now)
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        (Filters(), ["my_on", "paper", "pg_off", "pg_on", "stripe_on"]),
+        (Filters(connection_types=["postgres"]), ["pg_off", "pg_on"]),
+        (Filters(connection_types=["mysql", "stripe"]), ["my_on", "stripe_on"]),
+        (Filters(connection_types=["nothing"]), []),
+        (Filters(connection_types=["\x00"]), []),
+        (Filters(connection_types=["\x00", "mysql"]), ["my_on"]),
+        (Filters(system_types=["database"]), ["my_on", "pg_off", "pg_on"]),
+        (Filters(system_types=["saas", "manual"]), ["paper", "stripe_on"]),
+        (Filters(system_types=["\ud800"]), []),
+        (Filters(disabled=True), ["paper", "pg_off"]),
+        (Filters(disabled=False), ["my_on", "pg_on", "stripe_on"]),
+        (Filters(test_status="passed"), ["pg_on", "stripe_on"]),
+        (Filters(test_status="failed"), ["pg_off"]),
+        (Filters(test_status="untested"), ["my_on", "paper"]),
+        (Filters(search="ORDERS"), ["my_on", "pg_on"]),
+        (Filters(search=""), ["my_on", "paper", "pg_off", "pg_on", "stripe_on"]),
+        (Filters(search="orders", connection_types=["mysql"]), ["my_on"]),
+        (Filters(system_types=["database"], disabled=False, test_status="passed"), ["pg_on"]),
+        (Filters(search="off", disabled=True, test_status="failed", connection_types=["postgres"]), ["pg_off"]),
+        (Filters(disabled=True, test_status="passed"), []),
+    ],
+)
+def test_filters_narrow_the_listing_together(store, assorted, filters, expected):
+    with store.read() as database:
+        rows, total = connections.list_connections(database, filters)
+    assert [row.key for row in rows] == expected
+    assert total == len(expected)
+
+
+def test_a_listing_is_one_query_for_the_page_and_one_for_the_count_and_reads_no_envelope(store, assorted):
+    statements: list[str] = []
+    event.listen(store.reads, "before_cursor_execute", lambda _c, _cursor, statement, *_: statements.append(statement))
+    with store.read() as database:
+        connections.list_connections(database, Filters(search="orders", disabled=False))
+    queries = [statement for statement in statements if statement.startswith("SELECT")]
+    assert len(queries) == 2
+    assert "sealed" not in "".join(queries)
+
+
+def test_on_sqlite_filters_and_counts_are_answered_from_the_index(sqlite_url, now):
+    from connectory.store.engine import open_store
+
+    with open_store(sqlite_url) as store, store.read() as database:
+        plan = database.execute(
+            text("EXPLAIN QUERY PLAN SELECT count(*) FROM connections WHERE disabled IS 1 AND connection_type = 'x'")
+        ).all()
+    assert "USING COVERING INDEX ix_connections_listing" in str(plan)

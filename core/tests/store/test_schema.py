@@ -1,0 +1,134 @@
+"""The schema: the migrations give exactly the tables of `tables`, and nothing is loaded when there is nothing to do."""
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import text
+
+from connectory.store import schema
+from connectory.store.connections import Filters, list_connections
+from connectory.store.engine import open_store
+from connectory.store.errors import SchemaUnknown
+from connectory.store.save import SaveItem, save_connections
+from connectory.store.tables import metadata
+
+
+def test_the_revision_that_is_asked_for_is_the_newest_migration():
+    config = Config()
+    config.set_main_option("script_location", "connectory.store:migrations")
+    assert ScriptDirectory.from_config(config).get_heads() == [schema.HEAD]
+
+
+def test_a_blank_database_becomes_current_by_one_upgrade(blank_url):
+    with open_store(blank_url) as store:
+        assert schema.current_revision(store) is None
+        assert not schema.is_current(store)
+        schema.upgrade(store)
+        assert schema.current_revision(store) == schema.HEAD
+        assert schema.is_current(store)
+
+
+def test_the_migrations_create_exactly_the_tables_of_the_metadata(store):
+    def is_ours(name: str | None, kind: str, _parents: object) -> bool:
+        # The search index is each database's own and not in the metadata: FTS5's tables, pg_trgm's index.
+        return kind not in ("table", "index") or "connections_search" not in (name or "")
+
+    options = {
+        "include_name": is_ours,
+        "compare_type": True,
+        # Row numbers have IDENTITY on PostgreSQL only, which Alembic reports on SQLite as a difference.
+        "compare_server_default": store.dialect == "postgresql",
+    }
+    with store.read() as database:
+        assert compare_metadata(MigrationContext.configure(database, opts=options), metadata) == []
+
+
+def test_the_search_index_of_each_database_is_there(store):
+    if store.dialect == "sqlite":
+        query = "SELECT sql FROM sqlite_schema WHERE name = 'connections_search'"
+    else:
+        query = "SELECT indexdef FROM pg_indexes WHERE indexname = 'ix_connections_search'"
+    with store.read() as database:
+        assert "trigram" in (found := database.execute(text(query)).scalar_one()) or "gin_trgm_ops" in found
+
+
+def test_upgrading_again_changes_nothing_and_does_not_wait_for_writers(store, store_url):
+    with store.read() as database:
+        before = database.execute(text("SELECT version_num FROM alembic_version")).scalars().all()
+    with open_store(store_url) as other, other.write():
+        schema.upgrade(store)
+    with store.read() as database:
+        assert database.execute(text("SELECT version_num FROM alembic_version")).scalars().all() == before
+
+
+def test_processes_that_upgrade_at_once_wait_for_each_other(blank_url):
+    def upgrade(_: int) -> str | None:
+        with open_store(blank_url) as store:
+            schema.upgrade(store)
+            return schema.current_revision(store)
+
+    with ThreadPoolExecutor(6) as pool:
+        assert list(pool.map(upgrade, range(6))) == [schema.HEAD] * 6
+
+
+def test_a_database_of_a_later_release_is_refused_and_left_alone(store):
+    with store.write() as database:
+        database.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    assert not schema.is_current(store)
+    with pytest.raises(SchemaUnknown, match=f"has schema 9999, this release knows up to {schema.HEAD}"):
+        schema.upgrade(store)
+    assert schema.current_revision(store) == "9999"
+
+
+def test_an_upgrade_that_fails_leaves_nothing_behind(blank_url):
+    with open_store(blank_url) as store:
+        with store.write() as database:
+            database.execute(text("CREATE TABLE key_ids (x TEXT)"))  # in the way of the last table
+        with pytest.raises(Exception, match="key_ids"):
+            schema.upgrade(store)
+        assert schema.current_revision(store) is None
+        with store.write() as database:
+            database.execute(text("DROP TABLE key_ids"))
+        schema.upgrade(store)
+        assert schema.is_current(store)
+
+
+def test_without_the_right_to_create_extensions_only_the_index_is_missing(postgres_server, blank_postgres_url, now):
+    """Search answers the same, by scanning."""
+    database_name = blank_postgres_url.rsplit("/", 1)[1]
+    postgres_server.execute("DROP ROLE IF EXISTS plain")
+    postgres_server.create_role("plain", "plain")
+    postgres_server.execute("GRANT ALL ON SCHEMA public TO plain", database=database_name)
+    url = f"postgresql://plain:plain@{postgres_server.host}:{postgres_server.port}/{database_name}"
+    with open_store(url) as store:
+        schema.upgrade(store)
+        assert schema.is_current(store)
+        with store.write() as database:
+            assert (
+                database.execute(text("SELECT count(*) FROM pg_extension WHERE extname = 'pg_trgm'")).scalar_one() == 0
+            )
+            save_connections(database, [SaveItem("orders_db", "postgres", "database", "d")], now=now)
+        with store.read() as database:
+            assert list_connections(database, Filters(search="DERS"))[1] == 1
+
+
+def test_a_current_database_is_opened_and_checked_without_alembic(store_url):
+    script = (
+        "import sys\n"
+        "from connectory.store import schema\n"
+        "from connectory.store.engine import open_store\n"
+        "store = open_store(sys.stdin.read())\n"
+        "assert schema.is_current(store)\n"
+        "schema.upgrade(store)\n"
+        "print(sorted(name for name in ('alembic', 'psycopg2', 'sqlalchemy.orm', 'fastapi') if name in sys.modules))\n"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script], input=store_url, capture_output=True, text=True, check=True
+    ).stdout.strip()
+    assert loaded == ("[]" if store_url.startswith("sqlite") else "['psycopg2']")
