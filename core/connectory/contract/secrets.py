@@ -69,12 +69,23 @@ class Secrets(BaseModel):
     connectory_url: ClassVar[UrlGrammar | None] = None
     """The grammar of the `url` that is accepted instead of the parts. Default: no url."""
 
+    connectory_exactly_one: ClassVar[tuple[tuple[str, ...], ...]] = ()
+    """Groups of optional fields, such as `("password", "private_key")`: of each, exactly one must be given, be it in a url
+    (there, only its password and its query count). Default: none."""
+
     @model_validator(mode="before")
     @classmethod
     def _absent_and_url(cls, data: Any) -> Any:
         if not isinstance(data, Mapping):
             raise PydanticCustomError("dict_type", "The secrets must be a JSON object.")
-        given = {name: value for name, value in data.items() if value is not None}
+        parts = cls._with_parts_of_url({name: value for name, value in data.items() if value is not None})
+        for group in cls.connectory_exactly_one:
+            if sum(name in parts for name in group) != 1:
+                raise PydanticCustomError("exactly_one", "Must be supplied exactly one of: " + ", ".join(group))
+        return parts
+
+    @classmethod
+    def _with_parts_of_url(cls, given: dict[str, Any]) -> dict[str, Any]:
         grammar = cls.connectory_url
         if grammar is None or URL_FIELD not in given:
             if grammar is not None and (lacking := (grammar.required | grammar.required_parts) - given.keys()):
@@ -478,6 +489,9 @@ def secret_json_schema(model: type[Secrets], identifier: str, human_readable: st
     if grammar is not None:
         schema["properties"] = {URL_FIELD: _url_schema(grammar)} | properties
         schema["anyOf"] = _url_or_parts(grammar)
+    if model.connectory_exactly_one:
+        groups = [[_given(name, grammar) for name in group] for group in model.connectory_exactly_one]
+        schema["allOf"] = [{"oneOf": alternatives} for alternatives in groups]
     return schema
 
 
@@ -538,10 +552,19 @@ def _url_schema(grammar: UrlGrammar) -> dict[str, Any]:
 def _url_or_parts(grammar: UrlGrammar) -> list[dict[str, Any]]:
     """The url without the parts it stands for, or the parts without a url."""
     conflicts: list[dict[str, Any]] = [{"required": [name]} for name in sorted(grammar.fields)]
-    for name, keys in sorted(grammar.query_keys.items()):
-        alternatives = "|".join(keys)
-        conflicts.append({"required": [name], "properties": {URL_FIELD: {"pattern": f"[?&](?:{alternatives})="}}})
+    conflicts += [
+        {"required": [name], "properties": {URL_FIELD: {"pattern": grammar.gives(name)}}}
+        for name in sorted(grammar.query_keys)
+    ]
     return [
         {"required": [URL_FIELD], "not": {"anyOf": conflicts}},
         {"required": sorted(grammar.required | grammar.required_parts), "not": {"required": [URL_FIELD]}},
     ]
+
+
+def _given(name: str, grammar: UrlGrammar | None) -> dict[str, Any]:
+    """That the field is there, or a url that gives it."""
+    pattern = grammar.gives(name) if grammar is not None else None
+    if pattern is None:
+        return {"required": [name]}
+    return {"anyOf": [{"required": [name]}, {"required": [URL_FIELD], "properties": {URL_FIELD: {"pattern": pattern}}}]}
