@@ -1,0 +1,187 @@
+"""Rotating keys over stored secrets, and telling which secrets can be read."""
+
+import os
+
+import pytest
+from sqlalchemy import text
+
+from connectory.store import audit, connections
+from connectory.store.rotation import (
+    RotationResult,
+    SecretsStatus,
+    UnreadableRow,
+    record_kid,
+    rotate,
+    status,
+    unreadable_rows,
+)
+from connectory.store.save import SaveItem, save_connections
+from connectory.store.sealed import open_masked, open_secrets, seal
+from connectory.vault import KeyMismatch, KeyRing, Tampered, Vault
+
+OLD, NEW = os.urandom(32), os.urandom(32)
+BEFORE = Vault(KeyRing("old", {"old": OLD}))
+AFTER = Vault(KeyRing("new", {"old": OLD, "new": NEW}))
+
+
+@pytest.fixture
+def fill(store, now):
+    """Store connections whose secrets are sealed by one vault."""
+
+    def fill(vault: Vault, *keys: str) -> dict[str, str]:
+        def sealing(key: str):
+            return lambda row_id: seal(vault, row_id, secrets=f"S {key}".encode(), masked=f"M {key}".encode())
+
+        with store.write() as database:
+            record_kid(database, vault.ring, now=now)
+            items = [SaveItem(key, "postgres", "database", "d", seal=sealing(key)) for key in keys]
+            return {saved.connection.key: saved.connection.id for saved in save_connections(database, items, now=now)}
+
+    return fill
+
+
+def opened(store, vault: Vault, row_id: str) -> tuple[bytes, bytes]:
+    with store.read() as database:
+        secrets, masked, _ = connections.load_envelopes(database, row_id)
+    return open_secrets(vault, row_id, secrets), open_masked(vault, row_id, masked)
+
+
+def test_rotation_seals_every_row_with_the_primary_key_and_keeps_all_else(store, fill, now):
+    ids = fill(BEFORE, *(f"k{number}" for number in range(7)))
+    with store.write() as database:
+        connections.record_test(database, ids["k0"], secrets_version=1, succeeded=True, report="{}", at=now)
+        before = connections.get_by_key(database, "k0")
+    assert rotate(store, AFTER, batch=3) == RotationResult(re_encrypted=7, skipped=0, failed=0)
+    only_new = Vault(KeyRing("new", {"new": NEW}))
+    for key, row_id in ids.items():
+        assert opened(store, only_new, row_id) == (f"S {key}".encode(), f"M {key}".encode())
+    with store.read() as database:
+        after = connections.get_by_key(database, "k0")
+    assert after.secrets_kid == "new"
+    assert (after.version, after.secrets_version, after.updated_at) == (before.version, 1, before.updated_at)
+    assert after.last_test_succeeded is True
+
+
+def test_rotating_again_finds_nothing_to_do(store, fill):
+    fill(BEFORE, "a", "b")
+    rotate(store, AFTER)
+    assert rotate(store, AFTER) == RotationResult(0, 0, 0)
+
+
+def test_rows_without_secrets_are_left_alone(store, fill, now):
+    with store.write() as database:
+        save_connections(database, [SaveItem("empty", "postgres", "database", "d")], now=now)
+    assert rotate(store, AFTER) == RotationResult(0, 0, 0)
+    assert status(store, AFTER) == SecretsStatus({}, (), (), 0)
+
+
+def test_a_dry_run_counts_and_writes_nothing(store, fill):
+    ids = fill(BEFORE, "a", "b")
+    assert rotate(store, AFTER, dry_run=True) == RotationResult(re_encrypted=2, skipped=0, failed=0)
+    assert opened(store, BEFORE, ids["a"]) == (b"S a", b"M a")
+    with store.read() as database:
+        assert audit.list_entries(database)[1] == 0
+
+
+def test_unreadable_rows_fail_are_kept_and_do_not_stop_the_others(store, fill):
+    lost = Vault(KeyRing("lost", {"lost": os.urandom(32)}))
+    ids = fill(lost, "x1", "x2") | fill(BEFORE, "a", "b", "tampered")
+    with store.write() as database:
+        moved = connections.load_envelopes(database, ids["a"])[1]
+        statement = text("UPDATE connections SET masked_sealed = :moved WHERE id = :id")
+        database.execute(statement, {"moved": moved, "id": ids["tampered"]})
+    assert rotate(store, AFTER, batch=1) == RotationResult(re_encrypted=2, skipped=0, failed=3)
+    assert opened(store, lost, ids["x1"]) == (b"S x1", b"M x1")
+    with pytest.raises(Tampered):
+        opened(store, BEFORE, ids["tampered"])
+
+
+def test_a_change_made_during_rotation_wins(store, fill, now, monkeypatch):
+    """Both a whole replacement and the change of one of the two envelopes."""
+    ids = fill(BEFORE, "a", "b", "c", "deleted")
+    from connectory.store import rotation
+
+    original = rotation._seal_again
+
+    def seal_again_while_somebody_writes(vault, row):
+        sealed = original(vault, row)
+        with store.write() as database:
+            if row.id == ids["a"]:
+                newer = seal(AFTER, row.id, secrets=b"newer", masked=b"newer mask")
+                connections.store_secrets(database, row.id, newer, now=now)
+            elif row.id == ids["b"]:
+                masked = seal(AFTER, row.id, secrets=b"", masked=b"other mask").masked
+                statement = text("UPDATE connections SET masked_sealed = :masked WHERE id = :id")
+                database.execute(statement, {"masked": masked, "id": row.id})
+            elif row.id == ids["deleted"]:
+                connections.delete(database, row.id)
+        return sealed
+
+    monkeypatch.setattr(rotation, "_seal_again", seal_again_while_somebody_writes)
+    assert rotate(store, AFTER) == RotationResult(re_encrypted=1, skipped=3, failed=0)
+    assert opened(store, AFTER, ids["a"]) == (b"newer", b"newer mask")
+    assert opened(store, AFTER, ids["b"]) == (b"S b", b"other mask")
+    assert opened(store, AFTER, ids["c"]) == (b"S c", b"M c")
+
+
+def test_each_rotated_row_is_in_the_audit_trail_without_values(store, fill):
+    ids = fill(BEFORE, "a")
+    rotate(store, AFTER, actor="nightly")
+    with store.read() as database:
+        [entry], _ = audit.list_entries(database)
+    assert (entry.actor, entry.action, entry.connection_id, entry.connection_key, entry.kid, entry.changed_fields) == (
+        "nightly",
+        "rotated",
+        ids["a"],
+        "a",
+        "new",
+        ("secrets",),
+    )
+
+
+def test_status_counts_rows_by_key_and_names_missing_ones(store, fill):
+    fill(BEFORE, "a", "b")
+    fill(AFTER, "c")
+    assert status(store, AFTER) == SecretsStatus({"new": 1, "old": 2}, (), (), 0)
+    only_new = Vault(KeyRing("new", {"new": NEW}))
+    assert status(store, only_new) == SecretsStatus({"new": 1, "old": 2}, ("old",), (), 2)
+    rotate(store, AFTER)
+    assert status(store, only_new) == SecretsStatus({"new": 3}, (), (), 0)
+
+
+def test_status_names_keys_whose_bytes_differ_from_when_they_were_first_used(store, fill):
+    fill(BEFORE, "a", "b")
+    other = Vault(KeyRing("old", {"old": NEW}))
+    assert status(store, other) == SecretsStatus({"old": 2}, (), ("old",), 2)
+
+
+def test_unreadable_rows_are_named_with_their_reason(store, fill):
+    lost = Vault(KeyRing("lost", {"lost": os.urandom(32)}))
+    ids = fill(lost, "missing") | fill(BEFORE, "fine", "moved") | fill(AFTER, "mismatched")
+    with store.write() as database:
+        envelope = connections.load_envelopes(database, ids["fine"])[0]
+        statement = text("UPDATE connections SET secrets_sealed = :envelope WHERE id = :id")
+        database.execute(statement, {"envelope": envelope, "id": ids["moved"]})
+    now_configured = Vault(KeyRing("old", {"old": OLD, "new": os.urandom(32)}))
+    found = {row.key: row for row in unreadable_rows(store, now_configured, batch=1)}
+    assert found == {
+        "missing": UnreadableRow(ids["missing"], "missing", "lost", "key_missing"),
+        "moved": UnreadableRow(ids["moved"], "moved", "old", "tampered"),
+        "mismatched": UnreadableRow(ids["mismatched"], "mismatched", "new", "key_mismatch"),
+    }
+    assert unreadable_rows(store, Vault(KeyRing("old", {"old": OLD}))) != []
+
+
+def test_a_primary_key_whose_bytes_changed_is_refused_while_secrets_need_the_old_bytes(store, fill, now):
+    fill(BEFORE, "a")
+    other = KeyRing("old", {"old": NEW})
+    with pytest.raises(KeyMismatch), store.write() as database:
+        record_kid(database, other, now=now)
+    with pytest.raises(KeyMismatch):
+        rotate(store, Vault(other))
+    with store.write() as database:
+        record_kid(database, BEFORE.ring, now=now)
+        connections.delete(database, connections.get_by_key(database, "a").id)
+        record_kid(database, other, now=now)
+    fill(Vault(other), "b")
+    assert status(store, Vault(other)) == SecretsStatus({"old": 1}, (), (), 0)
