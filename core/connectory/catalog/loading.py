@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import os
 import re
@@ -24,6 +25,7 @@ from connectory.contract.settings import DeployerSettings, environment_name, rea
 LOAD_LIMIT = 5.0
 """Seconds that importing and verifying one plugin may take (DESIGN: a slower plugin has failed)."""
 
+_HOOKS = (*hookspecs.REQUIRED_HOOKS, *hookspecs.OPTIONAL_HOOKS)
 _TYPE = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 
 
@@ -108,10 +110,8 @@ def _register(plugin: Any) -> Any:
         manager.register(plugin)
         manager.check_pending()
     except pluggy.PluginValidationError as error:
-        raise PluginBroken(
-            f"It implements a hook that does not exist or has other arguments: {_first_line(error)}"
-        ) from error
-    for name in (*hookspecs.REQUIRED_HOOKS, *hookspecs.OPTIONAL_HOOKS):
+        raise PluginBroken(_misfit(manager, plugin)) from error
+    for name in _HOOKS:
         implementations = getattr(manager.hook, name).get_hookimpls()
         if not implementations and name in hookspecs.REQUIRED_HOOKS:
             raise PluginBroken(
@@ -130,8 +130,22 @@ def _is_async(function: Any) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:200]
+def _misfit(manager: pluggy.PluginManager, plugin: Any) -> str:
+    """Which of the plugin's hooks pluggy refuses, in one line and without the paths that pluggy's own text holds."""
+    for name in dir(plugin):
+        if manager.parse_hookimpl_opts(plugin, name) is None:
+            continue
+        if name not in _HOOKS:
+            close = difflib.get_close_matches(name, _HOOKS, n=1)
+            remedy = f"did you mean {close[0]}()?" if close else f"the hooks are {', '.join(_HOOKS)}."
+            return f"It implements {name}(), which is no hook; {remedy}"
+        offered = list(inspect.signature(getattr(hookspecs, name)).parameters)
+        unknown = [
+            argument for argument in inspect.signature(getattr(plugin, name)).parameters if argument not in offered
+        ]
+        if unknown:
+            return f"{name}() takes {', '.join(unknown)}, but the hook offers only: {', '.join(offered) or 'nothing'}."
+    return "It implements a hook with options that the hook's specification does not allow; use plain @connectory.hookimpl."
 
 
 def _call(hooks: Any, name: str) -> Any:
