@@ -147,3 +147,16 @@ PemCertificates = Annotated[
     Endpoint(),
 ]
 """CA certificates as PEM text, never as a path: a path would make the service read its own files for the caller."""
+
+PemPrivateKey = Annotated[
+    SecretStr,
+    Grammar(
+        pattern=(
+            r"[ \t\r\n]*-----BEGIN (?:RSA |ENCRYPTED )?PRIVATE KEY-----[A-Za-z0-9+/= \t\r\n]+"
+            r"-----END (?:RSA |ENCRYPTED )?PRIVATE KEY-----[ \t\r\n]*"
+        ),
+        expected="a PEM private key, beginning with -----BEGIN PRIVATE KEY-----",
+        max_length=16384,
+    ),
+]
+"""A private key as PEM text, PKCS#8 (also encrypted) or PKCS#1. Only its form is checked: reading it is for the test."""
