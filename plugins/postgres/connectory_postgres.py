@@ -34,9 +34,9 @@ from connectory import (
     UrlGrammar,
     hookimpl,
     path_of,
+    request_tls,
     system_certificates,
     tls_context,
-    tls_failure,
 )
 
 if TYPE_CHECKING:
@@ -147,29 +147,20 @@ def _negotiate_tls(connection: socket.socket, secrets: PostgresSecrets, context:
 
     Returns whether the login must be encrypted. The login itself uses a connection of its own, held to that answer.
     """
-    if secrets.ssl_mode is SslMode.DISABLED:
-        context.skip_step("tls")
+    encrypted = request_tls(
+        context,
+        connection,
+        secrets.ssl_mode,
+        secrets.host,
+        request=_SSL_REQUEST,
+        accepted=b"S",
+        declined=b"N",
+        settings=lambda: tls_context(secrets.ssl_mode, secrets.ssl_ca),
+    )
+    if encrypted is None:
         return False
-    with context.step("tls"):
-        connection.settimeout(context.timeout)
-        try:
-            connection.sendall(_SSL_REQUEST)
-            answer = connection.recv(1)
-        except ConnectionError as error:
-            raise CheckFailed(FailureCode.PROTOCOL_MISMATCH) from error
-        if answer not in {b"S", b"N"}:
-            raise CheckFailed(FailureCode.PROTOCOL_MISMATCH)
-        if answer == b"S":
-            try:
-                tls_context(secrets.ssl_mode, secrets.ssl_ca).wrap_socket(
-                    connection, server_hostname=secrets.host
-                ).close()
-            except OSError as error:
-                raise CheckFailed(tls_failure(error)) from error
-            return True
-        if secrets.ssl_mode.needs_tls:
-            raise CheckFailed(FailureCode.TLS_FAILED)
-    return False
+    encrypted.close()
+    return True
 
 
 def _log_in(

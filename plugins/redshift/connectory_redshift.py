@@ -1,0 +1,280 @@
+"""The Amazon Redshift connector: redshift-connector on a connection that is opened, vetted and encrypted here.
+
+Protocol facts are from the PostgreSQL documentation, chapter "Frontend/Backend Protocol" (SSLRequest, the authentication
+messages); Redshift's own login message, 13, is the digest that redshift-connector implements. Error codes are PostgreSQL's:
+Redshift is derived from PostgreSQL 8.0, where a wrong password is 28000.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from connectory import (
+    SSL_MODE_QUERY_KEY,
+    CheckContext,
+    CheckFailed,
+    Description,
+    FailureCode,
+    Host,
+    Name,
+    PemCertificates,
+    Port,
+    Secrets,
+    SecretText,
+    SslMode,
+    SslModeField,
+    UrlGrammar,
+    hookimpl,
+    request_tls,
+    tls_context,
+)
+
+if TYPE_CHECKING:
+    from redshift_connector.core import Connection
+    from redshift_connector.cursor import Cursor
+
+_ICON = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24"><path d="M12 2l8 4v12l-8 4-8-4V6z" fill="#205b99"/>'
+    '<path d="M12 2l8 4v12l-8 4z" fill="#5294cf"/><path d="M8 8h2v9H8zM11 6h2v13h-2zM14 8h2v9h-2z" fill="#fff"/></svg>'
+)
+
+_SSL_REQUEST = struct.pack("!II", 8, 80877103)
+
+# Authentication requests, by their code.
+_ACCEPTED = 0
+_CLEARTEXT_PASSWORD = 3
+_MD5_PASSWORD = 5
+_DIGEST = 13
+_IDENTITY_PROVIDER = 14
+
+_BY_SQLSTATE = {
+    "28000": FailureCode.AUTH_FAILED,
+    "28P01": FailureCode.AUTH_FAILED,
+    "3D000": FailureCode.DATABASE_NOT_FOUND,
+    "3F000": FailureCode.SCHEMA_NOT_FOUND,
+    "42501": FailureCode.PERMISSION_DENIED,
+    "53300": FailureCode.RATE_LIMITED,
+    "57014": FailureCode.TIMEOUT,
+}
+_NO_PASSWORD = "The server asks for a password; set password, or write it into the url."
+_NO_IDENTITY_PROVIDER = "The user logs in through an identity provider; use one with a password."
+
+# What redshift-connector raises for messages that it cannot make sense of; it checks none of them.
+_MALFORMED = (struct.error, LookupError, ValueError, TypeError, AttributeError, ConnectionError)
+
+
+class RedshiftSecrets(Secrets):
+    """How to reach a database of an Amazon Redshift cluster or workgroup."""
+
+    connectory_url = UrlGrammar(
+        schemes={"redshift+psycopg2": {}, "redshift": {}, "redshift+redshift_connector": {}},
+        username="user",
+        path=("database",),
+        query={"sslmode": SSL_MODE_QUERY_KEY},
+        required=frozenset({"host", "user", "database"}),
+        required_parts=frozenset({"password"}),
+    )
+
+    host: Host = Field(title="Host", description="Endpoint of the cluster or workgroup, without port and database.")
+    port: Port = Field(default=5439, title="Port", description="TCP port of the endpoint.")
+    user: Name = Field(title="Username", description="Database user to log in as.")
+    password: SecretText | None = Field(default=None, title="Password", description="Password of the user.")
+    database: Name = Field(title="Database", description="Database to open.")
+    db_schema: Name | None = Field(
+        default=None, title="Schema", description="Schema that must exist and be usable; not checked when left out."
+    )
+    ssl_mode: SslModeField = Field(
+        default=SslMode.VERIFY_FULL, title="SSL Mode", description="How much TLS to ask for, and what to verify."
+    )
+    ssl_ca: PemCertificates | None = Field(
+        default=None,
+        title="CA certificate",
+        description="PEM certificates to trust instead of the system's and Amazon's.",
+    )
+
+
+@hookimpl
+def connectory_identifier() -> str:
+    """The identifier."""
+    return "redshift"
+
+
+@hookimpl
+def connectory_type() -> str:
+    """The system type."""
+    return "database"
+
+
+@hookimpl
+def connectory_secret_schema() -> type[Secrets]:
+    """The fields of a connection."""
+    return RedshiftSecrets
+
+
+@hookimpl
+def connectory_describe() -> Description:
+    """What user interfaces show."""
+    return Description(
+        human_readable="Amazon Redshift",
+        icon=_ICON,
+        user_guide="https://docs.aws.amazon.com/redshift/latest/mgmt/configuring-connections.html",
+        category="DATABASE",
+        drivers=("redshift_connector",),
+    )
+
+
+@hookimpl
+def connectory_test_connection(secrets: RedshiftSecrets, context: CheckContext) -> None:
+    """Log in, run `SELECT 1`, and check that the schema is there and usable."""
+    plain, address = context.connect(secrets.host, secrets.port)
+    with plain, _negotiate_tls(plain, secrets, context) as connection:
+        connection.settimeout(context.timeout)
+        with context.step("authenticate"), _driver_takes(connection, address):
+            session = _log_in(secrets)
+        with context.step("query"):
+            _query(session, "SELECT 1")
+            if secrets.db_schema is not None:
+                _check_schema(session, secrets.db_schema)
+            session.close()
+
+
+def _negotiate_tls(plain: socket.socket, secrets: RedshiftSecrets, context: CheckContext) -> socket.socket:
+    """The connection to log in on: encrypted where the mode asks for it and the server offers it."""
+    encrypted = request_tls(
+        context,
+        plain,
+        secrets.ssl_mode,
+        secrets.host,
+        request=_SSL_REQUEST,
+        accepted=b"S",
+        declined=b"N",
+        settings=lambda: _tls_context(secrets),
+    )
+    return encrypted or _Open(fileno=plain.detach())
+
+
+def _tls_context(secrets: RedshiftSecrets) -> ssl.SSLContext:
+    tls = tls_context(secrets.ssl_mode, secrets.ssl_ca)
+    tls.sslsocket_class = _OpenTls
+    if secrets.ssl_mode.verifies and secrets.ssl_ca is None:
+        # Amazon's authorities, which not every system knows.
+        tls.load_verify_locations(
+            cadata=files("redshift_connector").joinpath("files/redshift-ca-bundle.crt").read_text()
+        )
+    return tls
+
+
+class _Open(socket.socket):
+    """A socket that is connected already, for a driver that insists on connecting."""
+
+    def connect(self, address: Any) -> None:
+        """Do nothing: it is connected, to the address that was vetted."""
+
+
+class _OpenTls(ssl.SSLSocket):
+    """The same, encrypted."""
+
+    def connect(self, address: Any) -> None:
+        """Do nothing: it is connected, to the address that was vetted."""
+
+
+@contextmanager
+def _driver_takes(connection: socket.socket, address: tuple[str, int]) -> Iterator[None]:
+    """Make the driver use `connection`.
+
+    It opens its own socket, resolves the name again, knows IPv4 only, and verifies against certificates of its own choice;
+    no argument of it changes that. What it calls `socket` is therefore exchanged while it connects.
+    """
+    from redshift_connector import core
+
+    exchanged = {"socket": lambda *_: connection, "getaddrinfo": lambda **_: [(None, None, None, None, address)]}
+    vars(core)["socket"] = SimpleNamespace(**vars(socket) | exchanged)
+    try:
+        yield
+    finally:
+        vars(core)["socket"] = socket
+
+
+def _log_in(secrets: RedshiftSecrets) -> Connection:
+    from redshift_connector.core import Connection
+    from redshift_connector.error import Error
+
+    class Session(Connection):
+        """The driver's connection, which answers only the login methods that do not give the password away."""
+
+        def handle_AUTHENTICATION_REQUEST(self, data: bytes, cursor: Cursor) -> None:  # noqa: N802  # the driver's name
+            method = int.from_bytes(data[:4], "big")
+            if method == _IDENTITY_PROVIDER:
+                raise CheckFailed(FailureCode.AUTH_FAILED, remedy=_NO_IDENTITY_PROVIDER)
+            if method == _CLEARTEXT_PASSWORD and not isinstance(self._usock, ssl.SSLSocket):
+                raise CheckFailed(FailureCode.INSECURE_AUTH_REFUSED)
+            if method not in {_ACCEPTED, _CLEARTEXT_PASSWORD, _MD5_PASSWORD, _DIGEST}:
+                raise CheckFailed(FailureCode.PROTOCOL_MISMATCH)
+            if method != _ACCEPTED and not self.password:
+                raise CheckFailed(FailureCode.AUTH_FAILED, remedy=_NO_PASSWORD)
+            super().handle_AUTHENTICATION_REQUEST(data, cursor)
+
+    try:
+        # Not redshift_connector.connect, which may ask AWS for credentials: the class only connects.
+        session = Session(
+            host=secrets.host,
+            port=secrets.port,
+            user=secrets.user,
+            password=secrets.password.get_secret_value() if secrets.password else "",
+            database=secrets.database,
+            application_name="connectory",
+            ssl=False,  # it is encrypted already
+            tcp_keepalive=False,
+        )
+    except Error as error:
+        raise _failure(error, FailureCode.PROTOCOL_MISMATCH) from error
+    except TimeoutError as error:
+        raise CheckFailed(FailureCode.TIMEOUT) from error
+    except _MALFORMED as error:
+        raise CheckFailed(FailureCode.PROTOCOL_MISMATCH) from error
+    session.autocommit = True
+    return session
+
+
+def _query(session: Connection, statement: str, *values: str) -> Any:
+    """The rows that `statement` gives."""
+    from redshift_connector.error import Error
+
+    cursor = session.cursor()
+    try:
+        return cursor.execute(statement, values or None).fetchall()
+    except Error as error:
+        raise _failure(error, FailureCode.QUERY_FAILED) from error
+    except TimeoutError as error:
+        raise CheckFailed(FailureCode.TIMEOUT) from error
+    except _MALFORMED as error:
+        raise CheckFailed(FailureCode.PROTOCOL_MISMATCH) from error
+
+
+def _failure(error: Exception, otherwise: FailureCode) -> CheckFailed:
+    """What `error` of the driver means; `otherwise` where it is none that the server reported."""
+    fields = error.args[0] if error.args else None
+    if isinstance(fields, dict):
+        return CheckFailed(_BY_SQLSTATE.get(fields.get("C", ""), FailureCode.QUERY_FAILED))
+    return CheckFailed(otherwise)
+
+
+def _check_schema(session: Connection, schema: str) -> None:
+    # Redshift folds names to lower case, quoted ones too, unless enable_case_sensitive_identifier is on.
+    statement = (
+        "SELECT has_schema_privilege(nspname, 'USAGE') FROM pg_catalog.pg_namespace WHERE nspname IN (%s, lower(%s))"
+    )
+    rows = _query(session, statement, schema, schema)
+    if not rows:
+        raise CheckFailed(FailureCode.SCHEMA_NOT_FOUND)
+    if not any(row[0] for row in rows):
+        raise CheckFailed(FailureCode.PERMISSION_DENIED)
