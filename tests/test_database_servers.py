@@ -9,9 +9,11 @@ import pytest
 import redshift_connector
 from pymongo.errors import OperationFailure, ServerSelectionTimeoutError
 
+from servers import odbc
 from servers.debian import MARIADB_PACKAGES, ODBC_PACKAGES, unpacked
 from servers.mariadb import MariaDBServer
 from servers.mongodb import MongoDBServer
+from servers.mssql import MSSQLServer
 from servers.mysql8 import MySQL8Front
 from servers.ports import loopback_addresses
 from servers.postgres_tls import PostgresTlsFront
@@ -237,3 +239,115 @@ class TestRedshift:
         options = {"mode": "required", "rewrite": startup_for_postgres}
         with PostgresTlsFront(redshift.backend, certificates.server, **options) as front:
             assert redshift_sqlstate(front) == "28000"
+
+
+MSSQL_PASSWORD = "p w'ö%1"  # FreeTDS cannot carry braces
+
+
+@pytest.fixture(scope="module")
+def pyodbc():
+    odbc.load()
+    import pyodbc
+
+    pyodbc.pooling = False
+    return pyodbc
+
+
+def mssql_with_users(**options):
+    server = MSSQLServer(**options).start()
+    server.create_database("App")
+    server.create_database("closed")
+    server.create_user("app", MSSQL_PASSWORD, databases=["App"])
+    return server
+
+
+@pytest.fixture(scope="module")
+def mssql(certificates):
+    server = mssql_with_users(certificate=certificates.server)
+    yield server
+    server.stop()
+
+
+class Odbc:
+    """pyodbc with FreeTDS to one server."""
+
+    def __init__(self, pyodbc, server):
+        self._pyodbc, self._server = pyodbc, server
+
+    def run(self, statement, *arguments, more="", **options):
+        keys = {"DRIVER": "{FreeTDS}", "SERVER": self._server.host, "PORT": self._server.port, "TDS_Version": "7.4"}
+        keys |= {"UID": "app", "PWD": MSSQL_PASSWORD, "DATABASE": "app", **options}
+        connection = self._pyodbc.connect(";".join(f"{key}={value}" for key, value in keys.items()), timeout=5)
+        try:
+            cursor = connection.cursor()
+            cursor.execute(statement, *arguments)
+            rows = [tuple(row) for row in cursor.fetchall()] if cursor.description else []
+            connection.commit()
+            return rows
+        finally:
+            connection.close()
+
+    def error(self, statement="SELECT 1", **options):
+        with pytest.raises(self._pyodbc.Error) as caught:
+            self.run(statement, **options)
+        return caught.value.args[1]
+
+
+class TestMSSQL:
+    def test_a_login_is_encrypted_on_every_loopback_address(self, pyodbc, mssql):
+        client = Odbc(pyodbc, mssql)
+        for address in loopback_addresses():
+            assert client.run("SELECT 1", SERVER=address, Encryption="require") == [(1,)]
+            assert mssql.logins[-1][:2] == ("app", "app")
+            assert mssql.logins[-1].encrypted == "yes"
+        client.run("SELECT 1", Encryption="request")
+        assert all(login.encrypted != "no" for login in mssql.logins)
+
+    def test_databases_and_schemas_can_be_asked_for(self, pyodbc, mssql):
+        client = Odbc(pyodbc, mssql)
+        question = (
+            "SELECT DB_NAME(), HAS_DBACCESS(?), HAS_DBACCESS('closed'), HAS_DBACCESS('nowhere'), SCHEMA_ID('nowhere')"
+        )
+        assert client.run(question, "App") == [("app", 1, 0, None, None)]
+        assert ("app",) in client.run("SELECT name FROM sys.databases")
+        assert "Microsoft SQL Server 2022" in client.run("SELECT @@VERSION")[0][0]
+
+    def test_values_come_back_as_they_were_given(self, pyodbc, mssql):
+        client = Odbc(pyodbc, mssql)
+        client.run(
+            "CREATE TABLE [dbo].[People] (id INT IDENTITY(1,1) PRIMARY KEY,"
+            " email NVARCHAR(80), size FLOAT, ok BIT, note NVARCHAR(MAX))"
+        )
+        values = ("o'neil@x.example", 1.5, True, "ö漢 100% " * 500)
+        client.run("INSERT INTO people (email, size, ok, note) VALUES (?, ?, ?, ?)", values)
+        assert client.run("SELECT TOP 5 email, size, ok, note FROM PEOPLE WHERE email = ?", values[0]) == [values]
+
+    def test_its_failures_have_their_own_numbers(self, pyodbc, mssql):
+        client = Odbc(pyodbc, mssql)
+        mssql.execute("CREATE TABLE dbo.secret (id int)", database="app")
+        assert "(18456)" in client.error(PWD="wrong")
+        assert "(18456)" in client.error(UID="ghost")
+        assert "(18456)" in client.error(DATABASE="nowhere")  # FreeTDS shows the last error only; the first is 4060
+        assert "(911)" in client.error("USE nowhere")
+        assert "(916)" in client.error("USE closed")
+        assert "(208)" in client.error("SELECT * FROM nothing")
+        assert "(229)" in client.error("SELECT * FROM secret")
+        assert "(102)" in client.error("SELEC 1")
+
+    def test_encryption_can_be_required_or_not_offered(self, pyodbc, certificates):
+        server = mssql_with_users(certificate=certificates.server, encryption="required")
+        try:
+            Odbc(pyodbc, server).run("SELECT 1")
+            assert server.logins[-1].encrypted == "yes"
+            Odbc(pyodbc, server).error(Encryption="off")
+            assert len(server.logins) == 1
+        finally:
+            server.stop()
+        server = mssql_with_users()
+        try:
+            Odbc(pyodbc, server).error(Encryption="require")
+            assert server.logins == []
+            Odbc(pyodbc, server).run("SELECT 1", Encryption="off")
+            assert server.logins[-1].encrypted == "no"
+        finally:
+            server.stop()

@@ -30,7 +30,7 @@ class Peer:
         self.socket = connection
         self.encrypted = False
         self.stopping = stopping
-        self._record = record
+        self.record = record
 
     def read(self, count: int) -> bytes:
         """Exactly `count` bytes."""
@@ -41,13 +41,18 @@ class Peer:
 
     def read_some(self, limit: int = _CHUNK) -> bytes:
         """At least one byte, at most `limit`."""
+        data = self.receive(limit)
+        self.record(data)
+        return data
+
+    def receive(self, limit: int = _CHUNK) -> bytes:
+        """The same without a record, for a protocol that decrypts by itself and calls `record` with what it read."""
         try:
             data = self.socket.recv(limit)
         except OSError as error:  # ssl.SSLError is one
             raise PeerLeft from error
         if not data:
             raise PeerLeft
-        self._record(data)
         return data
 
     def drain(self) -> None:

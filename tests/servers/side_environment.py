@@ -1,7 +1,7 @@
 """A Python environment of its own for a server whose requirements conflict with the workspace's.
 
-What it holds is the list `environments/<name>.txt`, every distribution pinned. Needs `uv` (the workspace's own, or one on
-the PATH) and a package index. Without them ServerFailed says so.
+What it holds is the list `environments/<name>.txt`, every distribution pinned. Needs `uv` (the workspace's own, or
+one on the PATH) and a package index. Without them ServerFailed says so.
 """
 
 import os

@@ -1,8 +1,9 @@
 """A stand-in for Snowflake: fakesnow's HTTP server with Snowflake's login, roles and warehouses in front (`snowflake_app`).
 
-Engine: fakesnow answers queries from DuckDB; who may log in, and into what, is ours. Proven: that the real driver logs in
-with a password or a key pair over Snowflake's protocol, and what it makes of Snowflake's codes. Not proven: Snowflake's SQL,
-its own choice of codes, multi-factor logins, network policies, and hosts of `snowflakecomputing.com`.
+Engine: fakesnow answers queries from DuckDB; who may log in, and into what, is ours. Proven: that the real driver
+logs in with a password or a key pair over Snowflake's protocol, and what it makes of Snowflake's codes. Not proven:
+Snowflake's SQL, its own choice of codes, multi-factor logins, network policies, and hosts of
+`snowflakecomputing.com`.
 """
 
 import json
@@ -21,8 +22,8 @@ _APP = Path(__file__).with_name("snowflake_app.py")
 class SnowflakeServer:
     """One account, `ACME`, on 127.0.0.1, over plain http; `servers.tls_front` puts TLS and ::1 before it.
 
-    There is a warehouse `COMPUTE_WH` and a database `APP` with the schema `PUBLIC`, for the role `PUBLIC` that every user has;
-    and a role `OWNER`, a warehouse `OWNERS_WH` and a database `OWNERS` that only this role may use.
+    There is a warehouse `COMPUTE_WH` and a database `APP` with the schema `PUBLIC`, for the role `PUBLIC` that every
+    user has; and a role `OWNER`, a warehouse `OWNERS_WH` and a database `OWNERS` that only this role may use.
     """
 
     account = "ACME"

@@ -1,9 +1,10 @@
 """Snowflake's login in front of fakesnow: what `servers.snowflake` runs, in fakesnow's own environment.
 
-fakesnow lets anybody in, creates the databases that are asked for, and knows neither roles nor warehouses. This checks
-passwords and key-pair tokens, answers with Snowflake's own codes, and opens a session in a database, schema and warehouse
-only where they exist and the role may use them; otherwise the session has none, as Snowflake's has. Run as
-`python snowflake_app.py PORT ACCOUNT_FILE`. The account file is JSON, see `servers.snowflake`, and is read at each login.
+fakesnow lets anybody in, creates the databases that are asked for, and knows neither roles nor warehouses. This
+checks passwords and key-pair tokens, answers with Snowflake's own codes, and opens a session in a database, schema
+and warehouse only where they exist and the role may use them; otherwise the session has none, as Snowflake's has.
+Run as `python snowflake_app.py PORT ACCOUNT_FILE`. The account file is JSON, see `servers.snowflake`, and is read at
+each login.
 """
 
 import base64

@@ -1,0 +1,84 @@
+"""Enough T-SQL to be answered by PostgreSQL: translation through sqlglot, and the system objects that connectors ask for."""
+
+from collections.abc import Callable, Mapping
+
+import sqlglot
+from sqlglot import expressions
+
+# T-SQL's @@NAME -> an expression of PostgreSQL.
+_SERVER_VARIABLES = {
+    "version": "sys.version()",
+    "servername": "'SERVERS'",
+    "spid": "pg_backend_pid()",
+    "trancount": "0",
+}
+
+# Run once in every database. `sys` holds catalogue views, `dbo` is the default schema and holds what is called
+# without one.
+SYSTEM_OBJECTS = """
+CREATE SCHEMA dbo;
+CREATE SCHEMA sys;
+GRANT USAGE ON SCHEMA dbo, sys TO PUBLIC;
+
+CREATE FUNCTION sys.version() RETURNS text LANGUAGE sql AS
+    $$ SELECT 'Microsoft SQL Server 2022 (servers.mssql on PostgreSQL) - 16.0.4096.0' $$;
+CREATE VIEW sys.databases AS
+    SELECT datname::text AS name, oid::int AS database_id, 0::smallint AS state, 'ONLINE'::text AS state_desc
+    FROM pg_database WHERE datname NOT IN ('postgres', 'template0', 'template1');
+CREATE VIEW sys.schemas AS
+    SELECT nspname::text AS name, oid::int AS schema_id FROM pg_namespace WHERE nspname NOT LIKE 'pg\\_%';
+CREATE VIEW sys.tables AS
+    SELECT relname::text AS name, relnamespace::int AS schema_id FROM pg_class WHERE relkind = 'r';
+GRANT SELECT ON ALL TABLES IN SCHEMA sys TO PUBLIC;
+
+CREATE FUNCTION dbo.db_name() RETURNS text LANGUAGE sql AS $$ SELECT current_database()::text $$;
+CREATE FUNCTION dbo.db_id(wanted text) RETURNS int LANGUAGE sql AS
+    $$ SELECT database_id FROM sys.databases WHERE name = lower(wanted) $$;
+CREATE FUNCTION dbo.schema_id(wanted text) RETURNS int LANGUAGE sql AS
+    $$ SELECT schema_id FROM sys.schemas WHERE name = lower(wanted) $$;
+CREATE FUNCTION dbo.has_dbaccess(wanted text) RETURNS int LANGUAGE sql AS
+    $$ SELECT has_database_privilege(name, 'CONNECT')::int FROM sys.databases WHERE name = lower(wanted) $$;
+CREATE FUNCTION dbo.serverproperty(wanted text) RETURNS text LANGUAGE sql AS
+    $$ SELECT CASE lower(wanted) WHEN 'productversion' THEN '16.0.4096.0' WHEN 'edition' THEN 'Test Edition' END $$;
+"""
+
+
+class SyntaxFault(ValueError):
+    """A text that is not T-SQL as far as sqlglot knows it."""
+
+
+def parse(text: str) -> list[expressions.Expression]:
+    """The statements of a batch. Raises SyntaxFault."""
+    try:
+        return [statement for statement in sqlglot.parse(text, read="tsql") if statement is not None]
+    except sqlglot.errors.SqlglotError as error:
+        raise SyntaxFault("Incorrect syntax.") from error
+
+
+def to_postgres(
+    statement: expressions.Expression, parameters: Mapping[str, object], quote: Callable[[object], str]
+) -> str:
+    """The statement in PostgreSQL's SQL. `parameters` are by lower-case name without `@`; `quote` makes a value a literal."""
+
+    def translate(node: expressions.Expression) -> expressions.Expression:
+        if isinstance(node, expressions.Identifier):  # names are case-insensitive, as in SQL Server's default collation
+            return expressions.to_identifier(node.this.lower(), quoted=node.args.get("quoted"))
+        if isinstance(node, expressions.Parameter):
+            if isinstance(node.this, expressions.Parameter):  # @@name
+                return sqlglot.parse_one(_SERVER_VARIABLES.get(node.this.name.lower(), "NULL"), read="postgres")
+            return expressions.Var(this=quote(parameters[node.name.lower()]))
+        if isinstance(node, expressions.DataType):
+            return _data_type(node)
+        return node
+
+    return statement.transform(translate).sql(dialect="postgres")
+
+
+def _data_type(node: expressions.DataType) -> expressions.DataType:
+    kind = expressions.DataType.Type
+    if node.this == kind.BIT:
+        return expressions.DataType.build("boolean")
+    without_limit = any(size.name.lower() == "max" for size in node.expressions)
+    if without_limit:
+        return expressions.DataType.build("bytea" if node.this in (kind.VARBINARY, kind.BINARY) else "text")
+    return node
