@@ -6,7 +6,7 @@ from connectory.store.errors import StoreUrlInvalid
 
 # Limits of one statement, of a wait for a lock, and of a transaction that does nothing, so that no request and no lock
 # outlives a stuck client. A deployer's own `?options=` comes after these and wins.
-_SESSION = "-c statement_timeout=10s -c lock_timeout=8s -c idle_in_transaction_session_timeout=60s -c timezone=UTC"
+_LIMITS = "-c statement_timeout=10s -c lock_timeout=8s -c idle_in_transaction_session_timeout=60s"
 _CONNECT_TIMEOUT = 5
 """Seconds for each address of the host."""
 
@@ -31,7 +31,7 @@ def open_engines(url: URL) -> tuple[Engine, Engine]:
         pool_pre_ping=True,
         hide_parameters=True,
         executemany_mode="values_plus_batch",
-        connect_args={"options": f"{_SESSION} {options}".rstrip(), **connect_timeout},
+        connect_args={"options": f"{_LIMITS} {options} -c timezone=UTC", **connect_timeout},
     )
     # Reading a page and its count is the opposite case and wants one snapshot.
     reads = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)

@@ -1,13 +1,16 @@
 """Times in the database: microseconds, UTC, always timezone-aware in Python."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from sqlalchemy import DateTime, TypeDecorator
+from sqlalchemy.dialects.sqlite import DATETIME
 from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeEngine
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """`timestamptz` on PostgreSQL; ISO text without offset on SQLite, where it sorts as time does.
+    """`timestamptz` on PostgreSQL, where the session's time zone is UTC; ISO text on SQLite, where it sorts as time does.
 
     Raises:
         ValueError: a datetime without timezone is given; guessing one would store a wrong time.
@@ -15,6 +18,12 @@ class UtcDateTime(TypeDecorator[datetime]):
 
     impl = DateTime(timezone=True)
     cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[datetime]:
+        """The type of one database."""
+        if dialect.name == "sqlite":
+            return dialect.type_descriptor(_IsoText())  # type: ignore[no-untyped-call]
+        return dialect.type_descriptor(DateTime(timezone=True))
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
         """To UTC."""
@@ -24,11 +33,16 @@ class UtcDateTime(TypeDecorator[datetime]):
             raise ValueError("A time to be stored has no timezone; use datetime.now(UTC).")
         return value.astimezone(UTC)
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """From UTC."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+class _IsoText(DATETIME):
+    # SQLAlchemy's own type drops the offset, and putting it back costs more than reading all the rest of a row.
+
+    def bind_processor(self, dialect: Dialect) -> Callable[[datetime | None], str | None]:  # noqa: ARG002
+        return lambda value: None if value is None else value.isoformat(" ", "microseconds")
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[str | None], datetime | None]:  # noqa: ARG002
+        parse = datetime.fromisoformat
+        return lambda value: None if value is None else parse(value)
 
 
 def utc_now() -> datetime:

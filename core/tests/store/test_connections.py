@@ -1,6 +1,5 @@
 """One connection at a time: create, find, change, delete; secrets and tests; listing with filters."""
 
-import dataclasses
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -119,7 +118,7 @@ def test_an_update_changes_what_is_given_and_nothing_else(store, make, now):
     later = now + timedelta(seconds=1)
     with store.write() as database:
         updated = connections.update_fields(database, made.id, {"description": None, "disabled": True}, now=later)
-    assert updated == dataclasses.replace(made, description=None, disabled=True, version=2, updated_at=later)
+    assert updated == made._replace(description=None, disabled=True, version=2, updated_at=later)
     assert stored(store, "a") == updated
 
 
@@ -162,9 +161,7 @@ def test_storing_secrets_counts_versions_and_clears_the_last_test(store, make, n
         envelopes = connections.load_envelopes(database, made.id)
     assert envelopes == (SEALED.secrets, SEALED.masked, 2)
     assert (first.version, first.secrets_version, first.secrets_kid, first.secrets_updated_at) == (2, 1, "a", now)
-    assert second == dataclasses.replace(
-        first, version=3, secrets_version=2, secrets_updated_at=later, updated_at=later
-    )
+    assert second == first._replace(version=3, secrets_version=2, secrets_updated_at=later, updated_at=later)
     assert stored(store, "a") == second
     assert second.last_test_succeeded is None
 
@@ -206,7 +203,7 @@ def test_no_connection_holds_an_envelope(store, make, now):
     with store.read() as database:
         rows, _ = connections.list_connections(database, Filters())
     assert "ENVELOPE" not in repr([stored(store, "a"), rows])
-    assert not {field.name for field in dataclasses.fields(Connection)} & {"secrets_sealed", "masked_sealed"}
+    assert not set(Connection._fields) & {"secrets_sealed", "masked_sealed"}
 
 
 # -- listing
