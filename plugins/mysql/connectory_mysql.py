@@ -103,7 +103,7 @@ _NEEDS_TLS = (
 )
 _NO_USER = "The login needs a user name; set username, or write it into the url."
 _NEVER_IN_CLEAR = (
-    "The server asked for the password in clear, which is never sent; "
+    "The server asked for the password in clear, or in a form that gives it away, so it was not sent; "
     "use an account with caching_sha2_password or mysql_native_password."
 )
 # Methods by which the password itself travels, or what is as good as the password (mysql_old_password). PyMySQL has them
@@ -208,8 +208,8 @@ def _log_in(connection: socket.socket, secrets: MySQLSecrets, context: CheckCont
     import pymysql
 
     mode = secrets.ssl_mode
-    tls = None if mode is SslMode.DISABLED else tls_context(mode, secrets.ssl_ca)
     password = secrets.password.get_secret_value() if secrets.password else ""
+    tls: ssl.SSLContext | None = None
     with ExitStack() as step:
 
         def begin(name: str) -> None:
@@ -231,6 +231,12 @@ def _log_in(connection: socket.socket, secrets: MySQLSecrets, context: CheckCont
             if mode is SslMode.PREFERRED and not offers_tls:
                 begin("authenticate")
 
+        if mode is SslMode.DISABLED:
+            context.skip_step("tls")
+            begin("authenticate")
+        else:
+            begin("tls")
+            tls = tls_context(mode, secrets.ssl_ca)
         session = _session_type()(
             host=secrets.host,
             user=secrets.username,
@@ -249,9 +255,6 @@ def _log_in(connection: socket.socket, secrets: MySQLSecrets, context: CheckCont
         session.greeted = greeted
         session.ssl = tls is not None  # not required, and a server offers it: PyMySQL uses it then
         session.ctx = SimpleNamespace(wrap_socket=encrypt)
-        if tls is None:
-            context.skip_step("tls")
-        begin("authenticate" if tls is None else "tls")
         try:
             session.connect(connection)
         except pymysql.Error as error:

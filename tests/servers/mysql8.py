@@ -17,6 +17,7 @@ from typing import Literal, NamedTuple
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
+from servers import mysql_wire as wire
 from servers.certificates import ServerCertificate
 from servers.loopback import LoopbackServer, Peer, connect_upstream
 from servers.mariadb import MariaDBServer
@@ -25,11 +26,7 @@ VERSION = "8.0.42"
 
 # Capability flags (MySQL documentation, "Capabilities Flags").
 _LONG_PASSWORD = 0x00000001
-_CONNECT_WITH_DB = 0x00000008
 _COMPRESS = 0x00000020
-_SSL = 0x00000800
-_PLUGIN_AUTH = 0x00080000
-_CONNECT_ATTRIBUTES = 0x00100000
 
 _REQUEST_PUBLIC_KEY = b"\x02"
 _FAST_AUTH_SUCCESS = b"\x01\x03"
@@ -88,9 +85,9 @@ class MySQL8Front(LoopbackServer):
 
     def _serve_session(self, peer: Peer) -> None:
         with connect_upstream(self._backend.host, self._backend.port) as upstream:
-            server = _Packets(Peer(upstream, lambda _: None, peer.stopping))
+            server = wire.Packets(Peer(upstream, lambda _: None, peer.stopping))
             greeting = _Greeting.parse(server.read())
-            client = _Packets(peer)
+            client = wire.Packets(peer)
             nonce = bytes(secrets.choice(range(1, 128)) for _ in range(20))  # NUL ends it on the wire
             client.write(self._our_greeting(greeting, nonce))
             response = self._read_response(client)
@@ -106,32 +103,27 @@ class MySQL8Front(LoopbackServer):
             peer.relay(upstream)
 
     def _our_greeting(self, backend: "_Greeting", nonce: bytes) -> bytes:
-        capabilities = (backend.capabilities & ~(_SSL | _COMPRESS)) | _LONG_PASSWORD | _PLUGIN_AUTH
+        capabilities = (backend.capabilities & ~(wire.SSL | _COMPRESS)) | _LONG_PASSWORD | wire.PLUGIN_AUTH
         if self._tls:
-            capabilities |= _SSL
-        return b"".join(
-            (
-                b"\x0a" + VERSION.encode() + b"\0" + backend.thread_id + nonce[:8] + b"\0",
-                struct.pack("<HB", capabilities & 0xFFFF, 255) + backend.status,
-                struct.pack("<HB", capabilities >> 16, len(nonce) + 1) + bytes(10),
-                nonce[8:] + b"\0caching_sha2_password\0",
-            )
+            capabilities |= wire.SSL
+        return wire.greeting(
+            VERSION, capabilities, nonce, "caching_sha2_password", thread_id=backend.thread_id, status=backend.status
         )
 
-    def _read_response(self, client: "_Packets") -> "_Response | None":
+    def _read_response(self, client: wire.Packets) -> "_Response | None":
         """The client's answer to the greeting, after TLS where it asked for it; None where TLS was required and not asked."""
         packet = client.read()
-        asks_for_tls = struct.unpack_from("<I", packet)[0] & _SSL
+        asks_for_tls = struct.unpack_from("<I", packet)[0] & wire.SSL
         if asks_for_tls and self._tls:
             client.peer.start_tls(self._tls)
             packet = client.read()
         elif self._require_tls:
             text = "Connections using insecure transport are prohibited while --require_secure_transport=ON."
-            client.write(_error(_SECURE_TRANSPORT_REQUIRED, text))
+            client.write(wire.error(*_SECURE_TRANSPORT_REQUIRED, text))
             return None
         return _Response.parse(packet)
 
-    def _authenticate(self, client: "_Packets", response: "_Response", nonce: bytes) -> LoginPath | None:
+    def _authenticate(self, client: wire.Packets, response: "_Response", nonce: bytes) -> LoginPath | None:
         """By which path the client proved that it knows the password; None where it did not."""
         password = self._passwords.get(response.user)
         proof = response.proof
@@ -157,7 +149,7 @@ class MySQL8Front(LoopbackServer):
         self._known.add(response.user)
         return path
 
-    def _decrypt(self, client: "_Packets", received: bytes, nonce: bytes) -> bytes:
+    def _decrypt(self, client: wire.Packets, received: bytes, nonce: bytes) -> bytes:
         """The password that the client encrypted with our RSA key, which it may ask for first."""
         if received == _REQUEST_PUBLIC_KEY:
             pem = self._key.public_key().public_bytes(
@@ -172,23 +164,6 @@ class MySQL8Front(LoopbackServer):
             return b""
         repeated = nonce * (len(masked) // len(nonce) + 1)
         return _xor(masked, repeated)
-
-
-class _Packets:
-    """MySQL's packets on one connection: three bytes of length, one of sequence number, payload."""
-
-    def __init__(self, peer: Peer) -> None:
-        self.peer = peer
-        self._sequence = 0
-
-    def read(self) -> bytes:
-        header = self.peer.read(4)
-        self._sequence = (header[3] + 1) % 256
-        return self.peer.read(int.from_bytes(header[:3], "little"))
-
-    def write(self, payload: bytes) -> None:
-        self.peer.send(len(payload).to_bytes(3, "little") + bytes([self._sequence]) + payload)
-        self._sequence = (self._sequence + 1) % 256
 
 
 @dataclass(frozen=True)
@@ -228,21 +203,21 @@ class _Response:
         proof = packet[at + 1 : at + 1 + packet[at]]
         at += 1 + packet[at]
         database, plugin = None, b""
-        if flags & _CONNECT_WITH_DB:
+        if flags & wire.CONNECT_WITH_DB:
             database, at = _text(packet, at)
-        if flags & _PLUGIN_AUTH:
+        if flags & wire.PLUGIN_AUTH:
             plugin, at = _text(packet, at)
-        attributes = packet[at:] if flags & _CONNECT_ATTRIBUTES else b""
+        attributes = packet[at:] if flags & wire.CONNECT_ATTRIBUTES else b""
         return cls(flags, packet[4:32], user.decode(), proof, database, plugin, attributes)
 
     def for_backend(self, password: str, salt: bytes) -> bytes:
         """The same answer with a proof that MariaDB's mysql_native_password takes."""
         proof = _native_proof(password, salt) if password else b""
-        packet = struct.pack("<I", self.flags & ~_SSL) + self.fixed + self.user.encode() + b"\0"
+        packet = struct.pack("<I", self.flags & ~wire.SSL) + self.fixed + self.user.encode() + b"\0"
         packet += bytes([len(proof)]) + proof
         if self.database is not None:
             packet += self.database + b"\0"
-        if self.flags & _PLUGIN_AUTH:
+        if self.flags & wire.PLUGIN_AUTH:
             packet += b"mysql_native_password\0"
         return packet + self.attributes
 
@@ -253,14 +228,9 @@ def _text(packet: bytes, start: int) -> tuple[bytes, int]:
     return packet[start:end], end + 1
 
 
-def _error(code: tuple[int, str], text: str) -> bytes:
-    number, sqlstate = code
-    return b"\xff" + struct.pack("<H", number) + b"#" + sqlstate.encode() + text.encode()
-
-
 def _access_denied(response: _Response) -> bytes:
     used = "YES" if response.proof else "NO"
-    return _error(_ACCESS_DENIED, f"Access denied for user '{response.user}'@'localhost' (using password: {used})")
+    return wire.error(*_ACCESS_DENIED, f"Access denied for user '{response.user}'@'localhost' (using password: {used})")
 
 
 def _sha2_proof(password: str, nonce: bytes) -> bytes:
