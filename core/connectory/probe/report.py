@@ -1,0 +1,40 @@
+"""What a connection test found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from connectory.contract.check import FailureCode
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """One step of a test: its `name`, how it ended, and how long it took in milliseconds."""
+
+    name: str
+    status: Literal["passed", "failed", "skipped"]
+    elapsed_ms: float
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """The verdict on a connection.
+
+    Attributes:
+        status: `succeeded`, `failed`, or `skipped` where there is nothing to connect to.
+        code: why it failed, or `None`.
+        reason: our sentence for the code, or the plugin's own remedy; `None` unless failed.
+        steps: the steps taken, in order.
+        elapsed_ms: the whole test, in milliseconds.
+        retry_after: seconds the far end asked to wait, with `rate_limited`.
+        error_type: the class name of an unexpected exception, for the log.
+    """
+
+    status: Literal["succeeded", "failed", "skipped"]
+    code: FailureCode | None = None
+    reason: str | None = None
+    steps: tuple[StepReport, ...] = ()
+    elapsed_ms: float = 0.0
+    retry_after: float | None = None
+    error_type: str | None = None
