@@ -7,9 +7,14 @@ import pymongo
 import pymysql
 import pytest
 import redshift_connector
+import snowflake.connector
+from google.auth.exceptions import RefreshError
+from google.cloud import bigquery
+from google.oauth2.service_account import Credentials
 from pymongo.errors import OperationFailure, ServerSelectionTimeoutError
 
 from servers import odbc
+from servers.bigquery import BigQueryServer
 from servers.debian import MARIADB_PACKAGES, ODBC_PACKAGES, unpacked
 from servers.mariadb import MariaDBServer
 from servers.mongodb import MongoDBServer
@@ -19,6 +24,7 @@ from servers.ports import loopback_addresses
 from servers.postgres_tls import PostgresTlsFront
 from servers.processes import ServerFailed
 from servers.redshift import RedshiftServer, startup_for_postgres
+from servers.snowflake import SnowflakeServer
 
 PASSWORD = "p;w }1%w'ö"
 
@@ -68,6 +74,7 @@ def mariadb(certificates):
         yield server
 
 
+@pytest.mark.xdist_group("mariadb server")
 class TestMariaDB:
     def test_it_logs_in_on_every_loopback_address_with_and_without_tls(self, mariadb, certificates):
         for address in loopback_addresses():
@@ -93,6 +100,7 @@ class TestMariaDB:
             assert mysql(server, **root, ssl_ca=str(certificates.ca_file))
 
 
+@pytest.mark.xdist_group("mariadb server")
 class TestMySQL8:
     def test_the_first_login_is_full_and_the_next_is_fast(self, mariadb):
         with MySQL8Front(mariadb) as server:
@@ -150,6 +158,7 @@ def mongo_error(server, **options):
     return caught.value.code
 
 
+@pytest.mark.xdist_group("mongodb server")
 class TestMongoDB:
     def test_it_logs_in_on_every_loopback_address(self, mongodb):
         for address in loopback_addresses():
@@ -215,6 +224,7 @@ def redshift_error(server, **options):
     return details
 
 
+@pytest.mark.xdist_group("redshift server")
 class TestRedshift:
     def test_its_driver_logs_in(self, redshift):
         assert redshift_select_one(redshift) == 1
@@ -293,6 +303,7 @@ class Odbc:
         return caught.value.args[1]
 
 
+@pytest.mark.xdist_group("mssql server")
 class TestMSSQL:
     def test_a_login_is_encrypted_on_every_loopback_address(self, pyodbc, mssql):
         client = Odbc(pyodbc, mssql)
@@ -351,3 +362,42 @@ class TestMSSQL:
             assert server.logins[-1].encrypted == "no"
         finally:
             server.stop()
+
+
+@pytest.mark.xdist_group("snowflake server")
+class TestSnowflake:
+    def test_its_driver_logs_in_and_a_wrong_password_has_its_own_number(self):
+        with SnowflakeServer() as server:
+            server.create_user("APP", PASSWORD)
+            address = {"account": server.account, "host": server.host, "port": server.port, "protocol": "http"}
+            address |= {"user": "APP", "login_timeout": 5, "enable_server_session_keep_alive_auto_detection": True}
+            with (
+                snowflake.connector.connect(**address, password=PASSWORD, database="APP") as connection,
+                connection.cursor() as cursor,
+            ):
+                assert cursor.execute("SELECT CURRENT_DATABASE()").fetchone() == ("APP",)
+            with pytest.raises(snowflake.connector.Error) as caught:
+                snowflake.connector.connect(**address, password="wrong")
+            assert caught.value.errno == 390100
+
+
+@pytest.mark.xdist_group("bigquery server")
+class TestBigQuery:
+    def test_its_client_gets_a_token_for_the_key_file_and_runs_a_query_with_it(self):
+        with BigQueryServer() as server:
+            account = server.create_account("app")
+            with bigquery_client(server, account.key_file(token_uri=server.token_uri)) as client:
+                assert [tuple(row) for row in client.query_and_wait("SELECT 1", api_timeout=5, wait_timeout=5)] == [
+                    (1,)
+                ]
+            assert ("POST", "/token") in server.requests
+            stranger = account.key_file(token_uri=server.token_uri, client_email="stranger@example.com")
+            with bigquery_client(server, stranger) as client, pytest.raises(RefreshError, match="account not found"):
+                client.query_and_wait("SELECT 1", api_timeout=5, wait_timeout=5)
+
+
+def bigquery_client(server, key_file):
+    credentials = Credentials.from_service_account_info(key_file, scopes=["https://www.googleapis.com/auth/bigquery"])
+    return bigquery.Client(
+        project=server.project, credentials=credentials, client_options={"api_endpoint": server.endpoint}
+    )
