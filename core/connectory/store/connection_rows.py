@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import bindparam, select, update
 from sqlalchemy.engine import Connection as DatabaseConnection
 
+from connectory.store.envelopes import put_envelopes
 from connectory.store.inserting import insert_unless_taken
 from connectory.store.sealed import Sealed
 from connectory.store.search import index_rows, search_text, unindex_rows
@@ -115,34 +116,27 @@ def insert_rows(database: DatabaseConnection, rows: Sequence[tuple[Connection, S
     Returns:
         The keys that were inserted.
     """
-    values = [
-        connection._asdict()
-        | {"search_text": _search_text(connection)}
-        | {"secrets_sealed": sealed and sealed.secrets, "masked_sealed": sealed and sealed.masked}
-        for connection, sealed in rows
-    ]
+    values = [connection._asdict() | {"search_text": _search_text(connection)} for connection, _ in rows]
     inserted = insert_unless_taken(database, connections.c.key, values)
-    index_rows(database, [connection.id for connection, _ in rows if connection.key in inserted])
+    stored = [(connection, sealed) for connection, sealed in rows if connection.key in inserted]
+    index_rows(database, [connection.id for connection, _ in stored])
+    put_envelopes(database, {connection.id: sealed for connection, sealed in stored if sealed}, replace=False)
     return inserted
 
 
 def rewrite_rows(database: DatabaseConnection, rows: Sequence[tuple[Connection, Connection, Sealed | None]]) -> None:
     """Write connections that this transaction has locked: as each was, as it shall be, and envelopes where given."""
-    plain, with_envelopes, renamed = [], [], []
-    for before, after, sealed in rows:
-        values: dict[str, Any] = {name: getattr(after, name) for name in _REWRITTEN}
-        values |= {"row_id": after.id, "search_text": _search_text(after)}
-        if sealed is None:
-            plain.append(values)
-        else:
-            with_envelopes.append(values | {"secrets_sealed": sealed.secrets, "masked_sealed": sealed.masked})
-        if _search_text(before) != values["search_text"]:
-            renamed.append(after.id)
+    if not rows:
+        return
+    values = [
+        {name: getattr(after, name) for name in _REWRITTEN} | {"row_id": after.id, "search_text": _search_text(after)}
+        for _, after, _ in rows
+    ]
+    renamed = [after.id for before, after, _ in rows if _search_text(before) != _search_text(after)]
     unindex_rows(database, renamed)
-    for batch in (plain, with_envelopes):  # one statement has one set of columns
-        if batch:
-            database.execute(_REWRITE, batch)
+    database.execute(_REWRITE, values)
     index_rows(database, renamed)
+    put_envelopes(database, {after.id: sealed for _, after, sealed in rows if sealed}, replace=True)
 
 
 def _search_text(connection: Connection) -> str:

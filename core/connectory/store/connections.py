@@ -4,12 +4,11 @@ A `Connection` never holds an envelope. Those are fetched by `load_envelopes` on
 carry one. Many at once are saved by `save.save_connections`.
 """
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
-from sqlalchemy import ColumnElement, Row, bindparam, false, func, select, true, update
+from sqlalchemy import Row, bindparam, func, select, update
 from sqlalchemy import delete as delete_from
 from sqlalchemy.engine import Connection as DatabaseConnection
 
@@ -22,10 +21,12 @@ from connectory.store.connection_rows import (
     rewrite_rows,
     with_fields,
 )
+from connectory.store.envelopes import load_envelopes, put_envelopes
 from connectory.store.errors import KeyTaken
 from connectory.store.keys import without_case_and_joints
+from connectory.store.listing import Filters, TestStatus, list_connections
 from connectory.store.sealed import Sealed
-from connectory.store.search import contains, storable, unindex_rows
+from connectory.store.search import storable, unindex_rows
 from connectory.store.tables import connections
 
 __all__ = [
@@ -44,50 +45,9 @@ __all__ = [
     "update_fields",
 ]
 
-TestStatus = Literal["passed", "failed", "untested"]
-
-
-@dataclass(frozen=True, slots=True)
-class Filters:
-    """Which connections to list. What is left out does not filter; all that is given must hold.
-
-    Attributes:
-        connection_types, system_types: any of these.
-        test_status: by the last test of the secrets stored now; "untested" if there was none.
-        search: part of the key, name or description, in any case.
-    """
-
-    connection_types: Collection[str] = ()
-    system_types: Collection[str] = ()
-    disabled: bool | None = None
-    test_status: TestStatus | None = None
-    search: str | None = None
-
-
 _SELECT = select(*COLUMNS)
-_PAGE = _SELECT.order_by(connections.c.name, connections.c.key).limit(bindparam("size")).offset(bindparam("skipped"))
-_COUNT = select(func.count()).select_from(connections)
 _BY_KEY = _SELECT.where(connections.c.key == bindparam("key"))
 _UNTESTED = {"last_test_timestamp": None, "last_test_succeeded": None, "last_test_report": None}
-
-
-def list_connections(
-    database: DatabaseConnection, filters: Filters = Filters(), *, page: int = 1, size: int = 50
-) -> tuple[list[Connection], int]:
-    """One page of the connections that pass the filters, by name and then key, and how many pass in all.
-
-    Args:
-        page: from 1, of any magnitude; past the end there are no rows.
-        size: rows to a page, at least 1.
-    """
-    conditions = _conditions(filters, database.dialect.name)
-    total: int = database.execute(_COUNT.where(*conditions) if conditions else _COUNT).scalar_one()
-    skipped = (page - 1) * size
-    if skipped >= total:  # also keeps a number that no database could take away from it
-        return [], total
-    statement = _PAGE.where(*conditions) if conditions else _PAGE
-    rows = database.execute(statement, {"size": size, "skipped": skipped})
-    return [Connection(*row) for row in rows], total
 
 
 def get_by_key(database: DatabaseConnection, key: str) -> Connection | None:
@@ -170,16 +130,6 @@ def delete(database: DatabaseConnection, connection_id: str) -> bool:
     return database.execute(delete_from(connections).where(connections.c.id == connection_id)).rowcount == 1
 
 
-def load_envelopes(database: DatabaseConnection, connection_id: str) -> tuple[str | None, str | None, int]:
-    """The envelope of the secrets, that of the masked document, and the secrets' version.
-
-    (None, None, 0) where no secrets are stored, or no such connection is.
-    """
-    envelopes = select(connections.c.secrets_sealed, connections.c.masked_sealed, connections.c.secrets_version)
-    row = database.execute(envelopes.where(connections.c.id == connection_id)).one_or_none()
-    return (None, None, 0) if row is None else (row[0], row[1], row[2])
-
-
 def store_secrets(
     database: DatabaseConnection,
     connection_id: str,
@@ -201,8 +151,6 @@ def store_secrets(
     if expected_secrets_version is not None:
         statement = statement.where(connections.c.secrets_version == expected_secrets_version)
     statement = statement.values(
-        secrets_sealed=sealed.secrets,
-        masked_sealed=sealed.masked,
         secrets_kid=sealed.kid,
         secrets_version=connections.c.secrets_version + 1,
         secrets_updated_at=now,
@@ -210,7 +158,10 @@ def store_secrets(
         updated_at=now,
         **_UNTESTED,
     )
-    return _connection(database.execute(statement.returning(*COLUMNS)).one_or_none())
+    connection = _connection(database.execute(statement.returning(*COLUMNS)).one_or_none())
+    if connection is not None:
+        put_envelopes(database, {connection_id: sealed}, replace=True)
+    return connection
 
 
 def record_test(
@@ -237,28 +188,6 @@ def record_test(
         .values(last_test_timestamp=at, last_test_succeeded=succeeded, last_test_report=report)
     )
     return database.execute(statement).rowcount == 1
-
-
-def _conditions(filters: Filters, dialect: str) -> list[ColumnElement[bool]]:
-    columns = connections.c
-    conditions = []
-    if filters.connection_types:
-        conditions.append(_any_of(columns.connection_type, filters.connection_types))
-    if filters.system_types:
-        conditions.append(_any_of(columns.system_type, filters.system_types))
-    if filters.disabled is not None:
-        conditions.append(columns.disabled.is_(true() if filters.disabled else false()))
-    if filters.test_status == "untested":
-        conditions.append(columns.last_test_succeeded.is_(None))
-    elif filters.test_status is not None:
-        conditions.append(columns.last_test_succeeded.is_(true() if filters.test_status == "passed" else false()))
-    if filters.search:
-        conditions.append(contains(dialect, filters.search))
-    return conditions
-
-
-def _any_of(column: ColumnElement[str], values: Collection[str]) -> ColumnElement[bool]:
-    return column.in_([value for value in values if storable(value)])
 
 
 def _connection(row: Row[Any] | None) -> Connection | None:

@@ -16,7 +16,7 @@ from connectory.store.audit import AuditEntry, append
 from connectory.store.engine import Store
 from connectory.store.inserting import insert_unless_taken
 from connectory.store.sealed import Sealed, open_masked, open_secrets, seal
-from connectory.store.tables import connections, key_ids
+from connectory.store.tables import connection_secrets, connections, key_ids
 from connectory.store.timestamps import utc_now
 from connectory.vault import EnvelopeUnreadable, KeyMismatch, KeyMissing, KeyRing, Vault
 
@@ -154,13 +154,17 @@ class _Stored:
     masked: str = field(repr=False)
 
 
-_ROWS = select(
-    connections.c.id,
-    connections.c.key,
-    connections.c.secrets_kid,
-    connections.c.secrets_sealed,
-    connections.c.masked_sealed,
-).order_by(connections.c.id)
+_ROWS = (
+    select(
+        connections.c.id,
+        connections.c.key,
+        connections.c.secrets_kid,
+        connection_secrets.c.secrets_sealed,
+        connection_secrets.c.masked_sealed,
+    )
+    .join_from(connections, connection_secrets)
+    .order_by(connections.c.id)
+)
 
 
 def _batches(store: Store, size: int, condition: ColumnElement[bool]) -> Iterator[list[_Stored]]:
@@ -185,21 +189,32 @@ def _seal_again(vault: Vault, row: _Stored) -> Sealed:
 
 
 def _write(store: Store, rows: Sequence[_Stored], sealed: Mapping[str, Sealed], actor: str) -> int:
-    entries = []
     with store.write() as database:
-        for row in rows:
-            if row.id not in sealed:
-                continue
-            new = sealed[row.id]
-            unchanged = (connections.c.secrets_sealed == row.secrets) & (connections.c.masked_sealed == row.masked)
-            statement = update(connections).where(connections.c.id == row.id, unchanged)
-            values = {"secrets_sealed": new.secrets, "masked_sealed": new.masked, "secrets_kid": new.kid}
-            if database.execute(statement.values(values)).rowcount == 1:
-                entries.append(
-                    AuditEntry(utc_now(), actor, "rotated", row.id, row.key, changed_fields=("secrets",), kid=new.kid)
-                )
-        append(database, *entries)
-    return len(entries)
+        # Connections first and in order, as every other writer does: two transactions wait and do not deadlock.
+        lock = select(connections.c.id).where(connections.c.id.in_(list(sealed))).order_by(connections.c.id)
+        database.execute(lock.with_for_update())
+        written = [row for row in rows if row.id in sealed and _swap(database, row, sealed[row.id])]
+        kid = {row.id: sealed[row.id].kid for row in written}
+        for row in written:
+            database.execute(update(connections).where(connections.c.id == row.id).values(secrets_kid=kid[row.id]))
+        append(
+            database,
+            *(
+                AuditEntry(utc_now(), actor, "rotated", row.id, row.key, changed_fields=("secrets",), kid=kid[row.id])
+                for row in written
+            ),
+        )
+    return len(written)
+
+
+def _swap(database: DatabaseConnection, old: _Stored, new: Sealed) -> bool:
+    """Replace both envelopes if both are still the old ones."""
+    statement = update(connection_secrets).where(
+        connection_secrets.c.connection_id == old.id,
+        connection_secrets.c.secrets_sealed == old.secrets,
+        connection_secrets.c.masked_sealed == old.masked,
+    )
+    return database.execute(statement.values(secrets_sealed=new.secrets, masked_sealed=new.masked)).rowcount == 1
 
 
 def _reason(error: EnvelopeUnreadable) -> UnreadableReason:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from connectory.vault import Vault
 
-_TABLE = "connections"
+_TABLE = "connection_secrets"
 _SECRETS, _MASKED = "secrets_sealed", "masked_sealed"
 
 

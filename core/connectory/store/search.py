@@ -4,22 +4,29 @@ The three are stored together, case-folded by Python, in `search_text`. SQLite a
 only, or by the server's locale), so the database compares folded text literally and never folds by itself.
 """
 
+import re
 from collections.abc import Collection
+from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Select, TextClause, bindparam, false, func, select, text
+from sqlalchemy import ColumnElement, Select, TextClause, bindparam, false, func, literal_column, select, text
 from sqlalchemy.engine import Connection
 from sqlalchemy.sql import column, table
 
 from connectory.store.tables import connections
 
 SQLITE_INDEX = "connections_search"
-"""FTS5 table with the trigram tokenizer over `connections.search_text`, kept by `index_rows` and `unindex_rows`."""
+"""FTS5 table with the trigram tokenizer over `connections.search_text`, kept by `index_rows` and `unindex_rows`.
+
+Whoever changes connections by hand must run `INSERT INTO connections_search (connections_search) VALUES ('rebuild')` after.
+"""
 
 # Between the parts, so that no match spans two of them. Not a character anybody types or looks for.
 _SEPARATOR = "\x1f"
 _TRIGRAM = 3
 # FTS5 reads U+FFFE and U+FFFF as U+FFFD and so cannot tell them apart.
 _CONFUSED = frozenset("\ufffd\ufffe\uffff")
+
+SearchMethod = Literal["index", "scan", "like", "nothing"]
 
 _index = table(SQLITE_INDEX, column("rowid"), column("search_text"))
 
@@ -29,21 +36,58 @@ def search_text(key: str, name: str, description: str | None) -> str:
     return _SEPARATOR.join((key, name, description or "")).casefold()
 
 
-def contains(dialect: str, term: str) -> ColumnElement[bool]:
-    """The condition that a connection's key, name or description contains `term`, in any case, `%` and `_` literal.
-
-    Args:
-        dialect: "sqlite" or "postgresql".
-        term: not empty.
-    """
+def method(dialect: str, term: str) -> SearchMethod:
+    """How a database looks for a term: in FTS5's index, by scanning, with LIKE, or not at all, as nothing can match."""
     folded = term.casefold()
     if _SEPARATOR in folded or not storable(folded):
-        return false()
+        return "nothing"
     if dialect == "postgresql":
-        return connections.c.search_text.contains(folded, autoescape=True)
-    if len(folded) < _TRIGRAM or not _CONFUSED.isdisjoint(folded):
-        return func.instr(connections.c.search_text, folded) > 0
-    return connections.c.number.in_(_numbers_of_matches(folded))
+        return "like"  # which uses the pg_trgm index where there is one
+    return "index" if len(folded) >= _TRIGRAM and _CONFUSED.isdisjoint(folded) else "scan"
+
+
+def condition(how: SearchMethod, *, in_order: bool = False) -> ColumnElement[bool]:
+    """That a connection's key, name or description contains the term, in any case, with `%` and `_` literal.
+
+    Args:
+        in_order: for "index", keep SQLite from looking matches up one by one, so that it walks the rows in order instead.
+    """
+    searched = connections.c.search_text
+    match how:
+        case "index":
+            # A unary plus is SQLite's way to keep a column's index out of a plan.
+            number = literal_column("+connections.number") if in_order else connections.c.number
+            return number.in_(select(_index.c.rowid).where(_matches()))
+        case "scan":
+            return func.instr(searched, bindparam("term")) > 0
+        case "like":
+            return searched.like(bindparam("term"), escape="\\")
+        case "nothing":
+            return false()
+
+
+def parameters(how: SearchMethod, term: str) -> dict[str, str]:
+    """The values that `condition` needs."""
+    folded = term.casefold()
+    match how:
+        case "index":
+            # A quoted FTS5 string is matched as the sequence of its trigrams, which is the substring itself.
+            return {"term": '"' + folded.replace('"', '""') + '"'}
+        case "scan":
+            return {"term": folded}
+        case "like":
+            return {"term": "%" + re.sub(r"([\\%_])", r"\\\1", folded) + "%"}
+        case "nothing":
+            return {}
+
+
+def count_in_index() -> Select[Any]:
+    """How many connections match, for "index" and no other condition: without visiting one of them."""
+    return select(func.count()).select_from(_index).where(_matches())
+
+
+def _matches() -> ColumnElement[bool]:
+    return _index.c.search_text.op("MATCH", is_comparison=True)(bindparam("term"))
 
 
 def index_rows(database: Connection, ids: Collection[str]) -> None:
@@ -79,9 +123,3 @@ def storable(value: str) -> bool:
     except UnicodeEncodeError:
         return False
     return "\x00" not in value
-
-
-def _numbers_of_matches(folded: str) -> Select[tuple[int]]:
-    # A quoted FTS5 string is matched as the sequence of its trigrams, which is the substring itself.
-    phrase = '"' + folded.replace('"', '""') + '"'
-    return select(_index.c.rowid).where(_index.c.search_text.op("MATCH")(phrase))

@@ -57,9 +57,6 @@ connections = Table(
     Column("last_test_succeeded", Boolean),
     Column("last_test_report", Text),  # JSON
     Column("search_text", Text, nullable=False),  # see search.py
-    # Last, because SQLite walks through a long column to reach the ones after it.
-    Column("secrets_sealed", Text),  # envelope of the secret document
-    Column("masked_sealed", Text),  # envelope of the same document, sensitive values masked
     # The order of a listing, and every filter beside it: pages and counts are answered from the index alone.
     Index(
         "ix_connections_listing",
@@ -70,6 +67,15 @@ connections = Table(
         "disabled",
         "last_test_succeeded",
     ),
+)
+
+# Apart from `connections`, so that rows stay small and no query meets an envelope that it did not ask for.
+connection_secrets = Table(
+    "connection_secrets",
+    metadata,
+    Column("connection_id", Text, ForeignKey("connections.id", ondelete="CASCADE"), primary_key=True),
+    Column("secrets_sealed", Text, nullable=False),  # envelope of the secret document
+    Column("masked_sealed", Text, nullable=False),  # envelope of the same document, sensitive values masked
 )
 
 datasets = Table(

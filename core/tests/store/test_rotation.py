@@ -88,7 +88,7 @@ def test_unreadable_rows_fail_are_kept_and_do_not_stop_the_others(store, fill):
     ids = fill(lost, "x1", "x2") | fill(BEFORE, "a", "b", "tampered")
     with store.write() as database:
         moved = connections.load_envelopes(database, ids["a"])[1]
-        statement = text("UPDATE connections SET masked_sealed = :moved WHERE id = :id")
+        statement = text("UPDATE connection_secrets SET masked_sealed = :moved WHERE connection_id = :id")
         database.execute(statement, {"moved": moved, "id": ids["tampered"]})
     assert rotate(store, AFTER, batch=1) == RotationResult(re_encrypted=2, skipped=0, failed=3)
     assert opened(store, lost, ids["x1"]) == (b"S x1", b"M x1")
@@ -111,7 +111,7 @@ def test_a_change_made_during_rotation_wins(store, fill, now, monkeypatch):
                 connections.store_secrets(database, row.id, newer, now=now)
             elif row.id == ids["b"]:
                 masked = seal(AFTER, row.id, secrets=b"", masked=b"other mask").masked
-                statement = text("UPDATE connections SET masked_sealed = :masked WHERE id = :id")
+                statement = text("UPDATE connection_secrets SET masked_sealed = :masked WHERE connection_id = :id")
                 database.execute(statement, {"masked": masked, "id": row.id})
             elif row.id == ids["deleted"]:
                 connections.delete(database, row.id)
@@ -160,7 +160,7 @@ def test_unreadable_rows_are_named_with_their_reason(store, fill):
     ids = fill(lost, "missing") | fill(BEFORE, "fine", "moved") | fill(AFTER, "mismatched")
     with store.write() as database:
         envelope = connections.load_envelopes(database, ids["fine"])[0]
-        statement = text("UPDATE connections SET secrets_sealed = :envelope WHERE id = :id")
+        statement = text("UPDATE connection_secrets SET secrets_sealed = :envelope WHERE connection_id = :id")
         database.execute(statement, {"envelope": envelope, "id": ids["moved"]})
     now_configured = Vault(KeyRing("old", {"old": OLD, "new": os.urandom(32)}))
     found = {row.key: row for row in unreadable_rows(store, now_configured, batch=1)}

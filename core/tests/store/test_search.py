@@ -95,6 +95,19 @@ def test_a_changed_or_deleted_connection_is_found_by_its_new_text_only(store, no
     assert found(store, "after") == ["kept"]
 
 
+def test_a_term_that_very_many_match_pages_in_the_same_order(store, now, monkeypatch):
+    monkeypatch.setattr("connectory.store.listing._MANY_MATCHES", 3)
+    for number in range(8):
+        add(store, now, f"k{number}", f"shop {-number % 8}", "x" if number % 2 else None)
+    with store.read() as database:
+        few, total = connections.list_connections(database, Filters(search="shop 1"))
+        assert ([row.key for row in few], total) == (["k7"], 1)
+        many, total = connections.list_connections(database, Filters(search="shop"), page=2, size=3)
+        assert ([row.name for row in many], total) == (["shop 3", "shop 4", "shop 5"], 8)
+        filtered, total = connections.list_connections(database, Filters(search="shop", disabled=False), size=3)
+        assert ([row.name for row in filtered], total) == (["shop 0", "shop 1", "shop 2"], 8)
+
+
 def test_the_sqlite_index_survives_vacuum_after_deletions(sqlite_url, now):
     with open_store(sqlite_url) as store:
         ids = [add(store, now, f"row-{number}", f"name {number:03}", None) for number in range(20)]
@@ -144,7 +157,8 @@ def test_both_databases_find_the_same_rows(sqlite_url, postgres_url, now):
         def check(rows: list[tuple[str, str | None]], terms: list[str]) -> None:
             for one in (sqlite, postgresql):
                 with one.write() as database:
-                    database.execute(text("DELETE FROM connections"))
+                    for row in connections.list_connections(database, size=100)[0]:
+                        connections.delete(database, row.id)
                 for number, (name, description) in enumerate(rows):
                     add(one, now, f"{number:04}", name, description)
             for term in terms:

@@ -46,8 +46,6 @@ def _create_tables() -> None:
         sa.Column("last_test_succeeded", sa.Boolean),
         sa.Column("last_test_report", sa.Text),
         sa.Column("search_text", sa.Text, nullable=False),
-        sa.Column("secrets_sealed", sa.Text),
-        sa.Column("masked_sealed", sa.Text),
         sa.PrimaryKeyConstraint("number", name="pk_connections"),
         sa.UniqueConstraint("id", name="uq_connections_id"),
         sa.UniqueConstraint("key", name="uq_connections_key"),
@@ -59,6 +57,16 @@ def _create_tables() -> None:
         ["name", "key", "connection_type", "system_type", "disabled", "last_test_succeeded"],
     )
     op.create_index("ix_connections_secrets_kid", "connections", ["secrets_kid"])
+    op.create_table(
+        "connection_secrets",
+        sa.Column("connection_id", sa.Text, nullable=False),
+        sa.Column("secrets_sealed", sa.Text, nullable=False),
+        sa.Column("masked_sealed", sa.Text, nullable=False),
+        sa.PrimaryKeyConstraint("connection_id", name="pk_connection_secrets"),
+        sa.ForeignKeyConstraint(
+            ["connection_id"], ["connections.id"], name="fk_connection_secrets_connection_id", ondelete="CASCADE"
+        ),
+    )
     op.create_table(
         "datasets",
         sa.Column("id", sa.Text, nullable=False),
