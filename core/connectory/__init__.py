@@ -18,6 +18,7 @@ from connectory.contract.fields import (
     text,
 )
 from connectory.contract.hookspecs import hookimpl
+from connectory.contract.private_keys import rsa_private_key
 from connectory.contract.resolution import pinned
 from connectory.contract.secrets import SecretGroup, Secrets
 from connectory.contract.settings import DeployerSettings
@@ -62,6 +63,7 @@ __all__ = [
     "path_of",
     "pinned",
     "request_tls",
+    "rsa_private_key",
     "system_certificates",
     "text",
     "tls_context",

@@ -33,6 +33,7 @@ from connectory import (
     UrlGrammar,
     hookimpl,
     path_of,
+    rsa_private_key,
     system_certificates,
     tls_context,
     tls_failure,
@@ -179,9 +180,10 @@ def connectory_describe() -> Description:
 def connectory_test_connection(secrets: SnowflakeSecrets, context: CheckContext) -> None:
     """Log in, ask for the session's role, warehouse, database and schema, and compare them with those that were given."""
     server = _server(secrets.account_identifier, context.settings(SnowflakeSettings).snowflake_endpoint)
+    credentials = _credentials(secrets)
     connection, _ = context.connect(server.host, server.port)
     with _secured(connection, server, context) as connection, context.step("authenticate"):
-        session = _log_in(secrets, server, connection, context)
+        session = _log_in(secrets, credentials, server, connection, context)
     try:
         with context.step("query"):
             _check_session(session, secrets)
@@ -213,13 +215,12 @@ def _secured(connection: socket.socket, server: _Server, context: CheckContext) 
 
 
 def _log_in(
-    secrets: SnowflakeSecrets, server: _Server, connection: socket.socket, context: CheckContext
+    secrets: SnowflakeSecrets,
+    credentials: dict[str, Any],
+    server: _Server,
+    connection: socket.socket,
+    context: CheckContext,
 ) -> SnowflakeConnection:
-    credentials: dict[str, Any] = {"authenticator": "SNOWFLAKE"}
-    if secrets.password is not None:
-        credentials["password"] = secrets.password.get_secret_value()
-    else:
-        credentials = {"authenticator": "SNOWFLAKE_JWT", "private_key": _private_key(secrets)}
     # The driver's core reads these when it is loaded: no configuration file is looked for, and no cloud's metadata service.
     os.environ |= {"SNOWFLAKE_HOME": "/nonexistent", "SNOWFLAKE_DISABLE_PLATFORM_DETECTION": "true"}
     with _hidden("pandas", "pyarrow", "numpy", "sqlalchemy"):
@@ -278,26 +279,16 @@ def _hidden(*modules: str) -> Iterator[None]:
             del sys.modules[name]
 
 
-def _private_key(secrets: SnowflakeSecrets) -> bytes:
-    """The private key as unencrypted PKCS#8, the one form that needs no guessing by the driver."""
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+def _credentials(secrets: SnowflakeSecrets) -> dict[str, Any]:
+    """What the driver logs in with; a key as unencrypted PKCS#8, the one form that it need not guess."""
+    if secrets.private_key is None:
+        return {"authenticator": "SNOWFLAKE", "password": secrets.password and secrets.password.get_secret_value()}
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-    text = secrets.private_key.get_secret_value() if secrets.private_key else ""
-    passphrase = secrets.private_key_passphrase.get_secret_value().encode() if secrets.private_key_passphrase else None
-    # Forms that take one line turn the line breaks of a pasted key into spaces.
-    _, begin, body, end, _ = text.strip().split("-----")
-    pem = "\n".join([f"-----{begin}-----", *body.split(), f"-----{end}-----"])
-    try:
-        key = serialization.load_pem_private_key(pem.encode(), passphrase)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise CheckFailed(FailureCode.AUTH_FAILED, remedy=_UNREADABLE_KEY) from error
-    if not isinstance(key, RSAPrivateKey):
-        raise CheckFailed(FailureCode.AUTH_FAILED, remedy=_UNREADABLE_KEY)
-    return key.private_bytes(
-        serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    passphrase = secrets.private_key_passphrase.get_secret_value() if secrets.private_key_passphrase else None
+    key = rsa_private_key(secrets.private_key.get_secret_value(), passphrase, remedy=_UNREADABLE_KEY)
+    encoded = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    return {"authenticator": "SNOWFLAKE_JWT", "private_key": encoded}
 
 
 def _login_failure(

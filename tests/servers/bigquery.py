@@ -71,7 +71,7 @@ class Answer(NamedTuple):
 
 
 class BigQueryServer:
-    """One emulator with the project `demo-project`, on 127.0.0.1, over plain http; `servers.tls_front` puts TLS and ::1 before it.
+    """One emulator with the project `demo-project` on 127.0.0.1, in plain http; `servers.tls_front` puts TLS and ::1 before it.
 
     `requests` lists the method and path of every request that came in. There is one dataset, `app`.
     """
