@@ -23,10 +23,11 @@ def pinned(host: str, *addresses: Address) -> Iterator[None]:
     """
 
     def getaddrinfo(name: Any, port: Any, *_: Any, **__: Any) -> list[tuple[Any, ...]]:
-        asked = name.decode("ascii", "replace") if isinstance(name, bytes) else str(name)
-        if asked.lower() != host.lower():
+        asked = (name.decode("ascii", "replace") if isinstance(name, bytes) else str(name)).lower()
+        meant = [address for address in addresses if asked in {host.lower(), address.ip}]
+        if not meant:
             raise socket.gaierror(socket.EAI_NONAME, "Only the host of the connection can be resolved in its test.")
-        return [_entry(address.ip, int(port or address.port)) for address in addresses]
+        return [_entry(address.ip, int(port or address.port)) for address in meant]
 
     original = socket.getaddrinfo
     socket.getaddrinfo = getaddrinfo  # type: ignore[assignment]

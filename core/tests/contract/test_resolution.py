@@ -15,6 +15,7 @@ def test_a_driver_that_resolves_the_name_gets_the_vetted_addresses_and_no_other_
             answers = socket.getaddrinfo(name, 5000, type=socket.SOCK_STREAM)
             assert [family for family, *_ in answers] == [socket.AF_INET, socket.AF_INET6]
             assert [address[:2] for *_, address in answers] == [tuple(each) for each in ADDRESSES]
+        assert socket.getaddrinfo("192.0.2.1", 5000)[0][-1] == ("192.0.2.1", 5000)
         for other in ("elsewhere.example", "localhost", "127.0.0.1"):
             with pytest.raises(socket.gaierror):
                 socket.getaddrinfo(other, 5000)
