@@ -44,7 +44,12 @@ def differences(shown: object, answered: object, place: str = "") -> list[str]:
     """
     if shown == "…" or place.endswith(("elapsed_ms", "expires_in")) and isinstance(answered, int | float):
         return []
-    if isinstance(shown, str) and isinstance(answered, str) and _TIMESTAMP.fullmatch(shown) and _TIMESTAMP.fullmatch(answered):
+    if (
+        isinstance(shown, str)
+        and isinstance(answered, str)
+        and _TIMESTAMP.fullmatch(shown)
+        and _TIMESTAMP.fullmatch(answered)
+    ):
         return []
     if isinstance(shown, dict) and isinstance(answered, dict):
         problems = [f"{place}: {name} is missing" for name in shown.keys() - answered.keys()]
@@ -57,5 +62,9 @@ def differences(shown: object, answered: object, place: str = "") -> list[str]:
             shown, answered = shown[:-1], answered[: len(shown) - 1]
         if len(shown) != len(answered):
             return [f"{place}: {len(shown)} items on the page, {len(answered)} answered"]
-        return [problem for number, pair in enumerate(zip(shown, answered, strict=True)) for problem in differences(*pair, f"{place}[{number}]")]
+        return [
+            problem
+            for number, pair in enumerate(zip(shown, answered, strict=True))
+            for problem in differences(*pair, f"{place}[{number}]")
+        ]
     return [] if shown == answered else [f"{place}: the page shows {shown!r}, the answer is {answered!r}"]

@@ -1,0 +1,119 @@
+"""README and the pages in docs/ are true: their commands run, and answer what they show."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from documentation.pages import ROOT, Example, blocks, differences, examples
+from servers.debian import unpacked
+from servers.ports import free_port
+
+_EXPORT = re.compile(r"^export (\w+)='?([^'\n]*)'?$", re.MULTILINE)
+
+
+@pytest.fixture(scope="session")
+def demo() -> Iterator[dict[str, str]]:
+    """`make demo` (the program it runs), and the variables it prints."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "tests"), "DEMO_PORT": str(free_port())}
+    process = subprocess.Popen(
+        [sys.executable, ROOT / "examples/demo.py"], env=environment, stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    try:
+        printed = ""
+        for line in process.stdout:
+            printed += line
+            if line.startswith('api "$API/connection?test_status=passed"'):
+                break
+        variables = dict(_EXPORT.findall(printed))
+        assert {"API", "TOKEN", "DB_PORT", "DB_PASSWORD"} <= variables.keys(), printed
+        assert (ROOT / "examples/main_job.sh").read_text().strip() in printed
+        yield variables
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+
+
+# curl and what it links to beyond a minimal Debian.
+_CURL_PACKAGES = (
+    "curl", "libbrotli1", "libcurl4", "libffi8", "libgmp10", "libgnutls30", "libgssapi-krb5-2", "libhogweed6", "libidn2-0",
+    "libk5crypto3", "libkeyutils1", "libkrb5-3", "libkrb5support0", "libldap-2.5-0", "libnettle8", "libnghttp2-14",
+    "libp11-kit0", "libpsl5", "librtmp1", "libsasl2-2", "libssh2-1", "libssl3", "libtasn1-6", "libunistring2", "libzstd1",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def with_curl() -> dict[str, str]:
+    """An environment that has curl: the machine's, else Debian's."""
+    environment = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
+    if shutil.which("curl"):
+        return environment
+    root = unpacked("curl", _CURL_PACKAGES)
+    libraries = ":".join(str(folder) for folder in (root / "usr/lib").glob("*-linux-gnu"))
+    return environment | {"PATH": f"{root}/usr/bin:{environment['PATH']}", "LD_LIBRARY_PATH": libraries}
+
+
+def run(command: str, variables: dict[str, str], with_curl: dict[str, str]) -> str:
+    environment = variables | with_curl
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", command], env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def test_the_tour_in_the_readme_is_the_demo_s_and_works(demo: dict[str, str], with_curl: dict[str, str]) -> None:
+    tour = (ROOT / "examples/main_job.sh").read_text()
+    assert tour.strip() in (ROOT / "README.md").read_text()
+    answers = [json.loads(line) for line in run(tour, demo, with_curl).splitlines()]
+    types, schema, saved, stored, tested, dataset, one, passed = answers
+    assert "postgres" in [item["identifier"] for item in types["items"]]
+    assert schema["title"] == "postgres_schema"
+    assert saved["succeeded"][0]["key"] == "application_postgresql_db"
+    assert (stored["test_status"], tested["test_status"]) == ("succeeded", "succeeded")
+    assert dataset["failed"] == []
+    assert one["secrets"]["password"] == "**********"
+    assert [item["key"] for item in passed["items"]] == ["application_postgresql_db"]
+
+
+def test_the_examples_for_rest_users_answer_what_the_page_shows(
+    demo: dict[str, str], with_curl: dict[str, str]
+) -> None:
+    # In order, on the connection that the first of them makes.
+    headers = f'-H "Authorization: Bearer {demo["TOKEN"]}"'
+    run(f'curl -sS -o /dev/null -X DELETE "$API/connection/application_postgresql_db" {headers}', demo, with_curl)
+    found = examples(ROOT / "docs/rest.md")
+    assert len(found) > 8
+    problems: list[str] = []
+    for example in found:
+        answer = json.loads(run(example.command, demo, with_curl))
+        problems += [f"{example.command}\n{problem}" for problem in _compare(example, answer)]
+    assert not problems, "\n".join(problems)
+
+
+def _compare(example: Example, answer: object) -> list[str]:
+    return differences(json.loads(example.answer), answer) if example.answer else []
+
+
+def test_the_plugin_authors_page_ends_in_the_example_connector() -> None:
+    module = (ROOT / "examples/connectory-ledger/connectory_ledger.py").read_text().strip()
+    assert module in [
+        text.strip() for language, text in blocks(ROOT / "docs/plugin-authors.md") if language == "python"
+    ]
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("plugins/*/README.md")]
+    broken = [
+        f"{page.relative_to(ROOT)}: {target}"
+        for page in pages
+        for target in re.findall(r"\]\((?!https?:)([^)#\s]+)", page.read_text())
+        if not (page.parent / target).exists()
+    ]
+    assert not broken
