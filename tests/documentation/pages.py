@@ -42,7 +42,7 @@ def differences(shown: object, answered: object, place: str = "") -> list[str]:
     Timestamps, and the times that steps take, are compared by their form. `"…"` stands for any value, and as the last
     item of a list for any further items.
     """
-    if shown == "…" or place.endswith(("elapsed_ms", "expires_in")) and isinstance(answered, int | float):
+    if shown == "…" or (place.endswith(("elapsed_ms", "expires_in")) and isinstance(answered, int | float)):
         return []
     if (
         isinstance(shown, str)
