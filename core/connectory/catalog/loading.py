@@ -26,7 +26,8 @@ LOAD_LIMIT = 5.0
 """Seconds that importing and verifying one plugin may take (DESIGN: a slower plugin has failed)."""
 
 _HOOKS = (*hookspecs.REQUIRED_HOOKS, *hookspecs.OPTIONAL_HOOKS)
-_TYPE = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+TYPE = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+"""The words that `connectory_type` may return."""
 
 
 class PluginBroken(Exception):
@@ -85,7 +86,7 @@ def _load(record: PluginRecord, entry_point: EntryPoint, environment: Mapping[st
             f"but its entry point is named '{record.identifier}'; make them equal."
         )
     kind = _call(hooks, "connectory_type")
-    if not isinstance(kind, str) or not _TYPE.fullmatch(kind):
+    if not isinstance(kind, str) or not TYPE.fullmatch(kind):
         raise PluginBroken("connectory_type() must return a word of lower-case letters, digits, '-' and '_'.")
     model = _call(hooks, "connectory_secret_schema")
     if not (isinstance(model, type) and issubclass(model, Secrets)):

@@ -1,0 +1,478 @@
+"""What every connector must do, as one test class to derive from.
+
+A plugin's whole test file is a subclass with a few facts and fixtures:
+
+    class TestLedgerConformance(ConnectorConformance):
+        identifier = "ledger"
+        distribution = "connectory-ledger"
+        golden_schema = Path(__file__).with_name("secret_schema.json")
+
+        @pytest.fixture
+        def good_secrets(self, ledger):
+            return {"host": ledger.host, "port": ledger.port, "token": "the right one"}
+
+        @pytest.fixture
+        def bad_secrets(self, good_secrets):
+            return {FailureCode.AUTH_FAILED: good_secrets | {"token": "another one"}}
+
+        def secrets_for_server(self, host, port):
+            return {"host": host, "port": port, "token": "any"}
+
+The plugin must be installed, editable or not. Its tests run through the same runner as in the service: in a process of
+their own, with a deadline and an egress policy.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import logging
+import os
+import traceback
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, ClassVar
+
+import jsonschema_rs
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from connectory.catalog.catalog import find_connector
+from connectory.catalog.connector import Connector
+from connectory.catalog.loading import TYPE, PluginBroken
+from connectory.contract.check import FailureCode
+from connectory.contract.secrets import (
+    MASK,
+    SecretsInvalid,
+    mask_document,
+    merge_documents,
+    parse_secrets,
+    secrets_document,
+)
+from connectory.probe.report import CheckReport
+from connectory.testing import declaration, schema_rules
+from connectory.testing.documents import (
+    Payload,
+    is_accepted,
+    submissions,
+    text_places,
+    value_at,
+    with_markers,
+    with_value,
+)
+from connectory.testing.exposure import appearances
+from connectory.testing.far_ends import UNKNOWN_HOST, FarEnd, closing_server, refused_port, silent_server
+from connectory.testing.running import Outcome, run_test
+
+UPDATE_GOLDEN = "CONNECTORY_UPDATE_GOLDEN"
+"""Environment variable that makes the golden schema file be written instead of compared."""
+
+GRACE = 1.0
+"""Seconds after its deadline by which a test must have ended."""
+
+_OUR_FAULT = {FailureCode.INTERNAL_DRIVER_ERROR, FailureCode.CRASHED}
+
+
+class ConnectorConformance:
+    """Derive a class named `Test…` from this one, and give it the facts and fixtures below.
+
+    Attributes:
+        identifier: the connector's identifier.
+        distribution: the distribution that ships it.
+        golden_schema: the file that holds the JSON Schema of its secrets, for comparison: consumers build forms on it, so
+            that a change is a decision. `CONNECTORY_UPDATE_GOLDEN=1` writes it.
+        has_no_secrets: whether the connector really has no sensitive field.
+        deadline: seconds that a test against a healthy server may take.
+        short_deadline: seconds after which a test against a dead one is ended.
+        exceptions: for each check of this class that the subclass replaces or removes, the reason.
+    """
+
+    identifier: ClassVar[str]
+    distribution: ClassVar[str]
+    golden_schema: ClassVar[Path]
+    has_no_secrets: ClassVar[bool] = False
+    deadline: ClassVar[float] = 10.0
+    short_deadline: ClassVar[float] = 2.0
+    exceptions: ClassVar[Mapping[str, str]] = {}
+
+    @pytest.fixture
+    def good_secrets(self) -> Payload:
+        """Secrets whose test succeeds, against a real server."""
+        pytest.fail(f"{type(self).__name__} needs a fixture good_secrets: secrets whose test succeeds.")
+
+    @pytest.fixture
+    def bad_secrets(self) -> dict[FailureCode, Payload]:
+        """For each kind of failure that the connector can tell apart, secrets whose test fails with that code.
+
+        `auth_failed` must be there, unless `has_no_secrets`.
+        """
+        pytest.fail(
+            f"{type(self).__name__} needs a fixture bad_secrets: a failure code for each kind of wrong secrets."
+        )
+
+    def secrets_for_server(self, host: str, port: int) -> Payload:
+        """Valid secrets that make the connector connect to `host` and `port`, whatever listens there."""
+        raise NotImplementedError(f"{type(self).__name__} needs a method secrets_for_server(host, port).")
+
+    def settings_for_server(self, host: str, port: int) -> dict[str, str]:
+        """Environment variables of the deployer's settings that are needed for it, where secrets alone cannot do it."""
+        del host, port
+        return {}
+
+    # What the plugin declares
+
+    @pytest.fixture
+    def plugin(self) -> Any:
+        """What the entry point names, imported."""
+        found = declaration.find_entry_point(self.identifier, self.distribution)
+        assert found is not None, self._not_installed()
+        return found.entry_point.load()
+
+    @pytest.fixture
+    def connector(self) -> Connector:
+        """The connector, as the service loads it."""
+        try:
+            return find_connector(self.identifier, self.distribution)
+        except (LookupError, PluginBroken) as problem:
+            pytest.fail(f"The connector does not load: {problem}")
+
+    def _not_installed(self) -> str:
+        return (
+            f"No installed distribution '{self.distribution}' has an entry point '{self.identifier}' in the group "
+            "connectory.connectors; run: pip install -e ."
+        )
+
+    def test_the_entry_point_is_declared(self) -> None:
+        """The connector is found by its metadata, before anything is imported."""
+        assert declaration.find_entry_point(self.identifier, self.distribution) is not None, self._not_installed()
+
+    def test_the_distribution_says_which_core_it_needs(self) -> None:
+        """A service of another version refuses it with a reason, instead of failing in the middle."""
+        _expect_none(declaration.requirement_complaints(self.distribution))
+
+    def test_the_identifier_is_the_entry_points_name(self, plugin: Any) -> None:
+        """One entry point is one connector, and both have one name."""
+        identify = declaration.implementation(plugin, "connectory_identifier")
+        assert identify is not None, "connectory_identifier() is not implemented."
+        assert identify() == self.identifier
+
+    def test_the_type_is_a_word(self, plugin: Any) -> None:
+        """Consumers filter by it."""
+        kind_of = declaration.implementation(plugin, "connectory_type")
+        assert kind_of is not None, "connectory_type() is not implemented."
+        kind = kind_of()
+        assert isinstance(kind, str), "connectory_type() must return a word."
+        assert TYPE.fullmatch(kind), f"connectory_type() returns {kind!r}; use lower-case letters, digits, '-' and '_'."
+
+    def test_every_required_hook_is_implemented(self, plugin: Any) -> None:
+        """The four required hooks are there, and decorated."""
+        _expect_none(declaration.missing_hooks(plugin))
+
+    def test_no_function_only_looks_like_a_hook(self, plugin: Any) -> None:
+        """A misspelt or undecorated hook would never be called."""
+        _expect_none(declaration.stray_hooks(plugin))
+
+    def test_hooks_take_only_what_is_offered(self, plugin: Any) -> None:
+        """An implementation may take fewer arguments than its hook offers, and none besides."""
+        _expect_none(declaration.unoffered_arguments(plugin))
+
+    def test_hooks_are_plain_functions(self, plugin: Any) -> None:
+        """Coroutines and generators would return without having run."""
+        _expect_none(declaration.unusual_functions(plugin))
+
+    def test_the_catalogue_loads_it(self) -> None:
+        """The service takes the connector, within its time for loading."""
+        try:
+            connector = find_connector(self.identifier, self.distribution)
+        except (LookupError, PluginBroken) as problem:
+            pytest.fail(f"The connector does not load: {problem}")
+        assert connector.listing()["identifier"] == self.identifier
+
+    def test_the_description_can_be_shown(self, plugin: Any) -> None:
+        """A name of its own, a small and harmless icon, and all of it at once."""
+        _expect_none(declaration.description_complaints(plugin))
+
+    def test_nothing_heavy_is_imported_early(self, connector: Connector) -> None:
+        """Drawing the list of connectors and their forms imports no driver, and nothing of a running service."""
+        _expect_none(declaration.early_imports(self.identifier, self.distribution, connector.description.drivers))
+
+    # The schema of its secrets
+
+    def test_the_schema_has_the_usual_frame(self, connector: Connector) -> None:
+        """Title, description, type, required fields, and no unknown ones."""
+        _expect_none(schema_rules.frame_complaints(connector.schema, self.identifier))
+
+    def test_the_schema_follows_the_standard(self, connector: Connector) -> None:
+        """It is valid JSON Schema 2020-12."""
+        _expect_none(schema_rules.standard_complaints(connector.schema))
+
+    def test_a_form_can_be_drawn_from_every_property(self, connector: Connector) -> None:
+        """Each has a title, none is null, and nested objects refuse unknown fields too."""
+        _expect_none(schema_rules.property_complaints(connector.schema))
+
+    def test_what_is_sensitive_is_marked(self, connector: Connector) -> None:
+        """Sensitive fields have sensitive types; a url shows none of them but its password."""
+        _expect_none(
+            schema_rules.sensitivity_complaints(
+                connector.schema, connector.secrets_model, has_no_secrets=self.has_no_secrets
+            )
+        )
+
+    def test_defaults_fit_and_give_nothing_away(self, connector: Connector) -> None:
+        """Each default is accepted by its own schema, and none looks like somebody's credential."""
+        _expect_none(schema_rules.default_complaints(connector.schema))
+
+    def test_the_schema_is_the_golden_one(self, connector: Connector) -> None:
+        """A change of the schema is a decision that shows in a diff."""
+        rendered = json.dumps(connector.schema, indent=2, ensure_ascii=False) + "\n"
+        if os.environ.get(UPDATE_GOLDEN) == "1":
+            self.golden_schema.write_text(rendered, encoding="utf-8")
+        golden = self.golden_schema.read_text(encoding="utf-8") if self.golden_schema.exists() else ""
+        remedy = f"to accept it, run: {UPDATE_GOLDEN}=1 python -m pytest -k golden {type(self).__name__}"
+        changed = "".join(
+            difflib.unified_diff(golden.splitlines(True), rendered.splitlines(True), "golden", "rendered")
+        )
+        assert not changed, f"The schema differs from {self.golden_schema.name}; {remedy}\n{changed}"
+
+    def test_schema_and_validator_accept_the_same(self, connector: Connector) -> None:
+        """The schema tells the truth: what it accepts is accepted, and the reverse."""
+        model, validator = connector.secrets_model, jsonschema_rs.validator_for(connector.schema)
+        parts = self.secrets_for_server("server.example", 443)
+        marked, _ = with_markers(model, connector.schema, parts)
+
+        @settings(
+            max_examples=200,
+            database=None,
+            derandomize=True,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(submissions(connector.schema, [parts, marked, *self._as_url(model, parts)]))
+        def agree(payload: Payload) -> None:
+            refused = [error.message for error in validator.iter_errors(payload)]
+            accepted = is_accepted(model, payload)
+            assert accepted == (not refused), (
+                f"The schema {'refuses' if refused else 'accepts'} and the validator {'accepts' if accepted else 'refuses'} "
+                f"{payload!r}: {refused or _problems(model, payload)}"
+            )
+
+        agree()
+
+    def _as_url(self, model: Any, parts: Payload) -> list[Payload]:
+        """The same secrets as a url, where the connector takes one."""
+        grammar = model.connectory_url
+        if grammar is None or "url" in parts:
+            return []
+        inside = grammar.fields | grammar.query_keys.keys()
+        beside = {name: value for name, value in parts.items() if name not in inside}
+        given = parse_secrets(model, parts).model_dump(include=set(parts))
+        shown = {name: value for name, value in given.items() if name in inside and name != grammar.password}
+        return [beside | {"url": grammar.render(shown)}]
+
+    # What it refuses
+
+    def test_control_characters_are_refused_at_their_field(self, connector: Connector) -> None:
+        """NUL ends texts early in C code, and the others forge lines and headers."""
+        model, parts = connector.secrets_model, self.secrets_for_server("server.example", 443)
+        complaints = []
+        for place in text_places(connector.schema):
+            value = value_at(parts, place) or "text"
+            for control in ("\0", "\x1b", "\x7f"):
+                for text in (f"{value}{control}", f"{value[:1]}{control}{value[1:]}"):
+                    problems = _problems(model, with_value(model, parts, place, text))
+                    path = place.split(".")
+                    if not any(loc and loc == path[: len(loc)] for loc in (problem["loc"] for problem in problems)):
+                        complaints.append(f"{place} does not refuse the control character {control!r}, or not by name.")
+        _expect_none(sorted(set(complaints)))
+
+    def test_an_unknown_field_is_refused_and_not_repeated(self, connector: Connector) -> None:
+        """A secret sent under a wrong name, or as a name, does not come back."""
+        marker = "ZqUnknownMarker"
+        problems = _problems(connector.secrets_model, self._any_secrets() | {marker: marker})
+        assert problems, "A field that the schema does not know is accepted; keep extra='forbid'."
+        assert marker not in json.dumps(problems), "The refusal of an unknown field repeats its name or value."
+
+    def test_a_refusal_never_repeats_a_value(self, connector: Connector) -> None:
+        """Whatever is wrong with a value, the answer says what was expected and not what was sent."""
+        model = connector.secrets_model
+        marker = "ZqRefusedMarker"
+        complaints = []
+        for place in text_places(connector.schema):
+            for value in (f"{marker}\0", f"{marker}@/?#", [marker], {marker: marker}, marker * 10_000):
+                problems = _problems(model, with_value(model, self._any_secrets(), place, value))
+                if marker in json.dumps(problems):
+                    complaints.append(f"A refusal of {place} repeats what was sent; write constant messages.")
+        _expect_none(sorted(set(complaints)))
+
+    def test_sensitive_values_read_back_masked(self, connector: Connector) -> None:
+        """What is stored shows none of them, and can be sent back to mean unchanged."""
+        model = connector.secrets_model
+        marked, markers = with_markers(model, connector.schema, self._any_secrets())
+        stored = secrets_document(model, marked)
+        shown = mask_document(model, stored)
+        _expect_none(appearances(markers, {"the masked secrets": json.dumps(shown)}))
+        assert self.has_no_secrets or MASK in json.dumps(shown), "secrets_for_server() fills in no sensitive field."
+        assert merge_documents(model, shown, stored, replace=True) == stored
+
+    def _any_secrets(self) -> Payload:
+        return self.secrets_for_server("server.example", 443)
+
+    # What its test answers
+
+    def check(self, payload: Payload, *, far_end: FarEnd | None = None, **limits: Any) -> Outcome:
+        """Run the connector's test, with the settings that lead it to `far_end`."""
+        environment = self.settings_for_server(far_end.host, far_end.port) if far_end is not None else {}
+        limits = {"deadline": self.deadline} | limits
+        return run_test(self.identifier, self.distribution, payload, settings=environment, **limits)
+
+    def check_far_end(self, far_end: FarEnd, **limits: Any) -> Outcome:
+        """Run the connector's test against one of the kit's own far ends."""
+        secrets = self.secrets_for_server(far_end.host, far_end.port)
+        return self.check(secrets, far_end=far_end, **({"deadline": self.short_deadline} | limits))
+
+    def test_good_secrets_succeed(self, good_secrets: Payload) -> None:
+        """With ordered steps that all passed."""
+        report = self.check(good_secrets).report
+        assert report.status == "succeeded", f"The test ended with {report.code}: {report.reason}"
+        assert (report.code, report.reason) == (None, None)
+        names = [step.name for step in report.steps]
+        assert names, "The test reports no step; use context.connect() and context.step()."
+        assert len(names) == len(set(names)), f"The test reports a step twice: {names}"
+        assert {step.status for step in report.steps} <= {"passed", "skipped"}
+        assert "passed" in {step.status for step in report.steps}
+
+    def test_each_kind_of_bad_secrets_gets_its_code(self, bad_secrets: dict[FailureCode, Payload]) -> None:
+        """With the step that failed, and a sentence that says what to do."""
+        assert bad_secrets, "The fixture bad_secrets is empty."
+        assert self.has_no_secrets or FailureCode.AUTH_FAILED in bad_secrets, (
+            "bad_secrets lacks FailureCode.AUTH_FAILED."
+        )
+        complaints = []
+        for code, payload in bad_secrets.items():
+            report = self.check(payload).report
+            complaints += [f"{code}: {problem}" for problem in _failure_complaints(report, {code})]
+        _expect_none(complaints)
+
+    def test_a_silent_server_is_given_up_in_time(self) -> None:
+        """A server that accepts and says nothing cannot hold a test up."""
+        with silent_server() as far_end:
+            outcome = self.check_far_end(far_end)
+            _expect_connection(far_end)
+        _expect_none(_failure_complaints(outcome.report, set(FailureCode) - _OUR_FAULT))
+        limit = self.short_deadline + GRACE
+        assert outcome.seconds <= limit, f"The test took {outcome.seconds:.1f} s; it had {limit:g} s."
+
+    def test_a_server_that_hangs_up_is_a_failure(self) -> None:
+        """A server that closes the connection at once is told apart from a defect of the driver."""
+        with closing_server() as far_end:
+            outcome = self.check_far_end(far_end)
+            _expect_connection(far_end)
+        _expect_none(_failure_complaints(outcome.report, set(FailureCode) - _OUR_FAULT))
+
+    def test_a_port_that_refuses_is_connect_refused(self) -> None:
+        """Nothing listens there."""
+        with refused_port() as far_end:
+            _expect_none(_failure_complaints(self.check_far_end(far_end).report, {FailureCode.CONNECT_REFUSED}))
+
+    def test_an_unknown_host_is_dns_failed(self) -> None:
+        """No resolver knows it. A resolver that answers nothing at all may say so."""
+        outcome = self.check_far_end(FarEnd(UNKNOWN_HOST, 443), deadline=self.deadline)
+        _expect_none(_failure_complaints(outcome.report, {FailureCode.DNS_FAILED, FailureCode.DNS_TIMEOUT}))
+
+    def test_an_address_that_the_policy_denies_is_not_connected_to(self) -> None:
+        """The connector goes only where `context.resolve` and `context.connect` let it."""
+        with silent_server() as far_end:
+            outcome = self.check_far_end(far_end, allow_loopback=False)
+            assert far_end.connections == 0, "The test connected to an address that the egress policy denies."
+        _expect_none(_failure_complaints(outcome.report, {FailureCode.ADDRESS_NOT_ALLOWED}))
+
+    @pytest.mark.parametrize("kind", ["silent", "closing", "good"])
+    def test_secrets_never_show(self, kind: str, request: pytest.FixtureRequest, connector: Connector) -> None:
+        """Not in the report, a log, the output or an exception, in no usual spelling; whoever answers."""
+        if kind == "good":
+            self._expect_nothing_shown(connector, request, request.getfixturevalue("good_secrets"), None)
+            return
+        server: AbstractContextManager[FarEnd] = silent_server() if kind == "silent" else closing_server()
+        with server as far_end:
+            payload = self.secrets_for_server(far_end.host, far_end.port)
+            self._expect_nothing_shown(connector, request, payload, far_end)
+
+    def _expect_nothing_shown(
+        self, connector: Connector, request: pytest.FixtureRequest, payload: Payload, far_end: FarEnd | None
+    ) -> None:
+        caplog: pytest.LogCaptureFixture = request.getfixturevalue("caplog")
+        capfd: pytest.CaptureFixture[str] = request.getfixturevalue("capfd")
+        marked, markers = with_markers(connector.secrets_model, connector.schema, payload)
+        assert markers or self.has_no_secrets, "The secrets hold no sensitive field to look for."
+        deadline = self.deadline if far_end is None else self.short_deadline
+        with caplog.at_level(logging.DEBUG):
+            try:
+                report = self.check(marked, far_end=far_end, deadline=deadline).report
+                texts = {"the report": repr(report) + json.dumps(asdict(report), default=repr)}
+            except Exception as error:
+                texts = {"an exception": "".join(traceback.format_exception(error))}
+        written = capfd.readouterr()
+        texts |= {"a log": caplog.text, "standard output": written.out, "standard error": written.err}
+        _expect_none(appearances(markers, texts))
+
+    # The kit itself
+
+    def test_no_check_is_left_out_without_a_reason(self) -> None:
+        """A connector that cannot do something says so in `exceptions`, where a reader finds it."""
+        _expect_none(weakened_checks(type(self)))
+
+
+def weakened_checks(tested: type[ConnectorConformance]) -> list[str]:
+    """Complaints about checks that `tested` replaces, removes or skips without a reason, or with one that is not needed."""
+    standard = {name: check for name, check in vars(ConnectorConformance).items() if name.startswith("test_")}
+    replaced = {name for name, check in standard.items() if getattr(tested, name, None) is not check}
+    excused = {name for name, reason in tested.exceptions.items() if reason.strip()}
+    complaints = [
+        f"{name} is replaced without a reason; add exceptions = {{'{name}': 'why'}}."
+        for name in sorted(replaced - excused)
+    ]
+    complaints += [f"exceptions names {name}, which is not replaced." for name in sorted(excused - replaced)]
+    marks = [mark.name for mark in getattr(tested, "pytestmark", [])]
+    return complaints + [f"The whole class is marked {name}." for name in marks if name in {"skip", "skipif", "xfail"}]
+
+
+def _problems(model: Any, payload: Any) -> list[Any]:
+    try:
+        parse_secrets(model, payload)
+    except SecretsInvalid as refused:
+        return list(refused.problems)
+    return []
+
+
+def _failure_complaints(report: CheckReport, codes: Iterable[FailureCode]) -> list[str]:
+    """What is wrong with `report` as the answer of a test that must have failed with one of `codes`."""
+    if report.status != "failed":
+        return [f"The test ended as {report.status}; it should have failed."]
+    complaints = []
+    expected = sorted(codes)
+    if report.code not in expected:
+        wanted = " or ".join(expected) if len(expected) <= 3 else "a code that says what the far end did"
+        complaints.append(f"The test answered {report.code} ({report.error_type}); expected {wanted}.")
+    if not (report.reason or "").strip():
+        complaints.append("The report has no reason.")
+    if [step.status for step in report.steps].count("failed") != 1:
+        complaints.append(
+            f"Exactly one step must have failed; reported: {[tuple(step) for step in map(_named, report.steps)]}."
+        )
+    return complaints
+
+
+def _named(step: Any) -> tuple[str, str]:
+    return step.name, step.status
+
+
+def _expect_connection(far_end: FarEnd) -> None:
+    assert far_end.connections, "The test connected to nothing; does secrets_for_server() use host and port?"
+
+
+def _expect_none(complaints: list[str]) -> None:
+    __tracebackhide__ = True
+    if complaints:
+        pytest.fail("\n".join(complaints), pytrace=False)

@@ -1,0 +1,170 @@
+"""What a plugin declares: its entry point, its hooks, and what it may import. Each function returns complaints."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from collections.abc import Collection, Iterator
+from importlib.metadata import Distribution
+from typing import Any
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from connectory.catalog.discovery import Found, find_installed
+from connectory.contract import hookspecs
+from connectory.contract.description import Description
+
+HOOKS = (*hookspecs.REQUIRED_HOOKS, *hookspecs.OPTIONAL_HOOKS)
+
+ICON_LIMIT = 4096
+"""Bytes that an icon may have: a list of all connectors holds every icon."""
+DESCRIBE_LIMIT = 0.1
+"""Seconds that `connectory_describe` may take: it is called while the service starts."""
+SERVER_ONLY = ("connectory.api", "connectory.store", "connectory.vault", "connectory.probe", "connectory.settings")
+"""Parts of core that no plugin may import: they are not there where only `connectory` is installed, or not stable."""
+HEAVY = ("fastapi", "starlette", "uvicorn", "sqlalchemy", "alembic", "cryptography", "pytest")
+"""What drawing the list of connectors must not import, besides the connector's own drivers."""
+
+
+def find_entry_point(identifier: str, distribution: str) -> Found | None:
+    """The connector's entry point among the installed ones."""
+    name = canonicalize_name(distribution)
+    return next(
+        (
+            found
+            for found in find_installed()
+            if (found.record.identifier, found.record.distribution) == (identifier, name)
+        ),
+        None,
+    )
+
+
+def implementation(plugin: Any, hook: str) -> Any:
+    """The plugin's function for `hook`, if it is decorated with `hookimpl`."""
+    found = getattr(plugin, hook, None)
+    return found if hasattr(found, f"{hookspecs.PROJECT_NAME}_impl") else None
+
+
+def missing_hooks(plugin: Any) -> list[str]:
+    """Required hooks that the plugin does not implement."""
+    return [
+        f"{hook}() is not implemented; write it, and decorate it with @connectory.hookimpl."
+        for hook in hookspecs.REQUIRED_HOOKS
+        if implementation(plugin, hook) is None
+    ]
+
+
+def stray_hooks(plugin: Any) -> list[str]:
+    """Functions that look like hooks and are none: misspelt, or not decorated."""
+    complaints = []
+    for name in dir(plugin):
+        if not name.startswith("connectory_") or not inspect.isroutine(getattr(plugin, name)):
+            continue
+        if name not in HOOKS:
+            complaints.append(f"{name}() is no hook; the hooks are {', '.join(HOOKS)}.")
+        elif implementation(plugin, name) is None and name in hookspecs.OPTIONAL_HOOKS:
+            complaints.append(f"{name}() is never called; decorate it with @connectory.hookimpl.")
+    return complaints
+
+
+def unoffered_arguments(plugin: Any) -> list[str]:
+    """Arguments that an implementation takes and its hook does not offer."""
+    complaints = []
+    for hook in HOOKS:
+        function = implementation(plugin, hook)
+        offered = inspect.signature(getattr(hookspecs, hook)).parameters
+        taken = inspect.signature(function).parameters if function is not None else {}
+        complaints += [
+            f"{hook}() takes '{argument}', but the hook offers only: {', '.join(offered) or 'nothing'}."
+            for argument in taken
+            if argument not in offered
+        ]
+    return complaints
+
+
+def unusual_functions(plugin: Any) -> list[str]:
+    """Implementations that calling would not run."""
+    return [
+        f"{hook}() is 'async def' or holds 'yield', so that calling it would not run it; write a plain function."
+        for hook in HOOKS
+        if _is_unusual(implementation(plugin, hook))
+    ]
+
+
+def _is_unusual(function: Any) -> bool:
+    kinds = (inspect.iscoroutinefunction, inspect.isasyncgenfunction, inspect.isgeneratorfunction)
+    return any(is_kind(function) for is_kind in kinds)
+
+
+def description_complaints(plugin: Any) -> list[str]:
+    """What keeps a user interface from showing the connector well."""
+    describe = implementation(plugin, "connectory_describe")
+    if describe is None:
+        return ["connectory_describe() is not implemented; without it people see the identifier as a name."]
+    started = time.perf_counter()
+    description = describe()
+    seconds = time.perf_counter() - started
+    if not isinstance(description, Description):
+        return ["connectory_describe() must return a connectory.Description."]
+    complaints = []
+    if seconds > DESCRIBE_LIMIT:
+        complaints.append(
+            f"connectory_describe() took {seconds:.2f} s; at most {DESCRIBE_LIMIT:g} s: return constants."
+        )
+    if not description.human_readable.strip():
+        complaints.append("The description has no human_readable name.")
+    return complaints + list(_icon_complaints(description.icon))
+
+
+def _icon_complaints(icon: str | None) -> Iterator[str]:
+    if icon is None:
+        return
+    if len(icon.encode()) > ICON_LIMIT:
+        yield f"The icon has {len(icon.encode())} bytes; at most {ICON_LIMIT}."
+    try:
+        elements = list(ET.fromstring(icon).iter())  # noqa: S314 - the plugin's own constant, in its own tests
+    except ET.ParseError:
+        yield "The icon is not well-formed SVG."
+        return
+    names = [element.tag.rpartition("}")[2].lower() for element in elements]
+    names += [name.rpartition("}")[2].lower() for element in elements for name in element.attrib]
+    if any(name in {"script", "foreignobject", "href", "src"} or name.startswith("on") for name in names):
+        yield "The icon holds a script or a link; user interfaces show it inside their own page."
+
+
+def requirement_complaints(distribution: str) -> list[str]:
+    """Whether the distribution says which versions of core it works with."""
+    wanted = [Requirement(text) for text in Distribution.from_name(distribution).requires or ()]
+    if any(canonicalize_name(found.name) == "connectory" and found.specifier for found in wanted):
+        return []
+    remedy = "add 'connectory>=X,<Y' to its dependencies, so that it is refused with a reason where it would not work."
+    return [f"{distribution} does not say which core it needs; {remedy}"]
+
+
+_LIST_IMPORTS = """
+import json, sys
+sys.path[:] = json.loads(sys.argv[1])
+from connectory.catalog.catalog import find_connector
+connector = find_connector(sys.argv[2], sys.argv[3])
+connector.listing(), connector.schema
+print(json.dumps(sorted(sys.modules)))
+"""
+
+
+def early_imports(identifier: str, distribution: str, drivers: Collection[str]) -> list[str]:
+    """What a fresh interpreter has imported, and should not have, once it knows the connector and its schema."""
+    command = [sys.executable, "-c", _LIST_IMPORTS, json.dumps(sys.path), identifier, canonicalize_name(distribution)]
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
+    if finished.returncode != 0:
+        return [f"The connector does not load in a fresh interpreter:\n{finished.stderr}"]
+    imported = json.loads(finished.stdout.splitlines()[-1])
+    unwanted = {name for name in (*drivers, *HEAVY, *SERVER_ONLY) if name in imported}
+    return [
+        f"'{name}' is imported before a test runs; import it inside connectory_test_connection()."
+        for name in sorted(unwanted)
+    ]

@@ -1,0 +1,58 @@
+"""Run a connector's test as the service does: in a process of its own, with a deadline and an egress policy."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from connectory.catalog.catalog import find_connector
+from connectory.contract.secrets import secrets_document
+from connectory.probe.egress import EgressPolicy
+from connectory.probe.report import CheckReport
+from connectory.probe.runner import ProbeRunner
+
+
+class Outcome(NamedTuple):
+    """What a test answered, and how many seconds that took."""
+
+    report: CheckReport
+    seconds: float
+
+
+def run_test(
+    identifier: str,
+    distribution: str,
+    payload: Mapping[str, Any],
+    *,
+    settings: Mapping[str, str] | None = None,
+    deadline: float = 10.0,
+    allow_loopback: bool = True,
+) -> Outcome:
+    """Validate `payload` and test a connection with it.
+
+    Args:
+        settings: environment variables of the deployer's settings, besides those of this process.
+        deadline: seconds after which the test is killed.
+        allow_loopback: whether the egress policy lets the test connect to this machine.
+
+    Raises:
+        SecretsInvalid: `payload` does not fit the connector's schema.
+        PluginBroken: the connector does not load.
+    """
+    connector = find_connector(identifier, distribution, os.environ | dict(settings or {}))
+    document = secrets_document(connector.secrets_model, dict(payload))
+
+    async def once() -> Outcome:
+        runner = ProbeRunner(policy=EgressPolicy(allow_loopback=allow_loopback), deadline=deadline)
+        await runner.start()
+        try:
+            started = time.monotonic()
+            report = await runner.run("conformance", connector, lambda: document)
+            return Outcome(report, time.monotonic() - started)
+        finally:
+            await runner.stop()
+
+    return asyncio.run(once())

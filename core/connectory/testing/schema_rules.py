@@ -1,0 +1,111 @@
+"""The rules for the JSON Schema of secrets. Each function returns complaints."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema_rs
+
+from connectory.contract.secrets import Secrets
+
+JSON_SCHEMA = "https://json-schema.org/draft/2020-12/schema"
+
+# Names that people give to fields whose values must not be shown.
+_SECRET_NAME = re.compile(
+    r"pass(word|phrase|wd)|secret|private_?key|api_?key|access_?key|token$|credential", re.IGNORECASE
+)
+# What real credentials begin with, or look like: vendors' own prefixes, PEM keys, JSON web tokens, urls with a password.
+_LIVE_SECRET = re.compile(
+    r"-----BEGIN [A-Z ]*PRIVATE KEY|AKIA[0-9A-Z]{16}|[sr]k_live_|gh[pousr]_[A-Za-z0-9]{30}|xox[abprs]-"
+    r"|SG\.[A-Za-z0-9_-]{16}|eyJ[A-Za-z0-9_-]{10,}\.eyJ|[a-z]://[^/:@\s]+:[^/@\s]+@"
+)
+
+
+def frame_complaints(schema: dict[str, Any], identifier: str) -> list[str]:
+    """Whether the schema's frame is the one that consumers know."""
+    expected = {"title": f"{identifier}_schema", "type": "object", "additionalProperties": False}
+    complaints = [
+        f"The schema's {key} must be {value!r}." for key, value in expected.items() if schema.get(key) != value
+    ]
+    if not str(schema.get("description", "")).endswith(" secrets schema"):
+        complaints.append("The schema's description must be '<Human name> secrets schema'.")
+    if not isinstance(schema.get("required"), list):
+        complaints.append("The schema must list its required fields, even if there is none.")
+    return complaints
+
+
+def standard_complaints(schema: dict[str, Any]) -> list[str]:
+    """Whether the schema is valid JSON Schema 2020-12."""
+    try:
+        jsonschema_rs.meta.validate(schema | {"$schema": JSON_SCHEMA})
+    except jsonschema_rs.ValidationError as error:
+        return [f"The schema is no valid JSON Schema 2020-12: {error.message}"]
+    return []
+
+
+def property_complaints(schema: dict[str, Any]) -> list[str]:
+    """Whether a form can be drawn from every property, and refuses what the validator refuses."""
+    complaints = []
+    for place, found in properties_at_every_depth(schema):
+        if not str(found.get("title", "")).strip():
+            complaints.append(f"{place} has no title.")
+        if found.get("type") == "object" and "properties" in found and found.get("additionalProperties") is not False:
+            complaints.append(
+                f"{place} accepts unknown fields; derive its class from connectory.Secrets or SecretGroup."
+            )
+        if '"null"' in json.dumps(found.get("type")) or {"type": "null"} in found.get("anyOf", []):
+            complaints.append(f"{place} has the type null; a field that may be left out needs no null.")
+    return complaints
+
+
+def sensitivity_complaints(schema: dict[str, Any], model: type[Secrets], *, has_no_secrets: bool) -> list[str]:
+    """Whether what looks sensitive is, and whether anything is."""
+    places = dict(properties_at_every_depth(schema))
+    sensitive = {place for place, found in places.items() if found.get("sensitive") is True}
+    complaints = [
+        f"{place} looks like a secret and is shown to everyone; give it a sensitive type, such as SecretText."
+        for place, found in places.items()
+        if _SECRET_NAME.search(place.rpartition(".")[2])
+        and found.get("type") == "string"
+        and not any(place == covered or place.startswith(f"{covered}.") for covered in sensitive)
+    ]
+    if has_no_secrets and sensitive:
+        complaints.append(f"has_no_secrets is set, but these are sensitive: {', '.join(sorted(sensitive))}.")
+    if not has_no_secrets and not sensitive:
+        complaints.append(
+            "No field is sensitive; use SecretText for what must not be shown, or set has_no_secrets = True."
+        )
+    grammar = model.connectory_url
+    if grammar is not None:
+        shown = {name for name in grammar.fields | grammar.query_keys.keys() if name != grammar.password}
+        complaints += [
+            f"The url shows {name}, which is sensitive; only the password of a url is masked."
+            for name in sorted(shown & sensitive)
+        ]
+    return complaints
+
+
+def default_complaints(schema: dict[str, Any]) -> list[str]:
+    """Whether defaults and examples fit, and give no secret away."""
+    complaints = []
+    for place, found in properties_at_every_depth(schema):
+        samples = [found[key] for key in ("default", "const") if key in found] + list(found.get("examples", []))
+        if found.get("sensitive") and samples:
+            complaints.append(f"{place} is sensitive and has a default or an example; remove it.")
+            continue
+        if "default" in found and not jsonschema_rs.is_valid(found, found["default"]):
+            complaints.append(f"{place} has a default that its own schema refuses.")
+        if any(_LIVE_SECRET.search(text) for text in map(json.dumps, samples)):
+            complaints.append(f"{place} has a default or an example that looks like a real credential.")
+    return complaints
+
+
+def properties_at_every_depth(schema: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every property of `schema` and of the objects in it, by its dotted name."""
+    for name, found in schema.get("properties", {}).items():
+        yield f"{prefix}{name}", found
+        yield from properties_at_every_depth(found, f"{prefix}{name}.")
+        yield from properties_at_every_depth(found.get("items", {}), f"{prefix}{name}.")
