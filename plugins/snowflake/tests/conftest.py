@@ -1,0 +1,84 @@
+"""Snowflake's stand-in, and running the connector's test the way the service does: in a process of its own."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from connectory.catalog.catalog import find_connector
+from connectory.contract.secrets import secrets_document
+from connectory.probe.egress import EgressPolicy
+from connectory.probe.report import CheckReport
+from connectory.probe.runner import ProbeRunner
+from servers.snowflake import SnowflakeServer
+
+Check = Callable[..., CheckReport]
+CheckAll = Callable[[list[dict[str, Any]]], list[CheckReport]]
+
+PASSWORD = "p@ss w/:rd"
+
+
+@pytest.fixture(scope="session")
+def key() -> rsa.RSAPrivateKey:
+    """The key pair of the user ANN."""
+    return rsa.generate_private_key(65537, 2048)
+
+
+@pytest.fixture(scope="session")
+def snowflake(key: rsa.RSAPrivateKey) -> Iterator[SnowflakeServer]:
+    """An account with the user ANN, who has a password and a key, and OWNER, who has the role of that name besides."""
+    public_key = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    with SnowflakeServer() as server:
+        server.create_user("ANN", PASSWORD, public_key=public_key)
+        server.create_user("OWNER", PASSWORD, roles=("PUBLIC", "OWNER"))
+        yield server
+
+
+@pytest.fixture(scope="session")
+def check_all(snowflake: SnowflakeServer) -> Iterator[CheckAll]:
+    """Test connections with each of these secrets, several at once, and return the reports."""
+    with asyncio.Runner() as loop:
+        runner = ProbeRunner(policy=EgressPolicy(allow_loopback=True), concurrency=4)
+        loop.run(runner.start())
+        connector = find_connector(
+            "snowflake", "connectory-snowflake", {"CONNECTORY_SNOWFLAKE_ENDPOINT": snowflake.url}
+        )
+
+        async def run_all(all_secrets: list[dict[str, Any]]) -> list[CheckReport]:
+            documents = [secrets_document(connector.secrets_model, secrets) for secrets in all_secrets]
+            tests = [runner.run(number, connector, lambda it=it: it) for number, it in enumerate(documents)]
+            return await asyncio.gather(*tests)
+
+        yield lambda all_secrets: loop.run(run_all(all_secrets))
+        loop.run(runner.stop())
+
+
+@pytest.fixture
+def check(snowflake: SnowflakeServer) -> Check:
+    """Test a connection of ANN's with these changes, against `endpoint` (default: the stand-in), and return the report."""
+
+    def run(*, endpoint: str | None = None, deadline: float = 10, **changes: Any) -> CheckReport:
+        environment = {"CONNECTORY_SNOWFLAKE_ENDPOINT": endpoint or snowflake.url}
+        connector = find_connector("snowflake", "connectory-snowflake", environment)
+        secrets = {
+            "account_identifier": snowflake.account,
+            "user_login_name": "ann",
+            "password": PASSWORD,
+            "warehouse_name": "compute_wh",
+        } | changes
+        document = secrets_document(connector.secrets_model, secrets)
+
+        async def once() -> CheckReport:
+            runner = ProbeRunner(policy=EgressPolicy(allow_loopback=True), deadline=deadline)
+            await runner.start()
+            try:
+                return await runner.run("test", connector, lambda: document)
+            finally:
+                await runner.stop()
+
+        return asyncio.run(once())
+
+    return run
