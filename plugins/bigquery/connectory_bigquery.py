@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +20,6 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from connectory import (
-    Address,
     CheckContext,
     CheckFailed,
     DeployerSettings,
@@ -33,7 +33,6 @@ from connectory import (
     UrlGrammar,
     UrlText,
     hookimpl,
-    pinned,
     rsa_private_key,
     tls_context,
     tls_failure,
@@ -249,22 +248,13 @@ def connectory_test_connection(secrets: BigQuerySecrets, context: CheckContext) 
     """Exchange a signed assertion for a token, run `SELECT 1` in the project, and ask for the dataset."""
     settings = context.settings(BigQuerySettings)
     credentials = _credentials(secrets.keyfile_creds, settings.bigquery_token_uri)
-    token_address = _reach(settings.bigquery_token_uri, context)
+    _reach(settings.bigquery_token_uri, context)
+    # From here on Google's client resolves names, which in the process of a test gives vetted addresses only.
     with _session(context) as session:
-        with pinned(_host(settings.bigquery_token_uri), token_address), context.step("authenticate"):
+        with context.step("authenticate"):
             _fetch_token(credentials, session)
-        endpoint = settings.bigquery_endpoint
-        addresses = context.resolve(_host(endpoint), _port(endpoint))
-        with pinned(_host(endpoint), *addresses), context.step("query"):
-            _query(_client(secrets, credentials, session, endpoint), secrets, context)
-
-
-def _host(url: HttpUrl) -> str:
-    return (url.host or "").strip("[]")
-
-
-def _port(url: HttpUrl) -> int:
-    return url.port or 443
+        with context.step("query"):
+            _query(_client(secrets, credentials, session, settings.bigquery_endpoint), secrets, context)
 
 
 def _credentials(key_file: KeyFile, token_uri: HttpUrl) -> Credentials:
@@ -277,20 +267,20 @@ def _credentials(key_file: KeyFile, token_uri: HttpUrl) -> Credentials:
     return Credentials(signer, key_file.client_email, str(token_uri), scopes=[_SCOPE])  # type: ignore[no-untyped-call]
 
 
-def _reach(url: HttpUrl, context: CheckContext) -> Address:
+def _reach(url: HttpUrl, context: CheckContext) -> None:
     """Connect and do a TLS handshake, to know by type what fails there; the client's own connection comes after."""
-    connection, address = context.connect(_host(url), _port(url))
+    host = (url.host or "").strip("[]")
+    connection, _ = context.connect(host, url.port or 443)
     with connection:
         if url.scheme == "http":
             context.skip_step("tls")
-            return address
+            return
         with context.step("tls"):
             connection.settimeout(context.timeout)
             try:
-                tls_context(SslMode.VERIFY_FULL, None).wrap_socket(connection, server_hostname=_host(url)).close()
+                tls_context(SslMode.VERIFY_FULL, None).wrap_socket(connection, server_hostname=host).close()
             except OSError as error:
                 raise _tls_failure(error) from error
-    return address
 
 
 def _tls_failure(error: OSError) -> CheckFailed:
@@ -337,6 +327,8 @@ def _network_failure(error: BaseException | None) -> CheckFailed:
             return CheckFailed(FailureCode.CONNECT_REFUSED)
         if isinstance(error, TimeoutError):
             return CheckFailed(FailureCode.TIMEOUT)
+        if isinstance(error, socket.gaierror):
+            return CheckFailed(FailureCode.DNS_FAILED)
         error = error.__cause__ or error.__context__
     return CheckFailed(FailureCode.PROTOCOL_MISMATCH)
 
