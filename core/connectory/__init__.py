@@ -19,7 +19,6 @@ from connectory.contract.fields import (
 )
 from connectory.contract.hookspecs import hookimpl
 from connectory.contract.private_keys import rsa_private_key
-from connectory.contract.resolution import pinned
 from connectory.contract.secrets import SecretGroup, Secrets
 from connectory.contract.settings import DeployerSettings
 from connectory.contract.tls import (
@@ -61,7 +60,6 @@ __all__ = [
     "UrlText",
     "hookimpl",
     "path_of",
-    "pinned",
     "request_tls",
     "rsa_private_key",
     "system_certificates",
