@@ -13,21 +13,15 @@ from connectory.store.schema import upgrade
 from servers.postgres import PostgresServer
 
 
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[PostgresServer]:
-    with PostgresServer() as server:
-        yield server
-
-
 def url_of(server: PostgresServer, database: str) -> str:
     return f"postgresql://{server.superuser}:{server.password}@{server.host}:{server.port}/{database}"
 
 
 @pytest.fixture(scope="session")
-def postgres_template(postgres_server: PostgresServer) -> str:
-    """The name of an upgraded, empty database to copy."""
-    postgres_server.create_database("connectory_template")
-    with open_store(url_of(postgres_server, "connectory_template")) as store:
+def postgres_template(postgres: PostgresServer) -> str:
+    """The name of an upgraded, empty database to copy, on the server that all tests of this process share."""
+    postgres.create_database("connectory_template")
+    with open_store(url_of(postgres, "connectory_template")) as store:
         upgrade(store)
     return "connectory_template"
 
@@ -49,21 +43,21 @@ def sqlite_url(tmp_path: Path, sqlite_template: Path) -> str:
 
 
 @pytest.fixture
-def postgres_url(postgres_server: PostgresServer, postgres_template: str) -> Iterator[str]:
+def postgres_url(postgres: PostgresServer, postgres_template: str) -> Iterator[str]:
     """The URL of an upgraded, empty PostgreSQL database."""
     name = f"test_{uuid4().hex}"
-    postgres_server.execute(f"CREATE DATABASE {name} TEMPLATE {postgres_template}")
-    yield url_of(postgres_server, name)
-    postgres_server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    postgres.execute(f"CREATE DATABASE {name} TEMPLATE {postgres_template}")
+    yield url_of(postgres, name)
+    postgres.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
-def blank_postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
+def blank_postgres_url(postgres: PostgresServer) -> Iterator[str]:
     """The URL of a PostgreSQL database without tables."""
     name = f"blank_{uuid4().hex}"
-    postgres_server.create_database(name)
-    yield url_of(postgres_server, name)
-    postgres_server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    postgres.create_database(name)
+    yield url_of(postgres, name)
+    postgres.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

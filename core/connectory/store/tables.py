@@ -6,7 +6,6 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     ForeignKey,
-    Identity,
     Index,
     Integer,
     MetaData,
@@ -36,7 +35,7 @@ connections = Table(
     metadata,
     # `id`, a UUID that never changes, is a connection's identity. `number` only numbers rows for SQLite's full-text
     # index, which needs an INTEGER PRIMARY KEY: without one, VACUUM renumbers the rows under the index.
-    Column("number", _RowNumber, Identity(), primary_key=True),
+    Column("number", _RowNumber, primary_key=True),
     Column("id", Text, nullable=False, unique=True),
     Column("key", _Sorted, nullable=False, unique=True),
     Column("name", _Sorted, nullable=False),
@@ -113,7 +112,7 @@ tokens = Table(
 audit = Table(
     "audit",
     metadata,
-    Column("id", _RowNumber, Identity(), primary_key=True),
+    Column("id", _RowNumber, primary_key=True),
     Column("at", UtcDateTime, nullable=False),
     Column("actor", Text, nullable=False),
     Column("action", Text, nullable=False),

@@ -163,9 +163,9 @@ def test_a_postgresql_that_does_not_answer_is_unavailable_and_shows_no_password(
     assert_hidden(refusal.value)
 
 
-def test_a_wrong_password_is_unavailable_and_shows_no_password(postgres_server, caplog):
+def test_a_wrong_password_is_unavailable_and_shows_no_password(postgres, caplog):
     caplog.set_level(logging.DEBUG)
-    url = f"postgresql://postgres:{PASSWORD}@127.0.0.1:{postgres_server.port}/postgres"
+    url = f"postgresql://postgres:{PASSWORD}@127.0.0.1:{postgres.port}/postgres"
     with open_store(url) as store:
         with pytest.raises(StoreUnavailable, match="account") as refusal, store.write():
             pytest.fail("the password was accepted")
@@ -180,11 +180,11 @@ def test_a_statement_that_takes_too_long_is_stopped_and_unavailable(postgres_url
         database.execute(text("SELECT pg_sleep(30)"))
 
 
-def test_a_connection_that_the_server_ended_is_replaced(postgres_url, postgres_server):
+def test_a_connection_that_the_server_ended_is_replaced(postgres_url, postgres):
     with open_store(postgres_url) as store:
         with store.read() as database:
             backend = database.execute(text("SELECT pg_backend_pid()")).scalar_one()
-        postgres_server.execute("SELECT pg_terminate_backend(%s)", backend)
+        postgres.execute("SELECT pg_terminate_backend(%s)", backend)
         with store.read() as database:
             assert database.execute(text("SELECT pg_backend_pid()")).scalar_one() != backend
 
@@ -234,10 +234,10 @@ def test_an_unusable_url_is_refused_with_a_sentence_that_does_not_quote_it(url):
     assert_hidden(refusal.value)
 
 
-def test_a_password_may_hold_any_character_percent_encoded(postgres_server):
-    postgres_server.execute("DROP ROLE IF EXISTS odd")
-    postgres_server.create_role("odd", "a@b:c/d?e#f%g h'\\")
-    url = f"postgresql://odd:a%40b%3Ac%2Fd%3Fe%23f%25g%20h%27%5C@127.0.0.1:{postgres_server.port}/postgres"
+def test_a_password_may_hold_any_character_percent_encoded(postgres):
+    postgres.execute("DROP ROLE IF EXISTS odd")
+    postgres.create_role("odd", "a@b:c/d?e#f%g h'\\")
+    url = f"postgresql://odd:a%40b%3Ac%2Fd%3Fe%23f%25g%20h%27%5C@127.0.0.1:{postgres.port}/postgres"
     with open_store(url) as store, store.read() as database:
         assert database.execute(text("SELECT current_user")).scalar_one() == "odd"
 

@@ -39,12 +39,7 @@ def test_the_migrations_create_exactly_the_tables_of_the_metadata(store):
         # The search index is each database's own and not in the metadata: FTS5's tables, pg_trgm's index.
         return kind not in ("table", "index") or "connections_search" not in (name or "")
 
-    options = {
-        "include_name": is_ours,
-        "compare_type": True,
-        # Row numbers have IDENTITY on PostgreSQL only, which Alembic reports on SQLite as a difference.
-        "compare_server_default": store.dialect == "postgresql",
-    }
+    options = {"include_name": is_ours, "compare_type": True, "compare_server_default": True}
     with store.read() as database:
         assert compare_metadata(MigrationContext.configure(database, opts=options), metadata) == []
 
@@ -99,13 +94,13 @@ def test_an_upgrade_that_fails_leaves_nothing_behind(blank_url):
         assert schema.is_current(store)
 
 
-def test_without_the_right_to_create_extensions_only_the_index_is_missing(postgres_server, blank_postgres_url, now):
+def test_without_the_right_to_create_extensions_only_the_index_is_missing(postgres, blank_postgres_url, now):
     """Search answers the same, by scanning."""
     database_name = blank_postgres_url.rsplit("/", 1)[1]
-    postgres_server.execute("DROP ROLE IF EXISTS plain")
-    postgres_server.create_role("plain", "plain")
-    postgres_server.execute("GRANT ALL ON SCHEMA public TO plain", database=database_name)
-    url = f"postgresql://plain:plain@{postgres_server.host}:{postgres_server.port}/{database_name}"
+    postgres.execute("DROP ROLE IF EXISTS plain")
+    postgres.create_role("plain", "plain")
+    postgres.execute("GRANT ALL ON SCHEMA public TO plain", database=database_name)
+    url = f"postgresql://plain:plain@{postgres.host}:{postgres.port}/{database_name}"
     with open_store(url) as store:
         schema.upgrade(store)
         assert schema.is_current(store)

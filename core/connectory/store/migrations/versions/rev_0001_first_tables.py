@@ -26,7 +26,7 @@ def _create_tables() -> None:
     row_number = sa.BigInteger().with_variant(sa.Integer, "sqlite")
     op.create_table(
         "connections",
-        sa.Column("number", row_number, sa.Identity(), nullable=False),
+        sa.Column("number", row_number, nullable=False),
         sa.Column("id", sa.Text, nullable=False),
         sa.Column("key", sorted_text, nullable=False),
         sa.Column("name", sorted_text, nullable=False),
@@ -105,7 +105,7 @@ def _create_tables() -> None:
     op.create_index("ix_tokens_expires_at", "tokens", ["expires_at"])
     op.create_table(
         "audit",
-        sa.Column("id", row_number, sa.Identity(), nullable=False),
+        sa.Column("id", row_number, nullable=False),
         sa.Column("at", UtcDateTime, nullable=False),
         sa.Column("actor", sa.Text, nullable=False),
         sa.Column("action", sa.Text, nullable=False),
