@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from servers.certificates import Certificates, make_certificates
+from servers.mariadb import MariaDBServer
 from servers.postgres import PostgresServer
 from servers.postgres_tls import PostgresTlsFront
 
@@ -31,3 +32,10 @@ def postgres_tls(postgres: PostgresServer, certificates: Certificates) -> Iterat
     """The same PostgreSQL behind TLS, which it requires; same roles and passwords, another port."""
     with PostgresTlsFront(postgres, certificates.server, mode="required") as front:
         yield front
+
+
+@pytest.fixture(scope="session")
+def mariadb(certificates: Certificates) -> Iterator[MariaDBServer]:
+    """A real MariaDB that offers TLS and takes plain connections too. Tests make their own databases and users in it."""
+    with MariaDBServer(certificate=certificates.server) as server:
+        yield server

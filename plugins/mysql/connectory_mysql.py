@@ -193,7 +193,9 @@ def check_connection(secrets: MySQLSecrets, context: CheckContext) -> None:
     with connection, closing(_log_in(connection, secrets, context)) as session, context.step("query"):
         try:
             session.select_db(secrets.dbname)
-            session.query("SELECT 1")
+            with session.cursor() as cursor:
+                if cursor.execute("SELECT 1") != 1:
+                    raise CheckFailed(FailureCode.QUERY_FAILED)
         except pymysql.Error as error:
             raise _failure(error, FailureCode.QUERY_FAILED) from error
         except _MALFORMED as error:

@@ -27,7 +27,7 @@ def chooses_login(
         client.write(wire.switch_to(method, data))
         client.read()
         client.write(wire.ok())
-        _answer(client, lambda _: client.write(wire.ok()))
+        _answer(client, lambda _: _result(client, b"1", rows=1))
 
     return _mysql(f"chooses {method}", session, certificate)
 
@@ -92,18 +92,9 @@ def never_answers_a_query() -> LoopbackServer:
 def floods_the_answer(limit: int = FLOOD_BYTES) -> LoopbackServer:
     """Lets anybody in and answers a SELECT with rows of 64 KiB until `limit` bytes are sent or the client is gone."""
 
-    def flood(client: wire.Packets) -> None:
-        client.write(b"\x01")  # one column
-        client.write(wire.column("x"))
-        client.write(wire.end_of_part())
-        row = wire.row(b"x" * _ROW_BYTES)
-        for _ in range(limit // len(row)):
-            client.write(row)
-        client.write(wire.end_of_part())
-
     def session(client: wire.Packets) -> None:
         client.write(wire.ok())
-        _answer(client, lambda _: flood(client))
+        _answer(client, lambda _: _result(client, b"x" * _ROW_BYTES, rows=limit // _ROW_BYTES))
 
     return _mysql("floods the answer", session, None)
 
@@ -173,3 +164,14 @@ def _answer(client: wire.Packets, select: Callable[[str], None]) -> None:
             select(statement)
         else:
             client.write(wire.ok())
+
+
+def _result(client: wire.Packets, value: bytes, *, rows: int) -> None:
+    """A result of one column that holds `value` in every row."""
+    client.write(b"\x01")  # the number of columns
+    client.write(wire.column("1"))
+    client.write(wire.end_of_part())
+    row = wire.row(value)
+    for _ in range(rows):
+        client.write(row)
+    client.write(wire.end_of_part())

@@ -1,0 +1,42 @@
+"""A real MariaDB, and the connector's test run as the service runs it."""
+
+import secrets as random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from checking import Check, checks
+from servers.mariadb import MariaDBServer
+
+
+@pytest.fixture(scope="session")
+def check() -> Iterator[Check]:
+    """Test a connection with these secrets, within `deadline` seconds, and return the report."""
+    with checks("mariadb", "connectory-mariadb") as check:
+        yield check
+
+
+@pytest.fixture(scope="session")
+def database(mariadb: MariaDBServer) -> str:
+    """An empty database."""
+    name = f"ledger_{random.token_hex(4)}"
+    mariadb.create_database(name)
+    return name
+
+
+@pytest.fixture
+def account(mariadb: MariaDBServer, database: str) -> Callable[..., dict[str, Any]]:
+    """Make a new user, by default one who may use `database`, and return the secrets to log in with."""
+
+    def make(password: str = "the password", *, granted: bool = True) -> dict[str, Any]:
+        name = f"user_{random.token_hex(4)}"
+        mariadb.create_user(name, password, database=database if granted else None)
+        return {
+            "host": mariadb.host,
+            "port": mariadb.port,
+            "username": name,
+            "dbname": database,
+        } | ({"password": password} if password else {})
+
+    return make
