@@ -288,7 +288,7 @@ class UrlGrammar:
         scheme = next(
             scheme
             for scheme, implied in self.schemes.items()
-            if all(parts.get(key) == value for key, value in implied.items())
+            if all(parts.get(key, value) == value for key, value in implied.items())
         )
         userinfo = ""
         if self.username and parts.get(self.username) is not None:
