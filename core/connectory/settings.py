@@ -31,7 +31,8 @@ class Settings(BaseSettings):
     )
 
     home: Path = Field(
-        Path(".connectory"), description="Folder of the embedded default: database, key file, root client's credentials."
+        Path(".connectory"),
+        description="Folder of the embedded default: database, key file, root client's credentials.",
     )
     database_url: SecretStr | None = Field(
         None,
@@ -41,21 +42,29 @@ class Settings(BaseSettings):
         None, description="Key file that secrets are sealed with. Unset: keys.json in the home folder."
     )
     host: str = Field("127.0.0.1", description="Address that `connectory serve` listens on.")
-    port: int = Field(8000, ge=0, le=65535, description="TCP port that `connectory serve` listens on; 0 takes a free one.")
+    port: int = Field(
+        8000, ge=0, le=65535, description="TCP port that `connectory serve` listens on; 0 takes a free one."
+    )
     plugins_allow: _List = Field((), description="Connectors to load, separated by commas. Empty: every installed one.")
-    plugins_deny: _List = Field((), description="Connectors not to load, separated by commas; wins over the allow list.")
+    plugins_deny: _List = Field(
+        (), description="Connectors not to load, separated by commas; wins over the allow list."
+    )
     plugins_pin: dict[str, str] = Field(
-        {}, description='For a connector that several distributions claim, the one that gets it: {"ledger": "acme-ledger"}.'
+        {},
+        description='For a connector that several distributions claim, the one that gets it: {"ledger": "acme-ledger"}.',
     )
     egress_allow_loopback: bool | None = Field(
         None, description="Whether tests may connect to loopback. Unset: only while the service listens on loopback."
     )
     egress_deny: _List = Field(
-        (), description="Networks (CIDR, separated by commas) that tests may not connect to, besides those always denied."
+        (),
+        description="Networks (CIDR, separated by commas) that tests may not connect to, besides those always denied.",
     )
     probe_deadline: float = Field(10.0, ge=1, le=30, description="Seconds after which a connection test is ended.")
     probe_concurrency: int = Field(16, ge=1, le=256, description="Connection tests that run at the same time.")
-    probe_queue: int = Field(64, ge=0, le=10_000, description="Connection tests that may wait; one more is answered 429.")
+    probe_queue: int = Field(
+        64, ge=0, le=10_000, description="Connection tests that may wait; one more is answered 429."
+    )
     token_lifetime: int = Field(43_200, ge=60, le=31_536_000, description="Seconds that a bearer token works.")
     max_body_bytes: int = Field(
         1_048_576, ge=1024, le=104_857_600, description="Largest request body in bytes; a larger one is answered 413."
@@ -158,7 +167,9 @@ class SettingRow(NamedTuple):
 def describe_settings(settings: Settings, catalog: Catalog) -> list[SettingRow]:
     """Every setting of the service, then those that the loaded plugins declare. The database's password is masked."""
     rows = [
-        SettingRow(environment_name(name), _shown(getattr(settings, name)), _shown(field.default), field.description or "")
+        SettingRow(
+            environment_name(name), _shown(getattr(settings, name)), _shown(field.default), field.description or ""
+        )
         for name, field in Settings.model_fields.items()
     ]
     declared: dict[str, SettingRow] = {}

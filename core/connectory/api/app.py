@@ -1,0 +1,95 @@
+"""The application: opens what it needs when it starts, and closes it when it ends."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI
+
+from connectory.api import checks, connection_types, connections, datasets, health, oauth, plugins, secrets
+from connectory.api.connection_types import RenderedTypes
+from connectory.api.errors import install_error_handlers
+from connectory.api.middleware import BodyLimit, Surroundings
+from connectory.api.openapi import install_openapi
+from connectory.api.service import Service
+from connectory.catalog.catalog import Catalog, build_catalog
+from connectory.probe.egress import EgressPolicy
+from connectory.probe.runner import ProbeRunner
+from connectory.settings import Settings
+from connectory.startup import ensure_root_client, open_database, open_vault
+
+_DESCRIPTION = (
+    "Connect a product to other people's databases and services. To begin, get a token at `/api/v1/oauth/token`, list the "
+    "connection types, store a connection with `PATCH /api/v1/connection`, and set its secrets."
+)
+
+
+def open_service(settings: Settings, catalog: Catalog | None = None) -> Service:
+    """Open the database and the key ring, and load the plugins.
+
+    Args:
+        catalog: default: what is installed and the settings allow.
+
+    Raises:
+        CannotStart: with one line that says what to do.
+    """
+    catalog = build_catalog(settings.selection) if catalog is None else catalog
+    store = open_database(settings)
+    try:
+        vault = open_vault(settings, store)
+        ensure_root_client(settings, store)
+    except BaseException:
+        store.close()
+        raise
+    runner = ProbeRunner(
+        policy=EgressPolicy(allow_loopback=settings.loopback_allowed, deny=settings.egress_deny),
+        deadline=settings.probe_deadline,
+        concurrency=settings.probe_concurrency,
+        queue=settings.probe_queue,
+    )
+    return Service(settings, store, vault, catalog, runner)
+
+
+def create_app(service: Service) -> FastAPI:
+    """The ASGI application for an open service. It starts the test runner, and closes the service when it ends."""
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        try:
+            await service.runner.start()
+            yield
+        finally:
+            await service.runner.stop()
+            service.store.close()
+
+    app = FastAPI(
+        title="Connectory",
+        version=version("connectory"),
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
+        redirect_slashes=False,
+    )
+    app.state.service = service
+    app.state.rendered_types = RenderedTypes(service.catalog)
+    for router in (
+        health.public,
+        oauth.router,
+        connection_types.router,
+        connections.router,
+        secrets.router,
+        checks.router,
+        datasets.router,
+        plugins.router,
+        health.router,
+    ):
+        # Not include_router, which wraps every route once more on each request.
+        app.router.routes.extend(router.routes)
+    install_error_handlers(app)
+    install_openapi(app, service.catalog)
+    app.add_middleware(BodyLimit, limit=service.settings.max_body_bytes)
+    app.add_middleware(Surroundings, counts=service.request_counts)
+    return app

@@ -1,0 +1,217 @@
+"""`/connection/{key}/dataset`: the datasets, in the Fides language, that describe what is behind a connection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Path, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from pydantic import BaseModel, ValidationError
+
+from connectory.api.auth import ScopedRoute, actor, needs
+from connectory.api.connections import ConnectionKey, find_connection
+from connectory.api.errors import Refused, rebuild, refuse_field
+from connectory.api.jsonbody import json_response, parse_json, read_body
+from connectory.api.openapi import answers, json_body
+from connectory.api.paging import PageNumber, PageSize, page_of
+from connectory.api.service import Service, service_of
+from connectory.contract.secrets import FieldProblem
+from connectory.store import audit
+from connectory.store.audit import AuditEntry
+from connectory.store.connections import Connection
+from connectory.store.datasets import delete, get, list_datasets, upsert_many
+from connectory.store.errors import ConnectionGone, KeyTaken
+from connectory.store.timestamps import utc_now
+
+router = APIRouter(prefix="/api/v1", tags=["Datasets"], route_class=ScopedRoute)
+
+MOST_DATASETS = 50
+"""Datasets to a request, as in the specification."""
+
+FidesKey = Annotated[str, Path(description="The dataset's fides_key.", examples=["example_test_dataset"])]
+
+_MISSING_CONNECTION = "No connection config with key '{key}'."
+_EXAMPLE = {
+    "fides_key": "example_test_dataset",
+    "name": "Example Test Dataset",
+    "description": "Example of a dataset containing a variety of related tables like customers, products, addresses, etc.",
+    "collections": [
+        {"name": "customer", "fields": [{"name": "email", "data_categories": ["user.contact.email"]}, {"name": "id"}]}
+    ],
+}
+# Fideslang's own messages repeat the value, so the rules of its validators are said again, by the member they guard.
+_RULES = {
+    "collections": "Every collection needs a name of its own.",
+    "fields": "Every field needs a name of its own.",
+    "data_type": "Must be string, integer, float, boolean, object_id or object, with [] after it for arrays.",
+    "fides_meta": "Does not fit the field: see the Fides language on data_type, length and return_all_elements.",
+}
+_KEY_RULE = "Must be a key of letters, digits, '.', '_', '<', '>' or '-'."
+_KEYS = frozenset(
+    {"fides_key", "organization_fides_key", "data_categories", "data_uses", "data_purposes", "data_subjects", "dataset"}
+)
+_OTHER_RULE = "Does not follow the rules of the Fides language for this member."
+
+
+@router.patch(
+    "/connection/{connection_key}/dataset",
+    operation_id="saveDatasets",
+    summary="Attach datasets to a connection, or replace them, up to 50 at once",
+    responses=answers(
+        401, 403, 404, 413, 415, 422, 503, ok=(200, "DatasetsSaved", {"succeeded": [_EXAMPLE], "failed": []})
+    ),
+    openapi_extra=needs("dataset:create_or_update") | json_body("Datasets", {"Dataset": [_EXAMPLE]}),
+)
+async def save_datasets(request: Request, connection_key: ConnectionKey) -> Response:
+    """A malformed dataset fails the whole request. One whose key another connection uses is listed in `failed`."""
+    body = await read_body(request)
+    return await run_in_threadpool(_save, service_of(request), connection_key, body, actor(request))
+
+
+def _save(service: Service, key: str, body: bytes, who: tuple[str, str]) -> Response:
+    with service.store.read() as database:
+        connection = find_connection(database, key, _MISSING_CONNECTION)
+    documents = _validated(parse_json(body))
+    texts = {fides_key: orjson.dumps(document).decode() for fides_key, document in documents.items()}
+    now = utc_now()
+    try:
+        with service.store.write() as database:
+            outcomes = upsert_many(database, connection.id, texts, now=now)
+            saved = [fides_key for fides_key, outcome in outcomes.items() if not isinstance(outcome, KeyTaken)]
+            if saved:
+                entry = AuditEntry(
+                    now, who[0], "datasets_saved", connection.id, connection.key, saved, request_id=who[1]
+                )
+                audit.append(database, entry)
+    except ConnectionGone:
+        raise Refused(404, _MISSING_CONNECTION.format(key=key)) from None
+    failed = [
+        {
+            "message": f"Dataset with key '{fides_key}' already exists.",
+            "data": {"connection_key": key, "fides_key": fides_key, "dataset": documents[fides_key]},
+        }
+        for fides_key, outcome in outcomes.items()
+        if isinstance(outcome, KeyTaken)
+    ]
+    return json_response({"succeeded": [documents[fides_key] for fides_key in saved], "failed": failed})
+
+
+def _validated(payload: Any) -> dict[str, dict[str, Any]]:
+    """The datasets by key.
+
+    Raises:
+        Refused: 422 with every problem.
+    """
+    if not isinstance(payload, list):
+        raise refuse_field(["body"], "Must be a JSON array.", "list_type")
+    if len(payload) > MOST_DATASETS:
+        raise refuse_field(["body"], f"Must have at most {MOST_DATASETS} items.", "too_long")
+    # Imported here: it takes over a second, and most requests have nothing to do with datasets.
+    from fideslang.models import Dataset
+
+    problems: list[FieldProblem] = []
+    documents: dict[str, dict[str, Any]] = {}
+    for index, item in enumerate(payload):
+        try:
+            dataset = Dataset.model_validate(item)
+        except ValidationError as error:
+            problems += _problems(error, index)
+            continue
+        if dataset.fides_key in documents:
+            message = "The same key stands in an earlier item."
+            problems.append(FieldProblem(loc=["body", index, "fides_key"], msg=message, type="duplicate_key"))
+        documents[dataset.fides_key] = dataset.model_dump(mode="json")
+    if problems:
+        raise Refused(422, problems)
+    return documents
+
+
+def _problems(error: ValidationError, index: int) -> Iterator[FieldProblem]:
+    known = _member_names()
+    for found in error.errors(include_url=False, include_input=False):
+        loc = [part for part in found["loc"] if isinstance(part, int) or part in known]
+        if found["type"] in {"value_error", "assertion_error"}:
+            last = next((part for part in reversed(loc) if isinstance(part, str)), "")
+            message = _KEY_RULE if last in _KEYS else _RULES.get(last, _OTHER_RULE)
+            yield FieldProblem(loc=["body", index, *loc], msg=message, type=found["type"])
+        else:
+            yield from rebuild([{**found, "loc": loc}], ["body", index])
+
+
+@cache
+def _member_names() -> frozenset[str]:
+    """Every member of the Fides language's models: the names that a `loc` may hold."""
+    from fideslang import models
+
+    found = [model for model in vars(models).values() if isinstance(model, type) and issubclass(model, BaseModel)]
+    return frozenset(name for model in found for name in model.model_fields)
+
+
+@router.get(
+    "/connection/{connection_key}/dataset",
+    operation_id="listDatasets",
+    summary="List the datasets of a connection",
+    responses=answers(
+        401,
+        403,
+        404,
+        422,
+        503,
+        ok=(200, "DatasetPage", {"items": [_EXAMPLE], "total": 1, "page": 1, "size": 50, "pages": 1}),
+    ),
+    openapi_extra=needs("dataset:read"),
+)
+def list_all(request: Request, connection_key: ConnectionKey, page: PageNumber = 1, size: PageSize = 50) -> Response:
+    """Newest first."""
+    with service_of(request).store.read() as database:
+        connection = find_connection(database, connection_key, _MISSING_CONNECTION)
+        found, total = list_datasets(database, connection.id, page=page, size=size)
+    return json_response(page_of([orjson.Fragment(row.dataset) for row in found], total, page, size))
+
+
+@router.get(
+    "/connection/{connection_key}/dataset/{fides_key}",
+    operation_id="getDataset",
+    summary="Read one dataset of a connection",
+    responses=answers(401, 403, 404, 422, 503, ok=(200, "Dataset", _EXAMPLE)),
+    openapi_extra=needs("dataset:read"),
+)
+def get_one(request: Request, connection_key: ConnectionKey, fides_key: FidesKey) -> Response:
+    """The dataset as it is stored."""
+    with service_of(request).store.read() as database:
+        connection = find_connection(database, connection_key, _MISSING_CONNECTION)
+        found = get(database, connection.id, fides_key)
+    if found is None:
+        raise _no_dataset(connection, fides_key, "connection key")
+    return Response(found.dataset, media_type="application/json")
+
+
+@router.delete(
+    "/connection/{connection_key}/dataset/{fides_key}",
+    operation_id="deleteDataset",
+    summary="Delete one dataset of a connection",
+    status_code=204,
+    responses=answers(401, 403, 404, 422, 503, ok=(204, None, None)),
+    openapi_extra=needs("dataset:delete"),
+)
+def delete_one(request: Request, connection_key: ConnectionKey, fides_key: FidesKey) -> Response:
+    """The connection stays."""
+    client, request_id = actor(request)
+    with service_of(request).store.write() as database:
+        connection = find_connection(database, connection_key, _MISSING_CONNECTION)
+        if not delete(database, connection.id, fides_key):
+            raise _no_dataset(connection, fides_key, "connection_key")
+        entry = AuditEntry(
+            utc_now(), client, "dataset_deleted", connection.id, connection.key, [fides_key], request_id=request_id
+        )
+        audit.append(database, entry)
+    return Response(status_code=204)
+
+
+def _no_dataset(connection: Connection, fides_key: str, label: str) -> Refused:
+    # The path may hold anything, so only what could be a key is repeated.
+    shown = fides_key if fides_key.replace(".", "").replace("-", "").replace("_", "").isalnum() else "?"
+    return Refused(404, f"No dataset with fides_key '{shown[:200]}' and {label} '{connection.key}'")

@@ -1,0 +1,144 @@
+"""Every error the API answers, in one place: its shape, and the rule that nothing submitted is repeated.
+
+Bodies have FastAPI's shape: `{"detail": "sentence"}`, and for 422 `{"detail": [{"loc": [], "msg": "", "type": ""}]}`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.routing import Match
+
+from connectory.contract.secrets import FieldProblem
+from connectory.store.errors import StoreUnavailable
+
+
+class Refused(Exception):
+    """The request is answered with an error.
+
+    Attributes:
+        status: HTTP status.
+        detail: a sentence, or for 422 the list of problems.
+        headers: further headers of the answer.
+    """
+
+    def __init__(
+        self, status: int, detail: str | Sequence[Mapping[str, Any]], headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(status)
+        self.status = status
+        self.detail = detail
+        self.headers = headers
+
+
+def refuse_field(loc: Sequence[str | int], message: str, kind: str) -> Refused:
+    """A 422 about one field."""
+    return Refused(422, [FieldProblem(loc=list(loc), msg=message, type=kind)])
+
+
+# Our own sentence for each of pydantic's error types; `{name}` is a value of the error's context that our own models
+# declare. A type that is not here gets the last resort, so that no message can carry what was submitted.
+_MESSAGES = {
+    "missing": "Field required.",
+    "string_type": "Must be a string.",
+    "string_too_short": "Must have at least {min_length} characters.",
+    "string_too_long": "Must have at most {max_length} characters.",
+    "string_pattern_mismatch": "Has a character that is not accepted, or another form than expected.",
+    "int_type": "Must be an integer.",
+    "int_parsing": "Must be an integer.",
+    "int_parsing_size": "Must be a smaller integer.",
+    "int_from_float": "Must be an integer.",
+    "bool_type": "Must be true or false.",
+    "bool_parsing": "Must be true or false.",
+    "greater_than_equal": "Must be at least {ge}.",
+    "less_than_equal": "Must be at most {le}.",
+    "literal_error": "Must be one of: {expected}.",
+    "enum": "Must be one of: {expected}.",
+    "list_type": "Must be a JSON array.",
+    "dict_type": "Must be a JSON object.",
+    "model_type": "Must be a JSON object.",
+    "model_attributes_type": "Must be a JSON object.",
+    "too_long": "Must have at most {max_length} items.",
+    "too_short": "Must have at least {min_length} items.",
+    "recursion_loop": "Is nested too deeply.",
+}
+_FROM_OUR_MODELS = frozenset({"min_length", "max_length", "ge", "le", "expected"})
+_UNEXPECTED = "The value is not accepted."
+_PLAIN_WORD = re.compile(r"[a-z]+(_[a-z]+)*")
+
+
+def rebuild(errors: Iterable[Mapping[str, Any]], prefix: Sequence[str | int] = ()) -> list[FieldProblem]:
+    """Pydantic's errors with our own messages, without input, context and url.
+
+    The caller makes sure that `loc` holds names of declared fields only; see `name_if_plain` for unknown ones.
+    """
+    problems = []
+    for error in errors:
+        context = {name: value for name, value in (error.get("ctx") or {}).items() if name in _FROM_OUR_MODELS}
+        template = _MESSAGES.get(error["type"], _UNEXPECTED)
+        try:
+            message = template.format(**context)
+        except KeyError:
+            message = _UNEXPECTED
+        problems.append(FieldProblem(loc=[*prefix, *error["loc"]], msg=message, type=error["type"]))
+    return problems
+
+
+def name_if_plain(name: str) -> str | None:
+    """`name`, where it looks like the name of a field and not like a secret that was sent in its place."""
+    return name if len(name) <= 40 and _PLAIN_WORD.fullmatch(name) else None
+
+
+def problem_response(status: int, detail: Any, headers: Mapping[str, str] | None = None) -> Response:
+    """The answer for an error."""
+    return Response(orjson.dumps({"detail": detail}), status, headers, "application/json")
+
+
+def install_error_handlers(app: FastAPI) -> None:
+    """Have every exception that a request may end with answered in our shape."""
+    app.add_exception_handler(Refused, _refused)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http_exception)
+    app.add_exception_handler(StoreUnavailable, _store_unavailable)
+
+
+async def _refused(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refused)
+    return problem_response(error.status, error.detail, error.headers)
+
+
+async def _invalid(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    return problem_response(422, rebuild(error.errors()))
+
+
+async def _store_unavailable(_request: Request, error: Exception) -> Response:
+    return problem_response(503, str(error), {"Retry-After": "1"})
+
+
+async def _http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        return problem_response(404, "There is nothing at this path; the paths are listed at /docs.")
+    if error.status_code != 405:
+        return problem_response(error.status_code, error.detail, error.headers)
+    allow = {"Allow": ", ".join(_methods_at(request))}
+    if request.method == "OPTIONS":
+        return Response(None, 204, allow)
+    return problem_response(405, f"This path does not take {request.method}.", allow)
+
+
+def _methods_at(request: Request) -> list[str]:
+    """Every method the path takes. Starlette's own answer names those of the first route of the path only."""
+    methods = {"OPTIONS"}
+    for route in request.app.routes:
+        match, _ = route.matches(request.scope)
+        if match is not Match.NONE:
+            methods |= route.methods or set()
+    return sorted(methods | ({"HEAD"} if "GET" in methods else set()))

@@ -1,0 +1,51 @@
+"""Log lines: JSON on standard error, without bodies, query strings, or the text of foreign exceptions."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from typing import Any
+
+import orjson
+import structlog
+
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+def configure_logs(level: str) -> None:
+    """Send the service's log lines, and those of the libraries it uses, to standard error.
+
+    Args:
+        level: least severe level: `debug`, `info`, `warning` or `error`.
+    """
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(serializer=lambda event, **_: orjson.dumps(event, default=str)),
+        ],
+        logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
+        cache_logger_on_first_use=True,
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [_Forward()]
+    root.setLevel(max(_LEVELS[level], logging.WARNING))
+
+
+def frames(error: BaseException) -> list[str]:
+    """Where `error` was raised, innermost last. Its text is left out: a foreign exception may quote a value."""
+    summary = traceback.extract_tb(error.__traceback__)
+    return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in summary[-12:]]
+
+
+class _Forward(logging.Handler):
+    """Writes the records of the standard library's loggers, with exceptions reduced to type and place."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        fields: dict[str, Any] = {"logger": record.name}
+        if record.exc_info and record.exc_info[1] is not None:
+            fields |= {"error": type(record.exc_info[1]).__name__, "frames": frames(record.exc_info[1])}
+        # A library's message template is its own text; the arguments may be anybody's.
+        structlog.get_logger().log(record.levelno, str(record.msg)[:200], **fields)

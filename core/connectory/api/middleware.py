@@ -1,0 +1,131 @@
+"""What surrounds every request: its id, its log line, its count, the size limit of its body, HEAD, and the last resort."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections import Counter
+from typing import Any
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from connectory.api.errors import Refused, problem_response
+from connectory.api.logs import frames
+
+RequestCounts = Counter[tuple[str, str, int]]
+"""Finished requests by method, route template and status."""
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9_-]{1,64}")
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+_log = structlog.get_logger()
+
+
+class Surroundings:
+    """ASGI middleware around the application.
+
+    The log line names the route's template and not the path, because a caller may put anything into a path.
+
+    Args:
+        app: the application.
+        counts: where finished requests are counted.
+    """
+
+    def __init__(self, app: ASGIApp, counts: RequestCounts) -> None:
+        self._app = app
+        self._counts = counts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        method: str = scope["method"]
+        request_id = _request_id(scope)
+        scope["request_id"] = request_id
+        bodiless = method == "HEAD"
+        if bodiless:
+            scope["method"] = "GET"
+        status = 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+            elif bodiless:
+                message = {"type": "http.response.body", "body": b"", "more_body": message.get("more_body", False)}
+            await send(message)
+
+        error_type = None
+        try:
+            await self._app(scope, receive, send_with_id)
+        except Exception as error:
+            error_type = type(error).__name__
+            _log.error("request failed", request_id=request_id, error=error_type, frames=frames(error))
+            if status == 0:
+                answer = problem_response(
+                    500, f"The service failed; its log says more under the request id {request_id}."
+                )
+                await answer(scope, receive, send_with_id)
+        finally:
+            template = getattr(scope.get("route"), "path", "-") if status != 405 else "-"
+            self._counts[(method if template != "-" else "-", template, status)] += 1
+            _log.info(
+                "request",
+                request_id=request_id,
+                method=method,
+                route=template,
+                status=status,
+                client=scope.get("client_id"),
+                elapsed_ms=round((time.perf_counter() - started) * 1000, 2),
+            )
+
+
+def _request_id(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+            return str(value.decode())
+    return secrets.token_hex(8)
+
+
+class BodyLimit:
+    """ASGI middleware that refuses larger bodies with 413: at once by their declared length, else while they arrive.
+
+    Args:
+        app: the application.
+        limit: bytes.
+    """
+
+    def __init__(self, app: ASGIApp, limit: int) -> None:
+        self._app = app
+        self._limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http" or scope["method"] not in _WITH_BODY:
+            await self._app(scope, receive, send)
+            return
+        declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+        if not declared.isdigit() or int(declared[:20]) > self._limit:
+            refusal = self._refusal()
+            await problem_response(refusal.status, refusal.detail, {"Connection": "close"})(scope, receive, send)
+            return
+        received = 0
+
+        async def receive_limited() -> Message:
+            nonlocal received
+            message: dict[str, Any] = dict(await receive())
+            received += len(message.get("body", b""))
+            if received > self._limit:
+                raise self._refusal()
+            return message
+
+        await self._app(scope, receive_limited, send)
+
+    def _refusal(self) -> Refused:
+        return Refused(
+            413, f"The body is larger than {self._limit} bytes (CONNECTORY_MAX_BODY_BYTES); send fewer items."
+        )

@@ -1,0 +1,41 @@
+"""What a running service consists of."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import cast
+
+from fastapi import Request
+
+from connectory.api.middleware import RequestCounts
+from connectory.api.tokens import TokenCache
+from connectory.catalog.catalog import Catalog
+from connectory.probe.runner import ProbeRunner
+from connectory.settings import Settings
+from connectory.store.engine import Store
+from connectory.vault import Vault
+
+
+@dataclass(frozen=True)
+class Service:
+    """The parts that requests use.
+
+    Attributes:
+        request_counts: finished requests by method, route and status.
+        test_counts: finished connection tests by connection type and result (`succeeded`, `skipped`, or a failure code).
+    """
+
+    settings: Settings
+    store: Store
+    vault: Vault
+    catalog: Catalog
+    runner: ProbeRunner
+    tokens: TokenCache = field(default_factory=TokenCache)
+    request_counts: RequestCounts = field(default_factory=Counter)
+    test_counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+
+def service_of(request: Request) -> Service:
+    """The service that handles `request`."""
+    return cast("Service", request.app.state.service)

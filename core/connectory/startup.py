@@ -1,0 +1,137 @@
+"""Open what a deployment consists of: its database and its key ring. Shared by the service and the commands."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from connectory.settings import Settings
+from connectory.store.clients import create_client, list_clients
+from connectory.store.engine import Store, open_store
+from connectory.store.errors import SchemaUnknown, StoreFailed, StoreUnavailable, StoreUrlInvalid
+from connectory.store.rotation import record_kid
+from connectory.store.schema import is_current, upgrade
+from connectory.store.timestamps import utc_now
+from connectory.vault import KeyMismatch, KeyRingInvalid, Vault, add_key, generate_keyring, load_keyring
+
+SCOPES = {
+    "connection_type:read": "List connection types, their secret schemas, and installed plugins",
+    "connection:read": "Read connections and test them",
+    "connection:create_or_update": "Create and change connections, and set their secrets",
+    "connection:delete": "Delete connections",
+    "dataset:read": "Read the datasets of connections",
+    "dataset:create_or_update": "Attach datasets to connections",
+    "dataset:delete": "Delete datasets of connections",
+}
+"""Every scope that a client can have, and what it allows."""
+
+
+class CannotStart(Exception):
+    """The deployment is not usable as configured; the message is one line that says what to do."""
+
+
+def open_database(settings: Settings) -> Store:
+    """Open the store, with the schema of this release.
+
+    The embedded default is created and migrated; a shared database must have been migrated by `connectory db upgrade`.
+
+    Raises:
+        CannotStart: with the reason.
+    """
+    store = open_store_of(settings)
+    try:
+        if settings.embedded:
+            upgrade(store)
+        elif not is_current(store):
+            raise CannotStart("The database does not have this release's tables; run: connectory db upgrade")
+    except BaseException as error:
+        store.close()
+        if isinstance(error, StoreUnavailable | StoreFailed | SchemaUnknown):
+            raise CannotStart(_database_problem(settings, error)) from None
+        raise
+    return store
+
+
+def open_store_of(settings: Settings) -> Store:
+    """Open the store as it is, whatever its schema.
+
+    Raises:
+        CannotStart: with the reason.
+    """
+    if settings.embedded:
+        make_home(settings.home)
+    try:
+        return open_store(settings.store_url)
+    except (StoreUrlInvalid, StoreUnavailable) as error:
+        raise CannotStart(_database_problem(settings, error)) from None
+
+
+def _database_problem(settings: Settings, error: Exception) -> str:
+    return str(error) if settings.embedded else f"CONNECTORY_DATABASE_URL: {error}"
+
+
+def make_home(home: Path) -> None:
+    """Create the home folder, closed to others.
+
+    Raises:
+        CannotStart: it cannot be created.
+    """
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else type(error).__name__
+        raise CannotStart(f"CONNECTORY_HOME: the folder {home} cannot be created ({reason}).") from None
+
+
+def open_vault(settings: Settings, store: Store) -> Vault:
+    """Load the key ring, and note its primary key in the database before anything is sealed with it.
+
+    The embedded default generates a key file where none is. Elsewhere keys are given, never made up.
+
+    Raises:
+        CannotStart: with the reason.
+    """
+    path = settings.keys_path
+    try:
+        if settings.embedded and not path.exists():
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            ring = generate_keyring(path)
+        elif settings.keys_file is None and not path.exists():
+            raise CannotStart(
+                "CONNECTORY_DATABASE_URL is set, so the key that seals secrets must be given: run `connectory keys generate "
+                "PATH` once, keep the file safe, and set CONNECTORY_KEYS_FILE to it."
+            )
+        else:
+            ring = load_keyring(path)
+        try:
+            with store.write() as database:
+                record_kid(database, ring, now=utc_now())
+        except KeyMismatch as mismatch:
+            if not settings.embedded:
+                raise CannotStart(
+                    f"CONNECTORY_KEYS_FILE: {mismatch} To start without the old key, run: connectory keys add --promote"
+                ) from None
+            # The generated key file was lost: new secrets get a key of a new name, the old ones read as unreadable.
+            ring = add_key(path, promote=True)
+            with store.write() as database:
+                record_kid(database, ring, now=utc_now())
+    except (KeyRingInvalid, OSError) as error:
+        raise CannotStart(f"CONNECTORY_KEYS_FILE: {error}") from None
+    return Vault(ring)
+
+
+def ensure_root_client(settings: Settings, store: Store) -> None:
+    """On the first start of the embedded default, create a client with every scope and write its credentials, 0600."""
+    if not settings.embedded:
+        return
+    with store.read() as database:
+        if list_clients(database):
+            return
+    with store.write() as database:
+        client, secret = create_client(database, name="root", scopes=SCOPES, now=utc_now())
+        descriptor = os.open(settings.root_client_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            os.fchmod(file.fileno(), 0o600)
+            json.dump({"client_id": client.id, "client_secret": secret}, file, indent=2)
+            file.write("\n")
