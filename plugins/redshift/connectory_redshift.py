@@ -141,7 +141,8 @@ def connectory_test_connection(secrets: RedshiftSecrets, context: CheckContext) 
         with context.step("authenticate"), _driver_takes(connection, address):
             session = _log_in(secrets)
         with context.step("query"):
-            _query(session, "SELECT 1")
+            if len(_query(session, "SELECT 1")) != 1:
+                raise CheckFailed(FailureCode.QUERY_FAILED)
             if secrets.db_schema is not None:
                 _check_schema(session, secrets.db_schema)
             session.close()

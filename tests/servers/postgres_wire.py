@@ -103,9 +103,9 @@ def command_complete(tag: str) -> bytes:
     return message(b"C", tag.encode() + b"\0")
 
 
-def row_description(column: str) -> bytes:
-    """One column of type text."""
-    field = column.encode() + b"\0" + struct.pack("!IhIhih", 0, 0, _TEXT_TYPE, -1, -1, 0)
+def row_description(column: str, *, kind: int = _TEXT_TYPE) -> bytes:
+    """One column, of type text unless `kind` (pg_type.oid) is another."""
+    field = column.encode() + b"\0" + struct.pack("!IhIhih", 0, 0, kind, -1, -1, 0)
     return message(b"T", struct.pack("!h", 1) + field)
 
 

@@ -128,7 +128,7 @@ def test_awkward_passwords_log_in_exactly(check: Check, account: Account, number
 
 
 class TestTls:
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def with_tls_only(self, certificates: Certificates) -> Iterator[MariaDBServer]:
         """A MariaDB that refuses logins without TLS, with a user and a database of the names that `at` uses."""
         with MariaDBServer(certificate=certificates.server, require_tls=True) as server:
