@@ -190,7 +190,7 @@ def _log_in(
         "gssencmode": "disable",
         "target_session_attrs": "any",
         # A password is never sent in clear (AuthenticationCleartextPassword) unless the connection is encrypted.
-        "require_auth": "" if encrypted else "!password",
+        "require_auth": None if encrypted else "!password",
         "sslmode": "disable",
     }
     trusted: AbstractContextManager[str] = nullcontext(_NOWHERE)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from checking import Check
 from connectory import FailureCode
 from connectory.probe.report import CheckReport
 from servers import hostile
@@ -15,8 +16,6 @@ from servers.loopback import LoopbackServer
 from servers.passwords import AWKWARD_PASSWORDS
 from servers.postgres import PostgresServer
 from servers.postgres_tls import PostgresTlsFront
-
-Check = Callable[..., CheckReport]
 
 
 @pytest.fixture
