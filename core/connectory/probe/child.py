@@ -1,149 +1,201 @@
-"""The process that runs one connection test, and ends."""
+"""The process of one connection test: forked from a template, it reads a job, runs the test, reports, and ends."""
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
-import signal
-from collections.abc import Callable
-from typing import Any
+import re
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, NoReturn
 
 from connectory.catalog.catalog import find_connector
 from connectory.catalog.connector import Connector
 from connectory.catalog.loading import PluginBroken
 from connectory.contract.check import CheckFailed, CheckSkipped, FailureCode
-from connectory.contract.secrets import SecretsInvalid, parse_secrets, sensitive_texts
-from connectory.probe.context import ChildContext, EgressDenied
+from connectory.contract.secrets import Document, SecretsInvalid, parse_secrets, sensitive_texts
+from connectory.probe.addresses import AddressDenied, VettedAddresses
+from connectory.probe.context import ChildContext, seconds
 from connectory.probe.egress import EgressPolicy
-from connectory.probe.process import die_with_parent, limit_resources
+from connectory.probe.process import die_with_parent, leave_parent_behind, limit_resources, peak_memory
 
 JOB_LIMIT = 2**20
-"""Bytes that a job may have: a request body is limited to as much."""
+"""Bytes of a job."""
 RESULT_LIMIT = 2**16
-"""Bytes that a child may answer."""
-_LEAK_LENGTH = 4
+"""Bytes of all that a child reports."""
+REMEDY_LIMIT = 500
+"""Characters of a plugin's own sentence."""
+
+_TELLING_LENGTH = 4
+"""Shorter secrets occur in any sentence by chance."""
+_MODULE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,99}")
+_Emit = Callable[[dict[str, Any]], None]
+
+# These say that a server was reached and what it answered; a connection elsewhere that was denied did not decide them.
+_ANSWERED = {
+    FailureCode.TLS_UNTRUSTED,
+    FailureCode.AUTH_FAILED,
+    FailureCode.INSECURE_AUTH_REFUSED,
+    FailureCode.DATABASE_NOT_FOUND,
+    FailureCode.SCHEMA_NOT_FOUND,
+    FailureCode.PERMISSION_DENIED,
+    FailureCode.UNEXPECTED_REDIRECT,
+    FailureCode.RATE_LIMITED,
+    FailureCode.HTTP_4XX,
+    FailureCode.HTTP_5XX,
+}
 
 
-def run_child(parent: int, job_fd: int, result_fd: int, connectors: dict[tuple[str, str], Connector]) -> None:
-    """Read one job, run it, report, and end the process. Never returns."""
+class Name(NamedTuple):
+    """Which connector: its identifier, and the distribution that ships it."""
+
+    identifier: str
+    distribution: str
+
+
+def run_test(parent: int, job: int, result: int, name: Name, connector: Connector | None) -> NoReturn:
+    """Do one test in this process, which was forked for it, and end the process.
+
+    Args:
+        parent: the process id of the template.
+        job: the descriptor to read the job from, as JSON.
+        result: the descriptor to report to, as lines of JSON.
+        name: which connector to test with.
+        connector: that connector, where the template has it imported.
+    """
     try:
+        leave_parent_behind(job, result)
         die_with_parent(parent)
-        os.setsid()
-        _detach(job_fd, result_fd)
-        job = json.loads(_read(job_fd))
-        emit = _emitter(result_fd)
-        limit_resources(job["memory"])
-        verdict = _run(job, connectors, emit)
-        emit(verdict)
-    except MemoryError:
-        _last_words(result_fd, FailureCode.RESOURCE_LIMIT)
-    except BaseException as error:
-        _last_words(result_fd, FailureCode.INTERNAL_DRIVER_ERROR, type(error).__name__)
+        sys.dont_write_bytecode = True
+        emit = _emitter(result)
+        try:
+            emit({"event": "verdict", **_verdict(_read_job(job), name, connector, emit)})
+        except MemoryError:
+            emit({"event": "verdict", **_failed(FailureCode.RESOURCE_LIMIT)})
+        except BaseException as error:
+            emit({"event": "verdict", **_failed(FailureCode.INTERNAL_DRIVER_ERROR, error_type=type(error).__name__)})
     finally:
         os._exit(0)
 
 
-def _detach(*keep: int) -> None:
-    """Leave nothing of the template's: its signals, its standard streams, its files."""
-    signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    null = os.open(os.devnull, os.O_RDWR)
-    for stream in (0, 1, 2):
-        os.dup2(null, stream)
-    last = 2
-    for descriptor in sorted(keep):
-        os.closerange(last + 1, descriptor)
-        last = descriptor
-    os.closerange(last + 1, min(2**16, os.sysconf("SC_OPEN_MAX")))
-
-
-def _read(descriptor: int) -> bytes:
-    data = b""
-    while len(data) <= JOB_LIMIT and (chunk := os.read(descriptor, 65536)):
-        data += chunk
-    os.close(descriptor)
-    return data
-
-
-def _emitter(descriptor: int) -> Callable[[dict[str, Any]], None]:
-    left = RESULT_LIMIT - 4096  # the verdict always fits
-
+def _emitter(descriptor: int) -> _Emit:
     def emit(event: dict[str, Any]) -> None:
-        nonlocal left
         line = json.dumps(event).encode() + b"\n"
-        if event["event"] == "verdict" or left >= len(line):
-            left -= len(line)
-            os.write(descriptor, line)
+        while line:
+            line = line[os.write(descriptor, line) :]
 
     return emit
 
 
-def _last_words(descriptor: int, code: FailureCode, error_type: str | None = None) -> None:
-    event = {"event": "verdict", "status": "failed", "code": code, "error_type": error_type}
-    os.write(descriptor, json.dumps(event).encode() + b"\n")
+def _read_job(descriptor: int) -> dict[str, Any]:
+    data = bytearray()
+    while len(data) <= JOB_LIMIT and (chunk := os.read(descriptor, 65536)):
+        data += chunk
+    os.close(descriptor)
+    job: dict[str, Any] = json.loads(data)
+    return job
 
 
-def _run(
-    job: dict[str, Any], connectors: dict[tuple[str, str], Connector], emit: Callable[[dict[str, Any]], None]
-) -> dict[str, Any]:
-    name = (job["identifier"], job["distribution"])
-    connector = connectors.get(name)
-    if connector is None:
-        try:
-            connector = find_connector(*name, environment={})
-        except (LookupError, PluginBroken) as error:
-            return _failed(FailureCode.CONNECTOR_UNAVAILABLE, error_type=type(error).__name__)
-    emit({"event": "loaded"})
-    context = ChildContext(
-        deadline=job["deadline"],
-        policy=EgressPolicy(job["allow_loopback"], tuple(job["deny"])),
-        settings=job["settings"],
-        emit=emit,
-    )
+def _verdict(job: dict[str, Any], name: Name, connector: Connector | None, emit: _Emit) -> dict[str, Any]:
+    try:
+        connector = connector or _load(name)
+    except PluginBroken as problem:
+        return _failed(FailureCode.CONNECTOR_UNAVAILABLE, remedy=str(problem))
+    except LookupError:
+        gone = f"The connector '{name.identifier}' is no longer installed; run: pip install {name.distribution}"
+        return _failed(FailureCode.CONNECTOR_UNAVAILABLE, remedy=gone)
+    except ImportError as error:
+        return _driver_missing(error, name)
     try:
         secrets = parse_secrets(connector.secrets_model, job["document"])
     except SecretsInvalid:
-        outdated = "The stored secrets no longer fit the connector's schema; send them again with PUT /connection/{key}/secret."
+        outdated = "The stored secrets do not fit this version of the connector; send a complete set again."
         return _failed(FailureCode.SECRETS_UNREADABLE, remedy=outdated)
-    context.enforce()
+    addresses = VettedAddresses(
+        EgressPolicy(job["allow_loopback"], tuple(job["deny"])), on_denial=lambda: emit({"event": "denied"})
+    )
+    context = ChildContext(killed_at=job["killed_at"], addresses=addresses, settings=job["settings"], emit=emit)
+    limit_resources(job["memory"])
+    much_memory = peak_memory() + job["memory"] // 2
+    addresses.enforce()
     try:
         connector.test(secrets, context)
     except CheckSkipped:
-        return {"event": "verdict", "status": "skipped"}
+        return {"status": "skipped"}
     except BaseException as error:
-        failure = _classify(error, connector, context)
-        context.fail_step(failure.step)
-        sensitive = [
-            text for text in sensitive_texts(connector.secrets_model, job["document"]) if len(text) >= _LEAK_LENGTH
-        ]
-        remedy = failure.remedy if failure.remedy and not any(text in failure.remedy for text in sensitive) else None
-        unexpected = failure.code is FailureCode.INTERNAL_DRIVER_ERROR
-        return _failed(
-            failure.code,
-            remedy=remedy,
-            retry_after=failure.retry_after,
-            error_type=type(error).__name__ if unexpected else None,
-        )
-    return {"event": "verdict", "status": "succeeded"}
+        failure = _classified(error, name, context)
+        if addresses.denied and (_was_denied(error) or failure["code"] not in _ANSWERED):
+            return _failed(FailureCode.ADDRESS_NOT_ALLOWED)
+        if peak_memory() > much_memory:
+            # Native code that runs out of memory says so in text only, if at all. Nothing asks for half the allowance
+            # but a flood: reading on doubles a buffer, and that is what the limit stops.
+            return _failed(FailureCode.RESOURCE_LIMIT)
+        return failure | {"remedy": _presentable(failure["remedy"], connector, job["document"])}
+    return {"status": "succeeded"}
 
 
-def _failed(code: FailureCode, **more: Any) -> dict[str, Any]:
-    return {"event": "verdict", "status": "failed", "code": code, **more}
+def _load(name: Name) -> Connector:
+    connector = find_connector(*name, environment={})
+    for driver in connector.description.drivers:
+        importlib.import_module(driver)
+    return connector
 
 
-def _classify(error: BaseException, connector: Connector, context: ChildContext) -> CheckFailed:
-    if context.denied or isinstance(error, EgressDenied):
-        return CheckFailed(FailureCode.ADDRESS_NOT_ALLOWED)
+def _classified(error: BaseException, name: Name, context: ChildContext) -> dict[str, Any]:
     if isinstance(error, CheckFailed):
-        return error
-    if isinstance(error, MemoryError):
-        return CheckFailed(FailureCode.RESOURCE_LIMIT)
-    if isinstance(error, ImportError):
-        distribution = connector.record.distribution
-        missing = f"The module '{error.name}' cannot be imported" if error.name else "The driver cannot be imported"
-        return CheckFailed(
-            FailureCode.DRIVER_MISSING, remedy=f"{missing}; run: pip install --force-reinstall {distribution}"
+        return _failed(
+            FailureCode(error.code), step=error.step, remedy=error.remedy, retry_after=seconds(error.retry_after)
         )
+    if isinstance(error, MemoryError):
+        return _failed(FailureCode.RESOURCE_LIMIT)
+    if isinstance(error, ImportError):
+        return _driver_missing(error, name)
     if isinstance(error, TimeoutError):
-        return CheckFailed(context.timeout_code)
-    return CheckFailed(FailureCode.INTERNAL_DRIVER_ERROR)
+        return _failed(context.timeout_code)
+    return _failed(FailureCode.INTERNAL_DRIVER_ERROR, error_type=type(error).__name__)
+
+
+def _driver_missing(error: ImportError, name: Name) -> dict[str, Any]:
+    module = f"The module '{error.name}'" if _MODULE_NAME.fullmatch(error.name or "") else "A module of the driver"
+    remedy = f"{module} cannot be imported; run: pip install --force-reinstall {name.distribution}"
+    return _failed(FailureCode.DRIVER_MISSING, remedy=remedy)
+
+
+def _was_denied(error: BaseException | None) -> bool:
+    return any(isinstance(cause, AddressDenied) for cause in _causes(error))
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """`error` and what it came from, once each: a chain may be a circle."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _presentable(remedy: object, connector: Connector, document: Document) -> str | None:
+    """A plugin's own sentence, unless it holds what must not be shown."""
+    if not isinstance(remedy, str) or len(remedy) > REMEDY_LIMIT or not remedy.isprintable():
+        return None
+    secret = sensitive_texts(connector.secrets_model, document)
+    return None if any(text in remedy for text in secret if len(text) >= _TELLING_LENGTH) else remedy
+
+
+def _failed(
+    code: FailureCode,
+    *,
+    step: str | None = None,
+    remedy: str | None = None,
+    retry_after: float | None = None,
+    error_type: str | None = None,
+) -> dict[str, Any]:
+    return {
+        "status": "failed",
+        "code": code.value,
+        "step": step,
+        "remedy": remedy,
+        "retry_after": retry_after,
+        "error_type": error_type,
+    }

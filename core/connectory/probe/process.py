@@ -1,4 +1,4 @@
-"""What Linux offers to keep one process from harming others."""
+"""What Linux offers to keep one process from outliving, watching or starving others."""
 
 from __future__ import annotations
 
@@ -9,50 +9,83 @@ import signal
 from contextlib import suppress
 from pathlib import Path
 
+# linux/prctl.h
 _PR_SET_PDEATHSIG = 1
-_PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
+_OPEN_FILES = 256
+_MOST_DESCRIPTORS = 2**16
+
 
 def die_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when `parent`, its parent's process id, is gone."""
+    """Have the kernel kill this process when `parent`, its parent's process id, ends."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:  # it was gone before the call
+    if os.getppid() != parent:  # it ended before the call
         os._exit(1)
 
 
 def adopt_orphans() -> None:
-    """Become the parent of descendants whose parent ends, so that none escapes by a second fork."""
+    """Become the parent of descendants whose own parent ends, so that none gets away by a second fork."""
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def forbid_inspection() -> None:
-    """Keep other processes of the same user from reading this one's memory and environment through /proc."""
-    _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+def leave_parent_behind(*keep: int) -> None:
+    """After a fork: a session of its own, and of the parent's descriptors only `keep` and the standard streams."""
+    os.setsid()
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    last = 2
+    for descriptor in sorted(keep):
+        os.closerange(last + 1, descriptor)
+        last = descriptor
+    os.closerange(last + 1, min(_MOST_DESCRIPTORS, os.sysconf("SC_OPEN_MAX")))
+
+
+def silence_standard_streams() -> None:
+    """Read nothing from standard input, and lose what is written to standard output and error."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(null, stream)
+    os.close(null)
 
 
 def limit_resources(memory: int) -> None:
-    """No files written, no core dumps, 256 open files, and `memory` bytes of address space more than now."""
+    """From now on: no file grows, no core dump, 256 open files, and `memory` bytes of address space more than now."""
     used = int(Path("/proc/self/statm").read_text("ascii").split()[0]) * resource.getpagesize()
     for kind, limit in (
         (resource.RLIMIT_AS, used + memory),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_NOFILE, 256),
+        (resource.RLIMIT_NOFILE, _OPEN_FILES),
     ):
         _, hard = resource.getrlimit(kind)
         allowed = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
         resource.setrlimit(kind, (allowed, allowed))
 
 
-def children_of(pid: int) -> list[int]:
-    """The direct children of `pid`."""
+def peak_memory() -> int:
+    """The most memory, in bytes, that this process has had at once."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def kill_session(leader: int) -> None:
+    """Kill the session that process `leader` made for itself, and it, if it is not that far yet.
+
+    The process must not have been waited for: from then on its id may be another's.
+    """
+    for kill in (os.killpg, os.kill):
+        with suppress(ProcessLookupError, PermissionError):
+            kill(leader, signal.SIGKILL)
+
+
+def children_of(parent: int) -> list[int]:
+    """The process ids of the children of `parent`, dead ones that were not waited for included."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            # The command's name may hold spaces and parentheses; the parent is the second word after it.
-            parent = int((entry / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()[1])
-            found += [int(entry.name)] if parent == pid else []
+            # The command's name may hold spaces and parentheses; the parent is the second word after it (proc(5)).
+            if int((entry / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()[1]) == parent:
+                found.append(int(entry.name))
     return found
