@@ -44,7 +44,8 @@ bench: install
 # The exact versions that `install` uses. No index address goes into the file, so any mirror serves.
 lock: $(VENV)/.uv
 	$(UV) pip compile --quiet --upgrade --no-emit-index-url --no-emit-package connectory --no-annotate --no-header \
-	  --group dev $(addsuffix /pyproject.toml,$(MEMBERS)) --all-extras -o constraints.txt
+	  --group dev $(addsuffix /pyproject.toml,$(MEMBERS)) --all-extras | sed '/^-e/d' > constraints.new
+	mv constraints.new constraints.txt
 	echo "uv==$$($(UV) --version | cut -d' ' -f2)" >> constraints.txt
 
 clean:
