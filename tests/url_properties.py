@@ -10,13 +10,12 @@ from typing import Any, ClassVar
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from connectory import QueryKey, Secrets, UrlGrammar
+from connectory import QueryKey, Secrets, UrlGrammar, UrlText
 from connectory.contract.fields import HOST_PATTERN
 from connectory.contract.secrets import SecretsInvalid, parse_secrets
 
 _NOISE = ["%00", "%0a", "%", "@", ":", "/", "?", "&", "=", ";", "#", "\\", "\0", "\n", " ", "[", "]", "host=elsewhere"]
 
-_texts = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=30)
 _labels = st.from_regex(r"[a-z0-9_]([a-z0-9_-]{0,8}[a-z0-9_])?", fullmatch=True)
 _hosts = st.one_of(
     st.lists(_labels, min_size=1, max_size=3).map(".".join).filter(lambda name: re.fullmatch(HOST_PATTERN, name)),
@@ -27,16 +26,26 @@ _hosts = st.one_of(
 _shared = settings(suppress_health_check=[HealthCheck.differing_executors], deadline=None)
 
 
+def _texts_of(grammar: UrlGrammar, field: str) -> st.SearchStrategy[str]:
+    limit = grammar.texts.get(field, UrlText(30))
+    characters = st.characters(
+        exclude_categories=["Cs", "Cc"],
+        exclude_characters=limit.without,
+        max_codepoint=0xFFFF if limit.basic_plane else None,
+    )
+    return st.text(characters, min_size=1, max_size=min(limit.max_length, 30))
+
+
 @st.composite
 def _parts(draw: Any, grammar: UrlGrammar) -> dict[str, Any]:
     """Parts that a url of this grammar can hold; a password only beside its user."""
     fields: dict[str, st.SearchStrategy[Any]] = {grammar.host: _hosts}
-    fields |= {name: _texts for name in (grammar.username, *grammar.path) if name}
+    fields |= {name: _texts_of(grammar, name) for name in (grammar.username, *grammar.path) if name}
     if grammar.port:
         fields[grammar.port] = st.integers(1, 65535)
     for meaning in grammar.query.values():
         if isinstance(meaning, str):
-            fields[meaning] = _texts
+            fields[meaning] = _texts_of(grammar, meaning)
         elif isinstance(meaning, QueryKey) and meaning.field and meaning.values:
             fields[meaning.field] = st.sampled_from(list(meaning.values.values()))
     needed = grammar.required | grammar.required_parts | {grammar.host}
@@ -47,7 +56,7 @@ def _parts(draw: Any, grammar: UrlGrammar) -> dict[str, Any]:
         )
     )
     if grammar.username in parts and grammar.password and (grammar.password in needed or draw(st.booleans())):
-        parts[grammar.password] = draw(_texts)
+        parts[grammar.password] = draw(_texts_of(grammar, grammar.password))
     # A later segment of a path cannot stand without the one before it.
     for earlier, later in zip(grammar.path, grammar.path[1:], strict=False):
         if earlier not in parts:

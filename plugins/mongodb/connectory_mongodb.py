@@ -1,0 +1,449 @@
+"""The MongoDB connector: pymongo, held to one vetted address, and the first message of the wire protocol for typed answers.
+
+Facts are from the MongoDB documentation: "MongoDB Wire Protocol" (OP_MSG), "Connection Strings" and the server's
+`error_codes.yml`; the rules for `mongodb+srv` are from the driver specification "Initial DNS Seedlist Discovery".
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+import struct
+from collections.abc import Mapping
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import parse_qsl
+
+from pydantic import Field, SecretStr
+
+from connectory import (
+    SSL_MODE_QUERY_KEY,
+    Address,
+    CheckContext,
+    CheckFailed,
+    Description,
+    Endpoint,
+    FailureCode,
+    Host,
+    Name,
+    PemCertificates,
+    Port,
+    QueryKey,
+    Secrets,
+    SslMode,
+    SslModeField,
+    UrlGrammar,
+    UrlText,
+    hookimpl,
+    path_of,
+    system_certificates,
+    text,
+    tls_context,
+    tls_failure,
+)
+
+if TYPE_CHECKING:
+    from pymongo import MongoClient
+
+_ICON = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24">'
+    '<path d="M12 1c4 5 6 8 6 12 0 3.500-2 6-5 7.500L12.500 23h-1L11 20.500C8 19 6 16.500 6 13c0-4 2-7 6-12z" fill="#3fa037"/>'
+    '<path d="M12 4v18" stroke="#e8f3e6" stroke-width="1"/></svg>'
+)
+
+_OP_MSG = 2013
+_MOST_SEEDS = 10
+_PATIENCE = 2.0  # seconds for a server to show that it offers TLS, where that is only preferred
+_HELLO_LIMIT = 1024 * 1024  # bytes; an answer to `hello` has a few hundred
+
+_BY_CODE = {
+    11: FailureCode.AUTH_FAILED,  # UserNotFound
+    13: FailureCode.PERMISSION_DENIED,  # Unauthorized
+    18: FailureCode.AUTH_FAILED,  # AuthenticationFailed
+    50: FailureCode.TIMEOUT,  # MaxTimeMSExpired
+    73: FailureCode.DATABASE_NOT_FOUND,  # InvalidNamespace
+    334: FailureCode.AUTH_FAILED,  # MechanismUnavailable
+    8000: FailureCode.AUTH_FAILED,  # AtlasError, which Atlas answers to a wrong login
+}
+_REMEDIES = {
+    FailureCode.AUTH_FAILED: (
+        "The server rejected the credentials; check user name, password, and the database that holds the user: "
+        "auth_source, or without it defaultauthdb."
+    ),
+    FailureCode.DATABASE_NOT_FOUND: (
+        "The login was accepted, but the database of defaultauthdb does not exist; MongoDB creates one with its first collection."
+    ),
+}
+_NO_USER = "The server wants a login; set username and password, or write them into the url."
+_NO_PASSWORD = "A user name needs its password; write both into the url."
+_NOT_SASL = (
+    "The password holds a character that MongoDB's login does not allow (RFC 4013), so it cannot be this user's."
+)
+_WANTS_TLS = "The server only takes encrypted connections; set ssl_mode to preferred or stricter."
+_TOO_OLD = "The server's version is older than the driver supports; upgrade it to MongoDB 4.4 or later."
+_OTHER_SET = "The server is no member of the replica set that replica_set names."
+_NO_SRV = "The DNS holds no usable service record for the host (_mongodb._tcp); check it, or set use_srv to false."
+
+_NO_DATABASE_NAME = '/\\. "$'
+_DATABASE_PATTERN = r'[^\x00-\x20\x7f/\\."$]{1,63}'
+_DatabaseName = Annotated[
+    str, text('a database name, without spaces and / \\ . " $', max_length=63, pattern=_DATABASE_PATTERN)
+]
+_Password = Annotated[
+    SecretStr,
+    text(
+        "text without control characters and without characters beyond U+FFFF, such as emoji: "
+        "SCRAM-SHA-256 (RFC 4013) does not allow them",
+        max_length=4096,
+        pattern=r"[ -~\u0080-\uffff]*",
+    ),
+]
+_TLS_QUERY_KEY = QueryKey("ssl_mode", {"true": SslMode.VERIFY_FULL, "false": SslMode.DISABLED})
+_FLAG = {"true": None, "false": None}
+
+
+class MongoDBSecrets(Secrets):
+    """How to reach a MongoDB database."""
+
+    connectory_url = UrlGrammar(
+        schemes={"mongodb": {"use_srv": False}, "mongodb+srv": {"use_srv": True}},
+        path=("defaultauthdb",),
+        query={
+            "authSource": "auth_source",
+            "replicaSet": "replica_set",
+            "ssl_mode": SSL_MODE_QUERY_KEY,
+            "tls": _TLS_QUERY_KEY,
+            "ssl": _TLS_QUERY_KEY,
+            # What a url copied from elsewhere holds, and a test does not need.
+            "appName": QueryKey(None),
+            "authMechanism": QueryKey(None, {"SCRAM-SHA-256": None, "SCRAM-SHA-1": None}),
+            "directConnection": QueryKey(None, _FLAG),
+            "retryReads": QueryKey(None, _FLAG),
+            "retryWrites": QueryKey(None, _FLAG),
+            "w": QueryKey(None, {"majority": None, "1": None}),
+        },
+        required=frozenset({"host"}),
+        required_parts=frozenset({"username", "password", "defaultauthdb"}),
+        texts={
+            "password": UrlText(4096, basic_plane=True),
+            "defaultauthdb": UrlText(63, without=_NO_DATABASE_NAME),
+            "auth_source": UrlText(63, without=_NO_DATABASE_NAME),
+        },
+    )
+
+    host: Host = Field(
+        title="Host", description="Name or address of the server, or of the service record with use_srv."
+    )
+    port: Port = Field(default=27017, title="Port", description="TCP port of the server; not used with use_srv.")
+    username: Name | None = Field(default=None, title="Username", description="User to log in as.")
+    password: _Password | None = Field(default=None, title="Password", description="Password of the user.")
+    defaultauthdb: _DatabaseName | None = Field(
+        default=None,
+        title="Default auth DB",
+        description="Database to open, which also holds the user unless auth_source is given.",
+    )
+    auth_source: _DatabaseName | None = Field(
+        default=None, title="Auth source", description="Database that holds the user, where it is another one."
+    )
+    replica_set: Name | None = Field(
+        default=None, title="Replica set", description="Replica set that the server must be a member of."
+    )
+    use_srv: Annotated[bool, Endpoint()] = Field(
+        default=False, title="Use SRV", description="Find the server through DNS service records (mongodb+srv)."
+    )
+    ssl_mode: SslModeField | None = Field(
+        default=None,
+        title="SSL Mode",
+        description="How much TLS to ask for, and what to verify. Default: preferred, or with use_srv verify-full.",
+    )
+    ssl_ca: PemCertificates | None = Field(
+        default=None, title="CA certificate", description="PEM certificates to trust instead of the system's."
+    )
+
+
+@hookimpl
+def connectory_identifier() -> str:
+    """The identifier."""
+    return "mongodb"
+
+
+@hookimpl
+def connectory_type() -> str:
+    """The system type."""
+    return "database"
+
+
+@hookimpl
+def connectory_secret_schema() -> type[Secrets]:
+    """The fields of a connection."""
+    return MongoDBSecrets
+
+
+@hookimpl
+def connectory_describe() -> Description:
+    """What user interfaces show."""
+    return Description(
+        human_readable="MongoDB",
+        icon=_ICON,
+        user_guide="https://www.mongodb.com/docs/manual/reference/connection-string/",
+        category="DATABASE",
+        drivers=("pymongo", "dns.resolver"),
+    )
+
+
+@hookimpl
+def connectory_test_connection(secrets: MongoDBSecrets, context: CheckContext) -> None:
+    """Log in, and check that the database is there and may be used."""
+    seeds = [(secrets.host, secrets.port)]
+    if secrets.use_srv:
+        secrets, seeds = _discover(secrets, context)
+    mode = secrets.ssl_mode or (SslMode.VERIFY_FULL if secrets.use_srv else SslMode.PREFERRED)
+    connection, name, address = _connect(seeds, context)
+    with (
+        _secure(connection, name, address, mode, secrets.ssl_ca, context) as secured,
+        path_of(secrets.ssl_ca or system_certificates()) as authorities,
+    ):
+        with context.step("authenticate"):
+            _greet(secured, address, secrets, context)
+            options: dict[str, Any] = {"host": f"[{address.ip}]" if ":" in address.ip else address.ip}
+            if isinstance(secured, ssl.SSLSocket):
+                options |= _tls_options(mode, authorities)
+                # TLS needs the name, and the name resolves to what was vetted. One that ends in ".sock" is a path to pymongo.
+                options |= {"host": name} if not name.endswith(".sock") and ":" not in name else {}
+            client = _log_in(address.port, secrets, context, options)
+        with closing(client), context.step("query"):
+            _check_database(client, secrets)
+
+
+def _discover(secrets: MongoDBSecrets, context: CheckContext) -> tuple[MongoDBSecrets, list[tuple[str, int]]]:
+    """Ask the DNS which servers `mongodb+srv://host` means, and for the two options that its TXT record may give."""
+    from dns import exception, resolver
+
+    with context.step("discover"):
+        texts = None
+        try:
+            answer = resolver.resolve(f"_mongodb._tcp.{secrets.host}.", "SRV", lifetime=context.timeout, search=False)
+            with suppress(resolver.NoAnswer, resolver.NXDOMAIN):
+                texts = resolver.resolve(f"{secrets.host}.", "TXT", lifetime=context.timeout, search=False)
+        except exception.Timeout as error:
+            raise CheckFailed(FailureCode.DNS_TIMEOUT) from error
+        except exception.DNSException as error:
+            raise CheckFailed(FailureCode.DNS_FAILED, remedy=_NO_SRV) from error
+        # A service record may only name servers of its own domain, or whoever answers for the DNS would choose.
+        labels = secrets.host.lower().split(".")
+        domain = ".".join(["", *(labels[1:] if len(labels) > 2 else labels)])
+        records = sorted(answer, key=lambda record: (record.priority, -record.weight))[:_MOST_SEEDS]
+        seeds = [(record.target.to_text(omit_final_dot=True).lower(), record.port) for record in records]
+        if not all(name.endswith(domain) and re.fullmatch(r"[a-z0-9_.-]+", name) for name, _ in seeds):
+            raise CheckFailed(FailureCode.DNS_FAILED, remedy=_NO_SRV)
+    options = dict(parse_qsl(b"".join(texts[0].strings).decode("ascii", "replace"))) if texts else {}
+    source = options.get("authSource", "")
+    found = {
+        "auth_source": secrets.auth_source or (source if re.fullmatch(_DATABASE_PATTERN, source) else None),
+        "replica_set": secrets.replica_set or options.get("replicaSet"),
+    }
+    return secrets.model_copy(update=found), seeds
+
+
+def _connect(seeds: list[tuple[str, int]], context: CheckContext) -> tuple[socket.socket, str, Address]:
+    """A connection to the first of `seeds` that accepts one, with its name and address."""
+    *others, last = seeds
+    for name, port in others:
+        try:
+            connection, address = context.connect(name, port)
+        except CheckFailed as failure:
+            if failure.code not in {FailureCode.CONNECT_REFUSED, FailureCode.CONNECT_TIMEOUT}:
+                raise
+        else:
+            return connection, name, address
+    connection, address = context.connect(*last)
+    return connection, last[0], address
+
+
+def _secure(
+    connection: socket.socket, name: str, address: Address, mode: SslMode, ca: str | None, context: CheckContext
+) -> socket.socket:
+    """The connection through TLS; where that is preferred but not offered, a new one without, since the first is spoilt."""
+    if mode is SslMode.DISABLED:
+        context.skip_step("tls")
+        return connection
+    with context.step("tls"):
+        # A server that takes TLS answers at once. One that does not may hang up, or wait for the rest of a long message.
+        connection.settimeout(context.timeout / 2 if mode.needs_tls else min(context.timeout / 2, _PATIENCE))
+        try:
+            return tls_context(mode, ca).wrap_socket(connection, server_hostname=name)
+        except OSError as error:
+            if mode.needs_tls:
+                offers_none = isinstance(error, TimeoutError) and _speaks_plainly(address, context)
+                raise CheckFailed(FailureCode.TLS_FAILED if offers_none else tls_failure(error)) from error
+        return _reconnect(address, context)
+
+
+def _reconnect(address: Address, context: CheckContext) -> socket.socket:
+    try:
+        return socket.create_connection(address, timeout=context.timeout)
+    except TimeoutError:
+        raise
+    except OSError as error:
+        raise CheckFailed(FailureCode.PROTOCOL_MISMATCH) from error
+
+
+def _greet(connection: socket.socket, address: Address, secrets: MongoDBSecrets, context: CheckContext) -> None:
+    """Say `hello` as the driver will, whose own report of what goes wrong here is only text, and comes late."""
+    from pymongo import common
+
+    try:
+        hello = _first_answer(connection, context)
+    except (ConnectionError, EOFError) as error:
+        encrypted = isinstance(connection, ssl.SSLSocket)
+        if not encrypted and _speaks_tls(address, context):
+            raise CheckFailed(FailureCode.TLS_FAILED, remedy=_WANTS_TLS) from error
+        raise CheckFailed(FailureCode.TLS_FAILED if encrypted else FailureCode.PROTOCOL_MISMATCH) from error
+    if hello.get("maxWireVersion", 0) < common.MIN_SUPPORTED_WIRE_VERSION:
+        raise CheckFailed(FailureCode.PROTOCOL_MISMATCH, remedy=_TOO_OLD)
+    if secrets.replica_set is not None and hello.get("setName") != secrets.replica_set:
+        raise CheckFailed(FailureCode.PROTOCOL_MISMATCH, remedy=_OTHER_SET)
+
+
+def _first_answer(connection: socket.socket, context: CheckContext) -> Mapping[str, Any]:
+    import bson
+    from bson.errors import BSONError
+
+    document = bson.encode({"hello": 1, "$db": "admin"})
+    connection.settimeout(context.timeout)
+    # Length, request, response to, OP_MSG; flags; one section of kind 0, which is one document.
+    connection.sendall(struct.pack("<iiiiIB", 21 + len(document), 1, 0, _OP_MSG, 0, 0) + document)
+    with connection.makefile("rb") as answers:
+        head = answers.read(21)
+        if len(head) < 21:
+            raise EOFError
+        length, _, _, operation, _, kind = struct.unpack("<iiiiIB", head)
+        if operation != _OP_MSG or kind != 0 or not 21 < length <= _HELLO_LIMIT:
+            raise CheckFailed(FailureCode.PROTOCOL_MISMATCH)
+        try:
+            answer: Mapping[str, Any] = bson.decode(answers.read(length - 21))
+        except BSONError as error:
+            raise CheckFailed(FailureCode.PROTOCOL_MISMATCH) from error
+    return answer
+
+
+def _speaks_plainly(address: Address, context: CheckContext) -> bool:
+    try:
+        with _reconnect(address, context) as connection:
+            return bool(_first_answer(connection, context))
+    except (OSError, EOFError, CheckFailed):
+        return False
+
+
+def _speaks_tls(address: Address, context: CheckContext) -> bool:
+    try:
+        with _reconnect(address, context) as connection:
+            tls_context(SslMode.REQUIRED, None).wrap_socket(connection).close()
+    except (OSError, CheckFailed):
+        return False
+    return True
+
+
+def _tls_options(mode: SslMode, authorities: str) -> dict[str, Any]:
+    if not mode.verifies:
+        return {"tls": True, "tlsAllowInvalidCertificates": True}
+    return {
+        "tls": True,
+        "tlsCAFile": authorities,
+        "tlsAllowInvalidHostnames": mode is SslMode.VERIFY_CA,
+        # Otherwise the server's certificate names a web server to ask, and PyOpenSSL, where installed, would ask it.
+        "tlsDisableOCSPEndpointCheck": True,
+    }
+
+
+def _log_in(
+    port: int, secrets: MongoDBSecrets, context: CheckContext, options: Mapping[str, Any]
+) -> MongoClient[dict[str, Any]]:
+    from bson.errors import BSONError
+    from pymongo import MongoClient
+    from pymongo.errors import PyMongoError
+
+    credentials: dict[str, Any] = {}
+    if secrets.username is not None:
+        if secrets.password is None:
+            raise CheckFailed(FailureCode.AUTH_FAILED, remedy=_NO_PASSWORD)
+        credentials = {
+            # No mechanism: the server's own choice of SCRAM-SHA-256 or SCRAM-SHA-1, neither of which shows the password.
+            "username": secrets.username,
+            "password": secrets.password.get_secret_value(),
+            "authSource": _source(secrets),
+        }
+    limit = int(context.timeout * 1000)
+    client: MongoClient[dict[str, Any]] = MongoClient(
+        port=port,
+        # The answers of a server must not make the driver connect to other servers.
+        directConnection=True,
+        timeoutMS=limit,
+        serverSelectionTimeoutMS=limit,
+        connectTimeoutMS=limit,
+        serverMonitoringMode="poll",
+        retryReads=False,
+        appname="connectory",
+        **credentials,
+        **options,
+    )
+    try:
+        client.admin.command("ping")
+    except (PyMongoError, BSONError) as error:
+        client.close()
+        raise _failure(error) from error
+    except ValueError as error:  # of the driver's SASLprep
+        client.close()
+        raise CheckFailed(FailureCode.AUTH_FAILED, remedy=_NOT_SASL) from error
+    return client
+
+
+def _source(secrets: MongoDBSecrets) -> str:
+    return secrets.auth_source or secrets.defaultauthdb or "admin"
+
+
+def _failure(error: Exception) -> CheckFailed:
+    from pymongo.errors import OperationFailure, PyMongoError
+
+    if isinstance(error, PyMongoError) and error.timeout:
+        return CheckFailed(FailureCode.TIMEOUT)
+    if isinstance(error, OperationFailure):
+        code = _BY_CODE.get(error.code or 0, FailureCode.QUERY_FAILED)
+        return CheckFailed(code, remedy=_REMEDIES.get(code))
+    return CheckFailed(FailureCode.PROTOCOL_MISMATCH)
+
+
+def _check_database(client: MongoClient[dict[str, Any]], secrets: MongoDBSecrets) -> None:
+    from bson.errors import BSONError
+    from pymongo.errors import PyMongoError
+
+    try:
+        _look_for_database(client, secrets)
+    except (PyMongoError, BSONError) as error:
+        failure = _failure(error)
+        if failure.code is FailureCode.PERMISSION_DENIED and secrets.username is None:
+            raise CheckFailed(FailureCode.AUTH_FAILED, remedy=_NO_USER) from error
+        raise failure from error
+
+
+def _look_for_database(client: MongoClient[dict[str, Any]], secrets: MongoDBSecrets) -> None:
+    """MongoDB has no notion of a database without collections, but a user's database is one, and may hold only users."""
+    from pymongo.errors import OperationFailure
+
+    database = secrets.defaultauthdb
+    holds_the_user = secrets.username is not None and database in {_source(secrets), None}
+    visible: dict[str, Any] = {"nameOnly": True, "authorizedDatabases": True}
+    try:
+        if database is not None:
+            found = client[database].command("listCollections", nameOnly=True, authorizedCollections=True)
+            if found["cursor"]["firstBatch"] or holds_the_user:
+                return
+            visible["filter"] = {"name": database}
+    except OperationFailure as error:
+        if _BY_CODE.get(error.code or 0) is not FailureCode.PERMISSION_DENIED or not holds_the_user:
+            raise
+    # What remains: is there the database, or (for a user of `admin`, say) any database that the user has rights in?
+    if not client.admin.command("listDatabases", **visible)["databases"]:
+        code = FailureCode.PERMISSION_DENIED if holds_the_user else FailureCode.DATABASE_NOT_FOUND
+        raise CheckFailed(code, remedy=_REMEDIES.get(code))

@@ -1,0 +1,41 @@
+"""The servers of these tests, and running the connector's test the way the service does."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from checking import Check, checks
+from servers.certificates import Certificates
+from servers.mongodb import MongoDBServer
+
+PASSWORD = "pw1-of-the-reader"
+
+
+@pytest.fixture(scope="session")
+def check() -> Iterator[Check]:
+    """Test a connection with these secrets, within `deadline` seconds, and return the report."""
+    with checks("mongodb", "connectory-mongodb") as check:
+        yield check
+
+
+@pytest.fixture(scope="session")
+def mongodb() -> Iterator[MongoDBServer]:
+    """A server that wants a login and offers no TLS; database `shop` has a collection, and the user `reader`."""
+    with MongoDBServer() as server:
+        _furnish(server)
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mongodb_tls(certificates: Certificates) -> Iterator[MongoDBServer]:
+    """The same behind TLS, which it requires."""
+    with MongoDBServer(certificate=certificates.server) as server:
+        _furnish(server)
+        yield server
+
+
+def _furnish(server: MongoDBServer) -> None:
+    for database in ("shop", "vault"):
+        server.create_collection(database, "things")
+    server.create_user("reader", PASSWORD, database="shop")
+    server.create_user("nobody", PASSWORD, database="shop", roles=[])
