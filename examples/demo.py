@@ -3,6 +3,7 @@
 Run by `make demo`. Everything it makes is temporary and goes when it ends (Ctrl-C).
 """
 
+import json
 import os
 import shlex
 import signal
@@ -49,7 +50,8 @@ def main() -> int:
             token = subprocess.run(
                 [CONNECTORY, "token"], env=environment, check=True, capture_output=True, text=True
             ).stdout.strip()
-            _explain(ready, port, token, database)
+            client = json.loads((Path(home) / "root_client.json").read_text())
+            _explain(ready, port, token, client, database)
             return service.wait()
         except KeyboardInterrupt:
             return 0
@@ -76,10 +78,12 @@ def _is_free(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
-def _explain(ready: str, port: int, token: str, database: PostgresServer) -> None:
+def _explain(ready: str, port: int, token: str, client: dict[str, str], database: PostgresServer) -> None:
     variables = {
         "API": f"http://127.0.0.1:{port}/api/v1",
         "TOKEN": token,
+        "CLIENT_ID": client["client_id"],
+        "CLIENT_SECRET": client["client_secret"],
         "DB_HOST": database.host,
         "DB_PORT": str(database.port),
         "DB_NAME": DATABASE,

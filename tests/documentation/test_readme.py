@@ -38,6 +38,7 @@ def demo() -> Iterator[dict[str, str]]:
     finally:
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
+        process.stdout.close()
 
 
 # curl and what it links to beyond a minimal Debian.
