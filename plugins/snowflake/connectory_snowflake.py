@@ -38,6 +38,7 @@ from connectory import (
     tls_context,
     tls_failure,
 )
+from connectory_snowflake_relay import relay
 
 if TYPE_CHECKING:
     from snowflake.connector import Error, SnowflakeConnection
@@ -181,14 +182,18 @@ def connectory_test_connection(secrets: SnowflakeSecrets, context: CheckContext)
     """Log in, ask for the session's role, warehouse, database and schema, and compare them with those that were given."""
     server = _server(secrets.account_identifier, context.settings(SnowflakeSettings).snowflake_endpoint)
     credentials = _credentials(secrets)
-    connection, _ = context.connect(server.host, server.port)
-    with _secured(connection, server, context) as connection, context.step("authenticate"):
-        session = _log_in(secrets, credentials, server, connection, context)
-    try:
-        with context.step("query"):
-            _check_session(session, secrets)
-    finally:
-        session.close(retry=False)
+    connection, address = context.connect(server.host, server.port)
+    with (
+        _secured(connection, server, context) as connection,
+        relay(server.scheme, server.host, server.port, address) as proxy_port,
+    ):
+        with context.step("authenticate"):
+            session = _log_in(secrets, credentials, server, proxy_port, connection, context)
+        try:
+            with context.step("query"):
+                _check_session(session, secrets)
+        finally:
+            session.close(retry=False)
 
 
 def _server(account: str, endpoint: HttpUrl | None) -> _Server:
@@ -218,6 +223,7 @@ def _log_in(
     secrets: SnowflakeSecrets,
     credentials: dict[str, Any],
     server: _Server,
+    proxy_port: int,
     connection: socket.socket,
     context: CheckContext,
 ) -> SnowflakeConnection:
@@ -247,6 +253,8 @@ def _log_in(
             "query_timeout": seconds,
             "request_timeout": seconds,
             "retry_max_attempts": 1,
+            "proxy_host": "127.0.0.1",
+            "proxy_port": proxy_port,
             "use_proxy_env": False,
             "application": "connectory",
             "client_store_temporary_credential": False,

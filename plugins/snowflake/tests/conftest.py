@@ -1,6 +1,7 @@
 """Snowflake's stand-in, and running the connector's test the way the service does: in a process of its own."""
 
 import asyncio
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -38,29 +39,42 @@ def snowflake(key: rsa.RSAPrivateKey) -> Iterator[SnowflakeServer]:
 
 
 @pytest.fixture(scope="session")
-def check_all(snowflake: SnowflakeServer) -> Iterator[CheckAll]:
-    """Test connections with each of these secrets, several at once, and return the reports."""
+def loop() -> Iterator[asyncio.Runner]:
+    """The event loop of the runner that most tests share: it keeps a process with the driver's modules imported."""
     with asyncio.Runner() as loop:
-        runner = ProbeRunner(policy=EgressPolicy(allow_loopback=True), concurrency=4)
-        loop.run(runner.start())
-        connector = find_connector(
-            "snowflake", "connectory-snowflake", {"CONNECTORY_SNOWFLAKE_ENDPOINT": snowflake.url}
-        )
+        yield loop
 
-        async def run_all(all_secrets: list[dict[str, Any]]) -> list[CheckReport]:
-            documents = [secrets_document(connector.secrets_model, secrets) for secrets in all_secrets]
-            tests = [runner.run(number, connector, lambda it=it: it) for number, it in enumerate(documents)]
-            return await asyncio.gather(*tests)
 
-        yield lambda all_secrets: loop.run(run_all(all_secrets))
-        loop.run(runner.stop())
+@pytest.fixture(scope="session")
+def runner(loop: asyncio.Runner) -> Iterator[ProbeRunner]:
+    """The runner that most tests share, with the service's own deadline."""
+    runner = ProbeRunner(policy=EgressPolicy(allow_loopback=True), concurrency=4)
+    loop.run(runner.start())
+    yield runner
+    loop.run(runner.stop())
 
 
 @pytest.fixture
-def check(snowflake: SnowflakeServer) -> Check:
-    """Test a connection of ANN's with these changes, against `endpoint` (default: the stand-in), and return the report."""
+def check_all(snowflake: SnowflakeServer, runner: ProbeRunner, loop: asyncio.Runner) -> CheckAll:
+    """Test connections with each of these secrets, several at once, and return the reports."""
+    connector = find_connector("snowflake", "connectory-snowflake", {"CONNECTORY_SNOWFLAKE_ENDPOINT": snowflake.url})
 
-    def run(*, endpoint: str | None = None, deadline: float = 10, **changes: Any) -> CheckReport:
+    async def run(all_secrets: list[dict[str, Any]]) -> list[CheckReport]:
+        documents = [secrets_document(connector.secrets_model, secrets) for secrets in all_secrets]
+        tests = [runner.run(number, connector, lambda it=it: it) for number, it in enumerate(documents)]
+        return await asyncio.gather(*tests)
+
+    return lambda all_secrets: loop.run(run(all_secrets))
+
+
+@pytest.fixture
+def check(snowflake: SnowflakeServer, runner: ProbeRunner, loop: asyncio.Runner) -> Check:
+    """Test a connection of ANN's with these changes, against `endpoint` (default: the stand-in), and return the report.
+
+    With a `deadline`, or where a test has changed the certificates to trust, it has a runner of its own.
+    """
+
+    def run(*, endpoint: str | None = None, deadline: float | None = None, **changes: Any) -> CheckReport:
         environment = {"CONNECTORY_SNOWFLAKE_ENDPOINT": endpoint or snowflake.url}
         connector = find_connector("snowflake", "connectory-snowflake", environment)
         secrets = {
@@ -70,14 +84,16 @@ def check(snowflake: SnowflakeServer) -> Check:
             "warehouse_name": "compute_wh",
         } | changes
         document = secrets_document(connector.secrets_model, secrets)
+        if deadline is None and "SSL_CERT_FILE" not in os.environ:
+            return loop.run(runner.run("test", connector, lambda: document))
 
         async def once() -> CheckReport:
-            runner = ProbeRunner(policy=EgressPolicy(allow_loopback=True), deadline=deadline)
-            await runner.start()
+            own = ProbeRunner(policy=EgressPolicy(allow_loopback=True), deadline=deadline or 10)
+            await own.start()
             try:
-                return await runner.run("test", connector, lambda: document)
+                return await own.run("test", connector, lambda: document)
             finally:
-                await runner.stop()
+                await own.stop()
 
         return asyncio.run(once())
 
