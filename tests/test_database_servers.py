@@ -45,9 +45,9 @@ def mysql(server, **options):
     defaults = {
         "host": server.host,
         "port": server.port,
-        "user": "app",
+        "user": "proof",
         "password": PASSWORD.encode(),
-        "database": "app",
+        "database": "proof",
     }
     connection = pymysql.connect(
         **{**defaults, "connect_timeout": 5, "ssl_verify_cert": "ssl_ca" in options, **options}
@@ -67,14 +67,13 @@ def mysql_error(server, **options):
 
 
 @pytest.fixture(scope="module")
-def mariadb(certificates):
-    with MariaDBServer(certificate=certificates.server) as server:
-        server.create_database("app")
-        server.create_user("app", PASSWORD, database="app")
-        yield server
+def mariadb(mariadb):
+    """The shared server, with a database and its user."""
+    mariadb.create_database("proof")
+    mariadb.create_user("proof", PASSWORD, database="proof")
+    return mariadb
 
 
-@pytest.mark.xdist_group("mariadb server")
 class TestMariaDB:
     def test_it_logs_in_on_every_loopback_address_with_and_without_tls(self, mariadb, certificates):
         for address in loopback_addresses():
@@ -100,7 +99,6 @@ class TestMariaDB:
             assert mysql(server, **root, ssl_ca=str(certificates.ca_file))
 
 
-@pytest.mark.xdist_group("mariadb server")
 class TestMySQL8:
     def test_the_first_login_is_full_and_the_next_is_fast(self, mariadb):
         with MySQL8Front(mariadb) as server:
@@ -127,7 +125,7 @@ class TestMySQL8:
 
     def test_a_user_without_a_password_logs_in_without_one(self, mariadb):
         with MySQL8Front(mariadb) as server:
-            server.create_user("bare", "", database="app")
+            server.create_user("bare", "", database="proof")
             mysql(server, user="bare", password="")
             assert [login.path for login in server.logins] == ["no password"]
             assert mysql_error(server, user="bare", password="something") == 1045
@@ -158,7 +156,6 @@ def mongo_error(server, **options):
     return caught.value.code
 
 
-@pytest.mark.xdist_group("mongodb server")
 class TestMongoDB:
     def test_it_logs_in_on_every_loopback_address(self, mongodb):
         for address in loopback_addresses():
@@ -224,7 +221,6 @@ def redshift_error(server, **options):
     return details
 
 
-@pytest.mark.xdist_group("redshift server")
 class TestRedshift:
     def test_its_driver_logs_in(self, redshift):
         assert redshift_select_one(redshift) == 1
@@ -303,7 +299,6 @@ class Odbc:
         return caught.value.args[1]
 
 
-@pytest.mark.xdist_group("mssql server")
 class TestMSSQL:
     def test_a_login_is_encrypted_on_every_loopback_address(self, pyodbc, mssql):
         client = Odbc(pyodbc, mssql)
@@ -364,7 +359,6 @@ class TestMSSQL:
             server.stop()
 
 
-@pytest.mark.xdist_group("snowflake server")
 class TestSnowflake:
     def test_its_driver_logs_in_and_a_wrong_password_has_its_own_number(self):
         with SnowflakeServer() as server:
@@ -381,7 +375,6 @@ class TestSnowflake:
             assert caught.value.errno == 390100
 
 
-@pytest.mark.xdist_group("bigquery server")
 class TestBigQuery:
     def test_its_client_gets_a_token_for_the_key_file_and_runs_a_query_with_it(self):
         with BigQueryServer() as server:

@@ -63,42 +63,24 @@ class MariaDBServer:
         root = unpacked("mariadb", MARIADB_PACKAGES)
         self._folder = folder = temporary_folder("mariadb")
         try:
-            libraries = [str(path) for path in (*root.glob("usr/lib/*-linux-gnu"), *root.glob("lib/*-linux-gnu"))]
-            environment = {
-                "PATH": f"{root}/usr/bin:{root}/usr/sbin:/usr/bin:/bin",
-                "LD_LIBRARY_PATH": ":".join(libraries),
-                "HOME": str(folder),
-            }
-            data = folder / "data"
-            data.mkdir(mode=0o700)
-            sockets = folder / "socket"
-            sockets.mkdir(mode=0o700)
-            give_to_unprivileged_account(data, sockets)
-            common = ["--no-defaults", f"--basedir={root}/usr", f"--datadir={data}", *_SETTINGS]
-            install = [
-                root / "usr/bin/mariadb-install-db",
-                *common,
-                "--auth-root-authentication-method=normal",
-                "--skip-test-db",
-            ]
+            data, sockets, temporary = folder / "data", folder / "socket", folder / "tmp"
+            for own in (data, sockets, temporary):
+                own.mkdir(mode=0o700)
+                give_to_unprivileged_account(own)
+            environment = _environment(root, folder)
+            # Its own temporary folder: a MariaDB deletes at its start the temporary tables it finds there, another
+            # server's too.
+            common = ["--no-defaults", f"--basedir={root}/usr", f"--datadir={data}", f"--tmpdir={temporary}"]
+            common += _SETTINGS
+            install = [root / "usr/bin/mariadb-install-db", *common]
+            install += ["--auth-root-authentication-method=normal", "--skip-test-db"]
             run("mariadb-install-db", install, env=environment, cwd=folder, **unprivileged_account())
             self.port = free_port()
+            server = [root / "usr/sbin/mariadbd", *common, f"--lc-messages-dir={root}/usr/share/mysql"]
+            server += [f"--bind-address={','.join(loopback_addresses())}", f"--port={self.port}"]
+            server += [f"--socket={sockets}/s", f"--pid-file={sockets}/pid", *self._tls_options()]
             self._process = ServerProcess(
-                "MariaDB",
-                [
-                    root / "usr/sbin/mariadbd",
-                    *common,
-                    f"--lc-messages-dir={root}/usr/share/mysql",
-                    f"--bind-address={','.join(loopback_addresses())}",
-                    f"--port={self.port}",
-                    f"--socket={sockets}/s",
-                    f"--pid-file={sockets}/pid",
-                    *self._tls_options(),
-                ],
-                log=folder / "log",
-                environment=environment,
-                folder=folder,
-                unprivileged=True,
+                "MariaDB", server, log=folder / "log", environment=environment, folder=folder, unprivileged=True
             )
             self._process.wait_for_port(self.port)
             self._protect_superuser()
@@ -172,6 +154,15 @@ class MariaDBServer:
         for host in ("127.0.0.1", "::1", "localhost"):
             account = f"{self.superuser}@'{host}'"
             self._execute(f"ALTER USER {account} IDENTIFIED BY %s", (self.password,), password="")
+
+
+def _environment(root: Path, folder: Path) -> dict[str, str]:
+    libraries = (*root.glob("usr/lib/*-linux-gnu"), *root.glob("lib/*-linux-gnu"))
+    return {
+        "PATH": f"{root}/usr/bin:{root}/usr/sbin:/usr/bin:/bin",
+        "LD_LIBRARY_PATH": ":".join(map(str, libraries)),
+        "HOME": str(folder),
+    }
 
 
 def _identifier(name: str) -> str:

@@ -20,7 +20,7 @@ from pathlib import Path
 from servers.ports import IPV4_LOOPBACK
 
 _GUARD = Path(__file__).with_name("guard.py")
-_LOG_TAIL_LINES = 30
+_LOG_TAIL_LINES = 60
 
 
 class ServerFailed(RuntimeError):
