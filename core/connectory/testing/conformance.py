@@ -29,7 +29,7 @@ import json
 import logging
 import os
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
@@ -64,7 +64,7 @@ from connectory.testing.documents import (
 )
 from connectory.testing.exposure import appearances
 from connectory.testing.far_ends import UNKNOWN_HOST, FarEnd, closing_server, refused_port, silent_server
-from connectory.testing.running import Outcome, run_test
+from connectory.testing.running import Outcome, Workbench
 
 UPDATE_GOLDEN = "CONNECTORY_UPDATE_GOLDEN"
 """Environment variable that makes the golden schema file be written instead of compared."""
@@ -96,6 +96,7 @@ class ConnectorConformance:
     deadline: ClassVar[float] = 10.0
     short_deadline: ClassVar[float] = 2.0
     exceptions: ClassVar[Mapping[str, str]] = {}
+    workbench: ClassVar[Workbench]
 
     @pytest.fixture
     def good_secrets(self) -> Payload:
@@ -229,12 +230,13 @@ class ConnectorConformance:
         rendered = json.dumps(connector.schema, indent=2, ensure_ascii=False) + "\n"
         if os.environ.get(UPDATE_GOLDEN) == "1":
             self.golden_schema.write_text(rendered, encoding="utf-8")
-        golden = self.golden_schema.read_text(encoding="utf-8") if self.golden_schema.exists() else ""
-        remedy = f"to accept it, run: {UPDATE_GOLDEN}=1 python -m pytest -k golden {type(self).__name__}"
-        changed = "".join(
-            difflib.unified_diff(golden.splitlines(True), rendered.splitlines(True), "golden", "rendered")
-        )
-        assert not changed, f"The schema differs from {self.golden_schema.name}; {remedy}\n{changed}"
+        remedy = f"to accept it, run: {UPDATE_GOLDEN}=1 python -m pytest -k golden"
+        if not self.golden_schema.exists():
+            pytest.fail(f"There is no {self.golden_schema}; {remedy}", pytrace=False)
+        golden = self.golden_schema.read_text(encoding="utf-8")
+        changed = "".join(difflib.unified_diff(golden.splitlines(True), rendered.splitlines(True), "golden", "now"))
+        if changed:
+            pytest.fail(f"The schema differs from {self.golden_schema}; {remedy}\n{changed}", pytrace=False)
 
     def test_schema_and_validator_accept_the_same(self, connector: Connector) -> None:
         """The schema tells the truth: what it accepts is accepted, and the reverse."""
@@ -321,11 +323,17 @@ class ConnectorConformance:
 
     # What its test answers
 
+    @pytest.fixture(scope="class", autouse=True)
+    @classmethod
+    def _open_workbench(cls) -> Iterator[None]:
+        with Workbench() as cls.workbench:
+            yield
+
     def check(self, payload: Payload, *, far_end: FarEnd | None = None, **limits: Any) -> Outcome:
         """Run the connector's test, with the settings that lead it to `far_end`."""
         environment = self.settings_for_server(far_end.host, far_end.port) if far_end is not None else {}
         limits = {"deadline": self.deadline} | limits
-        return run_test(self.identifier, self.distribution, payload, settings=environment, **limits)
+        return self.workbench.test(self.identifier, self.distribution, payload, settings=environment, **limits)
 
     def check_far_end(self, far_end: FarEnd, **limits: Any) -> Outcome:
         """Run the connector's test against one of the kit's own far ends."""
