@@ -326,6 +326,7 @@ def main() -> None:
         with start_service(folder / "home") as first:
             token = service_token(folder / "home")
             first.headers = {"Authorization": f"Bearer {token}"}
+            first.client.close()  # the server may have given up the idle connection meanwhile
             types = first.request("GET", "/api/v1/connection_type?size=100")[1]
             schema = first.request("GET", "/api/v1/connection_type/postgres/secret")[1]
         service = stack.enter_context(start_service(folder / "home", token))
