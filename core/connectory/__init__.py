@@ -3,6 +3,7 @@
 Everything a plugin author needs is here. Importing it brings in pluggy and pydantic, nothing else.
 """
 
+from connectory.contract.authorization import Authorization
 from connectory.contract.check import Address, CheckContext, CheckFailed, CheckSkipped, FailureCode
 from connectory.contract.description import Description
 from connectory.contract.fields import (
@@ -31,14 +32,17 @@ from connectory.contract.tls import (
     tls_context,
     tls_failure,
 )
+from connectory.contract.unusable import ConnectorUnusable
 from connectory.contract.urls import QueryKey, UrlGrammar, UrlText
 
 __all__ = [
     "SSL_MODE_QUERY_KEY",
     "Address",
+    "Authorization",
     "CheckContext",
     "CheckFailed",
     "CheckSkipped",
+    "ConnectorUnusable",
     "DeployerSettings",
     "Description",
     "Endpoint",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from connectory.catalog.record import PluginRecord
+from connectory.contract.authorization import Authorization
 from connectory.contract.check import CheckContext
 from connectory.contract.description import Description
 from connectory.contract.secrets import Secrets
@@ -44,6 +46,39 @@ class Connector:
     def needs_secrets(self) -> bool:
         """Whether its schema has any field at all."""
         return bool(self.schema["properties"])
+
+    def configured(self, settings: Mapping[str, Any]) -> Connector:
+        """The same connector under other values of its settings, given as JSON values. `schema` stays as it is."""
+        if self.settings is None or not settings:
+            return self
+        values = type(self.settings).model_validate(settings)
+        return replace(self, settings=values, secrets_model=self._hooks.connectory_secret_schema(settings=values))
+
+    def authorization(self, secrets: Secrets) -> Authorization | None:
+        """Where a person consents to a connection with these secrets; `None` where no consent is needed.
+
+        Raises:
+            TypeError: the hook returned something else.
+            Exception: whatever else the plugin raises.
+        """
+        found = self._hooks.connectory_authorization(secrets=secrets, settings=self.settings)
+        if found is not None and not isinstance(found, Authorization):
+            raise TypeError("connectory_authorization() must return a connectory.Authorization or None")
+        return found
+
+    def exchange_code(self, secrets: Secrets, code: str, code_verifier: str | None, context: CheckContext) -> None:
+        """Exchange an authorization code for tokens, which go to `context.store_tokens`, in this process.
+
+        Raises:
+            CheckFailed: the connector's verdict.
+            TypeError: the hook returned something.
+            Exception: whatever else the plugin raises.
+        """
+        answer = self._hooks.connectory_exchange_code(
+            secrets=secrets, code=code, code_verifier=code_verifier, context=context
+        )
+        if answer is not None:
+            raise TypeError("connectory_exchange_code() must return None; it raises CheckFailed where it fails")
 
     def test(self, secrets: Secrets, context: CheckContext) -> None:
         """Run the connector's test, in this process.

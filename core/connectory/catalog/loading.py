@@ -21,6 +21,7 @@ from connectory.contract import hookspecs
 from connectory.contract.description import Description
 from connectory.contract.secrets import Secrets, secret_json_schema
 from connectory.contract.settings import DeployerSettings, environment_name, read_settings
+from connectory.contract.unusable import ConnectorUnusable
 
 LOAD_LIMIT = 5.0
 """Seconds that importing and verifying one plugin may take (DESIGN: a slower plugin has failed)."""
@@ -28,6 +29,10 @@ LOAD_LIMIT = 5.0
 _HOOKS = (*hookspecs.REQUIRED_HOOKS, *hookspecs.OPTIONAL_HOOKS)
 TYPE = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 """The words that `connectory_type` may return."""
+
+
+REASON_LIMIT = 500
+"""Characters of a reason that a plugin gives itself."""
 
 
 class PluginBroken(Exception):
@@ -69,11 +74,22 @@ def load_connector(
 
 
 def _import_failure(record: PluginRecord, error: BaseException) -> str:
+    if isinstance(error, ConnectorUnusable):
+        return _plugins_own_reason(record, error)
     # The type and not the text: a plugin's exception may quote its environment.
     name = type(error).__name__
     if isinstance(error, ModuleNotFoundError) and error.name:
         return f"Importing it needs the module '{error.name}'; run: pip install --force-reinstall {record.distribution}"
     return f"Loading it raised {name}; report it to the authors of {record.distribution} {record.version}."
+
+
+def _plugins_own_reason(record: PluginRecord, error: ConnectorUnusable) -> str:
+    message = error.message
+    if not isinstance(message, str) or not message.isprintable() or not 0 < len(message) <= REASON_LIMIT:
+        return (
+            f"It says that it cannot be used, but not in one line; report it to the authors of {record.distribution}."
+        )
+    return message
 
 
 def _load(record: PluginRecord, entry_point: EntryPoint, environment: Mapping[str, str]) -> Connector:
@@ -88,7 +104,8 @@ def _load(record: PluginRecord, entry_point: EntryPoint, environment: Mapping[st
     kind = _call(hooks, "connectory_type")
     if not isinstance(kind, str) or not TYPE.fullmatch(kind):
         raise PluginBroken("connectory_type() must return a word of lower-case letters, digits, '-' and '_'.")
-    model = _call(hooks, "connectory_secret_schema")
+    settings = _settings(hooks, environment)
+    model = _call(hooks, "connectory_secret_schema", settings=settings)
     if not (isinstance(model, type) and issubclass(model, Secrets)):
         raise PluginBroken("connectory_secret_schema() must return a subclass of connectory.Secrets.")
     description = _describe(hooks, record.identifier)
@@ -98,7 +115,7 @@ def _load(record: PluginRecord, entry_point: EntryPoint, environment: Mapping[st
         description=description,
         secrets_model=model,
         schema=secret_json_schema(model, record.identifier, description.human_readable),
-        settings=_settings(hooks, environment),
+        settings=settings,
         _hooks=hooks,
     )
 
@@ -149,9 +166,11 @@ def _misfit(manager: pluggy.PluginManager, plugin: Any) -> str:
     return "It implements a hook with options that the hook's specification does not allow; use plain @connectory.hookimpl."
 
 
-def _call(hooks: Any, name: str) -> Any:
+def _call(hooks: Any, name: str, **arguments: Any) -> Any:
     try:
-        return getattr(hooks, name)()
+        return getattr(hooks, name)(**arguments)
+    except ConnectorUnusable:
+        raise
     except Exception as error:
         raise PluginBroken(f"{name}() raised {type(error).__name__}; report it to its authors.") from error
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import socket
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from connectory.contract.settings import SettingsT
 
@@ -158,6 +159,28 @@ class CheckContext(ABC):
     @abstractmethod
     def settings(self, model: type[SettingsT]) -> SettingsT:
         """The deployer's values for the settings that this plugin declares with `connectory_settings`."""
+
+    @property
+    @abstractmethod
+    def tokens(self) -> Mapping[str, Any] | None:
+        """What an earlier run for the same connection and the same secrets handed to `store_tokens`, or `None`.
+
+        Whatever is there may have expired or been revoked since.
+        """
+
+    @abstractmethod
+    def store_tokens(self, tokens: Mapping[str, Any]) -> None:
+        """Hand over tokens that were obtained for the connection: they replace those stored, and are kept sealed like secrets.
+
+        They are kept however the run ends afterwards, so that a renewed refresh token is not lost with a failed test. They
+        are shown to nobody, and forgotten when the secrets change. Also changes what `tokens` returns.
+
+        Args:
+            tokens: JSON values under names of the plugin's own; at most 32 KiB as JSON.
+
+        Raises:
+            ValueError: they are larger, or no JSON.
+        """
 
 
 def reason_for(code: FailureCode, *, key: str | None = None) -> str:

@@ -40,6 +40,7 @@ from __future__ import annotations
 
 import pluggy
 
+from connectory.contract.authorization import Authorization
 from connectory.contract.check import CheckContext
 from connectory.contract.description import Description
 from connectory.contract.secrets import Secrets
@@ -77,8 +78,11 @@ def connectory_type() -> str:
 
 
 @hookspec(firstresult=True)
-def connectory_secret_schema() -> type[Secrets]:
+def connectory_secret_schema(settings: DeployerSettings | None) -> type[Secrets]:
     """The fields that a connection needs. The JSON Schema that consumers read is made from it. Imports no driver.
+
+    Args:
+        settings: the deployer's values, for the rare plugin whose fields depend on them; `None` where it declares none.
 
     >>> from connectory import Secrets, SecretText, hookimpl
     >>> class LedgerSecrets(Secrets):
@@ -143,10 +147,69 @@ def connectory_settings() -> type[DeployerSettings]:
     raise NotImplementedError
 
 
+@hookspec(firstresult=True)
+def connectory_authorization(secrets: Secrets, settings: DeployerSettings | None) -> Authorization | None:
+    """Optional. Where a person consents to this connection in a browser; `None` where no consent is needed.
+
+    Must only compute: it runs in the service itself. A connector that implements it sets `authorization_required` in its
+    description, and implements `connectory_exchange_code`.
+
+    Args:
+        secrets: an instance of the class that `connectory_secret_schema` returned.
+        settings: the deployer's values; `None` where the plugin declares none.
+
+    >>> from connectory import Authorization, hookimpl
+    >>> @hookimpl
+    ... def connectory_authorization(secrets, settings) -> Authorization | None:
+    ...     return Authorization(
+    ...         authorize_url="https://ledger.example/authorize",
+    ...         token_url="https://ledger.example/token",
+    ...         client_id=secrets.client_id,
+    ...         redirect_uri=secrets.redirect_uri,
+    ...         pkce=True,
+    ...     )
+    """
+    raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def connectory_exchange_code(secrets: Secrets, code: str, code_verifier: str | None, context: CheckContext) -> None:
+    """Optional. Exchange the authorization code for tokens, and hand them to `context.store_tokens`.
+
+    Runs like a test: in a process of its own, until its deadline, connecting only to addresses from `context`.
+
+    Args:
+        secrets: an instance of the class that `connectory_secret_schema` returned.
+        code: what the provider gave the browser.
+        code_verifier: what the code challenge was made from; `None` without PKCE.
+        context: deadline, steps, name resolution, deployer settings, and where to store tokens.
+
+    Raises:
+        CheckFailed: there are no tokens; the code says why.
+
+    >>> from connectory import CheckFailed, FailureCode, hookimpl
+    >>> @hookimpl
+    ... def connectory_exchange_code(secrets, code, context) -> None:
+    ...     connection, address = context.connect("ledger.example", 7000)
+    ...     with connection, context.step("authenticate"):
+    ...         connection.sendall(b"CODE " + code.encode())
+    ...         token = connection.recv(64).decode().strip()
+    ...         if not token:
+    ...             raise CheckFailed(FailureCode.AUTH_FAILED)
+    ...     context.store_tokens({"access_token": token})
+    """
+    raise NotImplementedError
+
+
 REQUIRED_HOOKS = (
     "connectory_identifier",
     "connectory_type",
     "connectory_secret_schema",
     "connectory_test_connection",
 )
-OPTIONAL_HOOKS = ("connectory_describe", "connectory_settings")
+OPTIONAL_HOOKS = (
+    "connectory_describe",
+    "connectory_settings",
+    "connectory_authorization",
+    "connectory_exchange_code",
+)

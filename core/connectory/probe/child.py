@@ -7,14 +7,14 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, NoReturn
 
 from connectory.catalog.catalog import find_connector
 from connectory.catalog.connector import Connector
 from connectory.catalog.loading import PluginBroken
 from connectory.contract.check import CheckFailed, CheckSkipped, FailureCode
-from connectory.contract.secrets import Document, SecretsInvalid, parse_secrets, sensitive_texts
+from connectory.contract.secrets import SecretsInvalid, parse_secrets, sensitive_texts
 from connectory.probe.addresses import AddressDenied, VettedAddresses
 from connectory.probe.context import ChildContext, seconds
 from connectory.probe.egress import EgressPolicy
@@ -107,6 +107,7 @@ def _verdict(job: dict[str, Any], name: Name, connector: Connector | None, emit:
         return _failed(FailureCode.CONNECTOR_UNAVAILABLE, remedy=gone)
     except ImportError as error:
         return _driver_missing(error, name)
+    connector = connector.configured(job["settings"])
     try:
         secrets = parse_secrets(connector.secrets_model, job["document"])
     except SecretsInvalid:
@@ -115,7 +116,13 @@ def _verdict(job: dict[str, Any], name: Name, connector: Connector | None, emit:
     addresses = VettedAddresses(
         EgressPolicy(job["allow_loopback"], tuple(job["deny"])), on_denial=lambda: emit({"event": "denied"})
     )
-    context = ChildContext(killed_at=job["killed_at"], addresses=addresses, settings=job["settings"], emit=emit)
+    context = ChildContext(
+        killed_at=job["killed_at"],
+        addresses=addresses,
+        settings=job["settings"],
+        emit=emit,
+        tokens=job.get("tokens"),
+    )
     limit_resources(job["memory"])
     much_memory = peak_memory() + job["memory"] // 2
     addresses.enforce()
@@ -131,7 +138,11 @@ def _verdict(job: dict[str, Any], name: Name, connector: Connector | None, emit:
             # Native code that runs out of memory says so in text only, if at all. Nothing asks for half the allowance
             # but a flood: reading on doubles a buffer, and that is what the limit stops.
             return _failed(FailureCode.RESOURCE_LIMIT)
-        return failure | {"remedy": _presentable(failure["remedy"], connector, job["document"])}
+        return failure | {
+            "remedy": _presentable(
+                failure["remedy"], [*sensitive_texts(connector.secrets_model, job["document"]), *context.token_texts]
+            )
+        }
     return {"status": "succeeded"}
 
 
@@ -175,11 +186,10 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _presentable(remedy: object, connector: Connector, document: Document) -> str | None:
+def _presentable(remedy: object, secret: Iterable[str]) -> str | None:
     """A plugin's own sentence, unless it holds what must not be shown."""
     if not isinstance(remedy, str) or len(remedy) > REMEDY_LIMIT or not remedy.isprintable():
         return None
-    secret = sensitive_texts(connector.secrets_model, document)
     return None if any(text in remedy for text in secret if len(text) >= _TELLING_LENGTH) else remedy
 
 

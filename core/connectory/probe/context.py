@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+import json
 import math
 import re
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,6 +19,8 @@ from connectory.probe.addresses import AddressDenied, VettedAddresses
 STEP_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 STEP_LIMIT = 64
 """Steps that one test may report."""
+TOKENS_LIMIT = 2**15
+"""Bytes of the tokens, as JSON, that a run may hand over."""
 TIMEOUT_CODES = {"resolve": FailureCode.DNS_TIMEOUT, "connect": FailureCode.CONNECT_TIMEOUT}
 """What running out of time in a step is called; in any other step, or none, it is `timeout`."""
 
@@ -34,6 +37,7 @@ class ChildContext(CheckContext):
         addresses: name resolution under the deployer's egress policy.
         settings: JSON values of the deployer's settings for the connector.
         emit: sends one event to the runner.
+        tokens: what an earlier run handed over. Default: nothing.
     """
 
     def __init__(
@@ -43,11 +47,13 @@ class ChildContext(CheckContext):
         addresses: VettedAddresses,
         settings: dict[str, Any],
         emit: Callable[[dict[str, Any]], None],
+        tokens: Mapping[str, Any] | None = None,
     ) -> None:
         self._killed_at = killed_at
         self._addresses = addresses
         self._settings = settings
         self._emit = emit
+        self._tokens = tokens
         self._count = 0
         self._open: str | None = None
         self._failed: str | None = None
@@ -127,6 +133,26 @@ class ChildContext(CheckContext):
 
     def settings(self, model: type[SettingsT]) -> SettingsT:
         return model.model_validate(self._settings)
+
+    @property
+    def tokens(self) -> Mapping[str, Any] | None:
+        return self._tokens
+
+    @property
+    def token_texts(self) -> list[str]:
+        """The texts among the tokens, which nothing may show."""
+        return [value for value in (self._tokens or {}).values() if isinstance(value, str)]
+
+    def store_tokens(self, tokens: Mapping[str, Any]) -> None:
+        try:
+            handed_over = dict(tokens)
+            size = len(json.dumps(handed_over, allow_nan=False))
+        except TypeError as error:
+            raise ValueError("tokens must be JSON values under names") from error
+        if size > TOKENS_LIMIT:
+            raise ValueError(f"tokens may have {TOKENS_LIMIT} bytes as JSON")
+        self._tokens = handed_over
+        self._emit({"event": "tokens", "tokens": handed_over})
 
 
 def seconds(value: float | None) -> float | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from connectory.contract.check import FailureCode
 
@@ -29,6 +30,7 @@ class CheckReport:
         elapsed_ms: the whole test, in milliseconds.
         retry_after: seconds the far end asked to wait, with `rate_limited`.
         error_type: the class name of an unexpected exception, for the log.
+        tokens: what the connector handed over to be sealed, however the test ended; `None` where it handed over nothing.
     """
 
     status: Literal["succeeded", "failed", "skipped"]
@@ -38,3 +40,4 @@ class CheckReport:
     elapsed_ms: float = 0.0
     retry_after: float | None = None
     error_type: str | None = None
+    tokens: Mapping[str, Any] | None = field(default=None, repr=False)

@@ -8,9 +8,10 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from connectory.catalog.connector import Connector
 from connectory.contract.check import FailureCode
@@ -26,6 +27,8 @@ _log = logging.getLogger(__name__)
 MEMORY = 512 * 2**20
 """Bytes of address space that a test may use besides what its template has: room for any driver, none for a flood."""
 
+_OpenJob = Callable[[], dict[str, Any]]
+"""Gives what of a job is secret."""
 _BURIAL_LIMIT = 1.0
 """Seconds to wait for a killed process to disappear before the report is given anyway."""
 
@@ -109,7 +112,13 @@ class ProbeRunner:
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(lambda: [task.cancel() for task in self._tasks])
 
-    async def run(self, flight: Hashable, connector: Connector, open_document: Callable[[], Document]) -> CheckReport:
+    async def run(
+        self,
+        flight: Hashable,
+        connector: Connector,
+        open_document: Callable[[], Document],
+        tokens: Callable[[], Mapping[str, Any] | None] | None = None,
+    ) -> CheckReport:
         """Test a connection, or join the test of the same `flight` that already waits or runs.
 
         When the last of its callers is cancelled, the test is killed.
@@ -119,6 +128,8 @@ class ProbeRunner:
             connector: whose test to run.
             open_document: gives the secrets in plain text; called once, when the test starts. What it raises is raised
                 here.
+            tokens: gives what an earlier run handed over to be sealed; called and raising like `open_document`. Default:
+                nothing.
 
         Raises:
             QueueFull: too many tests wait.
@@ -128,7 +139,11 @@ class ProbeRunner:
             raise ShuttingDown
         current = self._flights.get(flight)
         if current is None:
-            current = self._flights[flight] = self._take_off(flight, connector, open_document)
+
+            def open_job() -> dict[str, Any]:
+                return {"document": open_document(), "tokens": tokens() if tokens is not None else None}
+
+            current = self._flights[flight] = self._take_off(flight, connector, open_job)
         current.callers += 1
         try:
             return await asyncio.shield(current.task)
@@ -143,12 +158,12 @@ class ProbeRunner:
                 current.task.cancel()
                 self._land(flight, current)  # who comes now starts another test
 
-    def _take_off(self, flight: Hashable, connector: Connector, open_document: Callable[[], Document]) -> _Flight:
+    def _take_off(self, flight: Hashable, connector: Connector, open_job: _OpenJob) -> _Flight:
         waiting = len(self._tasks) - self._concurrency
         if waiting >= self._queue:
             # If every test takes its whole time, this is when the queue's last one starts.
             raise QueueFull(max(1, math.ceil(self._deadline * (waiting + 1) / self._concurrency)))
-        started = _Flight(asyncio.get_running_loop().create_task(self._fly(connector, open_document)))
+        started = _Flight(asyncio.get_running_loop().create_task(self._fly(connector, open_job)))
         self._tasks.add(started.task)
         started.task.add_done_callback(self._tasks.discard)
         started.task.add_done_callback(lambda _: self._land(flight, started))
@@ -158,21 +173,21 @@ class ProbeRunner:
         if self._flights.get(flight) is landed:
             del self._flights[flight]
 
-    async def _fly(self, connector: Connector, open_document: Callable[[], Document]) -> CheckReport:
+    async def _fly(self, connector: Connector, open_job: _OpenJob) -> CheckReport:
         async with self._slots:
             killed_at = time.monotonic() + self._deadline
             with suppress(TemplateLost):
-                return await self._test(connector, open_document, killed_at)
+                return await self._test(connector, open_job, killed_at)
             # A template that ends takes the tests of others with it, through no fault of theirs: once more.
             with suppress(TemplateLost):
-                return await self._test(connector, open_document, killed_at)
+                return await self._test(connector, open_job, killed_at)
             _log.error(
                 "The process that connection tests are forked from ended twice in one test of the connector '%s'.",
                 connector.identifier,
             )
             return Transcript().report_failed(FailureCode.CRASHED)
 
-    async def _test(self, connector: Connector, open_document: Callable[[], Document], killed_at: float) -> CheckReport:
+    async def _test(self, connector: Connector, open_job: _OpenJob, killed_at: float) -> CheckReport:
         """Run one test in one process; when this ends, however it does, so has the process.
 
         Raises:
@@ -184,7 +199,7 @@ class ProbeRunner:
         try:
             async with limit:
                 template = await self._templates.fit_for(connector)
-                job = self._job(connector, open_document(), killed_at)
+                job = self._job(connector, open_job(), killed_at)
                 if len(job) > JOB_LIMIT:
                     too_large = (
                         f"The stored secrets are larger than a test takes ({JOB_LIMIT} bytes); send smaller ones."
@@ -211,10 +226,10 @@ class ProbeRunner:
             raise TemplateLost
         return transcript.report_dead(status)
 
-    def _job(self, connector: Connector, document: Document, killed_at: float) -> bytes:
+    def _job(self, connector: Connector, opened: dict[str, Any], killed_at: float) -> bytes:
         settings = connector.settings.model_dump(mode="json", exclude_unset=True) if connector.settings else {}
         job = {
-            "document": document,
+            **opened,
             "settings": settings,
             "killed_at": killed_at,
             "allow_loopback": self._policy.allow_loopback,

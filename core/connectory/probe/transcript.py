@@ -27,6 +27,7 @@ class Transcript:
         self._steps: list[StepReport] = []
         self._open: tuple[str, float] | None = None
         self._denied = False
+        self._tokens: dict[str, Any] | None = None
         self._verdict: dict[str, Any] | None = None
         self._broken = False
 
@@ -52,6 +53,8 @@ class Transcript:
         kind = event["event"]
         if kind == "verdict":
             self._verdict = _checked_verdict(event)
+        elif kind == "tokens":
+            self._tokens = _tokens(event["tokens"])
         elif kind == "denied":
             self._denied = True
         elif kind == "end":
@@ -124,7 +127,7 @@ class Transcript:
 
     def _report(self, report: CheckReport) -> CheckReport:
         elapsed = round((time.monotonic() - self._started) * 1000, 3)
-        return replace(report, steps=tuple(self._steps), elapsed_ms=elapsed)
+        return replace(report, steps=tuple(self._steps), elapsed_ms=elapsed, tokens=self._tokens)
 
 
 def _checked_verdict(event: dict[str, Any]) -> dict[str, Any]:
@@ -144,6 +147,12 @@ def _checked_verdict(event: dict[str, Any]) -> dict[str, Any]:
 def _step_name(value: Any) -> str:
     if not isinstance(value, str) or not STEP_NAME.fullmatch(value):
         raise ValueError("no step's name")
+    return value
+
+
+def _tokens(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError("no tokens")
     return value
 
 

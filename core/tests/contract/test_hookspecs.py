@@ -47,8 +47,9 @@ def test_optional_hooks_say_so(name):
 def test_the_first_arguments_of_a_hook_never_change():
     # Plugins in the field name these; a new one may only be appended, with a default.
     assert list(inspect.signature(hookspecs.connectory_test_connection).parameters)[:2] == ["secrets", "context"]
-    for name in ("connectory_identifier", "connectory_type", "connectory_secret_schema", "connectory_describe"):
+    for name in ("connectory_identifier", "connectory_type", "connectory_describe"):
         assert list(inspect.signature(getattr(hookspecs, name)).parameters) == []
+    assert list(inspect.signature(hookspecs.connectory_secret_schema).parameters) == ["settings"]
 
 
 def test_every_public_name_is_documented():

@@ -41,6 +41,11 @@ class Steps(CheckContext):
     def settings(self, model):
         raise NotImplementedError
 
+    tokens = None
+
+    def store_tokens(self, tokens):
+        raise NotImplementedError
+
 
 def answering(answer: bytes, then: Callable[[Peer], None] = Peer.drain) -> LoopbackServer:
     """A far end that answers the request with `answer`, and goes on with `then`."""
