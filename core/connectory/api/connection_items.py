@@ -40,7 +40,7 @@ class _Item(BaseModel):
     secrets: dict[str, Any] | None = None
 
 
-_ITEMS = TypeAdapter(Annotated[list[_Item], Field(max_length=MOST_ITEMS)])
+_ITEMS: TypeAdapter[list[_Item]] = TypeAdapter(Annotated[list[_Item], Field(max_length=MOST_ITEMS)])
 
 
 @dataclass(frozen=True)

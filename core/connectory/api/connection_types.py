@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Annotated
+from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -26,7 +26,7 @@ _SECRET_SCHEMA_EXAMPLE = {
     "required": ["access_token"],
     "additionalProperties": False,
 }
-_ITEM_EXAMPLE = {
+_ITEM_EXAMPLE: dict[str, Any] = {
     "identifier": "manual",
     "type": "manual",
     "human_readable": "Manual Connector",

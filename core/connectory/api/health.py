@@ -16,7 +16,7 @@ from connectory.store.rotation import status
 public = APIRouter(tags=["Operation"])
 router = APIRouter(tags=["Operation"], route_class=ScopedRoute)
 
-_PUBLIC = {"security": []}
+_PUBLIC: dict[str, Any] = {"security": []}
 
 
 @public.get(

@@ -282,7 +282,8 @@ def answers(*errors: int, ok: tuple[int, str | None, Any]) -> dict[int | str, di
     success: dict[str, Any] = {"description": "Done"}
     if schema is not None:
         success["content"] = {"application/json": {"schema": reference(schema), "example": example}}
-    return {status: success} | {code: _error(code) for code in errors}
+    responses: dict[int | str, dict[str, Any]] = {status: success}
+    return responses | {code: _error(code) for code in errors}
 
 
 def _error(code: int) -> dict[str, Any]:

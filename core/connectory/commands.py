@@ -1,0 +1,302 @@
+"""The commands of `connectory`: serve, token, client, plugins, secrets, keys, db, settings.
+
+Each imports what it needs when it runs, so that none waits for another's packages.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from connectory.settings import Settings
+
+_JSON = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+_PR_SET_DUMPABLE = 4  # linux/prctl.h
+
+app = typer.Typer(
+    name="connectory",
+    help="Connect a product to other people's databases and services. Settings: `connectory settings`.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+_clients = typer.Typer(help="API clients: who may ask for tokens.", no_args_is_help=True, rich_markup_mode=None)
+_secrets = typer.Typer(help="The stored secrets and the keys they need.", no_args_is_help=True, rich_markup_mode=None)
+_keys = typer.Typer(help="The key file that secrets are sealed with.", no_args_is_help=True, rich_markup_mode=None)
+_database = typer.Typer(help="The database.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(_clients, name="client")
+app.add_typer(_secrets, name="secrets")
+app.add_typer(_keys, name="keys")
+app.add_typer(_database, name="db")
+
+
+class CommandFailed(Exception):
+    """A command cannot do what it was asked; the message is one line."""
+
+
+def run(arguments: list[str]) -> None:
+    """Run one command and end the process. What a command cannot do is one line on standard error, and exit code 1."""
+    _hide_memory()
+    try:
+        app(args=arguments, prog_name="connectory")
+    except Exception as error:
+        if not isinstance(error, _told()):
+            raise
+        sys.exit(str(error).replace("\n", " "))
+
+
+def _told() -> tuple[type[Exception], ...]:
+    """The exceptions whose text is a line for whoever runs the command."""
+    from connectory.settings import SettingsInvalid
+    from connectory.startup import CannotStart
+    from connectory.store.errors import SchemaUnknown, StoreFailed, StoreUnavailable
+    from connectory.vault import EnvelopeUnreadable, KeyRingInvalid
+
+    return (
+        CommandFailed,
+        SettingsInvalid,
+        CannotStart,
+        SchemaUnknown,
+        StoreFailed,
+        StoreUnavailable,
+        EnvelopeUnreadable,
+        KeyRingInvalid,
+    )
+
+
+def _hide_memory() -> None:
+    """Keep other processes of the same user, connection tests among them, from reading this one's memory and environment."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def _settings(**overrides: Any) -> Settings:
+    from connectory.settings import read_settings
+
+    return read_settings(**overrides)
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on. [default: CONNECTORY_HOST]")] = None,
+    port: Annotated[int | None, typer.Option(help="TCP port; 0 takes a free one. [default: CONNECTORY_PORT]")] = None,
+) -> None:
+    """Run the service in the foreground. Prints one line when it is ready; logs go to standard error."""
+    given = {"host": host, "port": port}
+    settings = _settings(**{name: value for name, value in given.items() if value is not None})
+    from connectory.api.serving import serve as serve_until_ended
+
+    serve_until_ended(settings)
+
+
+@app.command()
+def token(
+    scope: Annotated[
+        list[str] | None, typer.Option(help="A scope to have; repeatable. Default: all of the client's.")
+    ] = None,
+    client: Annotated[
+        str | None, typer.Option(help="Id of the client. Default: the root client of the embedded default.")
+    ] = None,
+) -> None:
+    """Print a bearer token for the local store, and nothing else."""
+    from connectory.startup import ensure_root_client, open_database
+    from connectory.store.clients import issue_token, list_clients
+    from connectory.store.timestamps import utc_now
+
+    settings = _settings()
+    with open_database(settings) as store:
+        ensure_root_client(settings, store)
+        wanted = client or _root_client_id(settings)
+        with store.write() as database:
+            found = next((row for row in list_clients(database) if row.id == wanted), None)
+            if found is None:
+                raise CommandFailed("There is no such client; `connectory client list` shows them.")
+            scopes = _scopes(scope) if scope else sorted(found.scopes)
+            if lacking := sorted(set(scopes) - found.scopes):
+                raise CommandFailed(
+                    f"The client does not have the scope {lacking[0]}; it has: {' '.join(sorted(found.scopes))}."
+                )
+            lifetime = timedelta(seconds=settings.token_lifetime)
+            text, _ = issue_token(database, found.id, scopes=scopes, lifetime=lifetime, now=utc_now())
+    print(text)
+
+
+def _root_client_id(settings: Settings) -> str:
+    try:
+        return str(json.loads(settings.root_client_path.read_text())["client_id"])
+    except (OSError, ValueError, KeyError):
+        raise CommandFailed(
+            f"{settings.root_client_path} does not name a root client; choose one of `connectory client list` with --client."
+        ) from None
+
+
+def _scopes(words: list[str]) -> list[str]:
+    from connectory.startup import SCOPES
+
+    scopes = [scope for word in words for scope in word.replace(",", " ").split()]
+    if unknown := [scope for scope in scopes if scope not in SCOPES]:
+        raise CommandFailed(f"There is no scope {unknown[0]!r}; known are: {' '.join(SCOPES)}.")
+    return scopes
+
+
+@_clients.command("create")
+def create_client(
+    name: Annotated[str, typer.Argument(help="What the client is for.")],
+    scope: Annotated[list[str] | None, typer.Option(help="A scope to have; repeatable. Default: all.")] = None,
+) -> None:
+    """Create a client and print its id and secret as JSON. The secret cannot be shown again."""
+    from connectory.startup import SCOPES, open_database
+    from connectory.store.clients import create_client as create
+    from connectory.store.timestamps import utc_now
+
+    scopes = _scopes(scope) if scope else list(SCOPES)
+    with open_database(_settings()) as store, store.write() as database:
+        client, secret = create(database, name=name, scopes=scopes, now=utc_now())
+    print(json.dumps({"client_id": client.id, "client_secret": secret, "scope": " ".join(sorted(client.scopes))}))
+
+
+@_clients.command("list")
+def list_clients(as_json: _JSON = False) -> None:
+    """List the clients with their scopes, oldest first."""
+    from connectory.startup import open_database
+    from connectory.store.clients import list_clients as find_all
+
+    with open_database(_settings()) as store, store.read() as database:
+        found = find_all(database)
+    if as_json:
+        rows = [{"client_id": row.id, "name": row.name, "scope": " ".join(sorted(row.scopes))} for row in found]
+        print(json.dumps(rows, indent=2))
+        return
+    for row in found:
+        print(f"{row.id}  {row.name}  {' '.join(sorted(row.scopes))}")
+
+
+@_clients.command("delete")
+def delete_client(client_id: Annotated[str, typer.Argument(help="Id of the client.")]) -> None:
+    """Delete a client and revoke its tokens. A running service takes notice within 5 seconds."""
+    from connectory.startup import open_database
+    from connectory.store.clients import delete_client as delete
+
+    with open_database(_settings()) as store, store.write() as database:
+        if not delete(database, client_id):
+            raise CommandFailed("There is no such client; `connectory client list` shows them.")
+
+
+@app.command()
+def plugins(as_json: _JSON = False) -> None:
+    """List every installed plugin; where one is not loaded, the reason says what to do."""
+    from connectory.api.plugins import plugin_item
+    from connectory.catalog.catalog import build_catalog
+
+    items = [plugin_item(record) for record in build_catalog(_settings().selection).records]
+    if as_json:
+        print(json.dumps(items, indent=2))
+        return
+    for item in items:
+        print(
+            f"{item['identifier']}  {item['distribution']} {item['version']}  {item['status']}  {item['reason'] or ''}".rstrip()
+        )
+
+
+@_secrets.command("rotate")
+def rotate_secrets(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Open every row and write none.")] = False,
+    batch: Annotated[int, typer.Option(min=1, max=10_000, help="Rows to a transaction.")] = 100,
+) -> None:
+    """Seal all secrets with the primary key. Can be stopped, repeated, and run while the service runs."""
+    from connectory.startup import open_database, open_vault
+    from connectory.store.rotation import rotate
+
+    settings = _settings()
+    with open_database(settings) as store:
+        result = rotate(store, open_vault(settings, store), batch, dry_run)
+    print(f"re_encrypted={result.re_encrypted} skipped={result.skipped} failed={result.failed}")
+    if result.failed:
+        raise typer.Exit(1)
+
+
+@_secrets.command("status")
+def secrets_status(as_json: _JSON = False) -> None:
+    """Show how many connections each key has sealed, and which cannot be read. Exit code 1 where some cannot."""
+    from connectory.startup import open_database, open_vault
+    from connectory.store.rotation import status, unreadable_rows
+
+    settings = _settings()
+    with open_database(settings) as store:
+        vault = open_vault(settings, store)
+        found, unreadable = status(store, vault), unreadable_rows(store, vault)
+    if as_json:
+        rows = [{"key": row.key, "kid": row.kid, "reason": row.reason} for row in unreadable]
+        answer = {
+            "primary": vault.ring.primary,
+            "rows_by_kid": dict(found.rows_by_kid),
+            "missing_kids": sorted({*found.missing_kids, *found.mismatched_kids}),
+            "unreadable": rows,
+        }
+        print(json.dumps(answer, indent=2))
+    else:
+        print(f"primary={vault.ring.primary}")
+        for kid, count in found.rows_by_kid.items():
+            print(f"kid={kid} rows={count}")
+        for row in unreadable:
+            print(f"unreadable key={row.key} kid={row.kid} reason={row.reason}")
+    if unreadable:
+        raise typer.Exit(1)
+
+
+@_keys.command("generate")
+def generate_keys(path: Annotated[Path, typer.Argument(help="The file to create, with mode 0600.")]) -> None:
+    """Create a key file with one random key. An existing file is never replaced."""
+    from connectory.vault import generate_keyring
+
+    ring = generate_keyring(path)
+    print(
+        f"Created {path} with the key {ring.primary}. Set CONNECTORY_KEYS_FILE to it, and keep a copy where backups are not."
+    )
+
+
+@_keys.command("add")
+def add_keys(
+    promote: Annotated[bool, typer.Option("--promote", help="Make the new key the primary at once.")] = False,
+    path: Annotated[Path | None, typer.Argument(help="The key file. [default: the one of the settings]")] = None,
+) -> None:
+    """Add a random key to the key file. Promote it only when every running service has read the file again."""
+    from connectory.vault import add_key
+
+    before_path = path or _settings().keys_path
+    ring = add_key(before_path, promote=promote)
+    print(f"The keys are now {', '.join(ring.kids())}; new secrets are sealed with {ring.primary}.")
+
+
+@_database.command("upgrade")
+def upgrade_database() -> None:
+    """Bring the database to the tables of this release."""
+    from connectory.startup import open_store_of
+    from connectory.store.schema import HEAD, upgrade
+
+    with open_store_of(_settings()) as store:
+        upgrade(store)
+    print(f"The database has the tables of this release (revision {HEAD}).")
+
+
+@app.command("settings")
+def show_settings(as_json: _JSON = False) -> None:
+    """List every setting, its value, its default, and what it is for; those of the loaded plugins too."""
+    from connectory.catalog.catalog import build_catalog
+    from connectory.settings import describe_settings
+
+    settings = _settings()
+    rows = describe_settings(settings, build_catalog(settings.selection))
+    if as_json:
+        print(json.dumps([row._asdict() for row in rows], indent=2))
+        return
+    for row in rows:
+        print(f"{row.name}={row.value}\n    {row.description} Default: {row.default or 'none'}.")
