@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import difflib
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from itertools import islice
 from typing import (
@@ -161,18 +161,17 @@ def parse_secrets(model: type[SecretsT], payload: Any) -> SecretsT:
 def _refuse_depth(payload: Any) -> None:
     level = [payload]
     for _ in range(MAX_DEPTH + 1):
-        level = [child for value in level for child in _children(value)]
+        level = [child for value in level for child in _children(value) if not isinstance(child, str | int)]
         if not level:
             return
     message = f"The secrets are nested too deeply; at most {MAX_DEPTH} levels are accepted."
     raise SecretsInvalid([FieldProblem(loc=[], msg=message, type="recursion")])
 
 
-def _children(value: Any) -> Iterator[Any]:
-    if isinstance(value, Mapping):
-        yield from value.values()
-    elif isinstance(value, list | tuple):
-        yield from value
+def _children(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict | Mapping):
+        return value.values()
+    return value if isinstance(value, list | tuple) else ()
 
 
 def secrets_document(model: type[Secrets], payload: Any) -> Document:
@@ -185,7 +184,7 @@ def secrets_document(model: type[Secrets], payload: Any) -> Document:
     """
     parsed = parse_secrets(model, payload)
     submitted = {name for name, value in payload.items() if value is not None}
-    document = {name: _reveal(getattr(parsed, name)) for name in model.model_fields if name in submitted}
+    document = {name: _reveal(getattr(parsed, name)) for name in _field_names(model) if name in submitted}
     if model.connectory_url is not None and URL_FIELD in submitted:
         document = {URL_FIELD: payload[URL_FIELD]} | document
     return document
@@ -214,9 +213,9 @@ def mask_document(model: type[Secrets], document: Document) -> Document:
 def _masked(model: type[Secrets], name: str, value: Any) -> Any:
     if name == URL_FIELD and model.connectory_url is not None:
         return model.connectory_url.mask(value, MASK)
-    if name not in model.model_fields or _is_sensitive(model, name):
+    if _is_sensitive(model, name):
         return MASK
-    nested = _nested_object(model.model_fields[name].annotation)
+    nested = _nested_model(model, name)
     return mask_document(nested, value) if nested is not None and isinstance(value, dict) else value
 
 
@@ -228,10 +227,10 @@ def sensitive_texts(model: type[Secrets], document: Document) -> list[str]:
             grammar = model.connectory_url
             found += [value] if value != grammar.mask(value, MASK) else []
             found += [text for text in [grammar.parse(value).get(grammar.password or "")] if text]
-        elif name not in model.model_fields or _is_sensitive(model, name):
+        elif _is_sensitive(model, name):
             found += list(_texts(value))
         else:
-            nested = _nested_object(model.model_fields[name].annotation)
+            nested = _nested_model(model, name)
             if nested is not None and isinstance(value, dict):
                 found += sensitive_texts(nested, value)
     return found
@@ -254,6 +253,8 @@ def merge_documents(model: type[Secrets], submitted: Any, stored: Document | Non
     if not isinstance(submitted, Mapping):
         raise SecretsInvalid([FieldProblem(loc=[], msg="The secrets must be a JSON object.", type="dict_type")])
     _refuse_depth(submitted)
+    if not stored and not _holds_mask(submitted):
+        return dict(submitted)
     stored = stored or {}
     shown = mask_document(model, stored)
     unchanged = {name for name, value in submitted.items() if _holds_mask(value) and shown.get(name) == value}
@@ -304,6 +305,12 @@ def _names(model: type[Secrets]) -> list[str]:
 
 
 @cache
+def _field_names(model: type[Secrets]) -> tuple[str, ...]:
+    """The names of the fields; `model_fields` itself is a property that takes microseconds, on every bulk request."""
+    return tuple(model.model_fields)
+
+
+@cache
 def _holds_secrets(model: type[Secrets], name: str) -> bool:
     """Whether anything in the field is sensitive."""
     if name == URL_FIELD and model.connectory_url is not None:
@@ -331,9 +338,17 @@ def _marks(annotation: Any) -> Iterator[Any]:
 
 @cache
 def _is_sensitive(model: type[Secrets], name: str) -> bool:
-    """Whether the field as a whole is sensitive, by its type."""
+    """Whether the field as a whole is sensitive, by its type; of a name that is no field, nothing is known, so it is."""
+    if name not in model.model_fields:
+        return True
     annotation = model.model_fields[name].annotation
     return _nested_object(annotation) is None and any(map(_is_secret, _types(annotation)))
+
+
+@cache
+def _nested_model(model: type[Secrets], name: str) -> type[Secrets] | None:
+    """The model of a field that is one nested object."""
+    return _nested_object(model.model_fields[name].annotation)
 
 
 def _is_secret(found: type) -> bool:
@@ -378,6 +393,7 @@ def _nested_object(annotation: Any) -> type[Secrets] | None:
 def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
+        return
     for child in _children(value):
         yield from _texts(child)
 
