@@ -40,6 +40,7 @@ from connectory import (
 
 if TYPE_CHECKING:
     import requests
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
     from google.api_core.exceptions import GoogleAPICallError
     from google.auth.exceptions import RefreshError
     from google.cloud.bigquery import Client
@@ -247,24 +248,14 @@ def connectory_describe() -> Description:
 def connectory_test_connection(secrets: BigQuerySecrets, context: CheckContext) -> None:
     """Exchange a signed assertion for a token, run `SELECT 1` in the project, and ask for the dataset."""
     settings = context.settings(BigQuerySettings)
-    credentials = _credentials(secrets.keyfile_creds, settings.bigquery_token_uri)
+    key = rsa_private_key(secrets.keyfile_creds.private_key.get_secret_value(), remedy=_UNREADABLE_KEY)
     _reach(settings.bigquery_token_uri, context)
     # From here on Google's client resolves names, which in the process of a test gives vetted addresses only.
     with _session(context) as session:
         with context.step("authenticate"):
-            _fetch_token(credentials, session)
+            credentials = _log_in(secrets.keyfile_creds, key, settings.bigquery_token_uri, session)
         with context.step("query"):
             _query(_client(secrets, credentials, session, settings.bigquery_endpoint), secrets, context)
-
-
-def _credentials(key_file: KeyFile, token_uri: HttpUrl) -> Credentials:
-    """What signs: the key and whose it is, and nothing else of the file, which could make it another kind of credentials."""
-    from google.auth.crypt import RSASigner
-    from google.oauth2.service_account import Credentials
-
-    key = rsa_private_key(key_file.private_key.get_secret_value(), remedy=_UNREADABLE_KEY)
-    signer = RSASigner(key, key_file.private_key_id)  # type: ignore[no-untyped-call]
-    return Credentials(signer, key_file.client_email, str(token_uri), scopes=[_SCOPE])  # type: ignore[no-untyped-call]
 
 
 def _reach(url: HttpUrl, context: CheckContext) -> None:
@@ -333,10 +324,15 @@ def _network_failure(error: BaseException | None) -> CheckFailed:
     return CheckFailed(FailureCode.PROTOCOL_MISMATCH)
 
 
-def _fetch_token(credentials: Credentials, session: requests.Session) -> None:
+def _log_in(key_file: KeyFile, key: RSAPrivateKey, token_uri: HttpUrl, session: requests.Session) -> Credentials:
+    """Exchange an assertion for a token. Of the key file only the key and whose it is are used; nothing leads elsewhere."""
+    from google.auth.crypt import RSASigner
     from google.auth.exceptions import RefreshError
     from google.auth.transport.requests import Request
+    from google.oauth2.service_account import Credentials
 
+    signer = RSASigner(key, key_file.private_key_id)  # type: ignore[no-untyped-call]
+    credentials = Credentials(signer, key_file.client_email, str(token_uri), scopes=[_SCOPE])  # type: ignore[no-untyped-call]
     try:
         credentials.refresh(Request(session))  # type: ignore[no-untyped-call]
     except RefreshError as error:
@@ -345,6 +341,7 @@ def _fetch_token(credentials: Credentials, session: requests.Session) -> None:
         # An answer that is no token: Google's client takes its form for granted.
         raise CheckFailed(FailureCode.PROTOCOL_MISMATCH) from error
     session.headers["Authorization"] = f"Bearer {credentials.token}"
+    return credentials
 
 
 def _token_failure(error: RefreshError) -> CheckFailed:
