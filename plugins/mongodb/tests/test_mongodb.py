@@ -10,7 +10,7 @@ import dns.resolver
 import pytest
 
 from checking import Check
-from connectory import Address, CheckContext, CheckFailed, FailureCode, SslMode
+from connectory import Address, CheckFailed, FailureCode, SslMode
 from connectory.contract.secrets import SecretsInvalid, parse_secrets
 from connectory.probe.report import CheckReport
 from connectory_mongodb import MongoDBSecrets, connectory_test_connection
@@ -322,8 +322,8 @@ class TestHostileServers:
         assert time.monotonic() - started < 5
 
 
-class _Context(CheckContext):
-    """A context in this process, so that the test can say which name server is asked; names resolve to loopback."""
+class _Context:
+    """A CheckContext in this process, so that the test can say which name server is asked; names resolve to loopback."""
 
     timeout = 3.0
 
