@@ -1,0 +1,89 @@
+"""Run the application with uvicorn: one line when it is ready, and an end within seconds when it is told to end."""
+
+from __future__ import annotations
+
+import gc
+import signal
+import socket
+from types import FrameType
+
+import uvicorn
+
+from connectory.api.app import create_app, open_service
+from connectory.api.logs import configure_logs
+from connectory.api.service import Service
+from connectory.settings import Settings
+from connectory.startup import CannotStart
+
+GRACE = 3
+"""Seconds that requests may take to finish once the service is told to end; connection tests are ended at once."""
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises:
+        CannotStart: with one line that says what to do.
+    """
+    configure_logs(settings.log_level)
+    listener = _listen(settings)
+    try:
+        service = open_service(settings)
+    except BaseException:
+        listener.close()
+        raise
+    config = uvicorn.Config(
+        create_app(service),
+        log_config=None,
+        access_log=False,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        server_header=False,
+        timeout_graceful_shutdown=GRACE,
+    )
+    # What start-up made stays for good: keep the collector from walking through it again and again.
+    gc.collect()
+    gc.freeze()
+    # Uvicorn sends itself the signal once more when everything is closed; by then it has been obeyed.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    _Server(config, service).run([listener])
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """Bound before anything is opened, so that a second service on the same port changes nothing."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        listener = socket.socket(family)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise CannotStart(
+            f"Cannot listen on {settings.host} port {settings.port} ({error.strerror or type(error).__name__}); "
+            "change CONNECTORY_HOST or CONNECTORY_PORT."
+        ) from None
+    return listener
+
+
+class _Server(uvicorn.Server):
+    """Says when it is ready, and ends connection tests as soon as it is told to end."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started and sockets:
+            host, port = sockets[0].getsockname()[:2]
+            shown = f"[{host}]" if ":" in host else host
+            credentials = self._service.settings.root_client_path
+            where = f"; root client: {credentials}" if self._service.settings.embedded and credentials.exists() else ""
+            print(f"Connectory is ready on http://{shown}:{port} (documentation: /docs{where})", flush=True)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._service.runner.kill_all()
+        super().handle_exit(sig, frame)
