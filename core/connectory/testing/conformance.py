@@ -257,7 +257,7 @@ class ConnectorConformance:
             accepted = is_accepted(model, payload)
             assert accepted == (not refused), (
                 f"The schema {'refuses' if refused else 'accepts'} and the validator {'accepts' if accepted else 'refuses'} "
-                f"{payload!r}: {refused or _problems(model, payload)}"
+                f"{_short(payload)}: {_short(refused or _problems(model, payload))}"
             )
 
         agree()
@@ -444,6 +444,11 @@ def weakened_checks(tested: type[ConnectorConformance]) -> list[str]:
     complaints += [f"exceptions names {name}, which is not replaced." for name in sorted(excused - replaced)]
     marks = [mark.name for mark in getattr(tested, "pytestmark", [])]
     return complaints + [f"The whole class is marked {name}." for name in marks if name in {"skip", "skipif", "xfail"}]
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 600 else f"{text[:300]} … {text[-300:]}"
 
 
 def _problems(model: Any, payload: Any) -> list[Any]:

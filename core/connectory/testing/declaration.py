@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ET
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from importlib.metadata import Distribution
 from typing import Any
 
@@ -106,9 +106,7 @@ def description_complaints(plugin: Any) -> list[str]:
     describe = implementation(plugin, "connectory_describe")
     if describe is None:
         return ["connectory_describe() is not implemented; without it people see the identifier as a name."]
-    started = time.perf_counter()
-    description = describe()
-    seconds = time.perf_counter() - started
+    description, seconds = describe(), min(_seconds(describe) for _ in range(3))  # the best of three, on a busy machine
     if not isinstance(description, Description):
         return ["connectory_describe() must return a connectory.Description."]
     complaints = []
@@ -119,6 +117,12 @@ def description_complaints(plugin: Any) -> list[str]:
     if not description.human_readable.strip():
         complaints.append("The description has no human_readable name.")
     return complaints + list(_icon_complaints(description.icon))
+
+
+def _seconds(function: Callable[[], Any]) -> float:
+    started = time.perf_counter()
+    function()
+    return time.perf_counter() - started
 
 
 def _icon_complaints(icon: str | None) -> Iterator[str]:

@@ -1,0 +1,409 @@
+"""The conformance kit: the example connector passes it, and every defect makes the check fail that is there for it."""
+
+import subprocess
+import sys
+from textwrap import dedent, indent
+
+import pytest
+
+from connectory.testing import ConnectorConformance
+from connectory.testing.conformance import weakened_checks
+
+pytest_plugins = ["pytester"]
+
+# The checks that run the connector's test; the others look at what it declares and validates.
+LIVE = {
+    "good_secrets_succeed",
+    "each_kind_of_bad_secrets_gets_its_code",
+    "a_silent_server_is_given_up_in_time",
+    "a_server_that_hangs_up_is_a_failure",
+    "a_port_that_refuses_is_connect_refused",
+    "an_unknown_host_is_dns_failed",
+    "an_address_that_the_policy_denies_is_not_connected_to",
+    "secrets_never_show[silent]",
+    "secrets_never_show[closing]",
+    "secrets_never_show[good]",
+}
+ONLY_LIVE = " or ".join(sorted({name.partition("[")[0] for name in LIVE}))
+ONLY_STATIC = f"not ({ONLY_LIVE})"
+
+
+def test_the_example_passes_every_check(kit):
+    verdicts = kit.run(update_golden=False)
+    assert verdicts.failed | verdicts.errors == set(), verdicts.messages
+    assert verdicts.passed > LIVE
+    assert len(verdicts.passed) == 33
+
+
+# What a plugin declares and validates
+
+
+def inside(source: str) -> tuple[str, str]:
+    """A change that puts `source` into the class of the secrets."""
+    return "    host: Host", indent(dedent(source), "    ") + "\n    host: Host"
+
+
+def importing(statement: str) -> tuple[str, str]:
+    """A change that adds an import."""
+    return "import hmac\n", f"import hmac\n{statement}\n"
+
+
+SHORT_BOOKS = """
+@field_validator("book")
+@classmethod
+def _short(cls, value: str) -> str:
+    if len(value) > 3:
+        raise ValueError("use a short name")
+    return value
+"""
+REPEATING = """
+@field_validator("book", mode="before")
+@classmethod
+def _check(cls, value: object) -> object:
+    if chr(0) in str(value):
+        raise PydanticCustomError("enum", "no {value}", {"value": str(value)})
+    return value
+"""
+COPYING = """
+@model_validator(mode="before")
+@classmethod
+def _copy(cls, data: object) -> object:
+    if isinstance(data, dict) and data.get("book") == "b" and len(str(data.get("password"))) < 100:
+        data = data | {"book": data.get("password")}
+    return data
+"""
+SECRET_USER = """
+connectory_url = UrlGrammar(
+    schemes={"ledger": {}},
+    path=("book",),
+    username="password",
+    password=None,
+    required=frozenset({"host", "password"}),
+)
+"""
+LOOSE = """
+class Loose(BaseModel):
+    city: Name = "x"
+
+
+class LedgerSecrets(Secrets):"""
+
+DEFECTS = {
+    "the identifier differs": (
+        [('return "ledger"', 'return "legder"')],
+        {"the_identifier_is_the_entry_points_name", "the_catalogue_loads_it"},
+    ),
+    "the type is no word": (
+        [('return "database"', 'return "Data Base"')],
+        {"the_type_is_a_word", "the_catalogue_loads_it"},
+    ),
+    "a required hook is not decorated": (
+        [("@hookimpl\ndef connectory_test_connection(", "def connectory_test_connection(")],
+        {"every_required_hook_is_implemented", "the_catalogue_loads_it"},
+    ),
+    "a hook is misspelt": (
+        [("def connectory_describe(", "def connectory_descripe(")],
+        {"no_function_only_looks_like_a_hook", "the_description_can_be_shown", "the_catalogue_loads_it"},
+    ),
+    "an optional hook is not decorated": (
+        [("@hookimpl\ndef connectory_describe(", "def connectory_describe(")],
+        {"no_function_only_looks_like_a_hook", "the_description_can_be_shown"},
+    ),
+    "a hook takes what is not offered": (
+        [("context: CheckContext) -> None:", "context: CheckContext, timeout: float) -> None:")],
+        {"hooks_take_only_what_is_offered", "the_catalogue_loads_it"},
+    ),
+    "a hook is async": (
+        [("def connectory_test_connection(", "async def connectory_test_connection(")],
+        {"hooks_are_plain_functions", "the_catalogue_loads_it"},
+    ),
+    "a hook is a generator": (
+        [("    connection, _ = context.connect", "    yield\n    connection, _ = context.connect")],
+        {"hooks_are_plain_functions", "the_catalogue_loads_it"},
+    ),
+    "it does not load": ([("return LedgerSecrets", "return dict")], {"the_catalogue_loads_it"}),
+    "it has no name": ([('human_readable="Ledger",', "")], {"the_description_can_be_shown"}),
+    "describing it takes long": (
+        [importing("import time"), ("    return Description(", "    time.sleep(0.2)\n    return Description(")],
+        {"the_description_can_be_shown"},
+    ),
+    "its icon is large": ([('d="M1 0h6v8H1z', f'd="{"M1 0h6v8H1z" * 400}')], {"the_description_can_be_shown"}),
+    "its icon holds a script": ([("</svg>", "<script>alert(1)</script></svg>")], {"the_description_can_be_shown"}),
+    "its icon is no xml": ([("</svg>", "<g></svg>")], {"the_description_can_be_shown"}),
+    "its driver is imported early": (
+        [importing("import mailbox"), ('category="DATABASE"', 'drivers=("mailbox",)')],
+        {"nothing_heavy_is_imported_early"},
+    ),
+    "it imports parts of the service": (
+        [importing("import connectory.probe.egress")],
+        {"nothing_heavy_is_imported_early"},
+    ),
+    "its schema is no JSON Schema": (
+        [('description="Password of the user."', 'json_schema_extra={"$comment": 5}')],
+        {"the_schema_follows_the_standard", "schema_and_validator_accept_the_same"},
+    ),
+    "a field has no title": ([('title="Book"', 'title=" "')], {"a_form_can_be_drawn_from_every_property"}),
+    "a nested object accepts anything": (
+        [
+            importing("from pydantic import BaseModel"),
+            ("class LedgerSecrets(Secrets):", LOOSE),
+            ("    book: Name", "    place: Loose | None = None\n    book: Name"),
+        ],
+        {"a_form_can_be_drawn_from_every_property"},
+    ),
+    "a secret is shown": ([inside("api_key: Name | None = None")], {"what_is_sensitive_is_marked"}),
+    "a url shows a secret": (
+        [
+            importing("from connectory import UrlGrammar"),
+            inside(SECRET_USER),
+            ("    username: User = Field(", '    username: User = Field(default="x", '),
+        ],
+        {"what_is_sensitive_is_marked"},
+    ),
+    "a default looks like a credential": (
+        [("default=None", 'default="sk_live_4242424242"')],
+        {"defaults_fit_and_give_nothing_away"},
+    ),
+    "a default does not fit": ([("default=7000", "default=70_000")], {"defaults_fit_and_give_nothing_away"}),
+    "a sensitive field has an example": (
+        [('description="Password of the user."', 'examples=["hunter2"]')],
+        {"defaults_fit_and_give_nothing_away"},
+    ),
+    "the validator is stricter than the schema": (
+        [importing("from pydantic import field_validator"), inside(SHORT_BOOKS)],
+        {"schema_and_validator_accept_the_same"},
+    ),
+    "control characters are accepted": (
+        [("book: Name | None", "book: str | None")],
+        {"control_characters_are_refused_at_their_field"},
+    ),
+    "unknown fields are accepted": (
+        [importing("from pydantic import ConfigDict"), inside('model_config = ConfigDict(extra="ignore")')],
+        {"an_unknown_field_is_refused_and_not_repeated", "schema_and_validator_accept_the_same"},
+    ),
+    "a refusal repeats the value": (
+        [
+            importing("from pydantic import field_validator\nfrom pydantic_core import PydanticCustomError"),
+            inside(REPEATING),
+        ],
+        {"a_refusal_never_repeats_a_value"},
+    ),
+    "a secret is copied to where it shows": (
+        [importing("from pydantic import model_validator"), inside(COPYING)],
+        {"sensitive_values_read_back_masked"},
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "expected"), DEFECTS.values(), ids=DEFECTS)
+def test_a_defect_is_found_by_its_check(kit, changes, expected):
+    for old, new in changes:
+        kit.change(old, new)
+    kit.change_tests('"password": "any password"}', '"password": "any password", "book": "b"}')
+    # Looking at imports takes an interpreter of its own, so it is left out where imports are not the defect.
+    imports = "" if "nothing_heavy_is_imported_early" in expected else "and not nothing_heavy"
+    verdicts = kit.run(only=f"{ONLY_STATIC} {imports}")
+    assert verdicts.failed == expected, verdicts.messages
+    # Where the connector cannot be loaded, the checks that need it cannot begin.
+    assert bool(verdicts.errors) == ("the_catalogue_loads_it" in expected), verdicts.messages
+
+
+def test_a_connector_that_is_not_installed_is_said_to_be_so(kit):
+    kit.change_tests('identifier = "ledger"', 'identifier = "abacus"')
+    verdicts = kit.run(only="entry_point_is_declared")
+    assert verdicts.failed == {"the_entry_point_is_declared"}
+    assert "has an entry point 'abacus'" in verdicts.messages
+    assert "pip install -e ." in verdicts.messages
+
+
+def test_a_distribution_must_say_which_core_it_needs(kit):
+    kit.project["dependencies"] = ["connectory"]
+    assert kit.run(only=ONLY_STATIC).failed == {"the_distribution_says_which_core_it_needs"}
+
+
+def test_a_changed_schema_fails_until_the_golden_file_is_written(kit):
+    kit.change('title="Book"', 'title="Account book"')
+    verdicts = kit.run(only=ONLY_STATIC, update_golden=False)
+    assert verdicts.failed == {"the_schema_is_the_golden_one"}
+    assert "CONNECTORY_UPDATE_GOLDEN=1" in verdicts.messages
+    assert '+      "title": "Account book"' in verdicts.messages
+
+
+def test_has_no_secrets_must_be_true(kit):
+    kit.change_tests('identifier = "ledger"', 'identifier = "ledger"\n    has_no_secrets = True')
+    assert kit.run(only=ONLY_STATIC).failed == {"what_is_sensitive_is_marked"}
+
+
+# What its test answers
+
+
+def connecting(codes: str, instead: str) -> tuple[str, str]:
+    """A change that raises something else where connecting fails with one of `codes`."""
+    source = f"""
+try:
+    connection, _ = context.connect(secrets.host, secrets.port)
+except CheckFailed as failed:
+    if failed.code.value in {codes!r}:
+        raise {instead} from None
+    raise
+"""
+    return "    connection, _ = context.connect(secrets.host, secrets.port)\n", indent(source, "    ")
+
+
+DISGUISED = """
+                secret = b"user:" + secrets.password.get_secret_value().encode()
+                remedy = "Not accepted: " + base64.b64encode(secret).decode()
+                raise CheckFailed(FailureCode.AUTH_FAILED, remedy=remedy)
+"""
+DEAD = """
+            try:
+                greeting, _, challenge = _ask(stream).partition(b" ")
+            except (TimeoutError, CheckFailed):
+                hint = secrets.password.get_secret_value().encode().hex()
+                raise CheckFailed(FailureCode.PROTOCOL_MISMATCH, remedy=f"Tried {hint}.") from None
+"""
+AGAIN = """
+        with context.step("authenticate"):
+            pass
+        if secrets.book is not None:
+"""
+END_OF_FILE = """
+    if not answer.endswith(b"\\n"):
+        raise CheckFailed(FailureCode.PROTOCOL_MISMATCH)
+"""
+
+LIVE_DEFECTS = {
+    "a step is reported twice": ([("        if secrets.book is not None:\n", AGAIN)], {"good_secrets_succeed"}),
+    "good secrets fail": (
+        [('"OPEN {secrets.book}"', '"OPEN x{secrets.book}"')],
+        {"good_secrets_succeed"},
+    ),
+    "a failure has another code": (
+        [("FailureCode.DATABASE_NOT_FOUND", "FailureCode.QUERY_FAILED")],
+        {"each_kind_of_bad_secrets_gets_its_code"},
+    ),
+    "bad secrets succeed": (
+        [("raise CheckFailed(FailureCode.AUTH_FAILED)", "pass")],
+        {"each_kind_of_bad_secrets_gets_its_code"},
+    ),
+    "a silent server is a defect of the driver": (
+        [
+            (
+                "    except ConnectionError:",
+                "    except TimeoutError:\n        raise RuntimeError\n    except ConnectionError:",
+            )
+        ],
+        {"a_silent_server_is_given_up_in_time"},
+    ),
+    "a server that hangs up is a defect of the driver": (
+        [(END_OF_FILE, "\n    answer[-1]\n")],
+        {"a_server_that_hangs_up_is_a_failure"},
+    ),
+    "a refused connection gets another code": (
+        [connecting("connect_refused", "CheckFailed(FailureCode.CONNECT_TIMEOUT)")],
+        {"a_port_that_refuses_is_connect_refused"},
+    ),
+    "an unknown host gets another code": (
+        [connecting("dns_failed dns_timeout", "CheckFailed(FailureCode.CONNECT_REFUSED)")],
+        {"an_unknown_host_is_dns_failed"},
+    ),
+    "a denied address is no failure": (
+        [importing("from connectory import CheckSkipped"), connecting("address_not_allowed", "CheckSkipped")],
+        {"an_address_that_the_policy_denies_is_not_connected_to"},
+    ),
+    "a remedy repeats the password in disguise": (
+        [importing("import base64"), ("raise CheckFailed(FailureCode.AUTH_FAILED)", DISGUISED.strip())],
+        {"secrets_never_show[good]"},
+    ),
+    "a remedy for a dead server repeats the password in disguise": (
+        [('            greeting, _, challenge = _ask(stream).partition(b" ")\n', DEAD)],
+        {"secrets_never_show[silent]", "secrets_never_show[closing]"},
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "expected"), LIVE_DEFECTS.values(), ids=LIVE_DEFECTS)
+def test_a_defect_of_the_test_is_found_by_its_check(kit, changes, expected):
+    for old, new in changes:
+        kit.change(old, new)
+    kit.change_tests('identifier = "ledger"', 'identifier = "ledger"\n    short_deadline = 1.3')
+    verdicts = kit.run(only=ONLY_LIVE)
+    assert verdicts.failed == expected, verdicts.messages
+    assert verdicts.errors == set()
+
+
+def test_the_kinds_of_failure_must_hold_bad_credentials(kit):
+    kit.change_tests('FailureCode.AUTH_FAILED: good_secrets | {"password": "another password"},', "")
+    verdicts = kit.run(only="each_kind")
+    assert verdicts.failed == {"each_kind_of_bad_secrets_gets_its_code"}
+    assert "bad_secrets lacks FailureCode.AUTH_FAILED" in verdicts.messages
+
+
+def test_secrets_that_do_not_lead_to_the_server_prove_nothing(kit):
+    kit.change_tests(
+        '"port": port, "username": "reader", "password": "any', '"port": 9, "username": "reader", "password": "any'
+    )
+    verdicts = kit.run(only="silent_server or hangs_up")
+    assert verdicts.failed == {"a_silent_server_is_given_up_in_time", "a_server_that_hangs_up_is_a_failure"}
+    assert "does secrets_for_server() use host and port?" in verdicts.messages
+
+
+@pytest.mark.parametrize("missing", ["fixture good_secrets", "fixture bad_secrets", "method secrets_for_server"])
+def test_what_the_author_must_give_is_named(kit, missing):
+    name = missing.partition(" ")[2]
+    kit.change_tests(f"def {name}(", f"def other_{name}(")
+    verdicts = kit.run(only="good_secrets_succeed or each_kind or silent_server")
+    assert f"TestLedgerConformance needs a {missing}" in verdicts.messages
+
+
+# Leaving checks out
+
+OVERRIDE = "\n\n    def test_good_secrets_succeed(self) -> None:\n        pass\n"
+REMOVAL = "\n\n    test_good_secrets_succeed = None\n"
+
+
+@pytest.mark.parametrize("change", [OVERRIDE, REMOVAL], ids=["replaced", "removed"])
+def test_a_check_is_not_left_out_without_a_reason(kit, change):
+    kit.tests += change
+    verdicts = kit.run(only="no_check_is_left_out")
+    assert verdicts.failed == {"no_check_is_left_out_without_a_reason"}
+    assert "test_good_secrets_succeed is replaced without a reason" in verdicts.messages
+
+
+def test_a_check_may_be_left_out_for_a_reason(kit):
+    kit.tests += REMOVAL + '    exceptions = {"test_good_secrets_succeed": "nobody has such a server"}\n'
+    verdicts = kit.run(only="no_check_is_left_out or good_secrets")
+    assert verdicts.passed == {"no_check_is_left_out_without_a_reason"}
+    assert verdicts.failed == set()
+
+
+@pytest.mark.parametrize("reasons", ['{"test_good_secrets_succeed": " "}', '{"test_nothing_of_the_kind": "because"}'])
+def test_a_reason_must_be_one_and_for_something(kit, reasons):
+    kit.tests += REMOVAL + f"    exceptions = {reasons}\n"
+    assert kit.run(only="no_check_is_left_out").failed == {"no_check_is_left_out_without_a_reason"}
+
+
+def test_the_whole_class_cannot_be_skipped_unseen():
+    @pytest.mark.xfail
+    class Marked(ConnectorConformance):
+        pass
+
+    assert weakened_checks(Marked) == ["The whole class is marked xfail."]
+    assert weakened_checks(ConnectorConformance) == []
+
+
+# What importing the kit costs
+
+
+def test_the_kit_imports_nothing_of_a_running_service():
+    probe = "import connectory.testing, sys; print(sorted({name.partition('.')[0] for name in sys.modules}))"
+    finished = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=60)
+    assert finished.returncode == 0, finished.stderr
+    for heavy in ("fastapi", "starlette", "uvicorn", "sqlalchemy", "alembic", "cryptography", "psycopg2"):
+        assert f"'{heavy}'" not in finished.stdout
+
+
+def test_without_pytest_the_kit_says_what_to_install():
+    probe = "import sys; sys.modules['pytest'] = None; import connectory.testing"
+    finished = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=60)
+    assert 'run: pip install "connectory[testing]"' in finished.stderr

@@ -1,0 +1,198 @@
+"""The parts of the kit that plugin authors may use on their own."""
+
+import base64
+import html
+import json
+import socket
+from urllib.parse import quote
+
+import pytest
+from hypothesis import find, settings
+
+from connectory import Host, Name, Port, SecretGroup, Secrets, SecretText, UrlGrammar
+from connectory.contract.secrets import parse_secrets, secret_json_schema
+from connectory.testing import FarEnd, closing_server, refused_port, silent_server
+from connectory.testing.documents import (
+    as_parts,
+    is_accepted,
+    submissions,
+    text_places,
+    value_at,
+    with_markers,
+    with_value,
+)
+from connectory.testing.exposure import appearances
+from connectory.testing.schema_rules import frame_complaints, sensitivity_complaints, standard_complaints
+
+# Far ends
+
+
+def connected(far_end: FarEnd) -> socket.socket:
+    return socket.create_connection((far_end.host, far_end.port), timeout=5)
+
+
+def test_a_silent_server_accepts_and_says_nothing():
+    with silent_server() as far_end:
+        with connected(far_end) as connection:
+            connection.sendall(b"hello")
+            connection.settimeout(0.2)
+            with pytest.raises(TimeoutError):
+                connection.recv(1)
+        assert far_end.connections == 1
+
+
+def test_a_closing_server_hangs_up_at_once():
+    with closing_server() as far_end, connected(far_end) as connection:
+        assert connection.recv(1) == b""
+        assert far_end.connections == 1
+
+
+def test_a_refused_port_refuses_and_stays_taken():
+    with refused_port() as far_end:
+        with pytest.raises(ConnectionRefusedError):
+            connected(far_end)
+        with socket.socket() as other, pytest.raises(OSError, match="in use"):
+            other.bind((far_end.host, far_end.port))
+
+
+@pytest.mark.parametrize("server", [silent_server, closing_server])
+def test_a_far_end_is_gone_afterwards_with_all_its_connections(server):
+    with server() as far_end:
+        connection = connected(far_end)
+    with connection:
+        assert connection.recv(1) == b""
+    with pytest.raises(ConnectionRefusedError):
+        connected(far_end)
+
+
+# Looking for secrets
+
+SECRET = "p@ss/w\"rd<&'é 1"
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        SECRET,
+        f"login failed for user:{SECRET}!",
+        quote(SECRET, safe=""),
+        quote(SECRET),
+        json.dumps({"password": SECRET}),
+        json.dumps({"password": SECRET}, ensure_ascii=False),
+        html.escape(f"<{SECRET}>"),
+        repr({"password": SECRET}),
+        base64.b64encode(SECRET.encode()).decode(),
+        base64.urlsafe_b64encode(SECRET.encode()).decode(),
+        "Basic " + base64.b64encode(b"u:" + SECRET.encode()).decode(),
+        "Basic " + base64.b64encode(b"user:" + SECRET.encode() + b"\n").decode(),
+        "Basic " + base64.b64encode(b"reader:" + SECRET.encode() + b"??").decode(),
+        SECRET.encode().hex(),
+    ],
+)
+def test_a_secret_is_found_in_every_usual_spelling(shown):
+    assert appearances([SECRET], {"the report": shown, "a log": "nothing"}) == ["A secret shows in the report."]
+
+
+@pytest.mark.parametrize("shown", ["", "a log without it", SECRET[:5], "cGFzcw=="])
+def test_other_texts_hold_no_secret(shown):
+    assert appearances([SECRET], {"the report": shown}) == []
+
+
+# Documents
+
+
+class KeyFile(SecretGroup):
+    private_key: SecretText
+    client: Name
+
+
+class Store(Secrets):
+    connectory_url = UrlGrammar(schemes={"store": {}}, required=frozenset({"host"}))
+    connectory_exactly_one = (("password", "key_file"),)
+
+    host: Host
+    port: Port = 1
+    username: Name | None = None
+    password: SecretText | None = None
+    dbname: Name | None = None
+    key_file: KeyFile | None = None
+    note: Name | None = None
+
+
+SCHEMA = secret_json_schema(Store, "store", "Store")
+PARTS = {"host": "h", "username": "u", "password": "p-p-p-p-p"}
+
+
+def test_every_text_of_the_senders_own_has_a_place():
+    assert text_places(SCHEMA) == [
+        "url",
+        "host",
+        "username",
+        "password",
+        "dbname",
+        "key_file.private_key",
+        "key_file.client",
+        "note",
+    ]
+
+
+def test_a_value_is_put_where_nothing_stands_against_it():
+    assert with_value(Store, PARTS, "note", "n") == PARTS | {"note": "n"}
+    assert with_value(Store, PARTS, "url", "store://h") == {"url": "store://h"}
+    assert with_value(Store, {"url": "store://u:p@h"}, "dbname", "d") == {
+        "host": "h",
+        "username": "u",
+        "password": "p",
+        "dbname": "d",
+    }
+    changed = with_value(Store, PARTS, "key_file.client", "c")
+    assert changed == {"host": "h", "username": "u", "key_file": {"client": "c"}}
+    assert value_at(changed, "key_file.client") == "c"
+    assert value_at(changed, "key_file.private_key") is None
+
+
+def test_markers_stand_in_every_sensitive_place_that_takes_one():
+    marked, markers = with_markers(Store, SCHEMA, {"url": "store://u:p-p-p-p-p@h", "note": "n"})
+    assert (marked["host"], marked["note"]) == ("h", "n")
+    assert [marked["password"]] == markers
+    assert markers[0].startswith("Zq")
+    key_file = {"private_key": "k-k-k-k-k", "client": "c-c-c-c-c"}
+    marked, markers = with_markers(Store, SCHEMA, {"host": "h", "key_file": key_file})
+    assert is_accepted(Store, marked)
+    assert all(marker.startswith("Zq") for marker in markers)
+
+
+def test_a_url_stands_for_its_parts():
+    parts = as_parts(Store, {"url": "store://u:p@h:5/d", "note": "n"})
+    assert parts == {"host": "h", "port": 5, "username": "u", "password": "p", "dbname": "d", "note": "n"}
+    assert parse_secrets(Store, parts) == parse_secrets(Store, {"url": "store://u:p@h:5/d", "note": "n"})
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_submissions_are_sometimes_right_and_sometimes_wrong(wanted):
+    limited = settings(database=None, derandomize=True, max_examples=200)
+    found = find(submissions(SCHEMA, [PARTS]), lambda payload: is_accepted(Store, payload) is wanted, settings=limited)
+    assert is_accepted(Store, found) is wanted
+
+
+# Rules of schemas that the catalogue always keeps
+
+
+def test_a_schema_without_the_usual_frame_is_named():
+    assert frame_complaints(SCHEMA, "store") == []
+    assert len(frame_complaints({}, "store")) == 5
+
+
+def test_a_schema_that_breaks_the_standard_is_named():
+    assert standard_complaints(SCHEMA) == []
+    [complaint] = standard_complaints(SCHEMA | {"type": "thing"})
+    assert complaint.startswith("The schema is no valid JSON Schema 2020-12")
+
+
+def test_a_connector_without_sensitive_fields_has_to_say_so():
+    class Open(Secrets):
+        host: Host
+
+    schema = secret_json_schema(Open, "open", "Open")
+    assert len(sensitivity_complaints(schema, Open, has_no_secrets=False)) == 1
+    assert sensitivity_complaints(schema, Open, has_no_secrets=True) == []
