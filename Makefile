@@ -29,7 +29,7 @@ demo: install
 	PYTHONPATH=tests $(BIN)/python examples/demo.py
 
 test: install
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: install
 	$(BIN)/ruff format --check .
