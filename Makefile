@@ -19,7 +19,7 @@ $(VENV)/.uv: constraints.txt
 	touch $@
 
 $(STAMP): $(VENV)/.uv pyproject.toml constraints.txt $(addsuffix /pyproject.toml,$(MEMBERS))
-	$(UV) pip install --quiet --python $(BIN)/python -c constraints.txt --group dev $(EDITABLE)
+	$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt --group dev $(EDITABLE)
 	touch $@
 
 serve: install
