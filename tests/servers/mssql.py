@@ -146,7 +146,7 @@ class MSSQLServer:
             self.backend.execute(sql.SQL("GRANT CREATE ON SCHEMA dbo TO {}").format(user), database=database)
 
     def _serve(self, peer: Peer) -> None:
-        channel = _Channel(peer, session=next(self._sessions))
+        channel = Channel(peer, session=next(self._sessions))
         encrypted = self._negotiate_encryption(channel)
         kind, body = channel.read()
         if kind != tds.LOGIN7:
@@ -170,7 +170,7 @@ class MSSQLServer:
         finally:
             session.close()
 
-    def _negotiate_encryption(self, channel: "_Channel") -> Encrypted:
+    def _negotiate_encryption(self, channel: "Channel") -> Encrypted:
         """The PRELOGIN exchange and the handshake that it agrees on ([MS-TDS] 2.2.6.5 and 3.3.5.1)."""
         strict = self._strict_tls is not None and channel.begins_with_tls()
         if strict:
@@ -213,7 +213,7 @@ class MSSQLServer:
         return None
 
 
-class _Channel:
+class Channel:
     """Whole TDS messages on one connection, through TLS where that was agreed.
 
     TLS of TDS 7.x begins inside PRELOGIN packets and goes on without them, so it cannot be left to the socket.

@@ -26,6 +26,12 @@ def environment() -> dict[str, str]:
     return {"LD_LIBRARY_PATH": str(_one("usr/lib/*/libodbc.so.2").parent), "ODBCSYSINI": str(_configuration())}
 
 
+def settings() -> dict[str, str]:
+    """Settings of `connectory-mssql` that make its tests of connections use these libraries."""
+    libraries = {"CONNECTORY_MSSQL_ODBC_FOLDER": str(_one("usr/lib/*/libodbc.so.2").parent)}
+    return libraries | {"CONNECTORY_MSSQL_ODBC_DRIVER": str(driver_library())}
+
+
 def load() -> None:
     """Load the libraries into this process, so that `import pyodbc` finds them, and register the driver for it."""
     for library in ("libltdl.so.7", "libodbcinst.so.2", "libodbc.so.2"):

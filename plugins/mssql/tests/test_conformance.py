@@ -1,0 +1,38 @@
+"""The SQL Server connector keeps the contract, as any third party's would."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connectory import FailureCode
+from connectory.testing import ConnectorConformance
+from servers.mssql import MSSQLServer
+
+
+class TestMSSQLConformance(ConnectorConformance):
+    identifier = "mssql"
+    distribution = "connectory-mssql"
+    golden_schema = Path(__file__).with_name("secret_schema.json")
+
+    @pytest.fixture
+    def good_secrets(self, mssql: MSSQLServer) -> dict[str, Any]:
+        return {
+            "host": mssql.host,
+            "port": mssql.port,
+            "username": mssql.superuser,
+            "password": mssql.password,
+            "dbname": "shop",
+        }
+
+    @pytest.fixture
+    def bad_secrets(self, good_secrets: dict[str, Any]) -> dict[FailureCode, dict[str, Any]]:
+        return {
+            FailureCode.AUTH_FAILED: good_secrets | {"password": "not the password"},
+            FailureCode.DATABASE_NOT_FOUND: good_secrets | {"dbname": "nowhere"},
+            FailureCode.TLS_UNTRUSTED: good_secrets | {"ssl_mode": "verify-full"},
+            FailureCode.INSECURE_AUTH_REFUSED: good_secrets | {"ssl_mode": "disabled"},
+        }
+
+    def secrets_for_server(self, host: str, port: int) -> dict[str, Any]:
+        return {"host": host, "port": port, "username": "u", "password": "p", "dbname": "d"}
