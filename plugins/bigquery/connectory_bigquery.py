@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -250,18 +249,26 @@ def connectory_test_connection(secrets: BigQuerySecrets, context: CheckContext) 
     settings = context.settings(BigQuerySettings)
     key = rsa_private_key(secrets.keyfile_creds.private_key.get_secret_value(), remedy=_UNREADABLE_KEY)
     _reach(settings.bigquery_token_uri, context)
-    # From here on Google's client resolves names, which in the process of a test gives vetted addresses only.
     with _session(context) as session:
         with context.step("authenticate"):
             credentials = _log_in(secrets.keyfile_creds, key, settings.bigquery_token_uri, session)
+        if _address(settings.bigquery_endpoint) != _address(settings.bigquery_token_uri):
+            context.resolve(*_address(settings.bigquery_endpoint))
         with context.step("query"):
             _query(_client(secrets, credentials, session, settings.bigquery_endpoint), secrets, context)
 
 
+def _address(url: HttpUrl) -> tuple[str, int]:
+    return (url.host or "").strip("[]"), url.port or 443
+
+
 def _reach(url: HttpUrl, context: CheckContext) -> None:
-    """Connect and do a TLS handshake, to know by type what fails there; the client's own connection comes after."""
-    host = (url.host or "").strip("[]")
-    connection, _ = context.connect(host, url.port or 443)
+    """Connect and do a TLS handshake, to know by type what fails there; the client's own connection comes after.
+
+    It resolves the name again, which in the process of a test gives what was vetted here.
+    """
+    host, port = _address(url)
+    connection, _ = context.connect(host, port)
     with connection:
         if url.scheme == "http":
             context.skip_step("tls")
@@ -318,8 +325,6 @@ def _network_failure(error: BaseException | None) -> CheckFailed:
             return CheckFailed(FailureCode.CONNECT_REFUSED)
         if isinstance(error, TimeoutError):
             return CheckFailed(FailureCode.TIMEOUT)
-        if isinstance(error, socket.gaierror):
-            return CheckFailed(FailureCode.DNS_FAILED)
         error = error.__cause__ or error.__context__
     return CheckFailed(FailureCode.PROTOCOL_MISMATCH)
 
