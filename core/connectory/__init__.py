@@ -22,6 +22,7 @@ from connectory.contract.hookspecs import hookimpl
 from connectory.contract.private_keys import rsa_private_key
 from connectory.contract.secrets import SecretGroup, Secrets
 from connectory.contract.settings import DeployerSettings
+from connectory.contract.sources import ConnectorSource, SourcedConnector
 from connectory.contract.tls import (
     SSL_MODE_QUERY_KEY,
     SslMode,
@@ -42,6 +43,7 @@ __all__ = [
     "CheckContext",
     "CheckFailed",
     "CheckSkipped",
+    "ConnectorSource",
     "ConnectorUnusable",
     "DeployerSettings",
     "Description",
@@ -58,6 +60,7 @@ __all__ = [
     "SecretGroup",
     "SecretText",
     "Secrets",
+    "SourcedConnector",
     "SslMode",
     "SslModeField",
     "UrlGrammar",

@@ -1,4 +1,4 @@
-"""The catalogue: every connector entry point with its record, and the connectors that loaded."""
+"""The catalogue: every connector, installed or found by a source, with its record; and those that loaded."""
 
 from __future__ import annotations
 
@@ -8,9 +8,18 @@ from functools import cached_property
 from importlib.metadata import version
 
 from connectory.catalog.connector import Connector
-from connectory.catalog.discovery import Found, Selection, decide, find_installed
+from connectory.catalog.discovery import (
+    ENTRY_POINT_GROUP,
+    SOURCE_GROUP,
+    Found,
+    Selection,
+    decide,
+    decide_sourced,
+    find_installed,
+)
 from connectory.catalog.loading import PluginBroken, load_connector
 from connectory.catalog.record import PluginRecord, PluginStatus
+from connectory.catalog.sources import find_sourced, sourced_plugin
 
 # Databases first, then SaaS, then the rest: the order in which consumers know the list.
 _TYPE_ORDER = {"database": 0, "saas": 1}
@@ -49,33 +58,57 @@ class Catalog:
             if record.identifier == identifier and record.reason:
                 shipped = f"{record.distribution} {record.version}"
                 return f"The connector '{identifier}' ({shipped}) is {record.status}. {record.reason}"
+        shipping = next((record for record in self.records if record.distribution == distribution), None)
+        if shipping is not None:
+            return (
+                f"{distribution} {shipping.version} has no connector '{identifier}' (any more); install a version of it "
+                "that has, or give its definition back."
+            )
         return f"The connector '{identifier}' is not installed; run: pip install {distribution}"
 
 
 def build_catalog(selection: Selection | None = None, environment: Mapping[str, str] | None = None) -> Catalog:
-    """Discover and load every installed connector.
+    """Discover and load every installed connector, and those that installed sources find.
 
     Args:
         selection: the deployer's allow and deny lists and pins. Default: everything.
-        environment: where plugins' declared settings are read from. Default: this process's environment.
+        environment: where plugins' declared settings, and sources, read from. Default: this process's environment.
     """
-    found = decide(find_installed(), selection or Selection(), version("connectory"))
-    records: list[PluginRecord] = []
+    selection, core_version = selection or Selection(), version("connectory")
+    declared = find_installed(groups=(ENTRY_POINT_GROUP, SOURCE_GROUP))
+    installed = [item for item in declared if item.group == ENTRY_POINT_GROUP]
+    sources = [item for item in declared if item.group == SOURCE_GROUP]
+    sourced, records = find_sourced(sources, core_version, environment)
     connectors: list[Connector] = []
-    for item in found:
+    for item in decide(installed, selection, core_version) + decide_sourced(sourced, selection, installed):
         connector, record = _load(item, environment)
         records.append(record)
         connectors += [connector] if connector else []
     return Catalog(records, connectors)
 
 
-def find_connector(identifier: str, distribution: str, environment: Mapping[str, str] | None = None) -> Connector:
+def find_connector(
+    identifier: str,
+    distribution: str,
+    environment: Mapping[str, str] | None = None,
+    *,
+    source: str = "",
+    target: str = "",
+) -> Connector:
     """Load one connector, and no other.
+
+    Args:
+        identifier, distribution, source: of the connector's record.
+        target: of the record; only what a source has found needs it.
+        environment: where the plugin's declared settings are read from. Default: this process's environment.
 
     Raises:
         LookupError: `distribution` declares no such connector.
         PluginBroken: it does not load.
     """
+    if source:
+        found = sourced_plugin(distribution, source, target)
+        return load_connector(replace(found.record, identifier=identifier), found.entry_point, environment)
     for item in find_installed():
         if (item.record.identifier, item.record.distribution) == (identifier, distribution):
             return load_connector(item.record, item.entry_point, environment)

@@ -7,8 +7,8 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from importlib.metadata import Distribution, EntryPoint, distributions
-from typing import Any
+from importlib.metadata import Distribution, distributions
+from typing import Any, Protocol
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -18,6 +18,7 @@ from connectory.catalog.record import PluginRecord, PluginStatus
 _log = logging.getLogger(__name__)
 
 ENTRY_POINT_GROUP = "connectory.connectors"
+SOURCE_GROUP = "connectory.sources"
 IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
@@ -36,29 +37,44 @@ class Selection:
     pins: Mapping[str, str] | None = None
 
 
+class Loadable(Protocol):
+    """What a plugin comes from: an entry point, or a source and what it found."""
+
+    def load(self) -> Any:
+        """The plugin."""
+
+
 @dataclass(frozen=True)
 class Found:
-    """An entry point as the metadata has it, before any decision."""
+    """A connector, or a source of connectors, before it is loaded.
+
+    Attributes:
+        record: what is known of it.
+        entry_point: gives the plugin, or the source.
+        requirements: of its distribution.
+        group: of the entry point.
+    """
 
     record: PluginRecord
-    entry_point: EntryPoint
-    requirements: tuple[str, ...]
+    entry_point: Loadable
+    requirements: tuple[str, ...] = ()
+    group: str = ENTRY_POINT_GROUP
 
 
-def find_installed(path: Collection[str] | None = None) -> list[Found]:
-    """Every connector entry point on `sys.path` (or `path`), sorted. Imports nothing.
+def find_installed(path: Collection[str] | None = None, groups: Collection[str] = (ENTRY_POINT_GROUP,)) -> list[Found]:
+    """Every entry point of `groups` on `sys.path` (or `path`), sorted. Imports nothing.
 
     Of a distribution that is installed twice, the first on the path counts, as it does for imports.
     """
     places: dict[str, Any] = {} if path is None else {"path": list(path)}
-    found: dict[tuple[str, str], Found] = {}
+    found: dict[tuple[str, str, str], Found] = {}
     seen: set[str] = set()
     for distribution in distributions(**places):
         try:
-            declared = _declared(distribution)
+            declared = _declared(distribution, groups)
             name = declared[0].record.distribution if declared else None
             if name is not None and name not in seen and _is_first(distribution, name, places):
-                found |= {(item.record.identifier, name): item for item in declared}
+                found |= {(item.group, item.record.identifier, name): item for item in declared}
                 seen.add(name)
         except Exception as error:
             # Any distribution may be damaged, connectors or not, and must not take the others along.
@@ -67,15 +83,20 @@ def find_installed(path: Collection[str] | None = None) -> list[Found]:
     return [found[key] for key in sorted(found)]
 
 
-def _declared(distribution: Distribution) -> list[Found]:
-    """The connectors that one distribution declares."""
-    entry_points = distribution.entry_points.select(group=ENTRY_POINT_GROUP)
+def _declared(distribution: Distribution, groups: Collection[str]) -> list[Found]:
+    """The entry points of `groups` that one distribution declares."""
+    entry_points = [entry_point for entry_point in distribution.entry_points if entry_point.group in groups]
     if not entry_points:  # most distributions, and their metadata takes ten times as long to read
         return []
     name, version = canonicalize_name(distribution.metadata["Name"]), distribution.version or "of unknown version"
     requirements = tuple(distribution.requires or ())
     return [
-        Found(PluginRecord(entry_point.name, name, version, entry_point.value), entry_point, requirements)
+        Found(
+            PluginRecord(entry_point.name, name, version, entry_point.value),
+            entry_point,
+            requirements,
+            entry_point.group,
+        )
         for entry_point in entry_points
     ]
 
@@ -93,21 +114,31 @@ def decide(found: Iterable[Found], selection: Selection, core_version: str) -> l
 
 
 def _decide_one(item: Found, selection: Selection, core_version: str) -> Found:
+    decided = _decide_selection(item, selection)
+    return decide_compatibility(item, core_version) if decided.record.status is PluginStatus.LOADED else decided
+
+
+def _decide_selection(item: Found, selection: Selection) -> Found:
     record = item.record
     if not IDENTIFIER.fullmatch(record.identifier):
-        return _with(item, PluginStatus.FAILED, "Its entry point's name must match ^[a-z][a-z0-9_]*$; rename it.")
+        return _with(item, PluginStatus.FAILED, "Its identifier must match ^[a-z][a-z0-9_]*$; rename it.")
     if record.identifier in selection.deny:
         return _with(item, PluginStatus.BLOCKED, "CONNECTORY_PLUGINS_DENY names it; remove it there to load it.")
     if selection.allow and record.identifier not in selection.allow:
         return _with(item, PluginStatus.BLOCKED, "CONNECTORY_PLUGINS_ALLOW does not name it; add it there to load it.")
-    wanted = _unmet_core_requirement(item.requirements, core_version)
-    if wanted is not None:
-        reason = (
-            f"It needs {wanted}, but connectory {core_version} is installed; "
-            f"run: pip install --upgrade {record.distribution} connectory"
-        )
-        return _with(item, PluginStatus.INCOMPATIBLE, reason)
     return item
+
+
+def decide_compatibility(item: Found, core_version: str) -> Found:
+    """Give an entry point whose distribution asks for another version of core its status and reason."""
+    wanted = _unmet_core_requirement(item.requirements, core_version)
+    if wanted is None:
+        return item
+    reason = (
+        f"It needs {wanted}, but connectory {core_version} is installed; "
+        f"run: pip install --upgrade {item.record.distribution} connectory"
+    )
+    return _with(item, PluginStatus.INCOMPATIBLE, reason)
 
 
 def _unmet_core_requirement(requirements: Iterable[str], core_version: str) -> str | None:
@@ -142,6 +173,36 @@ def _decide_conflict(item: Found, selection: Selection, found: Iterable[Found]) 
         )
     reason = f"{' and '.join(claimants)} all claim '{record.identifier}'; uninstall all but one, or set {setting}."
     return _with(item, PluginStatus.CONFLICT, reason)
+
+
+def decide_sourced(sourced: Iterable[Found], selection: Selection, installed: Iterable[Found]) -> list[Found]:
+    """The same as `decide` for what sources have found. What is installed keeps its identifier, whatever its status.
+
+    Nothing else chooses either: of two that claim an identifier, both lose it.
+    """
+    sourced = list(sourced)
+    owners = {item.record.identifier: item.record for item in installed}
+    targets: dict[str, list[str]] = {}
+    for item in sourced:
+        targets.setdefault(item.record.identifier, []).append(item.record.target)
+    return [_decide_sourced(item, selection, owners, targets[item.record.identifier]) for item in sourced]
+
+
+def _decide_sourced(
+    item: Found, selection: Selection, owners: Mapping[str, PluginRecord], targets: Collection[str]
+) -> Found:
+    identifier = item.record.identifier
+    decided = _decide_selection(item, selection)
+    if decided.record.status is not PluginStatus.LOADED:
+        return decided
+    if identifier in owners:
+        owner = owners[identifier]
+        reason = f"'{identifier}' is a connector of {owner.distribution} {owner.version}; give this one another name."
+        return _with(item, PluginStatus.CONFLICT, reason)
+    if len(targets) > 1:
+        reason = f"{' and '.join(targets)} all claim '{identifier}'; rename all but one."
+        return _with(item, PluginStatus.CONFLICT, reason)
+    return item
 
 
 def _with(item: Found, status: PluginStatus, reason: str) -> Found:

@@ -8,14 +8,14 @@ import os
 import re
 import threading
 import time
-from collections.abc import Mapping
-from importlib.metadata import EntryPoint
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import pluggy
 from pydantic import ValidationError
 
 from connectory.catalog.connector import Connector
+from connectory.catalog.discovery import Loadable
 from connectory.catalog.record import PluginRecord
 from connectory.contract import hookspecs
 from connectory.contract.description import Description
@@ -30,9 +30,10 @@ _HOOKS = (*hookspecs.REQUIRED_HOOKS, *hookspecs.OPTIONAL_HOOKS)
 TYPE = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 """The words that `connectory_type` may return."""
 
-
 REASON_LIMIT = 500
 """Characters of a reason that a plugin gives itself."""
+
+_T = TypeVar("_T")
 
 
 class PluginBroken(Exception):
@@ -40,37 +41,47 @@ class PluginBroken(Exception):
 
 
 def load_connector(
-    record: PluginRecord, entry_point: EntryPoint, environment: Mapping[str, str] | None = None
+    record: PluginRecord, entry_point: Loadable, environment: Mapping[str, str] | None = None
 ) -> Connector:
     """Import and verify the plugin behind `entry_point`, within `LOAD_LIMIT` seconds.
-
-    The work happens in a thread of its own: a plugin that never returns from its import is left behind there.
 
     Raises:
         PluginBroken: with the reason.
     """
-    outcome: list[Connector | BaseException] = []
+    variables = os.environ if environment is None else environment
+    return within_limit(record, lambda: _load(record, entry_point, variables))
 
-    def work() -> None:
+
+def within_limit(record: PluginRecord, work: Callable[[], _T]) -> _T:
+    """What `work`, which runs a plugin's code, returns within `LOAD_LIMIT` seconds.
+
+    The work happens in a thread of its own: a plugin that never returns from its import is left behind there.
+
+    Raises:
+        PluginBroken: with the reason, whatever `work` raised.
+    """
+    results: list[_T] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
         try:
-            outcome.append(_load(record, entry_point, os.environ if environment is None else environment))
+            results.append(work())
         except BaseException as error:  # a plugin may raise SystemExit, or anything else
-            outcome.append(error)
+            errors.append(error)
 
-    thread = threading.Thread(target=work, name=f"load-{record.identifier}", daemon=True)
+    thread = threading.Thread(target=run, name=f"load-{record.identifier}", daemon=True)
     started = time.monotonic()
     thread.start()
     thread.join(LOAD_LIMIT)
-    if not outcome or time.monotonic() - started > LOAD_LIMIT:
+    if not (results or errors) or time.monotonic() - started > LOAD_LIMIT:
         raise PluginBroken(
             f"Importing it took over {LOAD_LIMIT:g} s; its module must import its driver inside connectory_test_connection."
         )
-    result = outcome[0]
-    if isinstance(result, Connector):
-        return result
-    if isinstance(result, PluginBroken):
-        raise result
-    raise PluginBroken(_import_failure(record, result)) from result
+    if results:
+        return results[0]
+    if isinstance(errors[0], PluginBroken):
+        raise errors[0]
+    raise PluginBroken(_import_failure(record, errors[0])) from errors[0]
 
 
 def _import_failure(record: PluginRecord, error: BaseException) -> str:
@@ -92,14 +103,14 @@ def _plugins_own_reason(record: PluginRecord, error: ConnectorUnusable) -> str:
     return message
 
 
-def _load(record: PluginRecord, entry_point: EntryPoint, environment: Mapping[str, str]) -> Connector:
+def _load(record: PluginRecord, entry_point: Loadable, environment: Mapping[str, str]) -> Connector:
     plugin = entry_point.load()
     hooks = _register(plugin)
     identifier = _call(hooks, "connectory_identifier")
     if identifier != record.identifier:
         raise PluginBroken(
             f"connectory_identifier() returns {identifier!r:.80}, "
-            f"but its entry point is named '{record.identifier}'; make them equal."
+            f"but its {_named(record)} '{record.identifier}'; make them equal."
         )
     kind = _call(hooks, "connectory_type")
     if not isinstance(kind, str) or not TYPE.fullmatch(kind):
@@ -118,6 +129,10 @@ def _load(record: PluginRecord, entry_point: EntryPoint, environment: Mapping[st
         settings=settings,
         _hooks=hooks,
     )
+
+
+def _named(record: PluginRecord) -> str:
+    return "source calls it" if record.source else "entry point is named"
 
 
 def _register(plugin: Any) -> Any:

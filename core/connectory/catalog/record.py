@@ -17,20 +17,22 @@ class PluginStatus(StrEnum):
     INCOMPATIBLE = "incompatible"
     """Its distribution asks for another version of `connectory`; it was not imported."""
     CONFLICT = "conflict"
-    """Another distribution claims the same identifier; neither was imported."""
+    """Something else claims the same identifier; what has no right to it was not loaded."""
 
 
 @dataclass(frozen=True, order=True)
 class PluginRecord:
-    """One entry point of group `connectory.connectors`.
+    """One entry point of group `connectory.connectors`, or one connector that a source has found.
 
     Attributes:
-        identifier: the entry point's name.
+        identifier: the entry point's name, or what the source calls the connector.
         distribution: the distribution that declares it, in its normalised name, e.g. `connectory-postgres`.
         version: that distribution's version.
-        target: what the entry point names, e.g. `connectory_postgres` or `package.module:object`.
+        target: what the entry point names, e.g. `connectory_postgres` or `package.module:object`; of a connector that a
+            source has found, what the source makes it from, e.g. a file.
         status: what became of it.
         reason: one line that says why it is not `loaded`, with the remedy; empty when it is.
+        source: the entry point of group `connectory.sources` that found the connector; empty where none did.
     """
 
     identifier: str
@@ -39,3 +41,4 @@ class PluginRecord:
     target: str
     status: PluginStatus = PluginStatus.LOADED
     reason: str = ""
+    source: str = ""

@@ -1,0 +1,94 @@
+"""Ask the installed sources for connectors that are no entry points."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from connectory.catalog.discovery import SOURCE_GROUP, Found, Loadable, decide_compatibility, find_installed
+from connectory.catalog.loading import PluginBroken, within_limit
+from connectory.catalog.record import PluginRecord, PluginStatus
+from connectory.contract.sources import ConnectorSource
+
+TARGET_LIMIT = 1000
+"""Characters of a target. It travels to the processes of connection tests in a message of limited size."""
+_IDENTIFIER_LIMIT = 100
+
+
+@dataclass(frozen=True)
+class SourcedPlugin:
+    """What a source makes from one target; stands where installed connectors have their entry point."""
+
+    source: Loadable
+    target: str
+
+    def load(self) -> Any:
+        """The plugin."""
+        return _source(self.source).load(self.target)
+
+
+def find_sourced(
+    sources: Iterable[Found], core_version: str, environment: Mapping[str, str] | None
+) -> tuple[list[Found], list[PluginRecord]]:
+    """What `sources` find, and the records of those that cannot be asked.
+
+    Args:
+        sources: entry points of group `connectory.sources`.
+        core_version: of `connectory`; a source whose distribution asks for another is not imported.
+        environment: default: this process's environment.
+    """
+    variables = os.environ if environment is None else environment
+    found: list[Found] = []
+    failed: list[PluginRecord] = []
+    for item in sources:
+        decided = decide_compatibility(item, core_version).record
+        if decided.status is not PluginStatus.LOADED:
+            failed.append(decided)
+            continue
+        try:
+            found += _find(item, variables)
+        except PluginBroken as problem:
+            failed.append(replace(item.record, status=PluginStatus.FAILED, reason=str(problem)))
+    return found, failed
+
+
+def sourced_plugin(distribution: str, source: str, target: str) -> Found:
+    """One connector's plugin, without asking the source what else there is; its record names no identifier.
+
+    Raises:
+        LookupError: `distribution` declares no such source.
+    """
+    for item in find_installed(groups=(SOURCE_GROUP,)):
+        if (item.record.identifier, item.record.distribution) == (source, distribution):
+            return _sourced(item, "", target)
+    raise LookupError(f"{distribution} declares no source '{source}'")
+
+
+def _find(item: Found, environment: Mapping[str, str]) -> list[Found]:
+    found = within_limit(item.record, lambda: list(_source(item.entry_point).find(environment)))
+    return [_sourced(item, *_checked(connector)) for connector in found]
+
+
+def _source(entry_point: Loadable) -> ConnectorSource:
+    source = entry_point.load()
+    if not isinstance(source, ConnectorSource):
+        raise PluginBroken("Its entry point must name an instance of connectory.ConnectorSource.")
+    return source
+
+
+def _checked(connector: Any) -> tuple[str, str]:
+    match connector:
+        case (str(identifier), str(target)) if (
+            len(identifier) <= _IDENTIFIER_LIMIT and len(target) <= TARGET_LIMIT and target.isprintable()
+        ):
+            return identifier, target
+    raise PluginBroken(
+        f"find() must return SourcedConnectors, with targets of at most {TARGET_LIMIT} printable characters."
+    )
+
+
+def _sourced(item: Found, identifier: str, target: str) -> Found:
+    record = replace(item.record, identifier=identifier, target=target, source=item.record.identifier)
+    return Found(record, SourcedPlugin(item.entry_point, target))
