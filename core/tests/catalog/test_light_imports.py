@@ -20,7 +20,7 @@ HEAVY = {
         "typer",
         "structlog",
     ),
-    *("fideslang", "prometheus_client", "pydantic_settings", "asyncio", "http"),
+    *("fideslang", "prometheus_client", "pydantic_settings", "asyncio"),
     *(
         "psycopg2",
         "pymongo",
