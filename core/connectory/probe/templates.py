@@ -175,10 +175,10 @@ class Templates:
         for branch in self._branches.values():
             branch.lose()
         self._branches.clear()
-        if self._root is not None:
-            await self._root.end_all()
-            self._root.lose()
-            self._root = None
+        root, self._root = self._root, None
+        if root is not None:
+            await root.end_all()
+            root.lose()
         await self._wait_for_discarded()
 
     def kill_tests(self) -> None:

@@ -1,0 +1,104 @@
+"""Connectors made for one test each, and runners to test connections with."""
+
+import asyncio
+import importlib
+import sys
+import textwrap
+from collections.abc import Awaitable, Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import uvloop
+
+from connectory.catalog.catalog import find_connector
+from connectory.catalog.connector import Connector
+from connectory.probe.egress import EgressPolicy
+from connectory.probe.report import CheckReport
+from connectory.probe.runner import ProbeRunner
+from servers.distribution import install, plugin_source
+
+DOCUMENT = {"token": "open-sesame-4711"}
+
+ConnectorOf = Callable[..., Connector]
+Check = Callable[..., CheckReport]
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder on `sys.path`, before any template starts, that distributions are installed into."""
+    folder = tmp_path_factory.mktemp("site")
+    folder.chmod(0o755)
+    sys.path.insert(0, str(folder))
+    yield folder
+    sys.path.remove(str(folder))
+
+
+@pytest.fixture(scope="session")
+def connector_of(site: Path) -> ConnectorOf:
+    """A new connector whose test does `body`.
+
+    `top` is what its module does when it is imported, `drivers` maps modules that it names as drivers to their source
+    (`None`: there is no such module), `hooks` is the source of further hooks.
+    """
+
+    def make(
+        body: str = "pass", *, top: str = "", drivers: dict[str, str | None] | None = None, hooks: str = ""
+    ) -> Connector:
+        identifier = f"made_{uuid4().hex[:12]}"
+        test = "@hookimpl\ndef connectory_test_connection(secrets, context):\n" + textwrap.indent(
+            textwrap.dedent(body), "    "
+        )
+        described = f"@hookimpl\ndef connectory_describe():\n    return Description(drivers={tuple(drivers or ())!r})\n"
+        implementations = {"connectory_test_connection": test, "connectory_describe": described, "more": hooks}
+        source = plugin_source(identifier, before=textwrap.dedent(top), hooks=implementations)
+        modules = {name: driver for name, driver in (drivers or {}).items() if driver is not None}
+        distribution = f"connectory-{identifier.replace('_', '-')}"
+        install(site, distribution, entry_points={identifier: identifier}, modules={identifier: source, **modules})
+        importlib.invalidate_caches()
+        return find_connector(identifier, distribution, environment={})
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def check(connector_of: ConnectorOf) -> Iterator[Check]:
+    """Test a connection with a connector, or with a new one whose test does what a text says; return the report."""
+    manual = find_connector("manual", "connectory")
+    with asyncio.Runner() as loop:
+
+        @cache
+        def runner(deadline: float, policy: EgressPolicy, memory: int) -> ProbeRunner:
+            new = ProbeRunner(policy=policy, deadline=deadline, memory=memory)
+            loop.run(new.start())
+            started.append(new)
+            while loop.run(new.run(object(), manual, dict)).status != "skipped":
+                pass  # the root template is not ready yet: tests with short deadlines must not wait for it
+            return new
+
+        def run(
+            what: str | Connector,
+            *,
+            deadline: float = 10,
+            policy: EgressPolicy | None = None,
+            memory: int = 512 * 2**20,
+            document: dict[str, Any] = DOCUMENT,
+        ) -> CheckReport:
+            connector = connector_of(what) if isinstance(what, str) else what
+            running = runner(deadline, policy or EgressPolicy(allow_loopback=True), memory)
+            return loop.run(running.run(object(), connector, lambda: document))
+
+        started: list[ProbeRunner] = []
+        yield run
+        for one in started:
+            loop.run(one.stop())
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def in_loop(request: pytest.FixtureRequest) -> Iterator[Callable[[Awaitable[Any]], Any]]:
+    """Run a coroutine in an event loop; the test runs once in asyncio's own and once in uvloop's."""
+    factory = uvloop.new_event_loop if request.param == "uvloop" else None
+    with asyncio.Runner(loop_factory=factory) as loop:
+        yield loop.run
