@@ -400,7 +400,16 @@ def _texts(value: Any) -> Iterator[str]:
 
 # Kinds of errors whose message never holds the value, neither ours nor pydantic's.
 _CONSTANT = frozenset(
-    {"dict_type", "enum", "int_type", "missing", "missing_parts", "string_length", "string_pattern_mismatch"}
+    {
+        "dict_type",
+        "enum",
+        "exactly_one",
+        "int_type",
+        "missing",
+        "missing_parts",
+        "string_length",
+        "string_pattern_mismatch",
+    }
     | {"string_type", "url_and_parts", "url_invalid"}
 )
 

@@ -409,6 +409,19 @@ def test_a_number_is_silenced_too():
     assert "98765432" not in problem["msg"]
 
 
+def test_a_value_that_is_a_word_of_our_own_sentence_does_not_silence_it(database):
+    [problem] = problems(database, {"dbname": "supplied"})
+    assert problem["msg"] == "Must be supplied a 'url' or all of: [host, username]."
+
+    class Either(Secrets):
+        connectory_exactly_one = (("password", "token"),)
+        password: SecretText | None = None
+        token: SecretText | None = None
+
+    [problem] = problems(Either, {"password": "password", "token": "token"})
+    assert problem["msg"] == "Must be supplied exactly one of: password, token"
+
+
 class Broken(Secrets):
     region: Name
 
