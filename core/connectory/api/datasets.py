@@ -31,6 +31,9 @@ router = APIRouter(prefix="/api/v1", tags=["Datasets"], route_class=ScopedRoute)
 MOST_DATASETS = 50
 """Datasets to a request, as in the specification."""
 
+LONGEST_KEY = 200
+"""Characters of a fides_key, as many as a connection's key may have."""
+
 FidesKey = Annotated[str, Path(description="The dataset's fides_key.", examples=["example_test_dataset"])]
 
 _MISSING_CONNECTION = "No connection config with key '{key}'."
@@ -66,7 +69,10 @@ _OTHER_RULE = "Does not follow the rules of the Fides language for this member."
     openapi_extra=needs("dataset:create_or_update") | json_body("Datasets", {"Dataset": [_EXAMPLE]}),
 )
 async def save_datasets(request: Request, connection_key: ConnectionKey) -> Response:
-    """A malformed dataset fails the whole request. One whose key another connection uses is listed in `failed`."""
+    """A malformed dataset fails the whole request. One whose key another connection uses is listed in `failed`.
+
+    Of two datasets with one key in a request, the later counts.
+    """
     body = await read_body(request)
     return await run_in_threadpool(_save, service_of(request), connection_key, body, actor(request))
 
@@ -115,14 +121,18 @@ def _validated(payload: Any) -> dict[str, dict[str, Any]]:
     problems: list[FieldProblem] = []
     documents: dict[str, dict[str, Any]] = {}
     for index, item in enumerate(payload):
+        if isinstance(item, dict) and not isinstance(item.get("fides_key", ""), str):
+            # The Fides language would take a number for a key, and the caller would not find it again.
+            problems += [FieldProblem(loc=["body", index, "fides_key"], msg="Must be a string.", type="string_type")]
+            continue
         try:
             dataset = Dataset.model_validate(item)
         except ValidationError as error:
             problems += _problems(error, index)
             continue
-        if dataset.fides_key in documents:
-            message = "The same key stands in an earlier item."
-            problems.append(FieldProblem(loc=["body", index, "fides_key"], msg=message, type="duplicate_key"))
+        if len(dataset.fides_key) > LONGEST_KEY:
+            message = f"Must have at most {LONGEST_KEY} characters."
+            problems.append(FieldProblem(loc=["body", index, "fides_key"], msg=message, type="string_too_long"))
         documents[dataset.fides_key] = dataset.model_dump(mode="json")
     if problems:
         raise Refused(422, problems)

@@ -66,6 +66,8 @@ _NAME: Schema = {"type": "string", "minLength": 1, "maxLength": 500, "pattern": 
 _KEY: Schema = {"type": "string", "minLength": 1, "maxLength": 200, "pattern": KEY_PATTERN}
 _ACCESS: Schema = {"type": "string", "enum": ["read", "write"]}
 _DESCRIPTION: Schema = {"type": "string", "maxLength": 5000, "pattern": r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$"}
+# The Fides language takes a number for a name and stores it as text.
+_LENIENT_TEXT: Schema = {"anyOf": [{"type": "string"}, {"type": "number"}, {"type": "null"}]}
 _SECRETS: Schema = {
     "type": "object",
     "description": "The fields of the connection type's secret schema, GET /connection_type/{connection_type}/secret.",
@@ -219,14 +221,43 @@ _SCHEMAS: dict[str, Schema] = {
     ),
     "Dataset": {
         "type": "object",
-        "description": "A dataset of the Fides language: https://ethyca.github.io/fideslang/",
+        "description": "A dataset of the Fides language, with all of its members: https://ethyca.github.io/fideslang/",
         "properties": {
-            "fides_key": _KEY,
+            "fides_key": _STRING,
             "name": _nullable(_STRING),
             "description": _nullable(_STRING),
             "collections": {"type": "array", "items": reference("DatasetCollection")},
         },
+        "required": ["fides_key", "name", "description", "collections"],
+    },
+    "DatasetToSave": {
+        "type": "object",
+        "description": "A dataset of the Fides language; a member that is not shown here may be given too.",
+        "properties": {
+            "fides_key": {"type": "string", "pattern": r"^[A-Za-z0-9_.<>-]{1,200}$"},
+            "name": _LENIENT_TEXT,
+            "description": _LENIENT_TEXT,
+            "collections": {"type": "array", "items": reference("DatasetCollectionToSave")},
+        },
         "required": ["fides_key", "collections"],
+    },
+    "DatasetCollectionToSave": {
+        "type": "object",
+        "properties": {
+            "name": _STRING,
+            "description": _nullable(_STRING),
+            "fields": {"type": "array", "items": reference("DatasetFieldToSave")},
+        },
+        "required": ["name", "fields"],
+    },
+    "DatasetFieldToSave": {
+        "type": "object",
+        "properties": {
+            "name": _STRING,
+            "description": _nullable(_STRING),
+            "data_categories": _nullable({"type": "array", "items": {"type": "string", "pattern": r"^[A-Za-z0-9_.<>-]+$"}}),
+        },
+        "required": ["name"],
     },
     "DatasetCollection": {
         "type": "object",
@@ -242,7 +273,7 @@ _SCHEMAS: dict[str, Schema] = {
         "properties": {"name": {"type": "string"}, "description": _nullable(_STRING)},
         "required": ["name"],
     },
-    "Datasets": {"type": "array", "maxItems": 50, "items": reference("Dataset")},
+    "Datasets": {"type": "array", "maxItems": 50, "items": reference("DatasetToSave")},
     "DatasetPage": _page("Dataset"),
     "FailedDataset": _object({"connection_key": _STRING, "fides_key": _STRING, "dataset": reference("Dataset")}),
     "DatasetsSaved": _bulk("Dataset", "FailedDataset"),

@@ -1,0 +1,162 @@
+"""The API in this process, over both databases, with the real plugins and a few made for these tests."""
+
+import sys
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import structlog
+from fastapi.testclient import TestClient
+from sqlalchemy import delete
+
+from connectory.api.app import create_app, open_service
+from connectory.api.service import Service
+from connectory.catalog.catalog import Catalog, build_catalog
+from connectory.settings import Settings
+from connectory.startup import SCOPES
+from connectory.store.clients import create_client, issue_token
+from connectory.store.engine import open_store
+from connectory.store.schema import upgrade
+from connectory.store.tables import audit, connections, datasets
+from connectory.store.timestamps import utc_now
+from connectory.vault import generate_keyring
+from servers.distribution import install, plugin_source
+from servers.postgres import PostgresServer
+
+LEDGER = plugin_source(
+    "ledger",
+    hooks={
+        "connectory_test_connection": """
+@hookimpl
+def connectory_test_connection(secrets, context):
+    with context.step("authenticate"):
+        token = secrets.token.get_secret_value()
+        if token.startswith("wrong"):
+            raise CheckFailed(FailureCode.AUTH_FAILED)
+        if token.startswith("crash"):
+            import os, signal
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if token.startswith("raise"):
+            raise RuntimeError(token)
+""",
+    },
+)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def silent_logs() -> None:
+    """Log lines are looked at where the service has a process of its own."""
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory(), processors=[lambda *_: ""])
+
+
+@pytest.fixture(scope="session")
+def catalog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog]:
+    """Every installed plugin, and `ledger`, whose test does what its token says."""
+    folder = tmp_path_factory.mktemp("plugins")
+    install(
+        folder, "acme-ledger", entry_points={"ledger": "ledger_for_api_tests"}, modules={"ledger_for_api_tests": LEDGER}
+    )
+    sys.path.insert(0, str(folder))
+    yield build_catalog(environment={})
+    sys.path.remove(str(folder))
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The URL of a database with tables; everything that asks for it runs once with each kind."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path_factory.mktemp('database') / 'shared.db'}"
+    else:
+        server: PostgresServer = request.getfixturevalue("postgres")
+        name = f"api_{uuid4().hex}"
+        server.create_database(name)
+        url = f"postgresql://{server.superuser}:{server.password}@{server.host}:{server.port}/{name}"
+    with open_store(url) as store:
+        upgrade(store)
+    return url
+
+
+@pytest.fixture(scope="session")
+def settings(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Settings for that database, with a key file."""
+    folder = tmp_path_factory.mktemp("home")
+    generate_keyring(folder / "keys.json")
+    return Settings(home=folder, database_url=database_url, keys_file=folder / "keys.json", probe_deadline=5)
+
+
+@pytest.fixture(scope="session")
+def anonymous(settings: Settings, catalog: Catalog) -> Iterator[TestClient]:
+    """A client of the running application that sends no token."""
+    with TestClient(create_app(open_service(settings, catalog)), raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def service(anonymous: TestClient) -> Service:
+    """The parts of the application that `client` talks to."""
+    return anonymous.app.state.service
+
+
+@pytest.fixture(scope="session")
+def token_for(service: Service) -> Callable[..., str]:
+    """Make a token of a new client with the scopes given, or with every scope."""
+
+    def make(*scopes: str) -> str:
+        with service.store.write() as database:
+            client, _ = create_client(database, name="test", scopes=scopes or SCOPES, now=utc_now())
+            lifetime = timedelta(hours=1)
+            return issue_token(database, client.id, scopes=client.scopes, lifetime=lifetime, now=utc_now())[0]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def token(token_for: Callable[..., str]) -> str:
+    """A token with every scope."""
+    return token_for()
+
+
+class Api:
+    """Requests under /api/v1 with a token."""
+
+    def __init__(self, client: TestClient, token: str) -> None:
+        self.client = client
+        self.headers = {"Authorization": f"Bearer {token}"}
+
+    def __call__(self, method: str, path: str, **options: Any) -> Any:
+        headers = self.headers | options.pop("headers", {})
+        return self.client.request(method, f"/api/v1{path}", headers=headers, **options)
+
+    def get(self, path: str, **options: Any) -> Any:
+        return self("GET", path, **options)
+
+    def put(self, path: str, **options: Any) -> Any:
+        return self("PUT", path, **options)
+
+    def patch(self, path: str, **options: Any) -> Any:
+        return self("PATCH", path, **options)
+
+    def delete(self, path: str, **options: Any) -> Any:
+        return self("DELETE", path, **options)
+
+    def raw(self, method: str, path: str, body: bytes, content_type: str = "application/json") -> Any:
+        return self(method, path, content=body, headers={"Content-Type": content_type})
+
+    def create(self, key: str = "books", connection_type: str = "ledger", **members: Any) -> dict[str, Any]:
+        """A stored connection, as the list shows it."""
+        item = {"key": key, "name": key.title(), "connection_type": connection_type, "access": "read"} | members
+        answer = self.patch("/connection", json=[item])
+        assert answer.status_code == 200, answer.text
+        [created] = answer.json()["succeeded"]
+        return created
+
+
+@pytest.fixture
+def api(anonymous: TestClient, service: Service, token: str) -> Api:
+    """The API with every scope, over an empty store."""
+    with service.store.write() as database:
+        for table in (datasets, connections, audit):
+            database.execute(delete(table))
+    return Api(anonymous, token)
