@@ -295,12 +295,15 @@ def _greet(connection: socket.socket, address: Address, secrets: MongoDBSecrets,
 
     try:
         hello = _first_answer(connection, context)
-    except (ConnectionError, EOFError) as error:
+    except TimeoutError:
+        raise
+    except (OSError, EOFError) as error:
         encrypted = isinstance(connection, ssl.SSLSocket)
         if not encrypted and _speaks_tls(address, context):
             raise CheckFailed(FailureCode.TLS_FAILED, remedy=_WANTS_TLS) from error
         raise CheckFailed(FailureCode.TLS_FAILED if encrypted else FailureCode.PROTOCOL_MISMATCH) from error
-    if hello.get("maxWireVersion", 0) < common.MIN_SUPPORTED_WIRE_VERSION:
+    version = hello.get("maxWireVersion")
+    if not isinstance(version, int) or version < common.MIN_SUPPORTED_WIRE_VERSION:
         raise CheckFailed(FailureCode.PROTOCOL_MISMATCH, remedy=_TOO_OLD)
     if secrets.replica_set is not None and hello.get("setName") != secrets.replica_set:
         raise CheckFailed(FailureCode.PROTOCOL_MISMATCH, remedy=_OTHER_SET)
@@ -425,6 +428,8 @@ def _check_database(client: MongoClient[dict[str, Any]], secrets: MongoDBSecrets
         if failure.code is FailureCode.PERMISSION_DENIED and secrets.username is None:
             raise CheckFailed(FailureCode.AUTH_FAILED, remedy=_NO_USER) from error
         raise failure from error
+    except (LookupError, TypeError) as error:  # an answer without its parts
+        raise CheckFailed(FailureCode.PROTOCOL_MISMATCH) from error
 
 
 def _look_for_database(client: MongoClient[dict[str, Any]], secrets: MongoDBSecrets) -> None:

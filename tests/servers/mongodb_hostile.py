@@ -60,17 +60,22 @@ def rejects(code: int, text: str) -> LoopbackServer:
     return _server(f"rejects with {code}", error={"code": code, "errmsg": text})
 
 
-def sends_a_bomb() -> LoopbackServer:
-    """Answers with a compressed message of 400 MiB, though nobody asked for compression."""
+def answers_nothing_useful() -> LoopbackServer:
+    """Answers every command with success, and with nothing of what was asked for."""
+    return _server("answers nothing useful", error={"ok": 1.0})
+
+
+def sends_a_bomb(claimed: int = BOMB_BYTES) -> LoopbackServer:
+    """Answers with a compressed message of 400 MiB that says to have `claimed`, though nobody asked for compression."""
 
     def handle(peer: Peer) -> None:
         for request, _operation, command in _requests(peer):
             if "hello" in command or "ismaster" in command:
                 peer.send(_answer(request, _operation, _HELLO))
                 continue
-            packer = zlib.compressobj(9)
+            packer = zlib.compressobj(1)
             packed = b"".join(packer.compress(bytes(2**20)) for _ in range(BOMB_BYTES // 2**20)) + packer.flush()
-            body = struct.pack("<iiB", _OP_MSG, BOMB_BYTES, _ZLIB) + packed
+            body = struct.pack("<iiB", _OP_MSG, claimed, _ZLIB) + packed
             peer.send(struct.pack("<iiii", 16 + len(body), 1, request, _OP_COMPRESSED) + body)
 
     return LoopbackServer(handle, name="MongoDB, sends a bomb")
@@ -83,7 +88,7 @@ def _server(
     error: Mapping[str, Any] | None = None,
     silent: bool = False,
 ) -> LoopbackServer:
-    failure = {"ok": 0.0, **(error or {"code": 18, "codeName": "AuthenticationFailed", "errmsg": "no"})}
+    failure = {"ok": 0.0} | dict(error or {"code": 18, "codeName": "AuthenticationFailed", "errmsg": "no"})
 
     def handle(peer: Peer) -> None:
         for request, operation, command in _requests(peer):
