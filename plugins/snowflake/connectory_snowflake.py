@@ -13,6 +13,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from pydantic import Field, HttpUrl
@@ -229,9 +230,7 @@ def _log_in(
 ) -> SnowflakeConnection:
     # The driver's core reads these when it is loaded: no configuration file is looked for, and no cloud's metadata service.
     os.environ |= {"SNOWFLAKE_HOME": "/nonexistent", "SNOWFLAKE_DISABLE_PLATFORM_DETECTION": "true"}
-    with _hidden("pandas", "pyarrow", "numpy", "sqlalchemy"):
-        from snowflake import connector
-
+    connector = _driver()
     seconds = max(1, int(context.timeout))
     trusted: AbstractContextManager[str | None] = nullcontext()
     if server.scheme == "https":
@@ -268,11 +267,24 @@ def _log_in(
             "auto_cleanup": False,
         }
         try:
-            return connector.connect(
+            session: SnowflakeConnection = connector.connect(
                 **{name: value for name, value in (parameters | credentials).items() if value is not None}
             )
         except connector.Error as error:
             raise _login_failure(error, secrets, server, connection, context) from error
+    return session
+
+
+def _driver() -> ModuleType:
+    """The driver's module. One whose native library does not load raises an error of its own, and is as good as missing."""
+    with _hidden("pandas", "pyarrow", "numpy", "sqlalchemy"):
+        try:
+            from snowflake import connector
+        except ImportError:
+            raise
+        except Exception as error:
+            raise ImportError(name="snowflake.connector") from error
+    return connector
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
@@ -493,3 +494,15 @@ def test_endpoints_are_the_deployers_alone_and_googles_by_default() -> None:
     assert str(BigQuerySettings().bigquery_endpoint) == "https://bigquery.googleapis.com/"
     for name in ("bigquery_endpoint", "bigquery_token_uri", "token_uri", "credentials_path"):
         assert not accepts({"keyfile_creds": KEY_FILE, name: "http://127.0.0.1:8080"})
+
+
+def test_a_driver_that_does_not_load_says_what_to_install(
+    check: Check, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "google").mkdir()
+    (tmp_path / "google" / "__init__.py").write_text("raise ImportError(name='google')")
+    monkeypatch.syspath_prepend(tmp_path)
+    report = check(deadline=9)
+    assert (report.status, report.code) == ("failed", FailureCode.DRIVER_MISSING)
+    assert "pip install" in report.reason
+    assert "connectory-bigquery" in report.reason

@@ -6,6 +6,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
@@ -504,3 +505,16 @@ def answering(status: int, location: str, *, login_succeeds: bool = False) -> It
 def test_an_endpoint_is_the_deployers_alone() -> None:
     assert SnowflakeSettings().snowflake_endpoint is None
     assert "endpoint" not in json.dumps(secret_json_schema(SnowflakeSecrets, "snowflake", "Snowflake"))
+
+
+@pytest.mark.parametrize("content", ["raise ImportError(name='snowflake')", "raise RuntimeError('no native library')"])
+def test_a_driver_that_does_not_load_says_what_to_install(
+    check: Check, content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "snowflake").mkdir()
+    (tmp_path / "snowflake" / "__init__.py").write_text(content)
+    monkeypatch.syspath_prepend(tmp_path)
+    report = check(deadline=9)
+    assert outcome(report) == ("failed", FailureCode.DRIVER_MISSING, "authenticate")
+    assert "pip install" in report.reason
+    assert "connectory-snowflake" in report.reason
