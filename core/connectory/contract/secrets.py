@@ -73,6 +73,10 @@ class Secrets(BaseModel):
     """Groups of optional fields, such as `("password", "private_key")`: of each, exactly one must be given, be it in a url
     (there, only its password and its query count). Default: none."""
 
+    connectory_plain_properties: ClassVar[bool] = False
+    """Whether the JSON Schema keeps the properties of texts to title, type and default, as older consumers know them, and says
+    in a top-level `allOf` what the texts may hold. Default: each property says so itself."""
+
     @model_validator(mode="before")
     @classmethod
     def _absent_and_url(cls, data: Any) -> Any:
@@ -517,7 +521,21 @@ def secret_json_schema(model: type[Secrets], identifier: str, human_readable: st
     if model.connectory_exactly_one:
         groups = [[_given(name, grammar) for name in group] for group in model.connectory_exactly_one]
         schema["allOf"] = [{"oneOf": alternatives} for alternatives in groups]
+    if model.connectory_plain_properties and (limits := _take_text_limits(properties)):
+        schema["allOf"] = [*schema.get("allOf", []), {"properties": limits}]
     return schema
+
+
+_TEXT_LIMITS = ("minLength", "maxLength", "pattern")
+
+
+def _take_text_limits(properties: dict[str, Any]) -> dict[str, Any]:
+    """Move what texts may hold out of the properties at the top, and return it by their names."""
+    limits = {
+        name: {keyword: found.pop(keyword) for keyword in _TEXT_LIMITS if keyword in found}
+        for name, found in properties.items()
+    }
+    return {name: moved for name, moved in limits.items() if moved}
 
 
 # Limits that pydantic writes by their Python name, where a validator of ours stands before the type.
