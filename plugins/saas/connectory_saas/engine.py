@@ -1,0 +1,91 @@
+"""The test of a connection: connect, authorize, send the definition's requests, judge the answers."""
+
+from __future__ import annotations
+
+from connectory import CheckContext, CheckFailed, FailureCode, Secrets
+from connectory_saas.answers import judge
+from connectory_saas.auth import FROM_SECRETS, Credentials, Values, bearer_token
+from connectory_saas.definition import AuthorizationCode, ClientCredentials, Definition, Request
+from connectory_saas.fields import plain_values
+from connectory_saas.http import Client
+from connectory_saas.settings import SaasSettings
+from connectory_saas.templates import fill, fill_path
+
+
+def run_test(definition: Definition, secrets: Secrets, context: CheckContext) -> None:
+    """Prove `secrets` with the requests of `definition`.
+
+    Raises:
+        CheckFailed: they do not work; the code says why.
+    """
+    values = plain_values(secrets)
+    with Client(context) as client:
+        for number, request in enumerate(definition.test):
+            sender = _Sender(definition, request, values, client, context)
+            auth = request.auth or definition.auth
+            if isinstance(auth, ClientCredentials | AuthorizationCode):
+                _send_with_token(sender, auth, values, client, context)
+            else:
+                # A key is accepted or refused with the first answer: there is no login before it.
+                sender.send(FROM_SECRETS[auth.strategy](auth, values), "authenticate" if number == 0 else "query")
+
+
+class _Sender:
+    """One request of a test, ready to be sent with whatever authorizes it."""
+
+    def __init__(
+        self, definition: Definition, request: Request, values: Values, client: Client, context: CheckContext
+    ) -> None:
+        self._rate_limit = definition.rate_limit
+        self._request = request
+        self._client = client
+        self._context = context
+        self._url = context.settings(SaasSettings).locate(fill_path(request.url, values))
+        self._query = {name: fill(text, values) for name, text in request.query.items()}
+        self._headers = {name: fill(text, values) for name, text in request.headers.items()}
+
+    def connect(self) -> None:
+        """Have a connection to the request's host."""
+        self._client.connect(self._url)
+
+    def send(self, credentials: Credentials, step: str) -> None:
+        """Send the request as `step`, and judge the answer.
+
+        Raises:
+            CheckFailed: the answer is no success.
+        """
+        self.connect()
+        with self._context.step(step):
+            answer = self._client.send(
+                self._request.method,
+                self._url,
+                query=self._query | credentials.query,
+                headers=self._headers | credentials.headers,
+            )
+            judge(answer, self._request, self._rate_limit)
+
+
+def _send_with_token(
+    sender: _Sender,
+    auth: ClientCredentials | AuthorizationCode,
+    values: Values,
+    client: Client,
+    context: CheckContext,
+) -> None:
+    from connectory_saas.oauth import current_token, renewed_token
+
+    extra = {name: fill(text, values) for name, text in auth.headers.items()}
+
+    def send(token: str) -> None:
+        sender.send(Credentials(bearer_token(token).headers | extra), "query")
+
+    stored = (context.tokens or {}).get("access_token")
+    sender.connect()  # that the domain is right shows even where nobody has consented yet
+    token = current_token(auth, values, client, context)
+    try:
+        send(token)
+    except CheckFailed as failure:
+        if failure.code is not FailureCode.AUTH_FAILED or token != stored:
+            raise
+        # Revoked before its time, or the vendor's clock differs from ours: what renews it decides.
+        send(renewed_token(auth, values, client, context))

@@ -1,0 +1,115 @@
+"""The hooks of a connector that a definition describes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from connectory import (
+    Authorization,
+    CheckContext,
+    CheckFailed,
+    ConnectorUnusable,
+    DeployerSettings,
+    Description,
+    FailureCode,
+    Secrets,
+    hookimpl,
+)
+from connectory_saas.definition import AuthorizationCode, ClientCredentials, Definition, load_definition
+from connectory_saas.fields import plain_values, secrets_model
+from connectory_saas.settings import SaasSettings
+from connectory_saas.templates import fill, fill_path
+
+
+def plugin_of(path: Path) -> SaasConnector:
+    """The connector that the definition in `path` describes. Its identifier must be the file's name.
+
+    Raises:
+        ConnectorUnusable: the definition is not accepted; the message names file, line and field.
+    """
+    definition = load_definition(path)
+    if definition.identifier != path.stem:
+        raise ConnectorUnusable(f"{path.name}, identifier: Must be the file's name, '{path.stem}'."[:500])
+    return SaasConnector(definition)
+
+
+class SaasConnector:
+    """One connector. The modules that send requests are imported when it does."""
+
+    def __init__(self, definition: Definition) -> None:
+        self._definition = definition
+        self._models: dict[bool, type[Secrets]] = {}
+
+    @hookimpl
+    def connectory_identifier(self) -> str:
+        """The identifier."""
+        return self._definition.identifier
+
+    @hookimpl
+    def connectory_type(self) -> str:
+        """The system type."""
+        return "saas"
+
+    @hookimpl
+    def connectory_describe(self) -> Description:
+        """What user interfaces show."""
+        definition = self._definition
+        with_tokens = isinstance(definition.auth, ClientCredentials | AuthorizationCode)
+        return Description(
+            human_readable=definition.name,
+            icon=definition.icon,
+            user_guide=definition.user_guide,
+            category=definition.category,
+            authorization_required=isinstance(definition.auth, AuthorizationCode),
+            drivers=("httpx", "authlib.oauth2.client") if with_tokens else ("httpx",),
+        )
+
+    @hookimpl
+    def connectory_settings(self) -> type[DeployerSettings]:
+        """What the deployer may set."""
+        return SaasSettings
+
+    @hookimpl
+    def connectory_secret_schema(self, settings: SaasSettings) -> type[Secrets]:
+        """The fields of a connection."""
+        loopback = settings.saas_allow_http_loopback
+        if loopback not in self._models:
+            self._models[loopback] = secrets_model(self._definition, loopback=loopback)
+        return self._models[loopback]
+
+    @hookimpl
+    def connectory_test_connection(self, secrets: Secrets, context: CheckContext) -> None:
+        """Send the definition's requests, and judge the answers."""
+        from connectory_saas.engine import run_test
+
+        run_test(self._definition, secrets, context)
+
+    @hookimpl
+    def connectory_authorization(self, secrets: Secrets, settings: SaasSettings) -> Authorization | None:
+        """Where a person consents, if that is how the service is authorized."""
+        auth = self._definition.auth
+        if not isinstance(auth, AuthorizationCode):
+            return None
+        values = plain_values(secrets)
+        return Authorization(
+            authorize_url=settings.locate(fill_path(auth.authorize_url, values)),
+            token_url=settings.locate(fill_path(auth.token_url, values)),
+            client_id=fill(auth.client_id, values),
+            redirect_uri=fill(auth.redirect_uri, values),
+            scopes=tuple((auth.scope or "").split()),
+            pkce=auth.pkce,
+        )
+
+    @hookimpl
+    def connectory_exchange_code(
+        self, secrets: Secrets, code: str, code_verifier: str | None, context: CheckContext
+    ) -> None:
+        """Exchange an authorization code for tokens."""
+        from connectory_saas.http import Client
+        from connectory_saas.oauth import exchange_code
+
+        auth = self._definition.auth
+        if not isinstance(auth, AuthorizationCode):
+            raise CheckFailed(FailureCode.HTTP_4XX, remedy="This service needs nobody's consent.")
+        with Client(context) as client:
+            exchange_code(auth, plain_values(secrets), code, code_verifier, client, context)
