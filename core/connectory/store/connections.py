@@ -37,6 +37,7 @@ __all__ = [
     "create",
     "delete",
     "find_similar_key",
+    "get_by_id",
     "get_by_key",
     "list_connections",
     "load_envelopes",
@@ -47,6 +48,7 @@ __all__ = [
 
 _SELECT = select(*COLUMNS)
 _BY_KEY = _SELECT.where(connections.c.key == bindparam("key"))
+_BY_ID = _SELECT.where(connections.c.id == bindparam("connection_id"))
 _UNTESTED = {"last_test_timestamp": None, "last_test_succeeded": None, "last_test_report": None}
 
 
@@ -55,6 +57,11 @@ def get_by_key(database: DatabaseConnection, key: str) -> Connection | None:
     if not storable(key):
         return None
     return _connection(database.execute(_BY_KEY, {"key": key}).one_or_none())
+
+
+def get_by_id(database: DatabaseConnection, connection_id: str) -> Connection | None:
+    """The connection of this identity, or None."""
+    return _connection(database.execute(_BY_ID, {"connection_id": connection_id}).one_or_none())
 
 
 def find_similar_key(database: DatabaseConnection, key: str) -> str | None:
@@ -138,7 +145,7 @@ def store_secrets(
     now: datetime,
     expected_secrets_version: int | None = None,
 ) -> Connection | None:
-    """Replace a connection's envelopes and forget its last test, which was of other secrets.
+    """Replace a connection's envelopes and forget its last test and its tokens, which were of other secrets.
 
     Args:
         expected_secrets_version: store only while the secrets stored are of this version. Give it when the new secrets

@@ -1,4 +1,4 @@
-"""The stored envelopes of connections. Only this module and `rotation` read or write them."""
+"""The stored envelopes of connections' secrets. Only this module, `tokens` and `rotation` read or write them."""
 
 from collections.abc import Mapping
 
@@ -31,6 +31,8 @@ def load_envelopes(database: DatabaseConnection, connection_id: str) -> tuple[st
 
 def put_envelopes(database: DatabaseConnection, sealed: Mapping[str, Sealed], *, replace: bool) -> None:
     """Store envelopes by connection id, for connections that this transaction inserted or has locked.
+
+    Tokens that were obtained with the secrets before are forgotten.
 
     Args:
         replace: there may be envelopes of them already.

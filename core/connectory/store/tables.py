@@ -50,7 +50,7 @@ connections = Table(
     Column("updated_at", UtcDateTime, nullable=False),
     Column("version", Integer, nullable=False),  # 1, and one more for every change
     Column("secrets_version", Integer, nullable=False),  # 0 until secrets are stored
-    Column("secrets_kid", Text, index=True),  # the key that sealed both envelopes
+    Column("secrets_kid", Text, index=True),  # the key that sealed the secrets
     Column("secrets_updated_at", UtcDateTime),
     Column("last_test_timestamp", UtcDateTime),
     Column("last_test_succeeded", Boolean),
@@ -75,6 +75,21 @@ connection_secrets = Table(
     Column("connection_id", Text, ForeignKey("connections.id", ondelete="CASCADE"), primary_key=True),
     Column("secrets_sealed", Text, nullable=False),  # envelope of the secret document
     Column("masked_sealed", Text, nullable=False),  # envelope of the same document, sensitive values masked
+    # Of the tokens that were obtained with these secrets. Their key may be another than that of the secrets: a process
+    # that has not read a new key file yet may store them.
+    Column("tokens_sealed", Text),
+    Column("tokens_kid", Text, index=True),
+)
+
+authorizations = Table(
+    "authorizations",
+    metadata,
+    Column("state_hash", Text, primary_key=True),  # SHA-256, hexadecimal
+    Column("connection_id", Text, ForeignKey("connections.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("secrets_version", Integer, nullable=False),  # that consent was asked for
+    Column("verifier_sealed", Text),  # envelope of the PKCE code verifier
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False, index=True),
 )
 
 datasets = Table(

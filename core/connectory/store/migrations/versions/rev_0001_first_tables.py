@@ -62,11 +62,29 @@ def _create_tables() -> None:
         sa.Column("connection_id", sa.Text, nullable=False),
         sa.Column("secrets_sealed", sa.Text, nullable=False),
         sa.Column("masked_sealed", sa.Text, nullable=False),
+        sa.Column("tokens_sealed", sa.Text),
+        sa.Column("tokens_kid", sa.Text),
         sa.PrimaryKeyConstraint("connection_id", name="pk_connection_secrets"),
         sa.ForeignKeyConstraint(
             ["connection_id"], ["connections.id"], name="fk_connection_secrets_connection_id", ondelete="CASCADE"
         ),
     )
+    op.create_index("ix_connection_secrets_tokens_kid", "connection_secrets", ["tokens_kid"])
+    op.create_table(
+        "authorizations",
+        sa.Column("state_hash", sa.Text, nullable=False),
+        sa.Column("connection_id", sa.Text, nullable=False),
+        sa.Column("secrets_version", sa.Integer, nullable=False),
+        sa.Column("verifier_sealed", sa.Text),
+        sa.Column("created_at", UtcDateTime, nullable=False),
+        sa.Column("expires_at", UtcDateTime, nullable=False),
+        sa.PrimaryKeyConstraint("state_hash", name="pk_authorizations"),
+        sa.ForeignKeyConstraint(
+            ["connection_id"], ["connections.id"], name="fk_authorizations_connection_id", ondelete="CASCADE"
+        ),
+    )
+    op.create_index("ix_authorizations_connection_id", "authorizations", ["connection_id"])
+    op.create_index("ix_authorizations_expires_at", "authorizations", ["expires_at"])
     op.create_table(
         "datasets",
         sa.Column("id", sa.Text, nullable=False),
