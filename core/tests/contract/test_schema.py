@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import cache
 from typing import Annotated, Literal
 
 import jsonschema_rs
@@ -40,6 +41,7 @@ class Service(Secrets):
     retries: Annotated[Integer, Field(ge=0, le=9)] = 3
 
 
+@cache
 def rendered(model: type[Secrets]) -> dict:
     return secret_json_schema(model, "thing", "A Thing")
 
@@ -184,6 +186,11 @@ likely_urls = st.fixed_dictionaries(
 )
 
 
+@cache
+def validator_of(model: type[Secrets]) -> jsonschema_rs.Validator:
+    return jsonschema_rs.validator_for(rendered(model))
+
+
 def accepts(model: type[Secrets], payload: object) -> bool:
     try:
         parse_secrets(model, payload)
@@ -199,7 +206,7 @@ def is_finite(value: object) -> bool:
 @settings(max_examples=600, suppress_health_check=[HealthCheck.too_slow])
 @given(st.one_of(submissions, likely, likely_urls).filter(lambda payload: all(map(is_finite, payload.values()))))
 def test_schema_and_validator_accept_the_same(database, payload):
-    validator = jsonschema_rs.validator_for(rendered(database))
+    validator = validator_of(database)
     assert validator.is_valid(payload) == accepts(database, payload), list(validator.iter_errors(payload))
 
 
@@ -225,7 +232,7 @@ service_values = st.fixed_dictionaries(
 @settings(max_examples=400)
 @given(service_values)
 def test_schema_and_validator_agree_on_nested_values_too(payload):
-    validator = jsonschema_rs.validator_for(rendered(Service))
+    validator = validator_of(Service)
     assert validator.is_valid(payload) == accepts(Service, payload), list(validator.iter_errors(payload))
 
 
