@@ -34,8 +34,7 @@ test: install
 lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	MYPYPATH=core $(BIN)/mypy -p connectory
-	$(foreach module,$(wildcard plugins/*/connectory_*.py),MYPYPATH=core $(BIN)/mypy $(module) &&) true
+	$(BIN)/mypy -p connectory -p connectory_saas $(foreach module,$(wildcard plugins/*/connectory_*.py),-m $(basename $(notdir $(module))))
 	$(BIN)/lint-imports
 
 bench: install

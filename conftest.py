@@ -7,11 +7,15 @@ share one. A server that cannot be had is an error of the test that asked for it
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from servers.certificates import Certificates, make_certificates
 from servers.mariadb import MariaDBServer
 from servers.postgres import PostgresServer
 from servers.postgres_tls import PostgresTlsFront
+
+settings.register_profile("patient", parent=settings(), deadline=None)  # a busy machine is no failure
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")

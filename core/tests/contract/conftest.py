@@ -1,7 +1,6 @@
 """A secret schema with every kind of field, like PostgreSQL's."""
 
 import pytest
-from hypothesis import settings
 from pydantic import Field
 
 from connectory import (
@@ -16,9 +15,6 @@ from connectory import (
     SslModeField,
     UrlGrammar,
 )
-
-settings.register_profile("patient", parent=settings(), deadline=None)  # a busy machine is no failure
-settings.load_profile("patient")
 
 
 class DatabaseSecrets(Secrets):
