@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import encodings.idna  # noqa: F401 - the first look-up of a name would import it, in every test anew
 import errno
 import ipaddress
 import socket

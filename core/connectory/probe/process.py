@@ -53,7 +53,7 @@ def silence_standard_streams() -> None:
 
 def limit_resources(memory: int) -> None:
     """From now on: no file grows, no core dump, 256 open files, and `memory` bytes of address space more than now."""
-    used = int(Path("/proc/self/statm").read_text("ascii").split()[0]) * resource.getpagesize()
+    used = int(Path("/proc/self/statm").read_bytes().split()[0]) * resource.getpagesize()
     for kind, limit in (
         (resource.RLIMIT_AS, used + memory),
         (resource.RLIMIT_FSIZE, 0),

@@ -22,6 +22,25 @@ from servers.distribution import install, plugin_source
 
 DOCUMENT = {"token": "open-sesame-4711"}
 
+# A connector whose test does what the secrets say, so that not every test needs a connector of its own.
+SCRIPTED = """
+from typing import Annotated
+from connectory import text
+
+class Scripted(Secrets):
+    token: SecretText
+    script: Annotated[str, text(max_length=100_000, pattern=r"[\\s\\S]*")]
+
+@hookimpl
+def connectory_secret_schema():
+    return Scripted
+"""
+RUN_SCRIPT = """
+scope = dict(globals())
+exec(secrets.script, scope)
+return scope["test"](secrets, context)
+"""
+
 ConnectorOf = Callable[..., Connector]
 Check = Callable[..., CheckReport]
 
@@ -65,8 +84,8 @@ def connector_of(site: Path) -> ConnectorOf:
 
 @pytest.fixture(scope="module")
 def check(connector_of: ConnectorOf) -> Iterator[Check]:
-    """Test a connection with a connector, or with a new one whose test does what a text says; return the report."""
-    manual = find_connector("manual", "connectory")
+    """Test a connection with a connector, or with one whose test does what a text says; return the report."""
+    scripted = connector_of(RUN_SCRIPT, hooks=SCRIPTED)
     with asyncio.Runner() as loop:
 
         @cache
@@ -74,8 +93,9 @@ def check(connector_of: ConnectorOf) -> Iterator[Check]:
             new = ProbeRunner(policy=policy, deadline=deadline, memory=memory)
             loop.run(new.start())
             started.append(new)
-            while loop.run(new.run(object(), manual, dict)).status != "skipped":
-                pass  # the root template is not ready yet: tests with short deadlines must not wait for it
+            nothing = DOCUMENT | {"script": "def test(*_): pass"}
+            while loop.run(new.run(object(), scripted, lambda: nothing)).status != "succeeded":
+                pass  # its templates are not ready yet, and tests with short deadlines must not wait for them
             return new
 
         def run(
@@ -86,7 +106,11 @@ def check(connector_of: ConnectorOf) -> Iterator[Check]:
             memory: int = 512 * 2**20,
             document: dict[str, Any] = DOCUMENT,
         ) -> CheckReport:
-            connector = connector_of(what) if isinstance(what, str) else what
+            if isinstance(what, str):
+                script = "def test(secrets, context):\n" + textwrap.indent(textwrap.dedent(what), "    ")
+                connector, document = scripted, document | {"script": script}
+            else:
+                connector = what
             running = runner(deadline, policy or EgressPolicy(allow_loopback=True), memory)
             return loop.run(running.run(object(), connector, lambda: document))
 

@@ -132,7 +132,7 @@ def test_a_caller_that_leaves_does_not_take_the_test_from_the_others(run, hangin
             await leaving
         return await staying
 
-    assert run(scenario, deadline=1).code is FailureCode.TIMEOUT
+    assert run(scenario, deadline=2).code is FailureCode.TIMEOUT
     assert silent.connections == 1
 
 
@@ -215,10 +215,10 @@ def test_fifty_hanging_tests_take_their_turns_and_leave_the_event_loop_free(run,
         took = time.monotonic() - began
         watching.cancel()
         assert {report.code for report in reports} == {FailureCode.TIMEOUT}
-        assert 4 * 0.8 <= took < 4 * 0.8 + 2.5, "sixteen at a time are four turns"
+        assert 4 * 0.5 <= took < 4 * 0.5 + 2.5, "sixteen at a time are four turns"
         assert statistics.quantiles(delays, n=20)[-1] < 0.05
 
-    run(scenario, deadline=0.8, concurrency=16)
+    run(scenario, deadline=0.5, concurrency=16)
 
 
 def test_one_more_than_the_queue_holds_is_told_when_to_come_again(run, hanging, silent, connector_of):
@@ -296,14 +296,14 @@ def test_a_runner_that_was_stopped_can_be_started_again(run, connector_of):
     assert run(scenario) == "succeeded"
 
 
-def test_a_hundred_tests_leave_no_process_and_no_descriptor_meanwhile(run, connector_of):
+def test_many_tests_leave_no_process_and_no_descriptor_meanwhile(run, connector_of):
     connector = connector_of()
 
     async def scenario(runner):
         await status_of(runner, connector)
         processes, descriptors = psutil.Process().children(recursive=True), open_descriptors()
-        await asyncio.gather(*(status_of(runner, connector) for _ in range(80)))
-        for _ in range(20):
+        await asyncio.gather(*(status_of(runner, connector) for _ in range(40)))
+        for _ in range(10):
             await status_of(runner, connector)
             assert psutil.Process().children(recursive=True) == processes
         assert open_descriptors() == descriptors

@@ -1,7 +1,5 @@
 """The report of a connection test, by what the test did."""
 
-import time
-
 import pytest
 
 from connectory.contract.check import FAILURE_REASONS, FailureCode
@@ -37,7 +35,7 @@ def test_a_test_that_has_nothing_to_do_is_skipped(check):
 
 
 def test_the_test_receives_the_secrets_as_its_own_model(check):
-    report = check(f"assert type(secrets) is PluginSecrets and secrets.token.get_secret_value() == {SECRET!r}")
+    report = check(f"assert type(secrets) is Scripted and secrets.token.get_secret_value() == {SECRET!r}")
     assert report.status == "succeeded"
 
 
@@ -262,14 +260,11 @@ def test_secrets_larger_than_a_pipe_holds_arrive(check, connector_of):
         (None, FailureCode.TIMEOUT),
     ],
 )
-def test_a_test_that_hangs_is_ended_at_its_deadline_and_named_after_its_step(check, connector_of, step, code):
-    hang = "import time\n" + (f"with context.step({step!r}): time.sleep(60)" if step else "time.sleep(60)")
-    connector = connector_of(hang)
-    began = time.monotonic()
-    report = check(connector, deadline=0.7)
-    assert time.monotonic() - began < 1.7
+def test_a_test_that_hangs_is_ended_at_its_deadline_and_named_after_its_step(check, step, code):
+    hang = f"with context.step({step!r}): time.sleep(60)" if step else "time.sleep(60)"
+    report = check(f"import time\n{hang}", deadline=0.7)
     assert report.code is code
-    assert 600 < report.elapsed_ms < 1700
+    assert 700 <= report.elapsed_ms < 1700
     assert steps(report) == ([(step, "failed")] if step else [])
 
 
@@ -282,9 +277,9 @@ def test_a_test_that_hangs_is_ended_at_its_deadline_and_named_after_its_step(che
     ],
 )
 def test_a_loop_in_native_code_that_never_yields_is_ended_at_its_deadline(check, loop: str):
-    began = time.monotonic()
-    assert check(loop, deadline=0.7).code is FailureCode.TIMEOUT
-    assert time.monotonic() - began < 3
+    report = check(loop, deadline=0.7)
+    assert report.code is FailureCode.TIMEOUT
+    assert report.elapsed_ms < 1700
 
 
 def test_a_silent_server_is_a_time_out_that_the_driver_notices_before_the_kill(check):
