@@ -46,6 +46,7 @@ class Workbench:
         payload: Mapping[str, Any],
         *,
         settings: Mapping[str, str] | None = None,
+        tokens: Mapping[str, Any] | None = None,
         deadline: float = 10.0,
         allow_loopback: bool = True,
     ) -> Outcome:
@@ -53,6 +54,7 @@ class Workbench:
 
         Args:
             settings: environment variables of the deployer's settings, besides those of this process.
+            tokens: what an earlier run handed to `context.store_tokens`. Default: nothing.
             deadline: seconds after which the test is killed.
             allow_loopback: whether the egress policy lets the test connect to this machine.
 
@@ -66,7 +68,7 @@ class Workbench:
         async def run() -> Outcome:
             runner = await self._runner(deadline, allow_loopback=allow_loopback)
             started = time.monotonic()
-            report = await runner.run("conformance", connector, lambda: document)
+            report = await runner.run("conformance", connector, lambda: document, lambda: tokens)
             return Outcome(report, time.monotonic() - started)
 
         return self._loop.run(run())

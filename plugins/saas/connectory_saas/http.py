@@ -76,19 +76,22 @@ class _Transport(httpx.BaseTransport):
     def __init__(self, context: CheckContext) -> None:
         self._context = context
         self._connections: dict[tuple[str, str, int], httpcore.HTTP11Connection] = {}
+        self._unused: set[tuple[str, str, int]] = set()
 
     def connect(self, url: httpx.URL) -> None:
         origin = _origin(url)
         existing = self._connections.get(origin)
-        if existing is not None and existing.is_available() and not existing.has_expired():
+        if origin in self._unused or (existing is not None and existing.is_available() and not existing.has_expired()):
             return
         if existing is not None:
             existing.close()
         stream = _open_stream(self._context, *origin)
         self._connections[origin] = httpcore.HTTP11Connection(httpcore.Origin(*_encoded(origin)), stream)
+        self._unused.add(origin)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         connection = self._connections[_origin(request.url)]
+        self._unused.discard(_origin(request.url))
         outgoing = httpcore.Request(
             request.method,
             httpcore.URL(

@@ -1,0 +1,72 @@
+"""What may come instead of a vendor's answer. Each takes a connection whose request was read: for `WebServer.misbehave`."""
+
+import gzip
+from collections.abc import Callable
+
+from servers.loopback import Peer
+
+DRIP_SECONDS = 0.3
+BOMB_BYTES = 300 * 2**20
+
+Misbehaviour = Callable[[Peer], None]
+
+
+def answers(status: int, body: bytes = b"", **headers: str) -> Misbehaviour:
+    """A whole answer of that status. Header names have `_` for `-`."""
+    lines = [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    head = "\r\n".join([f"HTTP/1.1 {status} X", f"Content-Length: {len(body)}", *lines]) + "\r\n\r\n"
+    return lambda peer: peer.send(head.encode() + body)
+
+
+def page() -> Misbehaviour:
+    """HTML, as a captive portal or a login page answers."""
+    return answers(200, b"<!doctype html><title>Log in</title>", Content_Type="text/html")
+
+
+def redirect(target: str) -> Misbehaviour:
+    """A redirect to `target`."""
+    return answers(302, Location=target)
+
+
+def drip(peer: Peer) -> None:
+    """An answer that comes byte by byte and never ends."""
+    peer.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n[")
+    while True:
+        peer.pause(DRIP_SECONDS)
+        peer.send(b" ")
+
+
+def drip_headers(peer: Peer) -> None:
+    """A header that comes byte by byte and never ends."""
+    peer.send(b"HTTP/1.1 200 OK\r\nX-Long: ")
+    while True:
+        peer.pause(DRIP_SECONDS)
+        peer.send(b"x")
+
+
+def flood(peer: Peer) -> None:
+    """An answer that does not end, at full speed."""
+    peer.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
+    chunk = b"%x\r\n%s\r\n" % (2**16, b" " * 2**16)
+    for _ in range(400 * 16):
+        peer.send(chunk)
+
+
+def gzip_bomb() -> Misbehaviour:
+    """300 MiB of nothing in 300 KiB."""
+    return answers(200, gzip.compress(bytes(BOMB_BYTES), 6), Content_Type="application/json", Content_Encoding="gzip")
+
+
+def silence(peer: Peer) -> None:
+    """No answer at all."""
+    peer.drain()
+
+
+def hang_up(peer: Peer) -> None:
+    """The connection closed in the middle of a header."""
+    peer.send(b"HTTP/1.1 200 OK\r\nContent-")
+
+
+def other_protocol(peer: Peer) -> None:
+    """Something else than HTTP."""
+    peer.send(b"-ERR unknown command\r\n")
