@@ -221,6 +221,8 @@ class ProbeRunner:
             return report
         if transcript.complete:
             return transcript.report_failed(FailureCode.CRASHED)
+        if self._ending:
+            raise ShuttingDown  # it was we who killed it
         status = process.exit_status
         if status is None:
             raise TemplateLost

@@ -45,13 +45,15 @@ class Fork:
     """One process that a template was asked to fork.
 
     Attributes:
+        body: what it does: `test` or `branch`.
         pid: its process id, once known; valid until the process is ended by `Template.end`.
         exit: its exit code, or the number of the signal that ended it, negated; `None` where it ended with its template.
         gone: done when it and whatever it started are waited for.
     """
 
-    def __init__(self, number: int, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, number: int, body: str, loop: asyncio.AbstractEventLoop) -> None:
         self.number = number
+        self.body = body
         self.pid: int | None = None
         self.ended = False
         self.exit: asyncio.Future[int | None] = loop.create_future()
@@ -83,7 +85,7 @@ class Template:
             TemplateLost: this template is gone.
         """
         self._count += 1
-        fork = self._forks[self._count] = Fork(self._count, self._loop)
+        fork = self._forks[self._count] = Fork(self._count, body, self._loop)
         self._send({"fork": fork.number, "body": body, **name._asdict()}, *descriptors)
         if self.lost:
             raise TemplateLost
@@ -103,10 +105,10 @@ class Template:
         if forks:
             await asyncio.wait([fork.gone for fork in forks], timeout=_PATIENCE)
 
-    def kill_forks(self) -> None:
-        """Kill every process that was forked here, at once. May be called from a signal handler."""
+    def kill_tests(self) -> None:
+        """Kill every test that was forked here, at once. May be called from a signal handler."""
         for fork in list(self._forks.values()):
-            if fork.pid is not None and not fork.ended:
+            if fork.body == "test" and fork.pid is not None and not fork.ended:
                 kill_session(fork.pid)
 
     def lose(self) -> None:
@@ -184,7 +186,7 @@ class Templates:
     def kill_tests(self) -> None:
         """Kill every test, at once. May be called from a signal handler."""
         for template in self._all():
-            template.kill_forks()
+            template.kill_tests()
 
     async def fit_for(self, connector: Connector) -> Template:
         """The template to fork a test of `connector` from: its branch, or the root where it could not be preloaded.
