@@ -6,8 +6,8 @@ import json
 import socket
 from typing import Any
 
-MESSAGE_LIMIT = 4096
-"""Bytes of one message: names and numbers only. Secrets go through a pipe of their own."""
+MESSAGE_LIMIT = 2**14
+"""Bytes of one message: names (the longest is a target of 1000 characters) and numbers. Secrets have a pipe of their own."""
 _MAX_DESCRIPTORS = 2
 
 

@@ -1,4 +1,7 @@
-"""The process of one connection test: forked from a template, it reads a job, runs the test, reports, and ends."""
+"""The process of one connection test, or of one exchange of an authorization code for tokens.
+
+Forked from a template, it reads a job, does it, reports, and ends.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from connectory.catalog.catalog import find_connector
 from connectory.catalog.connector import Connector
 from connectory.catalog.loading import PluginBroken
 from connectory.contract.check import CheckFailed, CheckSkipped, FailureCode
-from connectory.contract.secrets import SecretsInvalid, parse_secrets, sensitive_texts
+from connectory.contract.secrets import Secrets, SecretsInvalid, parse_secrets, sensitive_texts
 from connectory.probe.addresses import AddressDenied, VettedAddresses
 from connectory.probe.context import ChildContext, seconds
 from connectory.probe.egress import EgressPolicy
@@ -26,6 +29,11 @@ RESULT_LIMIT = 2**16
 """Bytes of all that a child reports."""
 REMEDY_LIMIT = 500
 """Characters of a plugin's own sentence."""
+UNAUTHORIZED = (
+    "Nobody has authorized this connection yet; a person does so at the address that "
+    "GET /api/v1/connection/{key}/authorize answers."
+)
+"""Why the test of a connection fails that needs a person's consent and has no tokens."""
 
 _TELLING_LENGTH = 4
 """Shorter secrets occur in any sentence by chance."""
@@ -48,14 +56,37 @@ _ANSWERED = {
 
 
 class Name(NamedTuple):
-    """Which connector: its identifier, and the distribution that ships it."""
+    """Which connector: its identifier, the distribution that ships it, and, for a sourced one, what it is made from."""
 
     identifier: str
     distribution: str
+    source: str = ""
+    target: str = ""
+
+    @classmethod
+    def of(cls, connector: Connector) -> Name:
+        """The name of a connector that is loaded."""
+        record = connector.record
+        return cls(record.identifier, record.distribution, record.source, record.target if record.source else "")
+
+    def load(self) -> Connector:
+        """The connector, without the deployer's settings; a job brings those.
+
+        Raises:
+            LookupError: it is not installed any more.
+            PluginBroken: it does not load.
+            ImportError: a driver that it names cannot be imported.
+        """
+        connector = find_connector(
+            self.identifier, self.distribution, environment={}, source=self.source, target=self.target
+        )
+        for driver in connector.description.drivers:
+            importlib.import_module(driver)
+        return connector
 
 
 def run_test(parent: int, job: int, result: int, name: Name, connector: Connector | None) -> NoReturn:
-    """Do one test in this process, which was forked for it, and end the process.
+    """Do one job in this process, which was forked for it, and end the process.
 
     Args:
         parent: the process id of the template.
@@ -99,7 +130,7 @@ def _read_job(descriptor: int) -> dict[str, Any]:
 
 def _verdict(job: dict[str, Any], name: Name, connector: Connector | None, emit: _Emit) -> dict[str, Any]:
     try:
-        connector = connector or _load(name)
+        connector = connector or name.load()
     except PluginBroken as problem:
         return _failed(FailureCode.CONNECTOR_UNAVAILABLE, remedy=str(problem))
     except LookupError:
@@ -121,13 +152,13 @@ def _verdict(job: dict[str, Any], name: Name, connector: Connector | None, emit:
         addresses=addresses,
         settings=job["settings"],
         emit=emit,
-        tokens=job.get("tokens"),
+        tokens=job["tokens"],
     )
     limit_resources(job["memory"])
     much_memory = peak_memory() + job["memory"] // 2
     addresses.enforce()
     try:
-        connector.test(secrets, context)
+        _run(connector, secrets, context, job["exchange"])
     except CheckSkipped:
         return {"status": "skipped"}
     except BaseException as error:
@@ -138,19 +169,25 @@ def _verdict(job: dict[str, Any], name: Name, connector: Connector | None, emit:
             # Native code that runs out of memory says so in text only, if at all. Nothing asks for half the allowance
             # but a flood: reading on doubles a buffer, and that is what the limit stops.
             return _failed(FailureCode.RESOURCE_LIMIT)
-        return failure | {
-            "remedy": _presentable(
-                failure["remedy"], [*sensitive_texts(connector.secrets_model, job["document"]), *context.token_texts]
-            )
-        }
+        hidden = [
+            *sensitive_texts(connector.secrets_model, job["document"]),
+            *context.token_texts,
+            *filter(None, (job["exchange"] or {}).values()),
+        ]
+        return failure | {"remedy": _presentable(failure["remedy"], hidden)}
     return {"status": "succeeded"}
 
 
-def _load(name: Name) -> Connector:
-    connector = find_connector(*name, environment={})
-    for driver in connector.description.drivers:
-        importlib.import_module(driver)
-    return connector
+def _run(connector: Connector, secrets: Secrets, context: ChildContext, exchange: dict[str, Any] | None) -> None:
+    if exchange is not None:
+        connector.exchange_code(secrets, exchange["code"], exchange["code_verifier"], context)
+        if not context.has_stored_tokens:
+            raise TypeError("connectory_exchange_code() must hand tokens to context.store_tokens()")
+        return
+    lacks_tokens = connector.description.authorization_required and context.tokens is None
+    if lacks_tokens and connector.authorization(secrets) is not None:
+        raise CheckFailed(FailureCode.AUTH_FAILED, remedy=UNAUTHORIZED)
+    connector.test(secrets, context)
 
 
 def _classified(error: BaseException, name: Name, context: ChildContext) -> dict[str, Any]:

@@ -38,6 +38,9 @@ class ChildContext(CheckContext):
         settings: JSON values of the deployer's settings for the connector.
         emit: sends one event to the runner.
         tokens: what an earlier run handed over. Default: nothing.
+
+    Attributes:
+        has_stored_tokens: whether this run has handed over any.
     """
 
     def __init__(
@@ -54,6 +57,8 @@ class ChildContext(CheckContext):
         self._settings = settings
         self._emit = emit
         self._tokens = tokens
+        self._token_texts = _texts(tokens or {})
+        self.has_stored_tokens = False
         self._count = 0
         self._open: str | None = None
         self._failed: str | None = None
@@ -140,8 +145,8 @@ class ChildContext(CheckContext):
 
     @property
     def token_texts(self) -> list[str]:
-        """The texts among the tokens, which nothing may show."""
-        return [value for value in (self._tokens or {}).values() if isinstance(value, str)]
+        """The texts among the tokens, those before and those since, which nothing may show."""
+        return self._token_texts
 
     def store_tokens(self, tokens: Mapping[str, Any]) -> None:
         try:
@@ -152,7 +157,13 @@ class ChildContext(CheckContext):
         if size > TOKENS_LIMIT:
             raise ValueError(f"tokens may have {TOKENS_LIMIT} bytes as JSON")
         self._tokens = handed_over
+        self._token_texts += _texts(handed_over)
+        self.has_stored_tokens = True
         self._emit({"event": "tokens", "tokens": handed_over})
+
+
+def _texts(tokens: Mapping[str, Any]) -> list[str]:
+    return [value for value in tokens.values() if isinstance(value, str)]
 
 
 def seconds(value: float | None) -> float | None:

@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Hashable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from connectory.catalog.connector import Connector
@@ -43,6 +43,14 @@ class QueueFull(Exception):
 
 class ShuttingDown(Exception):
     """The service is ending: no test starts, and those that run are ended."""
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """An authorization code to exchange for tokens. `code_verifier` is `None` without PKCE."""
+
+    code: str = field(repr=False)
+    code_verifier: str | None = field(repr=False)
 
 
 @dataclass(eq=False)
@@ -118,6 +126,7 @@ class ProbeRunner:
         connector: Connector,
         open_document: Callable[[], Document],
         tokens: Callable[[], Mapping[str, Any] | None] | None = None,
+        exchange: Exchange | None = None,
     ) -> CheckReport:
         """Test a connection, or join the test of the same `flight` that already waits or runs.
 
@@ -130,6 +139,7 @@ class ProbeRunner:
                 here.
             tokens: gives what an earlier run handed over to be sealed; called and raising like `open_document`. Default:
                 nothing.
+            exchange: exchange this code for tokens instead of testing; a report of success then has tokens.
 
         Raises:
             QueueFull: too many tests wait.
@@ -141,7 +151,11 @@ class ProbeRunner:
         if current is None:
 
             def open_job() -> dict[str, Any]:
-                return {"document": open_document(), "tokens": tokens() if tokens is not None else None}
+                return {
+                    "document": open_document(),
+                    "tokens": tokens() if tokens is not None else None,
+                    "exchange": asdict(exchange) if exchange is not None else None,
+                }
 
             current = self._flights[flight] = self._take_off(flight, connector, open_job)
         current.callers += 1
@@ -257,8 +271,7 @@ class _TestProcess:
         job_reader, self._job = os.pipe()
         self._result, result_writer = os.pipe()
         try:
-            name = Name(connector.identifier, connector.record.distribution)
-            self._fork = template.fork("test", name, job_reader, result_writer)
+            self._fork = template.fork("test", Name.of(connector), job_reader, result_writer)
         except BaseException:
             os.close(self._job)
             os.close(self._result)

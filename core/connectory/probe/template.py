@@ -5,16 +5,15 @@ a branch, which imports that connector and its drivers, once. A test is a fork o
 with everything imported and nothing that another test left behind; a connector whose import crashes, hangs or starts
 threads costs its own branch only, and its tests are forked from the root and import it themselves.
 
-Root and branches speak alike. A request is `{"fork": number, "body": "test" | "branch", identifier, distribution}` with
-the descriptors that the new process needs, or `{"end": number}`. They answer `{"pid": …}` after a fork, `{"exit": wait
-status}` when the process is dead, and `{"gone": true}` when it, and whatever it started, has been waited for; each with
-its `number`. The first message is `{"ready": bool}`.
+Root and branches speak alike. A request is `{"fork": number, "body": "test" | "branch", …the parts of the connector's
+name}` with the descriptors that the new process needs, or `{"end": number}`. They answer `{"pid": …}` after a fork,
+`{"exit": wait status}` when the process is dead, and `{"gone": true}` when it, and whatever it started, has been waited
+for; each with its `number`. The first message is `{"ready": bool}`.
 """
 
 from __future__ import annotations
 
 import gc
-import importlib
 import os
 import select
 import signal
@@ -23,7 +22,6 @@ import sys
 import threading
 from typing import Any, NoReturn
 
-from connectory.catalog.catalog import find_connector
 from connectory.catalog.connector import Connector
 from connectory.probe import channel
 from connectory.probe.addresses import replace_getaddrinfo
@@ -68,9 +66,7 @@ def _grow_branch(parent: int, control: int, name: Name) -> NoReturn:
 def _preload(name: Name) -> Connector | None:
     """Import a connector and its drivers; `None` where tests have to do that themselves, and say what is wrong."""
     try:
-        connector = find_connector(*name, environment={})
-        for driver in connector.description.drivers:
-            importlib.import_module(driver)
+        connector = name.load()
     except BaseException:
         return None
     # A fork copies the one thread that forks: a lock that another holds would stay locked for ever.
@@ -119,7 +115,7 @@ class Template:
             self._end(request["end"])
             return
         template, number = os.getpid(), request["fork"]
-        name = Name(request["identifier"], request["distribution"])
+        name = Name(*(request[part] for part in Name._fields))
         pid = os.fork()
         if pid == 0:
             if request["body"] == "branch":

@@ -197,7 +197,7 @@ class Templates:
         root = self._living_root()
         if not await asyncio.shield(root.ready):
             raise TemplateLost
-        name = Name(connector.identifier, connector.record.distribution)
+        name = Name.of(connector)
         if name in self._not_preloaded:
             return root
         branch = self._branches.get(name)
@@ -209,7 +209,9 @@ class Templates:
             raise TemplateLost
         if name not in self._not_preloaded:
             self._not_preloaded.add(name)
-            _log.warning("The connector '%s' (%s) cannot be imported ahead of its tests; each test imports it.", *name)
+            _log.warning(
+                "The connector '%s' (%s) cannot be imported ahead of its tests; each test imports it.", *name[:2]
+            )
         return root
 
     def _all(self) -> Iterator[Template]:
