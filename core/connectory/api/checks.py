@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Coroutine
 from typing import Any
 
 import orjson
@@ -77,7 +79,7 @@ async def test_connection(request: Request, connection_key: ConnectionKey) -> Re
     """
     service = service_of(request)
     connection, envelope = await run_in_threadpool(_load, service, connection_key)
-    report = await run_test(service, connection, envelope, actor(request))
+    report = await run_test(request, connection, envelope)
     message = f"Test completed for ConnectionConfig with key: {connection.key}."
     return json_response(test_result(message, report), headers={"Cache-Control": "no-store"})
 
@@ -89,13 +91,14 @@ def _load(service: Service, key: str) -> tuple[Connection, str | None]:
     return connection, envelope
 
 
-async def run_test(service: Service, connection: Connection, envelope: str | None, who: tuple[str, str]) -> CheckReport:
-    """Test `connection` with the secrets in `envelope`, and record the verdict.
+async def run_test(request: Request, connection: Connection, envelope: str | None) -> CheckReport:
+    """Test `connection` with the secrets in `envelope`, and record the verdict. Ends when the caller leaves.
 
     Raises:
-        Refused: 429 where too many tests wait; 503 where the service is ending.
+        Refused: 429 where too many tests wait; 503 where the service is ending; 499 where nobody waits for the answer.
     """
-    report = await _verdict(service, connection, envelope)
+    service, who = service_of(request), actor(request)
+    report = await _unless_abandoned(request, _verdict(service, connection, envelope))
     service.test_counts[connection.connection_type, report.code or report.status] += 1
     if report.error_type is not None:
         _log.warning(
@@ -104,6 +107,23 @@ async def run_test(service: Service, connection: Connection, envelope: str | Non
     if report.status != "skipped":
         await run_in_threadpool(_record, service, connection, report, who)
     return report
+
+
+async def _unless_abandoned(request: Request, verdict: Coroutine[Any, Any, CheckReport]) -> CheckReport:
+    test, departure = asyncio.create_task(verdict), asyncio.create_task(_departure(request))
+    try:
+        await asyncio.wait({test, departure}, return_when=asyncio.FIRST_COMPLETED)
+        if not test.done():
+            raise Refused(499, "The caller closed the connection.")
+        return test.result()
+    finally:
+        test.cancel()
+        departure.cancel()
+
+
+async def _departure(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _verdict(service: Service, connection: Connection, envelope: str | None) -> CheckReport:

@@ -9,6 +9,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 
 from connectory.api.auth import SCHEME
 from connectory.catalog.catalog import Catalog
@@ -255,7 +256,9 @@ _SCHEMAS: dict[str, Schema] = {
         "properties": {
             "name": _STRING,
             "description": _nullable(_STRING),
-            "data_categories": _nullable({"type": "array", "items": {"type": "string", "pattern": r"^[A-Za-z0-9_.<>-]+$"}}),
+            "data_categories": _nullable(
+                {"type": "array", "items": {"type": "string", "pattern": r"^[A-Za-z0-9_.<>-]+$"}}
+            ),
         },
         "required": ["name"],
     },
@@ -345,6 +348,15 @@ def install_openapi(app: FastAPI, catalog: Catalog) -> None:
     app.openapi = document  # type: ignore[method-assign]
 
 
+def _restore(operations: dict[str, Any], route: APIRoute) -> None:
+    """Put back what routes say of bodies and answers: FastAPI leaves every `null` out, in examples too."""
+    for method in route.methods:
+        operation = operations[method.lower()]
+        operation["responses"] |= {str(status): answer for status, answer in route.responses.items()}
+        if route.openapi_extra and "requestBody" in route.openapi_extra:
+            operation["requestBody"] = route.openapi_extra["requestBody"]
+
+
 def _document(app: FastAPI, catalog: Catalog) -> dict[str, Any]:
     document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     schemas = dict(_SCHEMAS)
@@ -360,6 +372,9 @@ def _document(app: FastAPI, catalog: Catalog) -> dict[str, Any]:
             }
         },
     }
+    for route in app.routes:
+        if isinstance(route, APIRoute):
+            _restore(document["paths"][route.path_format], route)
     for operations in document["paths"].values():
         for operation in operations.values():
             for parameter in operation.get("parameters", ()):

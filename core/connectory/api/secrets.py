@@ -96,7 +96,7 @@ async def _set(request: Request, key: str, *, verify: bool, replace: bool) -> Re
     service, who = service_of(request), actor(request)
     body = await read_body(request)
     connection, envelope = await run_in_threadpool(_store, service, key, body, who, replace=replace)
-    report = await run_test(service, connection, envelope, who) if verify else None
+    report = await run_test(request, connection, envelope) if verify else None
     message = f"Secrets updated for ConnectionConfig with key: {connection.key}."
     return json_response(test_result(message, report), headers={"Cache-Control": "no-store"})
 

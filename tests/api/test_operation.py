@@ -1,0 +1,137 @@
+"""Running it: health, readiness, metrics, missing keys, missing plugins, restarts."""
+
+import asyncio
+import json
+
+import httpx
+import pytest
+
+from connectory.api.app import create_app, open_service
+from connectory.catalog.catalog import Catalog
+from connectory.catalog.record import PluginRecord, PluginStatus
+from connectory.vault import generate_keyring
+from servers.service import run_command, running_service
+
+
+def test_health_and_ready_need_no_token(anonymous, api):
+    assert anonymous.get("/health").json() == {"status": "healthy"}
+    answer = anonymous.get("/ready")
+    assert (answer.status_code, answer.json()) == (200, {"ready": True, "unreadable_rows": 0, "missing_kids": []})
+
+
+def test_metrics_count_requests_by_template_and_tests_by_type_and_result(api):
+    api.create("books", secrets={"token": "wrong"})
+    api.get("/connection/books/test")
+    answer = api.client.get("/metrics", headers=api.headers)
+    assert answer.headers["content-type"].startswith("text/plain")
+    lines = answer.text.splitlines()
+    route = 'route="/api/v1/connection/{connection_key}/test",status="200"'
+    assert any(line.startswith(f'connectory_requests_total{{method="GET",{route}') for line in lines)
+    assert any('connection_type="ledger",result="auth_failed"' in line for line in lines)
+    assert "connectory_tests_in_flight 0.0" in lines
+    assert "books" not in answer.text
+
+
+@pytest.fixture
+def reopened(service, settings, token):
+    """Ask a second instance over the same store, with another catalogue or other settings."""
+
+    def ask(*requests, catalog=service.catalog, changed=settings):
+        app = create_app(open_service(changed, catalog))
+
+        async def talk():
+            transport = httpx.ASGITransport(app)
+            headers = {"Authorization": f"Bearer {token}"}
+            async with (
+                app.router.lifespan_context(app),
+                httpx.AsyncClient(transport=transport, base_url="http://test", headers=headers) as client,
+            ):
+                return [await client.request(method, path, json=body) for method, path, body in requests]
+
+        return asyncio.run(talk())
+
+    return ask
+
+
+def test_a_stored_connection_whose_plugin_is_gone_is_listed_readable_and_deletable(api, service, reopened):
+    api.create("books", secrets={"token": "tiger-lily"})
+    without = Catalog(
+        [record for record in service.catalog.records if record.identifier != "ledger"],
+        [connector for name, connector in service.catalog.connectors.items() if name != "ledger"],
+    )
+    path = "/api/v1/connection/books"
+    listed, read, tested, put, changed, patched, types, deleted = reopened(
+        ("GET", "/api/v1/connection", None),
+        ("GET", path, None),
+        ("GET", f"{path}/test", None),
+        ("PUT", f"{path}/secret", {"token": "x"}),
+        ("PATCH", "/api/v1/connection", [{"key": "books", "name": "Renamed"}]),
+        ("PATCH", "/api/v1/connection", [{"key": "books", "secrets": {"token": "x"}}]),
+        ("GET", "/api/v1/connection_type", None),
+        ("DELETE", path, None),
+        catalog=without,
+    )
+    assert [item["key"] for item in listed.json()["items"]] == ["books"]
+    assert read.json()["secrets"] == {"token": "**********"}
+    assert tested.status_code == 200
+    assert (tested.json()["test_status"], tested.json()["failure_code"]) == ("failed", "connector_unavailable")
+    assert "pip install acme-ledger" in tested.json()["failure_reason"]
+    assert put.status_code == 409
+    assert "pip install acme-ledger" in put.json()["detail"]
+    assert changed.json()["succeeded"][0]["name"] == "Renamed"
+    assert patched.status_code == 409
+    assert "ledger" not in [item["identifier"] for item in types.json()["items"]]
+    assert deleted.status_code == 204
+
+
+def test_a_connection_whose_plugin_is_blocked_says_why(api, service, reopened):
+    api.create("books", secrets={"token": "tiger-lily"})
+    reason = "CONNECTORY_PLUGINS_DENY names it; remove it there to load it."
+    record = PluginRecord("ledger", "acme-ledger", "1.0", "x", PluginStatus.BLOCKED, reason)
+    manual = service.catalog.get("manual")
+    [tested] = reopened(("GET", "/api/v1/connection/books/test", None), catalog=Catalog([record], [manual]))
+    assert tested.json()["failure_code"] == "connector_unavailable"
+    assert reason in tested.json()["failure_reason"]
+
+
+def test_c06_a_missing_key_starts_degraded_and_put_repairs(api, service, settings, reopened, tmp_path):
+    api.create("books", secrets={"token": "tiger-lily"})
+    api.create("films", secrets={"token": "tiger-lily"})
+    generate_keyring(tmp_path / "other.json")
+    document = json.loads((tmp_path / "other.json").read_text())
+    document = {"primary": "spare", "keys": {"spare": document["keys"][document["primary"]]}}
+    (tmp_path / "other.json").write_text(json.dumps(document))
+    kid = service.vault.ring.primary
+    path = "/api/v1/connection/books"
+    ready, health, read, tested, merged, listed, put, again, still = reopened(
+        ("GET", "/ready", None),
+        ("GET", "/health", None),
+        ("GET", path, None),
+        ("GET", f"{path}/test", None),
+        ("PATCH", f"{path}/secret", {"token": "x"}),
+        ("GET", "/api/v1/connection", None),
+        ("PUT", f"{path}/secret", {"token": "fresh"}),
+        ("GET", path, None),
+        ("GET", "/ready", None),
+        changed=settings.model_copy(update={"keys_file": tmp_path / "other.json"}),
+    )
+    assert ready.status_code == 503
+    assert ready.json() == {"ready": False, "unreadable_rows": 2, "missing_kids": [kid]}
+    assert health.status_code == 200
+    assert (read.json()["secrets"], read.json()["secrets_state"]) == (None, "unreadable")
+    assert (tested.status_code, tested.json()["failure_code"]) == (200, "secrets_unreadable")
+    assert merged.status_code == 409
+    assert listed.json()["total"] == 2
+    assert put.json()["test_status"] == "succeeded"
+    assert again.json()["secrets_state"] == "stored"
+    assert still.json()["unreadable_rows"] == 1
+
+
+def test_a_token_survives_a_restart(tmp_path):
+    home = tmp_path / "home"
+    token = run_command(home, "token").stdout.strip()
+    headers = {"Authorization": f"Bearer {token}"}
+    for _ in range(2):
+        with running_service(home) as service:
+            assert httpx.get(f"{service.url}/api/v1/connection", headers=headers).status_code == 200
+            assert service.end()[0] == 0
