@@ -9,7 +9,7 @@ from connectory_saas.definition import AuthorizationCode, ClientCredentials, Def
 from connectory_saas.fields import plain_values
 from connectory_saas.http import Client
 from connectory_saas.settings import SaasSettings
-from connectory_saas.templates import fill, fill_path
+from connectory_saas.templates import fill, fill_url
 
 
 def run_test(definition: Definition, secrets: Secrets, context: CheckContext) -> None:
@@ -24,7 +24,7 @@ def run_test(definition: Definition, secrets: Secrets, context: CheckContext) ->
             sender = _Sender(definition, request, values, client, context)
             auth = request.auth or definition.auth
             if isinstance(auth, ClientCredentials | AuthorizationCode):
-                _send_with_token(sender, auth, values, client, context)
+                _send_with_token(definition, sender, auth, values, client, context)
             else:
                 # A key is accepted or refused with the first answer: there is no login before it.
                 sender.send(FROM_SECRETS[auth.strategy](auth, values), "authenticate" if number == 0 else "query")
@@ -40,7 +40,7 @@ class _Sender:
         self._request = request
         self._client = client
         self._context = context
-        self._url = context.settings(SaasSettings).locate(fill_path(request.url, values))
+        self._url = context.settings(SaasSettings).locate(fill_url(request.url, values))
         self._query = {name: fill(text, values) for name, text in request.query.items()}
         self._headers = {name: fill(text, values) for name, text in request.headers.items()}
 
@@ -66,14 +66,16 @@ class _Sender:
 
 
 def _send_with_token(
+    definition: Definition,
     sender: _Sender,
     auth: ClientCredentials | AuthorizationCode,
     values: Values,
     client: Client,
     context: CheckContext,
 ) -> None:
-    from connectory_saas.oauth import current_token, renewed_token
+    from connectory_saas.oauth import Tokens
 
+    tokens = Tokens(auth, definition.rate_limit, values, client, context)
     extra = {name: fill(text, values) for name, text in auth.headers.items()}
 
     def send(token: str) -> None:
@@ -81,11 +83,11 @@ def _send_with_token(
 
     stored = (context.tokens or {}).get("access_token")
     sender.connect()  # that the domain is right shows even where nobody has consented yet
-    token = current_token(auth, values, client, context)
+    token = tokens.current()
     try:
         send(token)
     except CheckFailed as failure:
         if failure.code is not FailureCode.AUTH_FAILED or token != stored:
             raise
         # Revoked before its time, or the vendor's clock differs from ours: what renews it decides.
-        send(renewed_token(auth, values, client, context))
+        send(tokens.renewed())

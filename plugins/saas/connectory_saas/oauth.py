@@ -13,10 +13,10 @@ from authlib.oauth2.client import OAuth2Client  # type: ignore[import-untyped]
 from connectory import CheckContext, CheckFailed, FailureCode
 from connectory_saas.answers import raise_for_class, read_json
 from connectory_saas.auth import Values
-from connectory_saas.definition import AuthorizationCode, ClientCredentials
+from connectory_saas.definition import AuthorizationCode, ClientCredentials, RateLimit
 from connectory_saas.http import Client
 from connectory_saas.settings import SaasSettings
-from connectory_saas.templates import fill, fill_path
+from connectory_saas.templates import fill, fill_url
 
 RENEW_BEFORE = 600
 """Seconds before its end at which a token is renewed: more than any request takes, less than any vendor's token lives."""
@@ -48,89 +48,98 @@ _BY_ERROR = {
 """What the standard error codes mean; `invalid_grant` depends on what was granted."""
 
 
-def current_token(
-    auth: ClientCredentials | AuthorizationCode, values: Values, client: Client, context: CheckContext
-) -> str:
-    """The access token to use: the stored one while it lasts, else a new one, which is stored.
+class Tokens:
+    """The tokens of one connection, in one test.
 
-    Raises:
-        CheckFailed: there is none; the code says why.
+    Args:
+        auth: the definition's strategy.
+        rate_limit: the definition's hint.
+        values: the secrets.
+        client, context: of the test.
     """
-    stored = context.tokens or {}
-    expires_at = stored.get("expires_at")
-    if isinstance(expires_at, int | float) and expires_at - time.time() > RENEW_BEFORE:
-        return _checked(stored.get("access_token"))
-    return renewed_token(auth, values, client, context)
 
+    def __init__(
+        self,
+        auth: ClientCredentials | AuthorizationCode,
+        rate_limit: RateLimit | None,
+        values: Values,
+        client: Client,
+        context: CheckContext,
+    ) -> None:
+        self._auth = auth
+        self._rate_limit = rate_limit
+        self._values = values
+        self._client = client
+        self._context = context
 
-def renewed_token(
-    auth: ClientCredentials | AuthorizationCode, values: Values, client: Client, context: CheckContext
-) -> str:
-    """A new access token, which is stored.
+    def current(self) -> str:
+        """The access token to use: the stored one while it lasts, else a new one, which is stored.
 
-    Raises:
-        CheckFailed: there is none; the code says why.
-    """
-    if isinstance(auth, ClientCredentials):
-        return _obtain(auth, values, client, context, auth.token_url, grant_type="client_credentials")
-    refresh_token = (context.tokens or {}).get("refresh_token")
-    if refresh_token is None:
-        gone = _CONSENT_GONE if context.tokens else _NOT_AUTHORIZED
-        raise CheckFailed(FailureCode.AUTH_FAILED, step="authenticate", remedy=gone)
-    grant = {"grant_type": "refresh_token", "refresh_token": str(refresh_token)}
-    return _obtain(auth, values, client, context, auth.refresh_url or auth.token_url, **grant)
+        Raises:
+            CheckFailed: there is none; the code says why.
+        """
+        stored = self._context.tokens or {}
+        expires_at = stored.get("expires_at")
+        if isinstance(expires_at, int | float) and expires_at - time.time() > RENEW_BEFORE:
+            return _checked(stored.get("access_token"))
+        return self.renewed()
 
+    def renewed(self) -> str:
+        """A new access token, which is stored.
 
-def exchange_code(
-    auth: AuthorizationCode, values: Values, code: str, code_verifier: str | None, client: Client, context: CheckContext
-) -> None:
-    """Exchange an authorization code for tokens, and store them.
+        Raises:
+            CheckFailed: there is none; the code says why.
+        """
+        if isinstance(self._auth, ClientCredentials):
+            return self._obtain(self._auth.token_url, {"grant_type": "client_credentials"})
+        stored = self._context.tokens or {}
+        refresh_token = stored.get("refresh_token")
+        if refresh_token is None:
+            remedy = _CONSENT_GONE if stored else _NOT_AUTHORIZED
+            raise CheckFailed(FailureCode.AUTH_FAILED, step="authenticate", remedy=remedy)
+        url = self._auth.refresh_url or self._auth.token_url
+        return self._obtain(url, {"grant_type": "refresh_token", "refresh_token": str(refresh_token)})
 
-    Raises:
-        CheckFailed: there are none; the code says why.
-    """
-    grant = {"grant_type": "authorization_code", "code": code, "redirect_uri": fill(auth.redirect_uri, values)}
-    if code_verifier is not None:
-        grant["code_verifier"] = code_verifier
-    _obtain(auth, values, client, context, auth.token_url, **grant)
+    def exchange(self, code: str, code_verifier: str | None) -> None:
+        """Exchange an authorization code for tokens, and store them.
 
+        Raises:
+            CheckFailed: there are none; the code says why.
+        """
+        redirect_uri = fill(self._auth.redirect_uri, self._values) if isinstance(self._auth, AuthorizationCode) else ""
+        grant = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri}
+        self._obtain(self._auth.token_url, grant | ({"code_verifier": code_verifier} if code_verifier else {}))
 
-def _obtain(
-    auth: ClientCredentials | AuthorizationCode,
-    values: Values,
-    client: Client,
-    context: CheckContext,
-    url: str,
-    **grant: str,
-) -> str:
-    located = context.settings(SaasSettings).locate(fill_path(url, values))
-    client.connect(located)
-    oauth = OAuth2Client(
-        _Session(client),
-        client_id=fill(auth.client_id, values),
-        client_secret=fill(auth.client_secret, values),
-        token_endpoint_auth_method=auth.client_auth,
-    )
-    parameters = {name: fill(text, values) for name, text in auth.parameters.items()}
-    if auth.scope is not None and grant["grant_type"] == "client_credentials":
-        parameters["scope"] = fill(auth.scope, values)  # a refresh keeps the scopes it has (RFC 6749 §6)
-    with context.step("authenticate"):
-        try:
-            answer = oauth.fetch_token(located, **grant, **parameters)
-        except OAuth2Error as error:
-            raise _refusal(error, grant["grant_type"]) from error
-        except (TypeError, ValueError) as error:  # members of the wrong types
-            raise CheckFailed(FailureCode.PROTOCOL_MISMATCH) from error
-        token = _checked(answer.get("access_token"))
-    context.store_tokens(_to_store(answer, grant.get("refresh_token"), auth.lifetime))
-    return token
+    def _obtain(self, url: str, grant: dict[str, str]) -> str:
+        auth, values = self._auth, self._values
+        located = self._context.settings(SaasSettings).locate(fill_url(url, values))
+        self._client.connect(located)
+        oauth = OAuth2Client(
+            _Session(self._client, self._rate_limit),
+            client_id=fill(auth.client_id, values),
+            client_secret=fill(auth.client_secret, values),
+            token_endpoint_auth_method=auth.client_auth,
+        )
+        parameters = {name: fill(text, values) for name, text in auth.parameters.items()}
+        if auth.scope is not None and grant["grant_type"] == "client_credentials":
+            parameters["scope"] = fill(auth.scope, values)  # consent has its scopes already (RFC 6749 §4.1.3, §6)
+        with self._context.step("authenticate"):
+            try:
+                answer = oauth.fetch_token(located, **grant, **parameters)
+            except OAuth2Error as error:
+                raise _refusal(error, grant["grant_type"]) from error
+            except (TypeError, ValueError, OverflowError) as error:  # members of the wrong types
+                raise CheckFailed(FailureCode.PROTOCOL_MISMATCH) from error
+            token = _checked(answer.get("access_token"))
+        self._context.store_tokens(_to_store(answer, grant.get("refresh_token"), auth.lifetime))
+        return token
 
 
 def _refusal(error: OAuth2Error, grant_type: str) -> CheckFailed:
     if error.error == "invalid_grant":
         remedy = _CODE_REFUSED if grant_type == "authorization_code" else _CONSENT_GONE
         return CheckFailed(FailureCode.AUTH_FAILED, remedy=remedy)
-    code, standard = _BY_ERROR.get(str(error.error), (FailureCode.HTTP_4XX, None))
+    code, standard = _BY_ERROR.get(error.error, (FailureCode.HTTP_4XX, None))
     return CheckFailed(code, remedy=standard)
 
 
@@ -154,8 +163,9 @@ def _to_store(answer: dict[str, Any], refresh_token: str | None, lifetime: int) 
 class _Session:
     """What Authlib's client sends its requests through."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, rate_limit: RateLimit | None) -> None:
         self._client = client
+        self._rate_limit = rate_limit
 
     def post(self, url: str, *, data: dict[str, str], headers: dict[str, str], auth: Any) -> httpx.Response:
         """Send a token request, and return its answer where that is for Authlib to read: tokens, or an OAuth error."""
@@ -163,8 +173,9 @@ class _Session:
         url, headers, form = auth.prepare("POST", url, dict(headers), form)
         answer = self._client.send("POST", url, query={}, headers=headers, content=form.encode())
         content = read_json(answer)
-        if not (answer.status_code in {400, 401, 403} and isinstance(content, dict) and "error" in content):
-            raise_for_class(answer)
+        is_error = isinstance(content, dict) and isinstance(content.get("error"), str)
+        if not (is_error and answer.status_code in {400, 401, 403}):
+            raise_for_class(answer, self._rate_limit)
         if not isinstance(content, dict):
             raise CheckFailed(FailureCode.PROTOCOL_MISMATCH)
         return answer

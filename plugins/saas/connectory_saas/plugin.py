@@ -18,7 +18,7 @@ from connectory import (
 from connectory_saas.definition import AuthorizationCode, ClientCredentials, Definition, load_definition
 from connectory_saas.fields import plain_values, secrets_model
 from connectory_saas.settings import SaasSettings
-from connectory_saas.templates import fill, fill_path
+from connectory_saas.templates import fill, fill_url
 
 
 def plugin_of(path: Path) -> SaasConnector:
@@ -92,8 +92,8 @@ class SaasConnector:
             return None
         values = plain_values(secrets)
         return Authorization(
-            authorize_url=settings.locate(fill_path(auth.authorize_url, values)),
-            token_url=settings.locate(fill_path(auth.token_url, values)),
+            authorize_url=settings.locate(fill_url(auth.authorize_url, values)),
+            token_url=settings.locate(fill_url(auth.token_url, values)),
             client_id=fill(auth.client_id, values),
             redirect_uri=fill(auth.redirect_uri, values),
             scopes=tuple((auth.scope or "").split()),
@@ -106,10 +106,11 @@ class SaasConnector:
     ) -> None:
         """Exchange an authorization code for tokens."""
         from connectory_saas.http import Client
-        from connectory_saas.oauth import exchange_code
+        from connectory_saas.oauth import Tokens
 
         auth = self._definition.auth
         if not isinstance(auth, AuthorizationCode):
             raise CheckFailed(FailureCode.HTTP_4XX, remedy="This service needs nobody's consent.")
         with Client(context) as client:
-            exchange_code(auth, plain_values(secrets), code, code_verifier, client, context)
+            tokens = Tokens(auth, self._definition.rate_limit, plain_values(secrets), client, context)
+            tokens.exchange(code, code_verifier)

@@ -19,6 +19,9 @@ def fill(text: str, values: Mapping[str, str]) -> str:
     return _PLACE.sub(lambda place: values.get(place[1], ""), text)
 
 
-def fill_path(path: str, values: Mapping[str, str]) -> str:
-    """A url's path with every named secret in its place, encoded so that it stays within its segment."""
-    return _PLACE.sub(lambda place: quote(values.get(place[1], ""), safe=""), path)
+def fill_url(url: str, values: Mapping[str, str]) -> str:
+    """A url with every named secret in its place, encoded so that in a path it stays within its segment.
+
+    `:` stands as it is: a segment may hold it (RFC 3986 §3.3), and a host has it before its port.
+    """
+    return _PLACE.sub(lambda place: quote(values.get(place[1], ""), safe=":"), url)
