@@ -20,6 +20,7 @@ SCOPES = {
     "connection:read": "Read connections and test them",
     "connection:create_or_update": "Create and change connections, and set their secrets",
     "connection:delete": "Delete connections",
+    "connection:authorize": "Ask a person to consent to a connection",
     "dataset:read": "Read the datasets of connections",
     "dataset:create_or_update": "Attach datasets to connections",
     "dataset:delete": "Delete datasets of connections",
@@ -87,28 +88,27 @@ def make_home(home: Path) -> None:
 def open_vault(settings: Settings, store: Store) -> Vault:
     """Load the key ring, and note its primary key in the database before anything is sealed with it.
 
-    The embedded default generates a key file where none is. Elsewhere keys are given, never made up.
+    The embedded default generates a key file in the home folder. Elsewhere keys are given, never made up.
 
     Raises:
         CannotStart: with the reason.
     """
     path = settings.keys_path
     try:
-        if settings.embedded and not path.exists():
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            ring = generate_keyring(path)
-        elif settings.keys_file is None and not path.exists():
-            raise CannotStart(
-                "CONNECTORY_DATABASE_URL is set, so the key that seals secrets must be given: run `connectory keys generate "
-                "PATH` once, keep the file safe, and set CONNECTORY_KEYS_FILE to it."
-            )
-        else:
-            ring = load_keyring(path)
+        if settings.keys_file is None and not path.exists():
+            if settings.embedded:
+                generate_keyring(path)
+            else:
+                raise CannotStart(
+                    "CONNECTORY_DATABASE_URL is set, so the key that seals secrets must be given: run `connectory keys "
+                    "generate PATH` once, keep the file safe, and set CONNECTORY_KEYS_FILE to it."
+                )
+        ring = load_keyring(path)
         try:
             with store.write() as database:
                 record_kid(database, ring, now=utc_now())
         except KeyMismatch as mismatch:
-            if not settings.embedded:
+            if not settings.embedded or settings.keys_file is not None:
                 raise CannotStart(
                     f"CONNECTORY_KEYS_FILE: {mismatch} To start without the old key, run: connectory keys add --promote"
                 ) from None

@@ -8,7 +8,17 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from connectory.api import checks, connection_types, connections, datasets, health, oauth, plugins, secrets
+from connectory.api import (
+    authorizations,
+    checks,
+    connection_types,
+    connections,
+    datasets,
+    health,
+    oauth,
+    plugins,
+    secrets,
+)
 from connectory.api.connection_types import RenderedTypes
 from connectory.api.errors import install_error_handlers
 from connectory.api.middleware import BodyLimit, Surroundings
@@ -82,6 +92,8 @@ def create_app(service: Service) -> FastAPI:
         connections.router,
         secrets.router,
         checks.router,
+        authorizations.router,
+        authorizations.public,
         datasets.router,
         plugins.router,
         health.router,

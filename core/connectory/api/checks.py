@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Hashable
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -13,7 +14,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from connectory.api.auth import ScopedRoute, actor, needs
 from connectory.api.connections import ConnectionKey, find_connection
-from connectory.api.documents import open_document
+from connectory.api.documents import open_document, open_tokens, seal_tokens
 from connectory.api.errors import Refused
 from connectory.api.jsonbody import json_response
 from connectory.api.openapi import answers
@@ -21,11 +22,12 @@ from connectory.api.service import Service, service_of
 from connectory.contract.check import FailureCode, reason_for
 from connectory.contract.secrets import Document
 from connectory.probe.report import CheckReport
-from connectory.probe.runner import QueueFull, ShuttingDown
+from connectory.probe.runner import Exchange, QueueFull, ShuttingDown
 from connectory.store import audit
 from connectory.store.audit import AuditEntry
 from connectory.store.connections import Connection, load_envelopes, record_test
 from connectory.store.timestamps import utc_now
+from connectory.store.tokens import load_tokens, store_tokens
 from connectory.vault import EnvelopeUnreadable
 
 router = APIRouter(prefix="/api/v1", tags=["Tests"], route_class=ScopedRoute)
@@ -78,34 +80,42 @@ async def test_connection(request: Request, connection_key: ConnectionKey) -> Re
     `failure_code` is one of a closed set. The verdict is stored, unless the secrets were changed in the meantime.
     """
     service = service_of(request)
-    connection, envelope = await run_in_threadpool(_load, service, connection_key)
-    report = await run_test(request, connection, envelope)
+    connection, envelope, tokens = await run_in_threadpool(_load, service, connection_key)
+    report = await run_test(request, connection, envelope, tokens)
     message = f"Test completed for ConnectionConfig with key: {connection.key}."
     return json_response(test_result(message, report), headers={"Cache-Control": "no-store"})
 
 
-def _load(service: Service, key: str) -> tuple[Connection, str | None]:
+def _load(service: Service, key: str) -> tuple[Connection, str | None, str | None]:
     with service.store.read() as database:
         connection = find_connection(database, key)
-        envelope = load_envelopes(database, connection.id)[0] if connection.has_secrets else None
-    return connection, envelope
+        if not connection.has_secrets:
+            return connection, None, None
+        return connection, load_envelopes(database, connection.id)[0], load_tokens(database, connection.id)
 
 
-async def run_test(request: Request, connection: Connection, envelope: str | None) -> CheckReport:
+async def run_test(
+    request: Request, connection: Connection, envelope: str | None, tokens: str | None = None
+) -> CheckReport:
     """Test `connection` with the secrets in `envelope`, and record the verdict. Ends when the caller leaves.
+
+    With stored tokens it goes on without a caller: a provider may have replaced them, and the new ones must not be lost.
+
+    Args:
+        tokens: the envelope of those stored for these secrets. Default: there are none.
 
     Raises:
         Refused: 429 where too many tests wait; 503 where the service is ending; 499 where nobody waits for the answer.
     """
     service, who = service_of(request), actor(request)
-    report = await _unless_abandoned(request, _verdict(service, connection, envelope))
+    verdict = _verdict(service, connection, envelope, tokens)
+    report = await (_unless_abandoned(request, verdict) if tokens is None else verdict)
     service.test_counts[connection.connection_type, report.code or report.status] += 1
     if report.error_type is not None:
         _log.warning(
             "driver failed", connection_type=connection.connection_type, error=report.error_type, request_id=who[1]
         )
-    if report.status != "skipped":
-        await run_in_threadpool(_record, service, connection, report, who)
+    await run_in_threadpool(_record, service, connection, report, who)
     return report
 
 
@@ -126,19 +136,45 @@ async def _departure(request: Request) -> None:
         pass
 
 
-async def _verdict(service: Service, connection: Connection, envelope: str | None) -> CheckReport:
+async def _verdict(service: Service, connection: Connection, envelope: str | None, tokens: str | None) -> CheckReport:
+    connector = service.catalog.get(connection.connection_type)
+    if envelope is None and connector is not None and connector.needs_secrets:
+        return _failed(connection, FailureCode.SECRETS_MISSING)
+    flight = connection.id, connection.secrets_version
+    return await run_probe(service, connection, flight, envelope, tokens)
+
+
+async def run_probe(
+    service: Service,
+    connection: Connection,
+    flight: Hashable,
+    envelope: str | None,
+    tokens: str | None,
+    exchange: Exchange | None = None,
+) -> CheckReport:
+    """Have the runner test `connection`, or exchange a code for it. Records nothing.
+
+    Args:
+        flight: what is joined, where it already runs.
+        envelope, tokens: the envelopes of its secrets and of its tokens; opened when the work really starts.
+
+    Raises:
+        Refused: 429 where too many tests wait; 503 where the service is ending.
+    """
     connector = service.catalog.get(connection.connection_type)
     if connector is None:
         reason = service.catalog.unavailable_reason(connection.connection_type, connection.distribution)
         return CheckReport("failed", FailureCode.CONNECTOR_UNAVAILABLE, reason)
-    if envelope is None and connector.needs_secrets:
-        return _failed(connection, FailureCode.SECRETS_MISSING)
 
-    def secrets() -> Document:
+    def open_secrets() -> Document:
         return {} if envelope is None else open_document(service.vault, connection, envelope)
 
+    def open_stored_tokens() -> dict[str, Any] | None:
+        return None if tokens is None else open_tokens(service.vault, connection, tokens)
+
     try:
-        return await service.runner.run((connection.id, connection.secrets_version), connector, secrets)
+        report = await service.runner.run(flight, connector, open_secrets, open_stored_tokens, exchange)
+        return replace(report, reason=report.reason.replace("{key}", connection.key)) if report.reason else report
     except EnvelopeUnreadable:
         return _failed(connection, FailureCode.SECRETS_UNREADABLE)
     except QueueFull as full:
@@ -157,7 +193,14 @@ def _failed(connection: Connection, code: FailureCode) -> CheckReport:
 def _record(service: Service, connection: Connection, report: CheckReport, who: tuple[str, str]) -> None:
     now = utc_now()
     stored = orjson.dumps({"status": report.status, "code": report.code, "steps": report_steps(report)}).decode()
+    tokens = seal_tokens(service.vault, connection, report.tokens) if report.tokens is not None else None
+    if report.status == "skipped" and tokens is None:
+        return
     with service.store.write() as database:
+        if tokens is not None:
+            store_tokens(database, connection.id, tokens, secrets_version=connection.secrets_version)
+        if report.status == "skipped":
+            return
         record_test(
             database,
             connection.id,

@@ -32,6 +32,7 @@ from connectory.store.connections import (
 from connectory.store.keys import KEY_PATTERN as KEY_GRAMMAR
 from connectory.store.save import SaveFailed, save_connections
 from connectory.store.timestamps import utc_now
+from connectory.store.tokens import load_tokens
 from connectory.vault import EnvelopeUnreadable
 
 router = APIRouter(prefix="/api/v1", tags=["Connections"], route_class=ScopedRoute)
@@ -258,24 +259,32 @@ def _echo(item: CheckedItem) -> dict[str, Any]:
             | {
                 "secrets": {"host": "db.example", "dbname": "app", "username": "reader", "password": "**********"},
                 "secrets_state": "stored",
+                "authorized": False,
             },
         ),
     ),
     openapi_extra=needs("connection:read"),
 )
 def get_one(request: Request, connection_key: ConnectionKey) -> Response:
-    """Sensitive values read as `**********`; sent back, that means unchanged. Secrets are never decrypted for this."""
+    """Sensitive values read as `**********`; sent back, that means unchanged. Secrets are never decrypted for this.
+
+    `authorized`: a person has consented, by `GET /connection/{connection_key}/authorize`, and the secrets are still the same.
+    """
     service = service_of(request)
     with service.store.read() as database:
         connection = find_connection(database, connection_key)
         _, masked, _ = load_envelopes(database, connection.id) if connection.has_secrets else (None, None, 0)
+        connector = service.catalog.get(connection.connection_type)
+        consents = connector is not None and connector.asks_for_consent
+        authorized = consents and load_tokens(database, connection.id) is not None
     secrets, state = None, "absent"
     if masked is not None:
         try:
             secrets, state = open_masked_document(service.vault, connection, masked), "stored"
         except EnvelopeUnreadable:
             state = "unreadable"
-    return json_response(connection_item(connection) | {"secrets": secrets, "secrets_state": state})
+    shown = {"secrets": secrets, "secrets_state": state, "authorized": authorized}
+    return json_response(connection_item(connection) | shown)
 
 
 @router.delete(

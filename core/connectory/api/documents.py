@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -19,8 +21,9 @@ from connectory.contract.secrets import (
     merge_documents,
     secrets_document,
 )
+from connectory.store import sealed
 from connectory.store.connection_rows import Connection
-from connectory.store.sealed import Sealed, open_masked, open_secrets, seal
+from connectory.store.sealed import Sealed, SealedTokens, open_masked, open_secrets, seal
 from connectory.vault import EnvelopeUnreadable, Tampered, Vault
 
 # The specification's messages for these name the schema first.
@@ -54,6 +57,30 @@ def open_masked_document(vault: Vault, connection: Connection, envelope: str) ->
         EnvelopeUnreadable: they cannot be opened, or are of another connection type.
     """
     return _secrets(open_masked(vault, connection.id, envelope), connection)
+
+
+def seal_tokens(vault: Vault, connection: Connection, tokens: Mapping[str, Any]) -> SealedTokens:
+    """The envelope of tokens that were obtained with a connection's secrets, which are sealed in and compared on opening."""
+    content = {"v": 1, **_belongs_to(connection), "tokens": dict(tokens)}
+    # Not by orjson: whatever JSON a connector handed over must pass, numbers of any size included.
+    return sealed.seal_tokens(vault, connection.id, json.dumps(content).encode())
+
+
+def open_tokens(vault: Vault, connection: Connection, envelope: str) -> dict[str, Any]:
+    """The tokens that were obtained with a connection's secrets.
+
+    Raises:
+        EnvelopeUnreadable: they cannot be opened, or are of other secrets.
+    """
+    content = json.loads(sealed.open_tokens(vault, connection.id, envelope))
+    if any(content[name] != value for name, value in _belongs_to(connection).items()):
+        raise Tampered
+    tokens: dict[str, Any] = content["tokens"]
+    return tokens
+
+
+def _belongs_to(connection: Connection) -> dict[str, Any]:
+    return {"connection_type": connection.connection_type, "secrets_version": connection.secrets_version}
 
 
 def _plaintext(connection_type: str, document: Document) -> bytes:

@@ -85,7 +85,7 @@ _CONNECTION: Schema = {
     "last_test_timestamp": _nullable(_TIME),
     "last_test_succeeded": _nullable(_BOOLEAN),
 }
-READ_ONLY = ("created_at", "updated_at", "last_test_timestamp", "last_test_succeeded", "secrets_state")
+READ_ONLY = ("created_at", "updated_at", "last_test_timestamp", "last_test_succeeded", "secrets_state", "authorized")
 """Members that `GET` returns and `PATCH` accepts and ignores."""
 
 _SCHEMAS: dict[str, Schema] = {
@@ -104,6 +104,8 @@ _SCHEMAS: dict[str, Schema] = {
             }
         }
     ),
+    "Message": _object({"msg": _STRING}),
+    "ConsentAddress": {"type": "string", "format": "uri"},
     "Token": _object(
         {
             "access_token": _STRING,
@@ -154,6 +156,7 @@ _SCHEMAS: dict[str, Schema] = {
             "identifier": _STRING,
             "distribution": _STRING,
             "version": _STRING,
+            "target": _STRING,
             "status": {"type": "string", "enum": ["loaded", "blocked", "failed", "incompatible", "conflict"]},
             "reason": _nullable(_STRING),
         }
@@ -166,6 +169,7 @@ _SCHEMAS: dict[str, Schema] = {
         | {
             "secrets": _nullable({"type": "object", "description": "Sensitive values are shown as `**********`."}),
             "secrets_state": {"type": "string", "enum": ["absent", "stored", "unreadable"]},
+            "authorized": _BOOLEAN,
         }
     ),
     "ConnectionItem": {
@@ -291,6 +295,7 @@ _SCHEMAS: dict[str, Schema] = {
 }
 
 _ERRORS = {
+    400: "It cannot be completed; the detail says why, and what to do",
     401: "No valid bearer token was sent",
     403: "The token lacks the scope that is needed",
     404: "It does not exist; the detail names a similar key where there is one",
@@ -350,7 +355,7 @@ def install_openapi(app: FastAPI, catalog: Catalog) -> None:
 
 def _restore(operations: dict[str, Any], route: APIRoute) -> None:
     """Put back what routes say of bodies and answers: FastAPI leaves every `null` out, in examples too."""
-    for method in route.methods:
+    for method in route.methods or ():
         operation = operations[method.lower()]
         operation["responses"] |= {str(status): answer for status, answer in route.responses.items()}
         if route.openapi_extra and "requestBody" in route.openapi_extra:

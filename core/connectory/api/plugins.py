@@ -17,6 +17,7 @@ _EXAMPLE = {
     "identifier": "manual",
     "distribution": "connectory",
     "version": "0.1.0",
+    "target": "connectory.builtin.manual",
     "status": "loaded",
     "reason": None,
 }
@@ -28,6 +29,7 @@ def plugin_item(record: PluginRecord) -> dict[str, str | None]:
         "identifier": record.identifier,
         "distribution": record.distribution,
         "version": record.version,
+        "target": record.target,
         "status": record.status.value,
         "reason": record.reason or None,
     }
@@ -47,7 +49,10 @@ def plugin_item(record: PluginRecord) -> dict[str, str | None]:
     openapi_extra=needs("connection_type:read"),
 )
 async def list_plugins(request: Request, page: PageNumber = 1, size: PageSize = 50) -> Response:
-    """Each connector's distribution and version; where it is not `loaded`, the reason says what to do."""
+    """Each connector's distribution and version, and what it comes from; where it is not `loaded`, the reason says what to do.
+
+    `target` is a Python object, or for a connector of the deployer's own definition the file.
+    """
     records = service_of(request).catalog.records
     shown = [plugin_item(record) for record in records[(page - 1) * size : page * size]]
     return json_response(page_of(shown, len(records), page, size))

@@ -47,6 +47,11 @@ class Connector:
         """Whether its schema has any field at all."""
         return bool(self.schema["properties"])
 
+    @cached_property
+    def asks_for_consent(self) -> bool:
+        """Whether it can say where a person consents: it implements `connectory_authorization`."""
+        return bool(self._hooks.connectory_authorization.get_hookimpls())
+
     def configured(self, settings: Mapping[str, Any]) -> Connector:
         """The same connector under other values of its settings, given as JSON values. `schema` stays as it is."""
         if self.settings is None or not settings:

@@ -6,6 +6,7 @@ import json
 import math
 import signal
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from connectory.probe.context import STEP_LIMIT, STEP_NAME, TIMEOUT_CODES
 from connectory.probe.report import CheckReport, StepReport
 
 _ERROR_TYPE_LIMIT = 100
+_TOKENS_DEPTH = 32
 
 
 class Transcript:
@@ -153,7 +155,18 @@ def _step_name(value: Any) -> str:
 def _tokens(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError("no tokens")
+    level: list[Any] = [value]
+    for _ in range(_TOKENS_DEPTH):
+        level = [inner for outer in level for inner in _inside(outer)]
+    if level:  # who stores them must be able to write them out again
+        raise ValueError("tokens nested too deeply")
     return value
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _number(value: Any) -> float:

@@ -1,0 +1,232 @@
+"""The command line, run as its users run it: in a process of its own."""
+
+import json
+import os
+import re
+import socket
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from connectory.settings import Settings
+from connectory.startup import SCOPES
+from servers.service import COMMAND, environment_of, run_command, running_service
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+def refusal(done: subprocess.CompletedProcess[str]) -> str:
+    """The one line of a command that refused."""
+    assert done.returncode == 1, done
+    assert done.stdout == ""
+    [line] = done.stderr.splitlines()
+    assert "Traceback" not in line
+    return line
+
+
+def test_serve_prints_one_line_and_makes_private_files(home):
+    with running_service(home) as service:
+        assert httpx.get(f"{service.url}/health").json() == {"status": "healthy"}
+        assert str(home / "root_client.json") in service.ready_line
+        credentials = json.loads((home / "root_client.json").read_text())
+        token = httpx.post(f"{service.url}/api/v1/oauth/token", data={"grant_type": "client_credentials"} | credentials)
+        assert token.status_code == 200
+        code, seconds = service.end()
+        assert (code, service.process.stdout.read()) == (0, "")
+        assert seconds < 10
+    assert stat.S_IMODE(home.stat().st_mode) & 0o077 == 0 or home.stat().st_uid == os.getuid()
+    for path in home.iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+
+
+def test_token_prints_a_working_token_and_nothing_else_without_a_running_service(home):
+    done = run_command(home, "token", "--scope", "connection:read")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.fullmatch(r"[A-Za-z0-9_-]{40,}\n", done.stdout)
+    headers = {"Authorization": f"Bearer {done.stdout.strip()}"}
+    with running_service(home) as service:
+        assert httpx.get(f"{service.url}/api/v1/connection", headers=headers).status_code == 200
+        assert httpx.get(f"{service.url}/api/v1/connection_type", headers=headers).status_code == 403
+
+
+def test_a_scope_that_does_not_exist_is_refused_by_name(home):
+    assert "connection:read" in refusal(run_command(home, "token", "--scope", "everything"))
+
+
+def test_clients_are_created_listed_and_deleted(home):
+    created = json.loads(run_command(home, "client", "create", "reporting", "--scope", "connection:read").stdout)
+    assert set(created) == {"client_id", "client_secret", "scope"}
+    listed = json.loads(run_command(home, "client", "list", "--json").stdout)
+    assert {"client_id": created["client_id"], "name": "reporting", "scope": "connection:read"} in listed
+    assert created["client_secret"] not in run_command(home, "client", "list").stdout
+    done = run_command(home, "token", "--client", created["client_id"])
+    with running_service(home) as service:
+        headers = {"Authorization": f"Bearer {done.stdout.strip()}"}
+        assert httpx.get(f"{service.url}/api/v1/connection", headers=headers).status_code == 200
+        assert run_command(home, "client", "delete", created["client_id"]).returncode == 0
+        deadline = time.monotonic() + 10  # a running service looks a token up again after 5 s
+        while httpx.get(f"{service.url}/api/v1/connection", headers=headers).status_code == 200:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+    assert "no such client" in refusal(run_command(home, "client", "delete", created["client_id"]))
+
+
+def test_plugins_are_listed_as_text_and_as_json(home):
+    listed = json.loads(run_command(home, "plugins", "--json").stdout)
+    manual = next(item for item in listed if item["identifier"] == "manual")
+    assert (manual["distribution"], manual["status"], manual["reason"]) == ("connectory", "loaded", None)
+    denied = run_command(home, "plugins", settings={"CONNECTORY_PLUGINS_DENY": "manual"}).stdout
+    assert re.search(r"^manual  connectory \S+  blocked  CONNECTORY_PLUGINS_DENY names it", denied, re.MULTILINE)
+
+
+def test_settings_are_all_listed(home):
+    shown = run_command(home, "settings").stdout
+    for name in Settings.model_fields:
+        assert f"CONNECTORY_{name.upper()}=" in shown
+    rows = json.loads(run_command(home, "settings", "--json").stdout)
+    assert {"name": "CONNECTORY_HOME", "value": str(home)}.items() <= rows[0].items()
+
+
+def test_a_shared_database_needs_upgrade_then_a_key_then_serves(home, tmp_path, postgres):
+    postgres.create_database("commands")
+    password = postgres.password
+    url = f"postgresql://{postgres.superuser}:{password}@{postgres.host}:{postgres.port}/commands"
+    settings = {"CONNECTORY_DATABASE_URL": url}
+    assert "connectory db upgrade" in refusal(run_command(home, "serve", settings=settings))
+    assert run_command(home, "db", "upgrade", settings=settings).returncode == 0
+    line = refusal(run_command(home, "serve", settings=settings))
+    assert "CONNECTORY_KEYS_FILE" in line
+    assert "connectory keys generate" in line
+    keys = tmp_path / "keys.json"
+    assert run_command(home, "keys", "generate", str(keys)).returncode == 0
+    assert stat.S_IMODE(keys.stat().st_mode) == 0o600
+    settings |= {"CONNECTORY_KEYS_FILE": str(keys)}
+    # Clients are given, never made up: there is no root client.
+    assert "--client" in refusal(run_command(home, "token", settings=settings))
+    client = json.loads(run_command(home, "client", "create", "ops", settings=settings).stdout)
+    assert set(client["scope"].split()) == set(SCOPES)
+    token = run_command(home, "token", "--client", client["client_id"], settings=settings).stdout.strip()
+    with running_service(home, settings) as service:
+        headers = {"Authorization": f"Bearer {token}"}
+        assert httpx.get(f"{service.url}/api/v1/connection", headers=headers).status_code == 200
+    assert not (home / "root_client.json").exists()
+    assert not (home / "keys.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"CONNECTORY_PORT": "S3cretPw"}, "CONNECTORY_PORT"),
+        ({"CONNECTORY_DATABASE_URL": "mysql://u:S3cretPw@h/d"}, "CONNECTORY_DATABASE_URL"),
+        ({"CONNECTORY_DATABASE_URL": "postgresql://u:S3cretPw@127.0.0.1:1/d"}, "CONNECTORY_DATABASE_URL"),
+        ({"CONNECTORY_HOME": "/proc/nowhere"}, "CONNECTORY_HOME"),
+        ({"CONNECTORY_KEYS_FILE": "/nonexistent/keys.json"}, "CONNECTORY_KEYS_FILE"),
+    ],
+)
+def test_a_setting_that_does_not_work_is_one_line_that_names_it(home, settings, named):
+    line = refusal(run_command(home, "serve", settings={"CONNECTORY_PORT": "0"} | settings))
+    assert named in line
+    assert "S3cretPw" not in line
+
+
+def test_a_port_in_use_is_one_line(home):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        line = refusal(run_command(home, "serve", "--port", str(taken.getsockname()[1])))
+    assert "CONNECTORY_PORT" in line
+
+
+def test_keys_are_rotated_while_secrets_stay_readable(home):
+    token = run_command(home, "token").stdout.strip()
+    headers = {"Authorization": f"Bearer {token}"}
+    item = {
+        "key": "books",
+        "connection_type": "postgres",
+        "access": "read",
+        "secrets": {"host": "h", "password": "p", "username": "u"},
+    }
+    with running_service(home) as service:
+        assert httpx.patch(f"{service.url}/api/v1/connection", json=[item], headers=headers).json()["failed"] == []
+    assert "secrets" not in run_command(home, "keys", "add", "--promote").stderr
+    before = json.loads(run_command(home, "secrets", "status", "--json").stdout)
+    [old] = before["rows_by_kid"]
+    assert before["primary"] != old
+    assert run_command(home, "secrets", "rotate", "--dry-run").stdout == "re_encrypted=1 skipped=0 failed=0\n"
+    assert run_command(home, "secrets", "rotate").stdout == "re_encrypted=1 skipped=0 failed=0\n"
+    after = json.loads(run_command(home, "secrets", "status", "--json").stdout)
+    assert after["rows_by_kid"] == {before["primary"]: 1}
+    with running_service(home) as service:
+        shown = httpx.get(f"{service.url}/api/v1/connection/books", headers=headers).json()
+    assert shown["secrets_state"] == "stored"
+
+
+def test_a_lost_key_file_of_the_embedded_default_starts_degraded(home):
+    token = run_command(home, "token").stdout.strip()
+    headers = {"Authorization": f"Bearer {token}"}
+    secrets = {"host": "h", "password": "p", "username": "u"}
+    item = {"key": "books", "connection_type": "postgres", "access": "read", "secrets": secrets}
+    with running_service(home) as service:
+        httpx.patch(f"{service.url}/api/v1/connection", json=[item], headers=headers).raise_for_status()
+    (home / "keys.json").unlink()
+    with running_service(home) as service:
+        assert httpx.get(f"{service.url}/ready").json()["unreadable_rows"] == 1
+        path = f"{service.url}/api/v1/connection/books"
+        assert httpx.get(path, headers=headers).json()["secrets_state"] == "unreadable"
+        httpx.put(f"{path}/secret?verify=false", json=secrets, headers=headers).raise_for_status()
+        assert httpx.get(f"{service.url}/ready").status_code == 200
+    assert run_command(home, "secrets", "status").returncode == 0
+
+
+def test_without_the_server_extra_one_line_names_the_command(tmp_path):
+    code = (
+        "import sys\n"
+        "class Absent:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'typer': raise ModuleNotFoundError('No module named typer', name='typer')\n"
+        "sys.meta_path.insert(0, Absent())\n"
+        "from connectory.cli import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment_of(tmp_path))
+    assert 'pip install "connectory[server]"' in refusal(done)
+
+
+def test_nobody_else_reads_the_services_memory_or_environment(home):
+    """PR_SET_DUMPABLE 0 gives a process's /proc entries to root; as root the flag itself is asked."""
+    code = (
+        "import ctypes, sys\n"
+        "from connectory.commands import _hide_memory\n"
+        "_hide_memory()\n"
+        "sys.exit(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))\n"  # PR_GET_DUMPABLE
+    )
+    assert subprocess.run([sys.executable, "-c", code], env=environment_of(home)).returncode == 0
+
+
+def test_every_command_has_a_line_of_help(home):
+    shown = subprocess.run([COMMAND, "--help"], capture_output=True, text=True, env=environment_of(home)).stdout
+    for command in ("serve", "token", "client", "plugins", "secrets", "keys", "db", "settings"):
+        assert re.search(rf"^  {command}  +\S", shown, re.MULTILINE), command
+
+
+def test_start_up_imports_nothing_that_only_some_requests_need(home):
+    code = (
+        "import sys\n"
+        "from connectory.settings import read_settings\n"
+        "from connectory.api.app import create_app, open_service\n"
+        "service = open_service(read_settings())\n"
+        "create_app(service)\n"
+        "service.store.close()\n"
+        "print(sorted({name.partition('.')[0] for name in sys.modules}))\n"
+    )
+    run_command(home, "token")  # the first start migrates, with Alembic
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment_of(home))
+    imported = done.stdout
+    for heavy in ("alembic", "fideslang", "prometheus_client", "psycopg2", "pymongo", "snowflake", "google", "httpx"):
+        assert f"'{heavy}'" not in imported, heavy
