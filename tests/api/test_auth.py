@@ -12,7 +12,8 @@ from connectory.startup import SCOPES
 from connectory.store.clients import create_client, delete_client, issue_token
 from connectory.store.timestamps import utc_now
 
-PUBLIC = {"/health", "/ready", "/docs", "/openapi.json", "/api/v1/oauth/token"}
+# The callback is admitted by its state, as `api.authorizations` explains and `test_authorizations` proves.
+PUBLIC = {"/health", "/ready", "/docs", "/openapi.json", "/api/v1/oauth/token", "/api/v1/oauth/callback"}
 PARAMETERS = {"connection_key": "nobody", "connection_type": "nothing", "fides_key": "none"}
 
 
@@ -124,6 +125,7 @@ def test_every_other_route_of_the_table_is_a_named_public_one(anonymous):
         "/health",
         "/ready",
         "/api/v1/oauth/token",
+        "/api/v1/oauth/callback",
     }
 
 

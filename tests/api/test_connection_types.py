@@ -91,6 +91,7 @@ def test_plugins_shows_every_record(api, catalog):
         "identifier": "ledger",
         "distribution": "acme-ledger",
         "version": "1.0",
+        "target": "ledger_for_api_tests",
         "status": "loaded",
         "reason": None,
     } in page["items"]

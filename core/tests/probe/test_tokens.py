@@ -86,3 +86,10 @@ def test_stored_tokens_that_cannot_be_opened_are_raised_to_the_caller(connector_
         with pytest.raises(LookupError):
             loop.run(runner.run("one", connector_of(), lambda: DOCUMENT, fail))
         loop.run(runner.stop())
+
+
+def test_a_process_that_writes_tokens_that_nobody_can_write_out_again_has_crashed(connector_of):
+    nested = "[" * 40 + "]" * 40
+    with running() as run:
+        report = run(connector_of(f"context._emit({{'event': 'tokens', 'tokens': {{'a': {nested}}}}})"))
+    assert (report.code, report.tokens) == (FailureCode.CRASHED, None)
