@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from documentation.pages import blocks
 from servers.ports import free_port
 from servers.postgres import PostgresServer
 
@@ -130,3 +131,38 @@ def _call(service: tuple[str, str], method: str, path: str, body: object = None)
     with urllib.request.urlopen(request, timeout=30) as response:
         content = response.read()
     return json.loads(content) if content else {}
+
+
+_SERVE_ONCE = """
+serve_once() {
+  "$@" > served.txt & local service=$!
+  until grep -q ready served.txt; do kill -0 $service; sleep 0.1; done
+  kill -TERM $service; wait $service
+}
+"""
+
+
+def test_the_commands_of_the_deployers_page_work(
+    binaries: Path, wheels: Path, tmp_path: Path, postgres: PostgresServer
+) -> None:
+    postgres.create_database("deployed")
+    environment = _clean_environment() | {
+        "PATH": f"{binaries}:{os.environ['PATH']}",
+        "PIP_FIND_LINKS": str(wheels),
+        "CONNECTORY_PORT": str(free_port()),
+        "DB_HOST": postgres.host,
+        "DB_PORT": str(postgres.port),
+        "DB_NAME": "deployed",
+        "DB_USER": postgres.superuser,
+        "DB_PASSWORD": postgres.password,
+    }
+    commands = [text for language, text in blocks(ROOT / "docs/deployers.md") if language == "sh"]
+    assert len(commands) >= 5
+    for command in commands:
+        # A service in the foreground is started, waited for, and ended.
+        lines = [f"serve_once {line}" if line.startswith("connectory serve") else line for line in command.splitlines()]
+        script = "\n".join(["set -euo pipefail", _SERVE_ONCE, *lines]).replace("--port 8000", "")
+        done = subprocess.run(
+            ["bash", "-c", script], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
