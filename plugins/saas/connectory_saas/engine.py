@@ -44,17 +44,13 @@ class _Sender:
         self._query = {name: fill(text, values) for name, text in request.query.items()}
         self._headers = {name: fill(text, values) for name, text in request.headers.items()}
 
-    def connect(self) -> None:
-        """Have a connection to the request's host."""
-        self._client.connect(self._url)
-
     def send(self, credentials: Credentials, step: str) -> None:
         """Send the request as `step`, and judge the answer.
 
         Raises:
             CheckFailed: the answer is no success.
         """
-        self.connect()
+        self._client.connect(self._url)
         with self._context.step(step):
             answer = self._client.send(
                 self._request.method,
@@ -82,7 +78,6 @@ def _send_with_token(
         sender.send(Credentials(bearer_token(token).headers | extra), "query")
 
     stored = (context.tokens or {}).get("access_token")
-    sender.connect()  # that the domain is right shows even where nobody has consented yet
     token = tokens.current()
     try:
         send(token)

@@ -22,11 +22,9 @@ RENEW_BEFORE = 600
 """Seconds before its end at which a token is renewed: more than any request takes, less than any vendor's token lives."""
 
 _TOKEN = re.compile(r"[!-~]{1,16384}")
-_NOT_AUTHORIZED = (
-    "Nobody has consented to this connection yet; open the url that GET /connection/{key}/authorize answers."
-)
 _CONSENT_GONE = (
-    "The consent to this connection has ended; open the url that GET /connection/{key}/authorize answers again."
+    "The consent to this connection has ended; a person consents again at the address that "
+    "GET /api/v1/connection/{key}/authorize answers."
 )
 _CODE_REFUSED = (
     "The service did not take the authorization code; it may be too old, or redirect_uri is not the registered one."
@@ -92,11 +90,9 @@ class Tokens:
         """
         if isinstance(self._auth, ClientCredentials):
             return self._obtain(self._auth.token_url, {"grant_type": "client_credentials"})
-        stored = self._context.tokens or {}
-        refresh_token = stored.get("refresh_token")
+        refresh_token = (self._context.tokens or {}).get("refresh_token")
         if refresh_token is None:
-            remedy = _CONSENT_GONE if stored else _NOT_AUTHORIZED
-            raise CheckFailed(FailureCode.AUTH_FAILED, step="authenticate", remedy=remedy)
+            raise CheckFailed(FailureCode.AUTH_FAILED, step="authenticate", remedy=_CONSENT_GONE)
         url = self._auth.refresh_url or self._auth.token_url
         return self._obtain(url, {"grant_type": "refresh_token", "refresh_token": str(refresh_token)})
 

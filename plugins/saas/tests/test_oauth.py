@@ -160,9 +160,8 @@ class TestConsent:
     def test_without_it_the_remedy_names_the_way_to_it(self, check: Check, consented: ConsentVendor) -> None:
         report = check(consented)
         assert report.code == FailureCode.AUTH_FAILED
-        assert "GET /connection/{key}/authorize" in (report.reason or "")
-        assert step_names(report) == ["resolve", "connect", "tls", "authenticate"]
-        assert consented.asked == []
+        assert "/connection/{key}/authorize" in (report.reason or "")
+        assert consented.connections == 0
 
     def test_a_token_that_ends_is_renewed_and_the_new_one_kept(self, check: Check, consented: ConsentVendor) -> None:
         stored = consented.stored(lasts=30)

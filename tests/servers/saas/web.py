@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, parse_qsl, unquote, urlsplit
 import h11
 
 from servers.certificates import ServerCertificate
-from servers.loopback import LoopbackServer, Peer
+from servers.loopback import LoopbackServer, Peer, PeerLeft
 
 
 class Asked(NamedTuple):
@@ -121,8 +121,11 @@ def _requests(peer: Peer, connection: h11.Connection) -> Iterator[Asked]:
 
 
 def _next_event(peer: Peer, connection: h11.Connection) -> Any:
-    while (event := connection.next_event()) is h11.NEED_DATA:
-        connection.receive_data(peer.read_some())
+    try:
+        while (event := connection.next_event()) is h11.NEED_DATA:
+            connection.receive_data(peer.read_some())
+    except h11.RemoteProtocolError as error:  # a client that speaks TLS, for one
+        raise PeerLeft from error
     return event
 
 

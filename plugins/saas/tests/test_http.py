@@ -1,0 +1,176 @@
+"""The way to the far end: TLS, and what a hostile one may do to it."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from connectory import FailureCode
+from connectory.probe.report import CheckReport
+from connectory.testing.running import Workbench
+from servers import hostile
+from servers.certificates import Certificates, ServerCertificate
+from servers.loopback import LoopbackServer, Peer
+from servers.saas import Stripe, misbehaviour
+from servers.saas.web import misbehaving
+
+Check = Callable[..., CheckReport]
+
+
+def failed_step(report: CheckReport) -> str:
+    [step] = [step.name for step in report.steps if step.status == "failed"]
+    return step
+
+
+class TestTls:
+    @pytest.fixture
+    def trusting(self, certificates: Certificates, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificates.ca_file))
+
+    @pytest.fixture
+    def check(self) -> Iterator[Check]:
+        """With runners of this test's own, whose processes get its environment."""
+        with Workbench() as workbench:
+
+            def check(stripe: Stripe, *, host: str = "127.0.0.1") -> CheckReport:
+                endpoints = f'{{"api.stripe.com": "https://{host}:{stripe.port}"}}'
+                settings = {"CONNECTORY_SAAS_ENDPOINTS": endpoints}
+                return workbench.test("stripe", "connectory-saas", stripe.secrets, settings=settings).report
+
+            yield check
+
+    @pytest.mark.usefixtures("trusting")
+    @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+    def test_a_trusted_certificate_of_that_name_is_accepted(
+        self, check: Check, certificates: Certificates, host: str
+    ) -> None:
+        with Stripe(certificate=certificates.server) as stripe:
+            report = check(stripe, host=host)
+        assert report.status == "succeeded"
+        assert [step.name for step in report.steps] == ["resolve", "connect", "tls", "authenticate"]
+        assert stripe.asked[0].headers["host"] == f"{host}:{stripe.port}"
+
+    @pytest.mark.usefixtures("trusting")
+    @pytest.mark.parametrize("which", ["untrusted", "wrong_host"])
+    def test_another_certificate_is_refused_before_anything_is_sent(
+        self, check: Check, certificates: Certificates, which: str
+    ) -> None:
+        certificate: ServerCertificate = getattr(certificates, which)
+        with Stripe(certificate=certificate) as stripe:
+            report = check(stripe)
+        assert (report.code, failed_step(report)) == (FailureCode.TLS_UNTRUSTED, "tls")
+        assert stripe.asked == []
+
+    def test_the_machines_own_authorities_count(self, check: Check, certificates: Certificates, tmp_path: Path) -> None:
+        with Stripe(certificate=certificates.server) as stripe:
+            assert check(stripe).code == FailureCode.TLS_UNTRUSTED
+
+    def test_a_server_without_tls_gets_nothing(self, check: Check) -> None:
+        with Stripe() as stripe:
+            report = check(stripe)
+        assert report.code in {FailureCode.PROTOCOL_MISMATCH, FailureCode.TLS_FAILED}
+        assert failed_step(report) == "tls"
+        assert b"right4711" not in stripe.received
+
+
+@pytest.mark.parametrize("how", [misbehaviour.gzip_bomb(), misbehaviour.flood], ids=["gzip bomb", "flood"])
+def test_an_answer_that_is_too_long_ends_early(check: Check, how: misbehaviour.Misbehaviour) -> None:
+    with Stripe() as stripe, misbehaving(stripe, how):
+        started = time.monotonic()
+        report = check(stripe)
+    assert report.code == FailureCode.RESOURCE_LIMIT
+    assert time.monotonic() - started < 8
+
+
+@pytest.mark.parametrize("how", [misbehaviour.drip, misbehaviour.drip_headers, misbehaviour.silence])
+def test_a_server_that_does_not_finish_is_given_up_in_time(check: Check, how: misbehaviour.Misbehaviour) -> None:
+    with Stripe() as stripe, misbehaving(stripe, how):
+        report = check(stripe, deadline=2)
+    assert (report.code, failed_step(report)) == (FailureCode.TIMEOUT, "authenticate")
+    assert report.elapsed_ms < 3000
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        misbehaviour.hang_up,
+        misbehaviour.other_protocol,
+        misbehaviour.answers(200, b"not gzip", Content_Type="application/json", Content_Encoding="gzip"),
+        misbehaviour.answers(200, b"{}", Content_Type="application/json", Content_Encoding="br"),
+        misbehaviour.answers(200, b"[" * 100_000, Content_Type="application/json"),
+        misbehaviour.answers(200, b'{"object": ', Content_Type="application/json"),
+        misbehaviour.answers(200, b"", Content_Type="application/json"),
+        misbehaviour.answers(204),
+        misbehaviour.answers(200, b"\xff\xfe\x00", Content_Type="application/json"),
+    ],
+    ids=[
+        "hang-up",
+        "other protocol",
+        "no gzip",
+        "unasked encoding",
+        "nested",
+        "cut off",
+        "empty",
+        "no content",
+        "no text",
+    ],
+)
+def test_what_is_no_answer_of_the_service_is_a_protocol_mismatch(check: Check, how: misbehaviour.Misbehaviour) -> None:
+    with Stripe() as stripe, misbehaving(stripe, how):
+        report = check(stripe)
+    assert (report.code, failed_step(report)) == (FailureCode.PROTOCOL_MISMATCH, "authenticate")
+
+
+def test_compressed_answers_are_read(check: Check) -> None:
+    import gzip
+
+    body = gzip.compress(b'{"object": "balance", "available": []}')
+    how = misbehaviour.answers(200, body, Content_Type="application/json", Content_Encoding="gzip")
+    with Stripe() as stripe, misbehaving(stripe, how):
+        assert check(stripe).status == "succeeded"
+
+
+def test_what_the_server_says_is_never_shown(check: Check) -> None:
+    for status in (200, 302, 400, 401, 403, 404, 429, 500):
+        how = misbehaviour.answers(status, b'{"error": "marker-77aa"}', Location="https://marker-77aa.example/")
+        with Stripe() as stripe, misbehaving(stripe, how):
+            assert "marker-77aa" not in repr(check(stripe))
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ({"Retry-After": "30"}, 30.0),
+        ({"Retry-After": "0"}, 0.0),
+        ({"Retry-After": "-5"}, 0.0),
+        ({"Retry-After": "99999999999"}, 86400.0),
+        ({"Retry-After": "soon"}, None),
+        ({"Retry-After": "nan"}, None),
+        ({"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0),
+        ({"Retry-After": "Wed, 99 Oct 99999 07:28:00 GMT"}, None),
+        ({}, None),
+    ],
+)
+def test_the_wait_that_is_passed_on_is_a_sane_one(check: Check, header: dict[str, str], seconds: float | None) -> None:
+    how = misbehaviour.answers(429, b"{}", **{name.replace("-", "_"): value for name, value in header.items()})
+    with Stripe() as stripe, misbehaving(stripe, how):
+        report = check(stripe)
+    assert (report.code, report.retry_after) == (FailureCode.RATE_LIMITED, seconds)
+
+
+def test_a_proxy_of_the_services_environment_is_not_used(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+    with LoopbackServer(Peer.drain, name="proxy") as proxy, Stripe() as stripe:
+        for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
+            monkeypatch.setenv(name, f"http://{proxy.host}:{proxy.port}")
+        assert check(stripe).status == "succeeded"
+        assert proxy.connections == 0
+
+
+def test_nothing_listens_there(check: Check) -> None:
+    import json
+
+    with hostile.refused_port() as nobody:
+        settings = {"CONNECTORY_SAAS_ENDPOINTS": json.dumps({"api.stripe.com": f"http://{nobody.host}:{nobody.port}"})}
+        report = check(Stripe(), settings=settings)
+    assert (report.code, failed_step(report)) == (FailureCode.CONNECT_REFUSED, "connect")
