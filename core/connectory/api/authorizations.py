@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-import structlog
+
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
@@ -14,6 +14,7 @@ from connectory.api.consent import ConsentImpossible, consent_url, new_verifier
 from connectory.api.documents import seal_tokens, stored_document
 from connectory.api.errors import Refused, refuse_field
 from connectory.api.jsonbody import json_response
+from connectory.api.logs import log
 from connectory.api.openapi import answers
 from connectory.api.service import Service, service_of
 from connectory.catalog.connector import Connector
@@ -51,7 +52,6 @@ _PROVIDER_ERRORS = {
     "temporarily_unavailable": "The provider is not available at present (temporarily_unavailable)",
 }
 _UNKNOWN_ERROR = "The provider answered with an error in place of a code"
-_log = structlog.get_logger()
 
 
 @router.get(
@@ -108,7 +108,7 @@ def _authorization(service: Service, connection: Connection, envelope: str | Non
     except SecretsInvalid:
         raise _incomplete(connection, connector, document) from None
     except Exception as error:  # the plugin's own; its text may hold a secret
-        _log.warning(
+        log.warning(
             "connector failed", connection_type=connector.identifier, error=type(error).__name__, request_id=request_id
         )
         message = (
@@ -180,7 +180,7 @@ async def complete(request: Request) -> Response:
         raise _refused(f"The provider sent neither a code nor an error; ask again with {again}.")
     report = await _exchange(service, answered, state, code)
     if report.error_type is not None:
-        _log.warning(
+        log.warning(
             "driver failed",
             connection_type=connection.connection_type,
             error=report.error_type,
