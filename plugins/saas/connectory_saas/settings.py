@@ -28,7 +28,7 @@ class SaasSettings(DeployerSettings):
         default=False,
         description="Whether a SaaS connector's domain may be 127.0.0.1:PORT, reached over plain http. For tests only.",
     )
-    saas_endpoints: Annotated[dict[str, HttpUrl], BeforeValidator(_parsed)] = Field(
+    saas_endpoints: Annotated[dict[str, str], BeforeValidator(_parsed)] = Field(
         default={},
         description='Base urls to use instead of vendors\' hosts: {"api.stripe.com": "https://gateway.example"}. '
         "Credentials go there; plain http is for loopback only.",
@@ -36,23 +36,27 @@ class SaasSettings(DeployerSettings):
 
     @field_validator("saas_endpoints")
     @classmethod
-    def _encrypted(cls, endpoints: dict[str, HttpUrl]) -> dict[str, HttpUrl]:
-        for url in endpoints.values():
-            if url.scheme == "http" and not _is_loopback(url.host or ""):
-                raise PydanticCustomError("plain_http", "Plain http is for loopback only.")
-            if url.username or url.password or url.query or url.fragment:
-                raise PydanticCustomError("base_url", "A base url has neither user, query nor fragment.")
-        return endpoints
+    def _encrypted(cls, endpoints: dict[str, str]) -> dict[str, str]:
+        return {host.lower(): _base_url(text) for host, text in endpoints.items()}
 
     def locate(self, url: str) -> str:
         """Where a request to `url`, an https url of a definition with its secrets filled in, really goes."""
         host, slash, rest = url.removeprefix("https://").partition("/")
         endpoint = self.saas_endpoints.get(host.lower())
         if endpoint is not None:
-            return str(endpoint).rstrip("/") + slash + rest
+            return endpoint + slash + rest
         if self.saas_allow_http_loopback and _LOOPBACK.fullmatch(host):
             return f"http://{host}{slash}{rest}"
         return url
+
+
+def _base_url(text: str) -> str:
+    url = HttpUrl(text)
+    if url.scheme == "http" and not _is_loopback(url.host or ""):
+        raise PydanticCustomError("plain_http", "Plain http is for loopback only.")
+    if url.username or url.password or url.query or url.fragment:
+        raise PydanticCustomError("base_url", "A base url has neither user, query nor fragment.")
+    return str(url).rstrip("/")
 
 
 def _is_loopback(host: str) -> bool:

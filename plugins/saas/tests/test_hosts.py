@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from connectory.catalog.catalog import find_connector
+from connectory.catalog.catalog import build_catalog, find_connector
 from connectory.catalog.loading import PluginBroken
 from connectory.contract.secrets import SecretsInvalid, merge_documents, parse_secrets
 from connectory.probe.report import CheckReport
+from connectory.settings import describe_settings, read_settings
 from connectory.testing.documents import is_accepted
 from servers import saas
 
@@ -186,3 +187,13 @@ def test_secrets_do_not_follow_to_another_host() -> None:
     assert merged("zendesk", stored, username="b@acme.example/token")["api_key"] == stored["api_key"]
     with pytest.raises(SecretsInvalid, match="client_secret: Must be sent again, because redirect_uri changes"):
         merged("outreach", dict(VENDORS["outreach"].secrets), redirect_uri="https://evil.example/")
+
+
+def test_the_deployer_can_see_the_settings() -> None:
+    settings = read_settings()
+    catalog = build_catalog(
+        environment={"CONNECTORY_SAAS_ENDPOINTS": '{"API.stripe.com": "https://gateway.example/a/"}'}
+    )
+    shown = {row.name: row.value for row in describe_settings(settings, catalog)}
+    assert shown["CONNECTORY_SAAS_ENDPOINTS"] == '{"api.stripe.com": "https://gateway.example/a"}'
+    assert shown["CONNECTORY_SAAS_ALLOW_HTTP_LOOPBACK"] == "False"

@@ -1,0 +1,140 @@
+"""The connectors as consumers of the REST API meet them, in a running service."""
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from servers.saas import Auth0, Stripe, Zendesk
+from servers.saas.web import Answer, Asked, WebServer, as_json
+from servers.service import run_command, running_service
+
+LEDGER = """\
+identifier: ledger
+name: Ledger
+secrets:
+  domain: {title: Domain, hosts: ["*.ledger.example"]}
+  key: {title: Key, sensitive: true}
+auth: {strategy: header, name: X-Key, value: <key>}
+test:
+  - url: https://<domain>/books
+    expect: {type: array}
+"""
+BROKEN = LEDGER.replace("title: Key, ", "").replace("identifier: ledger", "identifier: broken")
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    folder = tmp_path_factory.mktemp("saas")
+    definitions = folder / "definitions"
+    definitions.mkdir()
+    (definitions / "ledger.yaml").write_text(LEDGER)
+    (definitions / "broken.yaml").write_text(BROKEN)
+    (definitions / "stripe.yaml").write_text(LEDGER.replace("identifier: ledger", "identifier: stripe"))
+    settings = {
+        "CONNECTORY_SAAS_ALLOW_HTTP_LOOPBACK": "true",
+        "CONNECTORY_SAAS_DEFINITIONS": str(definitions),
+    }
+    with running_service(folder / "home", settings) as service:
+        token = run_command(folder / "home", "token", settings=settings).stdout.strip()
+        headers = {"Authorization": f"Bearer {token}"}
+        with httpx.Client(base_url=f"{service.url}/api/v1", headers=headers, timeout=30, trust_env=False) as client:
+            yield client
+
+
+def stored(api: httpx.Client, key: str, kind: str, secrets: dict[str, str]) -> dict[str, object]:
+    """Create a connection, store its secrets, and return the answer, which holds the verdict of the test."""
+    created = api.patch("/connection", json=[{"key": key, "name": key, "connection_type": kind, "access": "read"}])
+    assert created.json()["failed"] == [], created.text
+    answer = api.put(f"/connection/{key}/secret", json=secrets)
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+def test_all_of_them_are_listed_between_databases_and_the_rest(api: httpx.Client) -> None:
+    page = api.get("/connection_type", params={"size": 100}).json()
+    assert page["total"] == 21 + 1  # the deployer's own
+    kinds = [item["type"] for item in page["items"]]
+    assert kinds == ["database"] * 8 + ["saas"] * 13 + ["manual"]
+    stripe = next(item for item in page["items"] if item["identifier"] == "stripe")
+    assert stripe["human_readable"] == "Stripe"
+    assert stripe["encoded_icon"]
+    assert api.get("/connection_type", params={"system_type": "saas"}).json()["total"] == 13
+
+
+def test_the_deployers_files_are_among_the_plugins(api: httpx.Client) -> None:
+    plugins = api.get("/plugins", params={"size": 100}).json()
+    items = plugins["items"] if isinstance(plugins, dict) else plugins
+    found = {
+        (item["identifier"], item["status"]): item for item in items if str(item.get("target", "")).endswith(".yaml")
+    }
+    assert set(found) == {("ledger", "loaded"), ("broken", "failed"), ("stripe", "conflict")}
+    assert "line 5, secrets.key.title: Field required" in found["broken", "failed"]["reason"]
+
+
+def test_a_connection_of_type_stripe_works_like_any_other(api: httpx.Client) -> None:
+    with Stripe() as stripe:
+        secrets = stripe.secrets | {"domain": f"127.0.0.1:{stripe.port}"}
+        answer = stored(api, "payments", "stripe", secrets)
+        assert (answer["test_status"], answer["failure_reason"]) == ("succeeded", None)
+        shown = api.get("/connection/payments").json()["secrets"]
+        assert shown == {"domain": secrets["domain"], "api_key": "**********"}
+        wrong = api.put("/connection/payments/secret", json=secrets | {"api_key": "sk_test_unknown"}).json()
+        assert wrong["test_status"] == "failed"
+        assert wrong["failure_code"] == "auth_failed"
+        assert "API key" in str(wrong["failure_reason"])
+
+
+def test_a_domain_that_is_not_the_vendors_is_a_422_that_names_it(api: httpx.Client) -> None:
+    stored(api, "elsewhere", "stripe", {"api_key": "sk_test_x", "domain": "127.0.0.1:1"})
+    answer = api.put("/connection/elsewhere/secret", json={"api_key": "S3cretPw", "domain": "evil.example"})
+    assert answer.status_code == 422
+    assert answer.json()["detail"][0]["loc"][-1] == "domain"
+    assert "S3cretPw" not in answer.text
+    assert "evil.example" not in answer.text
+
+
+def test_a_token_is_obtained_once_and_kept(api: httpx.Client) -> None:
+    with Auth0() as auth0:
+        here = f"127.0.0.1:{auth0.port}"
+        auth0.audience = f"https://{here}/api/v2/"
+        secrets = auth0.secrets | {"domain": here}
+        assert stored(api, "identity", "auth0", secrets)["test_status"] == "succeeded"
+        for _ in range(2):
+            assert api.get("/connection/identity/test").json()["test_status"] == "succeeded"
+        assert len(auth0.token_requests()) == 1
+        [token] = auth0.good
+        for path in ("/connection/identity", "/connection", "/connection_type/auth0/secret"):
+            assert token not in api.get(path).text
+        api.put("/connection/identity/secret", json=secrets)  # other secrets, other tokens
+        assert len(auth0.token_requests()) == 2
+
+
+def test_a_rate_limit_is_a_failed_test_with_the_wait(api: httpx.Client) -> None:
+    with Zendesk() as zendesk:
+        zendesk.limited = True
+        answer = stored(api, "desk", "zendesk", zendesk.secrets | {"domain": f"127.0.0.1:{zendesk.port}"})
+    assert answer["failure_code"] == "rate_limited"
+
+
+def test_a_definition_of_the_deployers_own_is_tested_like_any_other(api: httpx.Client) -> None:
+    def answer(asked: Asked) -> Answer:
+        return as_json(200 if asked.headers.get("x-key") == "right" else 401, [])
+
+    with WebServer(answer) as server:
+        secrets = {"domain": f"127.0.0.1:{server.port}", "key": "right"}
+        assert stored(api, "books", "ledger", secrets)["test_status"] == "succeeded"
+        wrong = api.put("/connection/books/secret", json=secrets | {"key": "wrong"}).json()
+        assert wrong["failure_code"] == "auth_failed"
+
+
+def test_consent_is_asked_for_at_the_vendors_address(api: httpx.Client) -> None:
+    from servers.saas import Outreach
+
+    answer = stored(api, "sales", "outreach", dict(Outreach.secrets))
+    assert answer["failure_code"] == "auth_failed"
+    url = httpx.URL(api.get("/connection/sales/authorize").json())
+    assert (url.scheme, url.host, url.path) == ("https", "api.outreach.io", "/oauth/authorize")
+    assert url.params["client_id"] == Outreach.secrets["client_id"]
+    assert url.params["redirect_uri"] == Outreach.secrets["redirect_uri"]
+    assert Outreach.secrets["client_secret"] not in str(url)
