@@ -192,18 +192,17 @@ def delete_client(client_id: Annotated[str, typer.Argument(help="Id of the clien
 
 @app.command()
 def plugins(as_json: _JSON = False) -> None:
-    """List every installed plugin; where one is not loaded, the reason says what to do."""
+    """List every plugin, with the file of the deployer's own; where one is not loaded, the reason says what to do."""
     from connectory.api.plugins import plugin_item
     from connectory.catalog.catalog import build_catalog
 
-    items = [plugin_item(record) for record in build_catalog(_settings().selection).records]
+    records = build_catalog(_settings().selection).records
     if as_json:
-        print(json.dumps(items, indent=2))
+        print(json.dumps([plugin_item(record) for record in records], indent=2))
         return
-    for item in items:
-        print(
-            f"{item['identifier']}  {item['distribution']} {item['version']}  {item['status']}  {item['reason'] or ''}".rstrip()
-        )
+    for record in records:
+        shipped = f"{record.distribution} {record.version}" + (f" ({record.target})" if record.source else "")
+        print(f"{record.identifier}  {shipped}  {record.status.value}  {record.reason}".rstrip())
 
 
 @_secrets.command("rotate")
