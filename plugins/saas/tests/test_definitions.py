@@ -234,3 +234,21 @@ def test_a_thirteenth_service_takes_one_file_and_one_line(tmp_path: Path) -> Non
     run = subprocess.run([sys.executable, "-c", program, str(site)], capture_output=True, text=True, timeout=60)
     assert "ledger" in run.stdout.split(), run.stderr
     assert re.search(r"\bstripe\b", run.stdout)
+
+
+def test_the_readmes_definition_is_one(tmp_path: Path) -> None:
+    [example] = re.findall(r"```yaml\n(.*?)```", (FOLDER.parents[1] / "README.md").read_text(), re.DOTALL)
+    path = tmp_path / "ledger.yaml"
+    path.write_text(example)
+    assert load_definition(path).test[0].answers[0].code == "permission_denied"
+
+
+def test_the_readme_names_every_setting_and_service() -> None:
+    from connectory_saas.directory import VARIABLE
+    from connectory_saas.settings import SaasSettings
+
+    readme = (FOLDER.parents[1] / "README.md").read_text()
+    for name in (VARIABLE, *(f"CONNECTORY_{field.upper()}" for field in SaasSettings.model_fields)):
+        assert f"| `{name}` |" in readme
+    for file in FILES:
+        assert f"| `{file.stem}` |" in readme

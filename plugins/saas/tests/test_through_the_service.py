@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from servers.saas import Auth0, Stripe, Zendesk
+from servers.saas import Auth0, Outreach, Salesforce, Stripe, Zendesk
 from servers.saas.web import Answer, Asked, WebServer, as_json
 from servers.service import run_command, running_service
 
@@ -129,8 +129,6 @@ def test_a_definition_of_the_deployers_own_is_tested_like_any_other(api: httpx.C
 
 
 def test_consent_is_asked_for_at_the_vendors_address(api: httpx.Client) -> None:
-    from servers.saas import Outreach
-
     answer = stored(api, "sales", "outreach", dict(Outreach.secrets))
     assert answer["failure_code"] == "auth_failed"
     url = httpx.URL(api.get("/connection/sales/authorize").json())
@@ -138,3 +136,26 @@ def test_consent_is_asked_for_at_the_vendors_address(api: httpx.Client) -> None:
     assert url.params["client_id"] == Outreach.secrets["client_id"]
     assert url.params["redirect_uri"] == Outreach.secrets["redirect_uri"]
     assert Outreach.secrets["client_secret"] not in str(url)
+
+
+def test_a_consent_makes_a_connection_work_and_its_tokens_are_renewed(api: httpx.Client) -> None:
+    with Salesforce() as salesforce:
+        here = f"127.0.0.1:{salesforce.port}"
+        callback = f"{str(api.base_url).rstrip('/')}/oauth/callback"
+        salesforce.secrets = salesforce.secrets | {"redirect_uri": callback}  # type: ignore[misc]
+        secrets = salesforce.secrets | {"domain": here, "token_refresh_url": here}
+        assert stored(api, "crm", "salesforce", secrets)["failure_code"] == "auth_failed"
+        url = httpx.URL(api.get("/connection/crm/authorize").json())
+        assert (url.scheme, url.host, url.path) == ("http", "127.0.0.1", "/services/oauth2/authorize")
+        assert url.params["code_challenge_method"] == "S256"
+        code = salesforce.consent(url.params["code_challenge"])
+        browser = httpx.get(callback, params={"code": code, "state": url.params["state"]}, trust_env=False)
+        assert browser.is_success, browser.text
+        assert api.get("/connection/crm/test").json()["test_status"] == "succeeded"
+        assert len(salesforce.token_requests()) == 1
+        salesforce.good.clear()  # revoked: the refresh token, which is replaced, helps
+        for _ in range(2):
+            assert api.get("/connection/crm/test").json()["test_status"] == "succeeded"
+        assert [form["grant_type"] for form in salesforce.token_requests()] == ["authorization_code", "refresh_token"]
+        again = httpx.get(callback, params={"code": code, "state": url.params["state"]}, trust_env=False)
+        assert again.is_client_error  # a state works once
