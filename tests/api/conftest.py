@@ -7,7 +7,6 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-import structlog
 from fastapi.testclient import TestClient
 from sqlalchemy import delete
 
@@ -43,12 +42,6 @@ def connectory_test_connection(secrets, context):
 """,
     },
 )
-
-
-@pytest.fixture(scope="session", autouse=True)
-def silent_logs() -> None:
-    """Log lines are looked at where the service has a process of its own."""
-    structlog.configure(logger_factory=structlog.ReturnLoggerFactory(), processors=[lambda *_: ""])
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 import orjson
-import structlog
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
@@ -17,6 +16,7 @@ from connectory.api.connections import ConnectionKey, find_connection
 from connectory.api.documents import open_document, open_tokens, seal_tokens
 from connectory.api.errors import Refused
 from connectory.api.jsonbody import json_response
+from connectory.api.logs import log
 from connectory.api.openapi import answers
 from connectory.api.service import Service, service_of
 from connectory.contract.check import FailureCode, reason_for
@@ -40,7 +40,6 @@ RESULT_EXAMPLE = {
     "steps": [{"name": "resolve", "status": "passed", "elapsed_ms": 0.8}],
 }
 _RESPONSES = answers(401, 403, 404, 422, 429, 503, ok=(200, "TestResult", RESULT_EXAMPLE))
-_log = structlog.get_logger()
 
 
 def test_result(message: str, report: CheckReport | None) -> dict[str, Any]:
@@ -112,7 +111,7 @@ async def run_test(
     report = await (_unless_abandoned(request, verdict) if tokens is None else verdict)
     service.test_counts[connection.connection_type, report.code or report.status] += 1
     if report.error_type is not None:
-        _log.warning(
+        log.warning(
             "driver failed", connection_type=connection.connection_type, error=report.error_type, request_id=who[1]
         )
     await run_in_threadpool(_record, service, connection, report, who)

@@ -137,8 +137,9 @@ def validated(connector: Connector, payload: Any, stored: Document | None, *, re
     Raises:
         SecretsInvalid: with problems relative to the secrets.
     """
-    merged = merge_documents(connector.secrets_model, payload, stored, replace=replace)
-    return secrets_document(connector.secrets_model, merged)
+    if stored is not None or holds_mask(payload):
+        payload = merge_documents(connector.secrets_model, payload, stored, replace=replace)
+    return secrets_document(connector.secrets_model, payload)
 
 
 def problems_of(error: SecretsInvalid, connector: Connector, prefix: tuple[str | int, ...] = ()) -> list[FieldProblem]:

@@ -8,18 +8,16 @@ import time
 from collections import Counter
 from typing import Any
 
-import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from connectory.api.errors import Refused, problem_response
-from connectory.api.logs import frames
+from connectory.api.logs import frames, log
 
 RequestCounts = Counter[tuple[str, str, int]]
 """Finished requests by method, route template and status."""
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9_-]{1,64}")
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
-_log = structlog.get_logger()
 
 
 class Surroundings:
@@ -64,7 +62,7 @@ class Surroundings:
             await self._app(scope, receive, send_with_id)
         except Exception as error:
             error_type = type(error).__name__
-            _log.error("request failed", request_id=request_id, error=error_type, frames=frames(error))
+            log.error("request failed", request_id=request_id, error=error_type, frames=frames(error))
             if status == 0:
                 answer = problem_response(
                     500, f"The service failed; its log says more under the request id {request_id}."
@@ -73,7 +71,7 @@ class Surroundings:
         finally:
             template = getattr(scope.get("route"), "path", "-") if status != 405 else "-"
             self._counts[(method if template != "-" else "-", template, status)] += 1
-            _log.info(
+            log.info(
                 "request",
                 request_id=request_id,
                 method=method,
