@@ -92,7 +92,8 @@ class CheckFailed(Exception):
         code: one of `FailureCode`.
         step: the step that failed; by default the step that is open, else the last one.
         remedy: a sentence of the plugin's own that replaces the standard one. Must be a constant: never put a
-            value from the secrets or text from the server or driver into it.
+            value from the secrets or text from the server or driver into it. `{key}` in it is replaced by the
+            connection's key.
         retry_after: seconds the far end asked to wait, for `rate_limited`.
     """
 
