@@ -1,11 +1,14 @@
 """Sources: connectors that are no entry points, found in the deployer's files by what an installed distribution brings."""
 
+import doctest
+
 import pytest
 
 from connectory.catalog.catalog import Catalog, build_catalog, find_connector
 from connectory.catalog.discovery import SOURCE_GROUP, Selection
 from connectory.catalog.loading import PluginBroken
 from connectory.catalog.record import PluginStatus
+from connectory.contract import sources
 from servers.distribution import install, plugin_source
 
 BOOKS = """
@@ -207,3 +210,9 @@ def test_a_stored_connection_whose_definition_is_gone_is_told_so(books):
         "connectory-books 2.0 has no connector 'gone' (any more); install a version of it that has, "
         "or give its definition back."
     )
+
+
+def test_the_example_of_the_contract_runs_as_it_stands():
+    result = doctest.testmod(sources)
+    assert result.attempted > 2
+    assert result.failed == 0
