@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from http.client import HTTPConnection
 from typing import Annotated
 from urllib.parse import urlencode
@@ -83,6 +84,8 @@ def connectory_test_connection(secrets: ArchiveSecrets, context: CheckContext) -
     if context.tokens is not None:  # always renewed, to see that the next test has the new ones
         renewal = {"grant_type": "refresh_token", "refresh_token": context.tokens["refresh_token"]}
         context.store_tokens(dict(context.tokens) | _tokens(secrets, context, renewal))
+        if secrets.mode == "slow":
+            time.sleep(1.5)
         headers = {"Authorization": f"Bearer {context.tokens['access_token']}"}
         with context.step("query"):
             _ask(secrets, context, "GET", "/userinfo", headers)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
@@ -465,6 +466,30 @@ def test_tokens_that_were_moved_or_kept_from_older_secrets_do_not_open(archive, 
         assert archive.test(key)["failure_code"] == "secrets_unreadable"
     with backend.store.read() as database:
         assert load_envelopes(database, get_by_key(database, "deeds").id)[2] == 2
+
+
+# A caller who leaves
+
+
+def test_a_test_with_tokens_goes_on_when_its_caller_leaves(provider, plugins, tmp_path):
+    """The provider may have replaced the refresh token: were the new one lost, the connection would be too."""
+    home, settings = tmp_path / "home", {"PYTHONPATH": str(plugins), "CONNECTORY_PLUGINS_ALLOW": "archive"}
+    with running_service(home, settings) as running, httpx.Client(base_url=f"{running.url}/api/v1") as client:
+        client.headers["Authorization"] = f"Bearer {run_command(home, 'token', settings=settings).stdout.strip()}"
+        redirect = f"{running.url}{CALLBACK}"
+        document = {"host": provider.host, "port": provider.port, "redirect_uri": redirect, "mode": "slow"}
+        document |= provider.register(redirect)
+        item = {"key": "deeds", "connection_type": "archive", "access": "read", "secrets": document}
+        client.patch("/connection", json=[item])
+        _, query = provider.answer(client.get("/connection/deeds/authorize").json())
+        assert client.get("/oauth/callback", params=query).status_code == 200
+        with pytest.raises(httpx.ReadTimeout):
+            client.get("/connection/deeds/test", timeout=0.5)
+        give_up = time.monotonic() + 20
+        while (shown := client.get("/connection/deeds").json())["last_test_succeeded"] is None:
+            assert time.monotonic() < give_up
+            time.sleep(0.05)
+        assert shown["last_test_succeeded"] is True
 
 
 # What stays secret
