@@ -8,13 +8,17 @@ import pytest
 
 from servers.service import environment_of, run_command, running_service
 
-# Whether secrets are valid depends on the type of the connection that the path, or another member, names. No schema of a
-# body can say that. Nor that the collections of a dataset need names that differ. So these four may refuse with 422 what
-# fits their schema. Nothing else is excepted.
+# What no schema of one request can say: whether secrets are valid depends on the type of the connection that the path, or
+# another member, names; the collections of a dataset need names that differ; and only some connections, with their secrets
+# stored, can be consented to. So these five may refuse what fits their schema. Nothing else is excepted.
 _CONFIGURATION = """
 [[operations]]
 include-operation-id = ["saveConnections", "putSecrets", "patchSecrets", "saveDatasets"]
 checks.positive_data_acceptance.expected-statuses = ["2xx", "401", "403", "404", "409", "422", "429", "5xx"]
+
+[[operations]]
+include-operation-id = ["authorizeConnection"]
+checks.positive_data_acceptance.expected-statuses = ["2xx", "400", "401", "403", "404", "409", "422", "429", "5xx"]
 """
 
 
