@@ -10,13 +10,18 @@ from typing import Any
 
 import pytest
 
+from connectory import FailureCode
 from connectory.catalog.catalog import find_connector
 from connectory.catalog.connector import Connector
 from connectory.contract.secrets import secrets_document
 from connectory.probe.egress import EgressPolicy
 from connectory.probe.report import CheckReport
 from connectory.probe.runner import ProbeRunner
+from servers.hostile import refused_port
 from servers.saas import Vendor
+
+DEADLINE = 10.0
+"""Seconds that a test may take, where none are given."""
 
 Probe = Callable[..., CheckReport]
 Check = Callable[..., CheckReport]
@@ -26,6 +31,11 @@ Define = Callable[..., Connector]
 @cache
 def connector_of(identifier: str, environment: str) -> Connector:
     return find_connector(identifier, "connectory-saas", json.loads(environment))
+
+
+def endpoints(vendor: Vendor, url: str) -> dict[str, str]:
+    """The setting that leads the vendor's connector to `url`."""
+    return {"CONNECTORY_SAAS_ENDPOINTS": json.dumps(dict.fromkeys(vendor.hosts, url))}
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +55,7 @@ def probe() -> Iterator[Probe]:
             secrets: dict[str, Any],
             *,
             tokens: dict[str, Any] | None = None,
-            deadline: float = 10,
+            deadline: float = DEADLINE,
         ) -> CheckReport:
             document = secrets_document(connector.secrets_model, secrets)
             return loop.run(runner(deadline).run(object(), connector, lambda: document, lambda: tokens))
@@ -64,14 +74,27 @@ def check(probe: Probe) -> Check:
     def check(
         vendor: Vendor,
         *,
-        deadline: float = 10,
+        deadline: float = DEADLINE,
         tokens: dict[str, Any] | None = None,
         settings: dict[str, str] | None = None,
         **changes: str,
     ) -> CheckReport:
-        replaced = {"CONNECTORY_SAAS_ENDPOINTS": json.dumps(vendor.endpoints)}
-        connector = connector_of(vendor.identifier, json.dumps(replaced if settings is None else settings))
+        if deadline < DEADLINE:
+            import_ahead(vendor, deadline)
+        connector = connector_of(vendor.identifier, json.dumps(settings or endpoints(vendor, vendor.url)))
         return probe(connector, vendor.secrets | changes, tokens=tokens, deadline=deadline)
+
+    @cache
+    def import_ahead(vendor: Vendor, deadline: float) -> None:
+        """Test until httpx is imported ahead of further tests: a short deadline is for the far end."""
+        with refused_port() as nobody:
+            connector = connector_of(
+                vendor.identifier, json.dumps(endpoints(vendor, f"http://{nobody.host}:{nobody.port}"))
+            )
+            for _ in range(10):
+                report = probe(connector, vendor.secrets, tokens={"refresh_token": "any"}, deadline=deadline)
+                if report.code != FailureCode.TIMEOUT:
+                    return
 
     return check
 
