@@ -129,7 +129,7 @@ def test_a_driver_that_starts_a_thread_when_imported_is_imported_by_each_test(co
 
 
 def test_a_driver_whose_import_hangs_delays_nobody_else_and_is_given_up(connector_of, tmp_path, monkeypatch):
-    monkeypatch.setattr("connectory.probe.templates.PRELOAD_LIMIT", 2.0)
+    monkeypatch.setattr("connectory.probe.templates.PRELOAD_LIMIT", 4.0)
     tmp_path.chmod(0o777)
     mark = tmp_path / "imported"
     hang = (
@@ -142,18 +142,17 @@ def test_a_driver_whose_import_hangs_delays_nobody_else_and_is_given_up(connecto
     async def scenario(runner):
         await once(runner, sound)
         first = asyncio.create_task(once(runner, hanging))
-        began = time.monotonic()
         assert (await once(runner, sound)).status == "succeeded"
-        assert time.monotonic() - began < 0.8
+        assert not first.done()  # the sound connector's test did not wait for the hanging one's
         assert (await first).code is FailureCode.TIMEOUT
-        assert time.monotonic() - began < 2
+        began = time.monotonic()
         reports = [await once(runner, hanging)]
         while reports[-1].status != "succeeded":
-            assert time.monotonic() - began < 10
+            assert time.monotonic() - began < 60
             reports.append(await once(runner, hanging))
         assert {report.code for report in reports[:-1]} <= {FailureCode.TIMEOUT}
 
-    run(scenario, deadline=1)
+    run(scenario, deadline=2)
 
 
 def test_a_connector_that_does_not_load_is_unavailable_with_the_reason(connector_of):
