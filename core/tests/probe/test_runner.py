@@ -248,7 +248,7 @@ def test_kill_all_from_a_signal_handler_ends_everything_at_once(run, hanging, si
             began = time.monotonic()
             os.kill(os.getpid(), signal.SIGUSR1)
             outcomes = await asyncio.gather(*tests, return_exceptions=True)
-            assert time.monotonic() - began < 1
+            assert time.monotonic() - began < 5  # well before the deadline of 10 s
         finally:
             signal.signal(signal.SIGUSR1, before)
         assert [type(outcome) for outcome in outcomes] == [ShuttingDown] * 6
@@ -265,7 +265,7 @@ def test_stopping_ends_running_and_waiting_tests_and_can_be_repeated(run, hangin
         await connections(silent, 2)
         began = time.monotonic()
         await asyncio.gather(runner.stop(), runner.stop())
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 5  # well before the deadline of 10 s
         outcomes = await asyncio.gather(*tests, return_exceptions=True)
         assert [type(outcome) for outcome in outcomes] == [ShuttingDown] * 4
         await runner.stop()
