@@ -26,6 +26,7 @@ from connectory.store.connection_rows import Connection
 from connectory.store.sealed import Sealed, SealedTokens, open_masked, open_secrets, seal
 from connectory.vault import EnvelopeUnreadable, Tampered, Vault
 
+_MASK = MASK.encode()
 # The specification's messages for these name the schema first.
 _NAMES_THE_SCHEMA = frozenset({"missing_parts", "url_and_parts"})
 
@@ -96,12 +97,8 @@ def _secrets(plaintext: bytes, connection: Connection) -> Document:
 
 
 def holds_mask(payload: Any) -> bool:
-    """Whether any text in `payload` holds the mask, so that its meaning depends on what is stored."""
-    if isinstance(payload, str):
-        return MASK in payload
-    if isinstance(payload, dict):
-        return any(holds_mask(value) for value in payload.values())
-    return isinstance(payload, list) and any(holds_mask(value) for value in payload)
+    """Whether any text in `payload`, a JSON value, holds the mask, so that its meaning depends on what is stored."""
+    return _MASK in orjson.dumps(payload)  # orjson escapes no asterisk, so this is a search of all texts
 
 
 def stored_document(vault: Vault, connection: Connection, envelope: str | None) -> Document | None:

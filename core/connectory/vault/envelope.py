@@ -13,6 +13,7 @@ import binascii
 import hmac
 import os
 import re
+from functools import lru_cache
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -44,7 +45,8 @@ class Vault:
             table, row_id, column: the place; `row_id` must be an identity that never changes, not a name users edit.
         """
         kid = self.ring.primary
-        salt, nonce = os.urandom(_SALT), os.urandom(_NONCE)
+        fresh = os.urandom(_SALT + _NONCE)
+        salt, nonce = fresh[:_SALT], fresh[_SALT:]
         message_key, commitment = _derive(self.ring.key(kid), salt)
         sealed = AESGCM(message_key).encrypt(nonce, plaintext, _associated_data(kid, table, row_id, column))
         body = base64.urlsafe_b64encode(commitment + salt + nonce + sealed).rstrip(b"=")
@@ -103,5 +105,12 @@ def _derive(master_key: bytes, salt: bytes) -> tuple[bytes, bytes]:
 
 
 def _associated_data(kid: str, table: str, row_id: str, column: str) -> bytes:
-    parts = [part.encode() for part in (_FORMAT, kid, table, row_id, column)]
-    return b"".join([len(part).to_bytes(4, "big") + part for part in parts])
+    return _framed(_FORMAT) + _framed(kid) + _framed(table) + _frame(row_id) + _framed(column)
+
+
+def _frame(text: str) -> bytes:
+    part = text.encode()
+    return len(part).to_bytes(4, "big") + part
+
+
+_framed = lru_cache(maxsize=64)(_frame)  # for the parts that are the same in every envelope
