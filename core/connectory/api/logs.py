@@ -5,41 +5,18 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
-from datetime import UTC, datetime
 from typing import Any
 
 import orjson
+import structlog
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
-class _Log:
-    """Writes one line for each event whose level is not below `threshold`. Until it is configured, none."""
+# Nothing is logged until `configure_logs`: structlog's default is to print, and commands print what they are asked for.
+structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
-    threshold = logging.CRITICAL + 1
-
-    def info(self, event: str, **fields: Any) -> None:
-        """What happened as it should."""
-        self.write(logging.INFO, event, fields)
-
-    def warning(self, event: str, **fields: Any) -> None:
-        """What somebody may want to look at."""
-        self.write(logging.WARNING, event, fields)
-
-    def error(self, event: str, **fields: Any) -> None:
-        """What is a fault of the service."""
-        self.write(logging.ERROR, event, fields)
-
-    def write(self, level: int, event: str, fields: dict[str, Any]) -> None:
-        """Write one line, in one piece."""
-        if level < self.threshold:
-            return
-        line = {"timestamp": datetime.now(UTC), "level": logging.getLevelName(level).lower(), "event": event} | fields
-        sys.stderr.buffer.write(orjson.dumps(line, default=str, option=orjson.OPT_APPEND_NEWLINE))
-        sys.stderr.buffer.flush()
-
-
-log = _Log()
+log = structlog.get_logger()
 """The service's log."""
 
 
@@ -49,7 +26,15 @@ def configure_logs(level: str) -> None:
     Args:
         level: least severe level: `debug`, `info`, `warning` or `error`.
     """
-    log.threshold = _LEVELS[level]
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(serializer=lambda event, **_: orjson.dumps(event, default=str)),
+        ],
+        logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
+    )
     root = logging.getLogger()
     root.handlers[:] = [_Forward()]
     root.setLevel(max(_LEVELS[level], logging.WARNING))
@@ -69,4 +54,4 @@ class _Forward(logging.Handler):
         if record.exc_info and record.exc_info[1] is not None:
             fields |= {"error": type(record.exc_info[1]).__name__, "frames": frames(record.exc_info[1])}
         # A library's message template is its own text; the arguments may be anybody's.
-        log.write(record.levelno, str(record.msg)[:200], fields)
+        log.log(record.levelno, str(record.msg)[:200], **fields)
