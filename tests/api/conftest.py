@@ -25,7 +25,7 @@ from servers.distribution import install, plugin_source
 from servers.postgres import PostgresServer
 
 LEDGER = plugin_source(
-    "ledger",
+    "api_ledger",
     hooks={
         "connectory_test_connection": """
 @hookimpl
@@ -46,10 +46,13 @@ def connectory_test_connection(secrets, context):
 
 @pytest.fixture(scope="session")
 def catalog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog]:
-    """Every installed plugin, and `ledger`, whose test does what its token says."""
+    """Every installed plugin, and `api_ledger`, whose test does what its token says."""
     folder = tmp_path_factory.mktemp("plugins")
     install(
-        folder, "acme-ledger", entry_points={"ledger": "ledger_for_api_tests"}, modules={"ledger_for_api_tests": LEDGER}
+        folder,
+        "acme-api-ledger",
+        entry_points={"api_ledger": "ledger_for_api_tests"},
+        modules={"ledger_for_api_tests": LEDGER},
     )
     sys.path.insert(0, str(folder))
     yield build_catalog(environment={})
@@ -137,7 +140,7 @@ class Api:
     def raw(self, method: str, path: str, body: bytes, content_type: str = "application/json") -> Any:
         return self(method, path, content=body, headers={"Content-Type": content_type})
 
-    def create(self, key: str = "books", connection_type: str = "ledger", **members: Any) -> dict[str, Any]:
+    def create(self, key: str = "books", connection_type: str = "api_ledger", **members: Any) -> dict[str, Any]:
         """A stored connection, as the list shows it."""
         item = {"key": key, "name": key.title(), "connection_type": connection_type, "access": "read"} | members
         answer = self.patch("/connection", json=[item])

@@ -77,13 +77,13 @@ def test_e04_a_body_that_is_not_declared_json_is_a_415(api, method, path, conten
     ],
 )
 def test_e_rows_secrets_that_do_not_fit_are_not_repeated(api, body):
-    for identifier in ("postgres", "ledger"):
+    for identifier in ("postgres", "api_ledger"):
         api.create(f"c_{identifier}", identifier)
-    assert_refused(api.put("/connection/c_ledger/secret?verify=false", json=body), 422)
+    assert_refused(api.put("/connection/c_api_ledger/secret?verify=false", json=body), 422)
     answer = api.put("/connection/c_postgres/secret?verify=false", json=body)
     assert answer.status_code in {200, 422}
     assert SECRET not in answer.text
-    item = {"name": "n", "connection_type": "ledger", "access": "read", "secrets": body}
+    item = {"name": "n", "connection_type": "api_ledger", "access": "read", "secrets": body}
     assert_refused(api.patch("/connection", json=[item]), 422)
 
 
@@ -99,13 +99,13 @@ def test_e06_a_key_file_that_is_no_json_is_not_repeated(api):
     "item",
     [
         {"name": SECRET, "connection_type": SECRET, "access": "read"},
-        {"name": SECRET, "connection_type": "ledger", "access": SECRET},
-        {"name": "n", "connection_type": "ledger", "access": "read", "disabled": SECRET},
-        {"name": {"x": SECRET}, "connection_type": "ledger", "access": "read"},
-        {"name": "n", "connection_type": "ledger", "access": "read", "secrets": SECRET},
-        {"name": "n", "connection_type": "ledger", "access": "read", "secrets": {"tokn": SECRET}},
-        {"name": "n", "connection_type": "ledger", "access": "read", "key": f"{SECRET}\n"},
-        {"name": "n", "connection_type": "ledger", "access": "read", "description": f"{SECRET}\x00"},
+        {"name": SECRET, "connection_type": "api_ledger", "access": SECRET},
+        {"name": "n", "connection_type": "api_ledger", "access": "read", "disabled": SECRET},
+        {"name": {"x": SECRET}, "connection_type": "api_ledger", "access": "read"},
+        {"name": "n", "connection_type": "api_ledger", "access": "read", "secrets": SECRET},
+        {"name": "n", "connection_type": "api_ledger", "access": "read", "secrets": {"tokn": SECRET}},
+        {"name": "n", "connection_type": "api_ledger", "access": "read", "key": f"{SECRET}\n"},
+        {"name": "n", "connection_type": "api_ledger", "access": "read", "description": f"{SECRET}\x00"},
     ],
 )
 def test_items_that_do_not_fit_are_not_repeated(api, item):

@@ -10,7 +10,7 @@ def at_once(function, count):
 
 def test_twenty_patches_of_one_new_key_give_twenty_answers_and_one_row(api):
     def save(number):
-        item = {"key": "contested", "name": f"n{number}", "connection_type": "ledger", "access": "read"}
+        item = {"key": "contested", "name": f"n{number}", "connection_type": "api_ledger", "access": "read"}
         return api.patch("/connection", json=[item])
 
     answers = at_once(save, 20)
@@ -42,7 +42,7 @@ def test_merges_of_different_secrets_are_not_lost(api):
 
 
 def test_two_requests_with_overlapping_lists_do_not_deadlock(api):
-    items = [{"key": f"k{number}", "connection_type": "ledger", "access": "read"} for number in range(20)]
+    items = [{"key": f"k{number}", "connection_type": "api_ledger", "access": "read"} for number in range(20)]
 
     def save(number):
         return api.patch("/connection", json=items if number % 2 else items[::-1])

@@ -34,7 +34,7 @@ def test_databases_come_first_then_saas_then_the_rest_each_in_order(api, catalog
 
 def test_search_finds_identifier_and_human_name_in_any_case(api):
     assert ("database", "postgres") in listed(api.get("/connection_type?search=POSTGRESQL"))
-    assert listed(api.get("/connection_type?search=ledg")) == [("database", "ledger")]
+    assert listed(api.get("/connection_type?search=ledg")) == [("database", "api_ledger")]
     assert listed(api.get("/connection_type?search=nothing+like+it")) == []
 
 
@@ -88,8 +88,8 @@ def test_plugins_shows_every_record(api, catalog):
     page = api.get("/plugins").json()
     assert page["total"] == len(catalog.records)
     assert {
-        "identifier": "ledger",
-        "distribution": "acme-ledger",
+        "identifier": "api_ledger",
+        "distribution": "acme-api-ledger",
         "version": "1.0",
         "target": "ledger_for_api_tests",
         "status": "loaded",

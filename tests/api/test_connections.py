@@ -35,7 +35,7 @@ def test_a_new_connection_has_the_specifications_members_and_no_others(api):
         "name": "Books",
         "key": "books",
         "description": None,
-        "connection_type": "ledger",
+        "connection_type": "api_ledger",
         "access": "read",
         "created_at": "",
         "updated_at": "",
@@ -46,13 +46,17 @@ def test_a_new_connection_has_the_specifications_members_and_no_others(api):
 
 
 def test_without_a_key_the_name_in_snake_case_is_the_key(api):
-    answer = api.patch("/connection", json=[{"name": "My Mongo DB", "connection_type": "ledger", "access": "write"}])
+    answer = api.patch(
+        "/connection", json=[{"name": "My Mongo DB", "connection_type": "api_ledger", "access": "write"}]
+    )
     assert answer.json()["succeeded"][0]["key"] == "my_mongo_db"
 
 
 def test_without_a_key_a_stored_connection_is_never_changed(api):
     api.create("my_mongo_db")
-    answer = api.patch("/connection", json=[{"name": "My Mongo DB", "connection_type": "ledger", "access": "write"}])
+    answer = api.patch(
+        "/connection", json=[{"name": "My Mongo DB", "connection_type": "api_ledger", "access": "write"}]
+    )
     assert answer.status_code == 200
     assert answer.json() == {
         "succeeded": [],
@@ -63,7 +67,7 @@ def test_without_a_key_a_stored_connection_is_never_changed(api):
                 "data": {
                     "name": "My Mongo DB",
                     "key": None,
-                    "connection_type": "ledger",
+                    "connection_type": "api_ledger",
                     "access": "write",
                     "disabled": False,
                     "description": None,
@@ -75,8 +79,8 @@ def test_without_a_key_a_stored_connection_is_never_changed(api):
 
 def test_a_name_that_gives_no_key_fails_that_item_only(api):
     items = [
-        {"name": "!!!", "connection_type": "ledger", "access": "read"},
-        {"name": "Fine", "connection_type": "ledger", "access": "read"},
+        {"name": "!!!", "connection_type": "api_ledger", "access": "read"},
+        {"name": "Fine", "connection_type": "api_ledger", "access": "read"},
     ]
     answer = api.patch("/connection", json=items).json()
     assert [item["key"] for item in answer["succeeded"]] == ["fine"]
@@ -84,7 +88,7 @@ def test_a_name_that_gives_no_key_fails_that_item_only(api):
 
 
 def test_a_name_may_be_left_out_where_there_is_a_key(api):
-    answer = api.patch("/connection", json=[{"key": "nameless", "connection_type": "ledger", "access": "read"}])
+    answer = api.patch("/connection", json=[{"key": "nameless", "connection_type": "api_ledger", "access": "read"}])
     assert answer.json()["succeeded"][0]["name"] == "nameless"
 
 
@@ -109,8 +113,8 @@ def test_the_type_of_a_stored_connection_cannot_change(api):
     answer = api.patch("/connection", json=[{"key": "books", "connection_type": "manual", "access": "read"}])
     assert answer.status_code == 200
     [failed] = answer.json()["failed"]
-    assert "'ledger'" in failed["message"]
-    assert api.get("/connection/books").json()["connection_type"] == "ledger"
+    assert "'api_ledger'" in failed["message"]
+    assert api.get("/connection/books").json()["connection_type"] == "api_ledger"
 
 
 def test_what_get_returns_can_be_sent_back(api):
@@ -124,7 +128,7 @@ def test_what_get_returns_can_be_sent_back(api):
 
 
 def test_an_unknown_member_is_a_422_that_names_it(api):
-    item = {"name": "x", "connection_type": "ledger", "access": "read", "conection_type": "ledger"}
+    item = {"name": "x", "connection_type": "api_ledger", "access": "read", "conection_type": "api_ledger"}
     answer = api.patch("/connection", json=[item])
     assert answer.status_code == 422
     [problem] = answer.json()["detail"]
@@ -133,7 +137,7 @@ def test_an_unknown_member_is_a_422_that_names_it(api):
 
 
 def test_an_unknown_member_that_could_be_a_secret_is_not_repeated(api):
-    item = {"name": "x", "connection_type": "ledger", "access": "read", "S3cretPw": "x"}
+    item = {"name": "x", "connection_type": "api_ledger", "access": "read", "S3cretPw": "x"}
     answer = api.patch("/connection", json=[item])
     assert answer.status_code == 422
     assert "S3cretPw" not in answer.text
@@ -144,24 +148,27 @@ def test_an_unknown_member_that_could_be_a_secret_is_not_repeated(api):
     ("item", "loc"),
     [
         ({"key": "a", "access": "read"}, ["body", 1, "connection_type"]),
-        ({"key": "a", "connection_type": "ledger"}, ["body", 1, "access"]),
-        ({"connection_type": "ledger", "access": "read"}, ["body", 1, "name"]),
-        ({"key": "a", "connection_type": "ledger", "access": "admin"}, ["body", 1, "access"]),
-        ({"key": "a", "connection_type": "ledger", "access": "read", "disabled": "yes"}, ["body", 1, "disabled"]),
-        ({"key": "a b", "connection_type": "ledger", "access": "read"}, ["body", 1, "key"]),
-        ({"key": "..", "connection_type": "ledger", "access": "read"}, ["body", 1, "key"]),
-        ({"key": "", "connection_type": "ledger", "access": "read"}, ["body", 1, "key"]),
-        ({"key": "a" * 201, "connection_type": "ledger", "access": "read"}, ["body", 1, "key"]),
-        ({"key": "a\x00b", "connection_type": "ledger", "access": "read"}, ["body", 1, "key"]),
-        ({"name": "a\x00b", "connection_type": "ledger", "access": "read"}, ["body", 1, "name"]),
-        ({"key": "a", "connection_type": "ledger", "access": "read", "secrets": []}, ["body", 1, "secrets"]),
-        ({"key": "a", "connection_type": "ledger", "access": "read", "secrets": {}}, ["body", 1, "secrets", "token"]),
-        ({"key": "good", "connection_type": "ledger", "access": "read"}, ["body", 1, "key"]),
+        ({"key": "a", "connection_type": "api_ledger"}, ["body", 1, "access"]),
+        ({"connection_type": "api_ledger", "access": "read"}, ["body", 1, "name"]),
+        ({"key": "a", "connection_type": "api_ledger", "access": "admin"}, ["body", 1, "access"]),
+        ({"key": "a", "connection_type": "api_ledger", "access": "read", "disabled": "yes"}, ["body", 1, "disabled"]),
+        ({"key": "a b", "connection_type": "api_ledger", "access": "read"}, ["body", 1, "key"]),
+        ({"key": "..", "connection_type": "api_ledger", "access": "read"}, ["body", 1, "key"]),
+        ({"key": "", "connection_type": "api_ledger", "access": "read"}, ["body", 1, "key"]),
+        ({"key": "a" * 201, "connection_type": "api_ledger", "access": "read"}, ["body", 1, "key"]),
+        ({"key": "a\x00b", "connection_type": "api_ledger", "access": "read"}, ["body", 1, "key"]),
+        ({"name": "a\x00b", "connection_type": "api_ledger", "access": "read"}, ["body", 1, "name"]),
+        ({"key": "a", "connection_type": "api_ledger", "access": "read", "secrets": []}, ["body", 1, "secrets"]),
+        (
+            {"key": "a", "connection_type": "api_ledger", "access": "read", "secrets": {}},
+            ["body", 1, "secrets", "token"],
+        ),
+        ({"key": "good", "connection_type": "api_ledger", "access": "read"}, ["body", 1, "key"]),
         ("an item", ["body", 1]),
     ],
 )
 def test_one_malformed_item_fails_the_whole_request_and_nothing_is_stored(api, item, loc):
-    good = {"key": "good", "connection_type": "ledger", "access": "read", "secrets": {"token": "tiger-lily"}}
+    good = {"key": "good", "connection_type": "api_ledger", "access": "read", "secrets": {"token": "tiger-lily"}}
     answer = api.patch("/connection", json=[good, item])
     assert answer.status_code == 422
     assert [problem["loc"] for problem in answer.json()["detail"]] == [loc]
@@ -173,13 +180,13 @@ def test_an_unknown_type_is_a_422_that_names_the_known_ones(api):
     assert answer.status_code == 422
     [problem] = answer.json()["detail"]
     assert problem["loc"] == ["body", 0, "connection_type"]
-    assert "ledger" in problem["msg"]
+    assert "api_ledger" in problem["msg"]
     assert "postgres" in problem["msg"]
     assert "S3cretPw" not in answer.text
 
 
 def test_fifty_items_are_saved_and_fifty_one_are_a_422(api):
-    items = [{"key": f"k{number}", "connection_type": "ledger", "access": "read"} for number in range(51)]
+    items = [{"key": f"k{number}", "connection_type": "api_ledger", "access": "read"} for number in range(51)]
     answer = api.patch("/connection", json=items)
     assert answer.status_code == 422
     assert "at most 50 items" in answer.json()["detail"][0]["msg"]
@@ -197,7 +204,7 @@ def test_secrets_of_an_item_are_stored_and_never_shown(api):
 
 def test_a_failed_item_does_not_show_its_secrets(api):
     api.create("books")
-    item = {"name": "Books", "connection_type": "ledger", "access": "read", "secrets": {"token": "tiger-lily"}}
+    item = {"name": "Books", "connection_type": "api_ledger", "access": "read", "secrets": {"token": "tiger-lily"}}
     answer = api.patch("/connection", json=[item])
     assert len(answer.json()["failed"]) == 1
     assert "tiger-lily" not in answer.text
@@ -245,7 +252,7 @@ def library(api):
         ("search=50%25", ["a_ledger"]),
         ("search=_of_", []),
         ("search=%25", ["a_ledger"]),
-        ("search=beta&test_status=passed&disabled=false&connection_type=ledger", ["b_ledger"]),
+        ("search=beta&test_status=passed&disabled=false&connection_type=api_ledger", ["b_ledger"]),
     ],
 )
 def test_filters_hold_together_and_the_order_is_name_then_key(library, query, expected):

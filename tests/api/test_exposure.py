@@ -65,8 +65,8 @@ def use_everything(service: RunningService, token: str, reflecting) -> list[byte
 
         key = "/api/v1/connection/db"
         where = {"host": reflecting.host, "port": reflecting.port, "username": "u", "dbname": "d"}
-        ledger = {"name": "Db", "key": "db", "connection_type": "postgres", "access": "read"}
-        assert send("PATCH", "/api/v1/connection", json=[ledger]).status_code == 200
+        api_ledger = {"name": "Db", "key": "db", "connection_type": "postgres", "access": "read"}
+        assert send("PATCH", "/api/v1/connection", json=[api_ledger]).status_code == 200
         assert send("PUT", f"{key}/secret", json=where | {"password": parts}).status_code == 200
         assert send("PATCH", f"{key}/secret", json={"password": merge, "dbname": "e"}).status_code == 200
         location = f"{reflecting.host}:{reflecting.port}/d"
@@ -74,7 +74,7 @@ def use_everything(service: RunningService, token: str, reflecting) -> list[byte
             send("PUT", f"{key}/secret", json={"url": f"postgresql://u:{quote(url, safe='')}@{location}"}).status_code
             == 200
         )
-        with_secrets = ledger | {"key": "db2", "secrets": where | {"password": item}}
+        with_secrets = api_ledger | {"key": "db2", "secrets": where | {"password": item}}
         assert send("PATCH", "/api/v1/connection", json=[with_secrets]).status_code == 200
         for path in (
             "/api/v1/connection",
@@ -88,7 +88,7 @@ def use_everything(service: RunningService, token: str, reflecting) -> list[byte
         assert send("PUT", f"{key}/secret", json={"hots": "h", "password": echo}).status_code == 422
         assert send("PUT", f"{key}/secret", json={"host": "h", "port": echo}).status_code == 422
         assert send("PUT", f"{key}/secret", json={name: "x"}).status_code == 422
-        assert send("PATCH", "/api/v1/connection", json=[ledger | {name: wrong}]).status_code == 422
+        assert send("PATCH", "/api/v1/connection", json=[api_ledger | {name: wrong}]).status_code == 422
         assert send("PUT", f"{key}/secret?password={wrong}", content=wrong).status_code == 415
         assert send("GET", f"/api/v1/connection?disabled={wrong}").status_code == 422
         assert send("GET", f"/api/v1/connection/{quote(wrong)}").status_code == 404

@@ -27,7 +27,7 @@ def test_metrics_count_requests_by_template_and_tests_by_type_and_result(api):
     lines = answer.text.splitlines()
     route = 'route="/api/v1/connection/{connection_key}/test",status="200"'
     assert any(line.startswith(f'connectory_requests_total{{method="GET",{route}') for line in lines)
-    assert any('connection_type="ledger",result="auth_failed"' in line for line in lines)
+    assert any('connection_type="api_ledger",result="auth_failed"' in line for line in lines)
     assert "connectory_tests_in_flight 0.0" in lines
     assert "books" not in answer.text
 
@@ -56,8 +56,8 @@ def reopened(service, settings, token):
 def test_a_stored_connection_whose_plugin_is_gone_is_listed_readable_and_deletable(api, service, reopened):
     api.create("books", secrets={"token": "tiger-lily"})
     without = Catalog(
-        [record for record in service.catalog.records if record.identifier != "ledger"],
-        [connector for name, connector in service.catalog.connectors.items() if name != "ledger"],
+        [record for record in service.catalog.records if record.identifier != "api_ledger"],
+        [connector for name, connector in service.catalog.connectors.items() if name != "api_ledger"],
     )
     path = "/api/v1/connection/books"
     listed, read, tested, put, changed, patched, types, deleted = reopened(
@@ -75,19 +75,19 @@ def test_a_stored_connection_whose_plugin_is_gone_is_listed_readable_and_deletab
     assert read.json()["secrets"] == {"token": "**********"}
     assert tested.status_code == 200
     assert (tested.json()["test_status"], tested.json()["failure_code"]) == ("failed", "connector_unavailable")
-    assert "pip install acme-ledger" in tested.json()["failure_reason"]
+    assert "pip install acme-api-ledger" in tested.json()["failure_reason"]
     assert put.status_code == 409
-    assert "pip install acme-ledger" in put.json()["detail"]
+    assert "pip install acme-api-ledger" in put.json()["detail"]
     assert changed.json()["succeeded"][0]["name"] == "Renamed"
     assert patched.status_code == 409
-    assert "ledger" not in [item["identifier"] for item in types.json()["items"]]
+    assert "api_ledger" not in [item["identifier"] for item in types.json()["items"]]
     assert deleted.status_code == 204
 
 
 def test_a_connection_whose_plugin_is_blocked_says_why(api, service, reopened):
     api.create("books", secrets={"token": "tiger-lily"})
     reason = "CONNECTORY_PLUGINS_DENY names it; remove it there to load it."
-    record = PluginRecord("ledger", "acme-ledger", "1.0", "x", PluginStatus.BLOCKED, reason)
+    record = PluginRecord("api_ledger", "acme-api-ledger", "1.0", "x", PluginStatus.BLOCKED, reason)
     manual = service.catalog.get("manual")
     [tested] = reopened(("GET", "/api/v1/connection/books/test", None), catalog=Catalog([record], [manual]))
     assert tested.json()["failure_code"] == "connector_unavailable"

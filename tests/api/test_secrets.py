@@ -185,8 +185,8 @@ def test_an_envelope_of_another_connection_type_does_not_open(api, service):
     api.create("hands", "manual")
     with service.store.write() as database:
         row = get_by_key(database, "hands")
-        ledger = service.catalog.get("ledger")
-        sealed: Sealed = seal_document(service.vault, ledger, row.id, {"token": "tiger-lily"})
+        api_ledger = service.catalog.get("api_ledger")
+        sealed: Sealed = seal_document(service.vault, api_ledger, row.id, {"token": "tiger-lily"})
         from connectory.store.connections import store_secrets
         from connectory.store.timestamps import utc_now
 

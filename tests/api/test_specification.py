@@ -211,5 +211,5 @@ def test_available_types_as_printed(api):
     page = api.get("/connection_type").json()
     printed = ["bigquery", "mariadb", "mongodb", "mssql", "mysql", "postgres", "redshift", "snowflake"]
     databases = [item["identifier"] for item in page["items"] if item["type"] == "database"]
-    assert [identifier for identifier in databases if identifier != "ledger"] == printed
+    assert [identifier for identifier in databases if identifier != "api_ledger"] == printed
     assert set(page) == {"items", "total", "page", "size", "pages"}

@@ -9,7 +9,6 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-import psutil
 import pytest
 import uvloop
 
@@ -18,6 +17,7 @@ from connectory.contract.check import FailureCode
 from connectory.contract.secrets import parse_secrets
 from connectory.probe.egress import EgressPolicy
 from connectory.probe.runner import ProbeRunner, QueueFull, ShuttingDown
+from offspring import Offspring
 from servers.loopback import LoopbackServer, Peer
 
 DOCUMENT = {"token": "open-sesame-4711"}
@@ -35,6 +35,8 @@ def run(request: pytest.FixtureRequest):
     factory = uvloop.new_event_loop if request.param == "uvloop" else None
 
     def run(scenario, **options):
+        offspring = Offspring()
+
         async def whole():
             runner = ProbeRunner(policy=EgressPolicy(allow_loopback=True), **options)
             await runner.start()
@@ -44,7 +46,7 @@ def run(request: pytest.FixtureRequest):
                 return await scenario(runner)
             finally:
                 await runner.stop()
-                assert psutil.Process().children(recursive=True) == []
+                assert offspring.all() == []
                 assert runner.in_flight == 0
 
         with asyncio.Runner(loop_factory=factory) as loop:
@@ -298,14 +300,15 @@ def test_a_runner_that_was_stopped_can_be_started_again(run, connector_of):
 
 def test_many_tests_leave_no_process_and_no_descriptor_meanwhile(run, connector_of):
     connector = connector_of()
+    offspring = Offspring()
 
     async def scenario(runner):
         await status_of(runner, connector)
-        processes, descriptors = psutil.Process().children(recursive=True), open_descriptors()
+        processes, descriptors = offspring.all(), open_descriptors()
         await asyncio.gather(*(status_of(runner, connector) for _ in range(40)))
         for _ in range(10):
             await status_of(runner, connector)
-            assert psutil.Process().children(recursive=True) == processes
+            assert offspring.all() == processes
         assert open_descriptors() == descriptors
 
     run(scenario, concurrency=8, queue=100)

@@ -14,6 +14,7 @@ import pytest
 from connectory.contract.check import FailureCode
 from connectory.probe.egress import EgressPolicy
 from connectory.probe.runner import ProbeRunner
+from offspring import Offspring
 from servers.loopback import LoopbackServer, Peer
 
 DOCUMENT = {"token": "open-sesame-4711"}
@@ -47,9 +48,9 @@ async def once(runner: ProbeRunner, connector):
     return await runner.run(object(), connector, lambda: DOCUMENT)
 
 
-def templates(parent: psutil.Process | None = None) -> list[psutil.Process]:
-    """The roots among this process's children, or the branches and tests of a root."""
-    found = (parent or psutil.Process()).children()
+def templates(parent: psutil.Process | Offspring) -> list[psutil.Process]:
+    """The roots among a test's offspring, or the branches and tests of a root."""
+    found = parent.children()
     return [process for process in found if "connectory.probe.template" in " ".join(process.cmdline())]
 
 
@@ -197,11 +198,12 @@ class Answering:
 def test_tests_whose_template_is_killed_are_run_again_in_another(connector_of, which: str):
     with LoopbackServer(far_end := Answering()) as server:
         connector = connector_of(WAIT_FOR_ANSWER.format(port=server.port))
+        offspring = Offspring()
 
         async def scenario(runner):
             tests = [asyncio.create_task(once(runner, connector)) for _ in range(3)]
             await asyncio.to_thread(server.wait_for_connections, 3)
-            [root] = templates()
+            [root] = templates(offspring)
             [branch] = templates(root)
             (root if which == "root" else branch).kill()
             await asyncio.to_thread(server.wait_for_connections, 6)
@@ -284,11 +286,12 @@ asyncio.run(main())
 def test_signals_to_the_whole_group_do_not_end_templates_or_tests(connector_of):
     with LoopbackServer(far_end := Answering()) as server:
         connector = connector_of(WAIT_FOR_ANSWER.format(port=server.port))
+        offspring = Offspring()
 
         async def scenario(runner):
             test = asyncio.create_task(once(runner, connector))
             await asyncio.to_thread(server.wait_for_connections)
-            for process in psutil.Process().children(recursive=True):
+            for process in offspring.all():
                 for request in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                     process.send_signal(request)
             far_end.answer.set()
