@@ -59,6 +59,7 @@ class Server:
                 self.client.close()
             if self.process.poll() is not None or time.perf_counter() - self.started > 60:
                 raise SystemExit("the server did not start")
+            time.sleep(0.005)  # asking without a pause would take a core from the server
 
     def request(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
         headers = self.headers | ({"Content-Type": "application/json"} if body else {})
