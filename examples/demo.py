@@ -31,7 +31,8 @@ GRANT SELECT ON ALL TABLES IN SCHEMA public TO shop_reader;
 
 def main() -> int:
     """Run until interrupted; returns the service's exit code."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    for request in (signal.SIGINT, signal.SIGTERM):  # a shell starts background jobs with SIGINT ignored
+        signal.signal(request, _interrupt)
     print("Starting PostgreSQL and the service ...", flush=True)
     with PostgresServer() as database, tempfile.TemporaryDirectory(prefix="connectory-demo-") as home:
         database.create_database(DATABASE)

@@ -36,7 +36,7 @@ def demo() -> Iterator[dict[str, str]]:
         assert (ROOT / "examples/main_job.sh").read_text().strip() in printed
         yield variables
     finally:
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
         process.stdout.close()
 
