@@ -157,7 +157,7 @@ class ProbeRunner:
                     "exchange": asdict(exchange) if exchange is not None else None,
                 }
 
-            current = self._flights[flight] = self._take_off(flight, connector, open_job)
+            current = self._flights[flight] = self._take_off(flight, connector, open_job, repeatable=exchange is None)
         current.callers += 1
         try:
             return await asyncio.shield(current.task)
@@ -172,12 +172,12 @@ class ProbeRunner:
                 current.task.cancel()
                 self._land(flight, current)  # who comes now starts another test
 
-    def _take_off(self, flight: Hashable, connector: Connector, open_job: _OpenJob) -> _Flight:
+    def _take_off(self, flight: Hashable, connector: Connector, open_job: _OpenJob, *, repeatable: bool) -> _Flight:
         waiting = len(self._tasks) - self._concurrency
         if waiting >= self._queue:
             # If every test takes its whole time, this is when the queue's last one starts.
             raise QueueFull(max(1, math.ceil(self._deadline * (waiting + 1) / self._concurrency)))
-        started = _Flight(asyncio.get_running_loop().create_task(self._fly(connector, open_job)))
+        started = _Flight(asyncio.get_running_loop().create_task(self._fly(connector, open_job, repeatable=repeatable)))
         self._tasks.add(started.task)
         started.task.add_done_callback(self._tasks.discard)
         started.task.add_done_callback(lambda _: self._land(flight, started))
@@ -187,16 +187,19 @@ class ProbeRunner:
         if self._flights.get(flight) is landed:
             del self._flights[flight]
 
-    async def _fly(self, connector: Connector, open_job: _OpenJob) -> CheckReport:
+    async def _fly(self, connector: Connector, open_job: _OpenJob, *, repeatable: bool) -> CheckReport:
         async with self._slots:
             killed_at = time.monotonic() + self._deadline
             with suppress(TemplateLost):
                 return await self._test(connector, open_job, killed_at)
-            # A template that ends takes the tests of others with it, through no fault of theirs: once more.
-            with suppress(TemplateLost):
-                return await self._test(connector, open_job, killed_at)
+            # A template that ends takes the tests of others with it, through no fault of theirs: once more. But a code is
+            # good for one exchange, and a provider may revoke what it gave when it sees the code again (RFC 6749 §4.1.2).
+            if repeatable:
+                with suppress(TemplateLost):
+                    return await self._test(connector, open_job, killed_at)
             _log.error(
-                "The process that connection tests are forked from ended twice in one test of the connector '%s'.",
+                "The process that connection tests are forked from ended %s in one test of the connector '%s'.",
+                "twice" if repeatable else "once",
                 connector.identifier,
             )
             return Transcript().report_failed(FailureCode.CRASHED)
