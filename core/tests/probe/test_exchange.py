@@ -80,6 +80,15 @@ def test_an_exchange_fails_as_a_test_does(exchanging, body, code):
     assert "code-3f7a91" not in repr(report)
 
 
+def test_a_code_is_not_exchanged_again_when_its_template_is_lost(exchanging):
+    attempts = []
+    body = "import os, time; os.kill(os.getppid(), 9); time.sleep(60)"
+    with running() as run:
+        report = run(exchanging(body), exchange=CODE, tokens=lambda: attempts.append("opened"))
+    assert report.code == FailureCode.CRASHED
+    assert attempts == ["opened"]
+
+
 def test_a_connector_that_exchanges_no_codes_fails(connector_of):
     with running() as run:
         assert run(connector_of(), exchange=CODE).code == FailureCode.INTERNAL_DRIVER_ERROR
