@@ -174,7 +174,7 @@ def describe_settings(settings: Settings, catalog: Catalog) -> list[SettingRow]:
     ]
     declared: dict[str, SettingRow] = {}
     for connector in catalog.connectors.values():
-        model = connector.settings
+        model = connector.plugin().settings if connector.settings_values is not None else None
         for name, field in type(model).model_fields.items() if model is not None else ():
             described = field.description or f"Setting of {connector.record.distribution}."
             variable = environment_name(name)

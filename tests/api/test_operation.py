@@ -10,6 +10,7 @@ from connectory.api.app import create_app, open_service
 from connectory.catalog.catalog import Catalog
 from connectory.catalog.record import PluginRecord, PluginStatus
 from connectory.vault import generate_keyring
+from servers.distribution import install, plugin_source
 from servers.service import run_command, running_service
 
 
@@ -135,3 +136,25 @@ def test_a_token_survives_a_restart(tmp_path):
         with running_service(home) as service:
             assert httpx.get(f"{service.url}/api/v1/connection", headers=headers).status_code == 200
             assert service.end()[0] == 0
+
+
+def test_a_plugin_that_is_broken_while_the_service_runs_is_told_and_nothing_is_stored(tmp_path):
+    site, home = tmp_path / "site", tmp_path / "home"
+    install(site, "acme-late", entry_points={"late": "late_plugin"}, modules={"late_plugin": plugin_source("late")})
+    headers = {"Authorization": f"Bearer {run_command(home, 'token').stdout.strip()}"}
+    item = {"name": "Late", "key": "late", "connection_type": "late", "access": "read", "secrets": {"token": "t"}}
+    with running_service(home, {"PYTHONPATH": str(site)}) as service:
+        connections = f"{service.url}/api/v1/connection"
+        (site / "late_plugin.py").write_text("raise RuntimeError")
+        refused = httpx.patch(connections, headers=headers, json=[item])
+        stored = httpx.get(connections, headers=headers).json()["total"]
+        schema = httpx.get(f"{service.url}/api/v1/connection_type/late/secret", headers=headers)
+        (site / "late_plugin.py").write_text(plugin_source("late"))
+        accepted = httpx.patch(connections, headers=headers, json=[item])
+    assert (refused.status_code, stored) == (503, 0)
+    assert refused.json()["detail"] == (
+        "The connector 'late' has changed since the service started: Loading it raised RuntimeError; report it to the "
+        "authors of acme-late 1.0. Then restart the service."
+    )
+    assert schema.status_code == 200
+    assert accepted.json()["succeeded"][0]["key"] == "late"

@@ -15,6 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
+from connectory.catalog.survey import ConnectorLost
 from connectory.contract.secrets import FieldProblem
 from connectory.store.errors import StoreUnavailable
 
@@ -106,6 +107,7 @@ def install_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http_exception)
     app.add_exception_handler(StoreUnavailable, _store_unavailable)
+    app.add_exception_handler(ConnectorLost, _connector_lost)
 
 
 async def _refused(_request: Request, error: Exception) -> Response:
@@ -120,6 +122,10 @@ async def _invalid(_request: Request, error: Exception) -> Response:
 
 async def _store_unavailable(_request: Request, error: Exception) -> Response:
     return problem_response(503, str(error), {"Retry-After": "1"})
+
+
+async def _connector_lost(_request: Request, error: Exception) -> Response:
+    return problem_response(503, str(error))
 
 
 async def _http_exception(request: Request, error: Exception) -> Response:

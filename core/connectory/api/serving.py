@@ -12,6 +12,7 @@ import uvicorn
 from connectory.api.app import create_app, open_service
 from connectory.api.logs import configure_logs
 from connectory.api.service import Service
+from connectory.catalog.survey import Survey
 from connectory.settings import Settings
 from connectory.startup import CannotStart
 
@@ -19,16 +20,19 @@ GRACE = 3
 """Seconds that requests may take to finish once the service is told to end; connection tests are ended at once."""
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: Settings, survey: Survey) -> None:
     """Serve until SIGTERM or SIGINT.
 
+    Args:
+        survey: of the installed plugins, which may still be going on.
+
     Raises:
-        CannotStart: with one line that says what to do.
+        CannotStart, SurveyFailed: with one line that says what to do.
     """
     configure_logs(settings.log_level)
     listener = _listen(settings)
     try:
-        service = open_service(settings)
+        service = open_service(settings, survey.catalog())
     except BaseException:
         listener.close()
         raise
@@ -44,8 +48,8 @@ def serve(settings: Settings) -> None:
         timeout_graceful_shutdown=GRACE,
     )
     # What start-up made stays for good: keep the collector from walking through it again and again.
-    gc.collect()
     gc.freeze()
+    gc.enable()
     # Uvicorn sends itself the signal once more when everything is closed; by then it has been obeyed.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)

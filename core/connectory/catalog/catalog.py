@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from importlib.metadata import version
@@ -67,21 +67,26 @@ class Catalog:
         return f"The connector '{identifier}' is not installed; run: pip install {distribution}"
 
 
-def build_catalog(selection: Selection | None = None, environment: Mapping[str, str] | None = None) -> Catalog:
+def build_catalog(
+    selection: Selection | None = None,
+    environment: Mapping[str, str] | None = None,
+    before: Callable[[PluginRecord], None] = lambda _: None,
+) -> Catalog:
     """Discover and load every installed connector, and those that installed sources find.
 
     Args:
         selection: the deployer's allow and deny lists and pins. Default: everything.
         environment: where plugins' declared settings, and sources, read from. Default: this process's environment.
+        before: called before the code of a connector or source runs; a `PluginBroken` that it raises is taken for its own.
     """
     selection, core_version = selection or Selection(), version("connectory")
     declared = find_installed(groups=(ENTRY_POINT_GROUP, SOURCE_GROUP))
     installed = [item for item in declared if item.group == ENTRY_POINT_GROUP]
     sources = [item for item in declared if item.group == SOURCE_GROUP]
-    sourced, records = find_sourced(sources, core_version, environment)
+    sourced, records = find_sourced(sources, core_version, environment, before)
     connectors: list[Connector] = []
     for item in decide(installed, selection, core_version) + decide_sourced(sourced, selection, installed):
-        connector, record = _load(item, environment)
+        connector, record = _load(item, environment, before)
         records.append(record)
         connectors += [connector] if connector else []
     return Catalog(records, connectors)
@@ -115,10 +120,13 @@ def find_connector(
     raise LookupError(f"{distribution} declares no connector '{identifier}'")
 
 
-def _load(item: Found, environment: Mapping[str, str] | None) -> tuple[Connector | None, PluginRecord]:
+def _load(
+    item: Found, environment: Mapping[str, str] | None, before: Callable[[PluginRecord], None]
+) -> tuple[Connector | None, PluginRecord]:
     if item.record.status is not PluginStatus.LOADED:
         return None, item.record
     try:
+        before(item.record)
         return load_connector(item.record, item.entry_point, environment), item.record
     except PluginBroken as problem:
         return None, replace(item.record, status=PluginStatus.FAILED, reason=str(problem))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +17,21 @@ from connectory.contract.settings import DeployerSettings
 
 
 @dataclass(frozen=True)
+class Plugin:
+    """The code of a connector.
+
+    Attributes:
+        secrets_model: the class that validates its secrets.
+        settings: the deployer's values for the settings it declares, or `None`.
+        hooks: pluggy's, with nothing registered but this plugin.
+    """
+
+    secrets_model: type[Secrets]
+    settings: DeployerSettings | None
+    hooks: Any
+
+
+@dataclass(frozen=True)
 class Connector:
     """One connector, verified when it was loaded.
 
@@ -24,18 +39,19 @@ class Connector:
         record: where it comes from.
         system_type: the kind of system: `database`, `saas`, `manual`, or a third party's own word.
         description: what it says of itself; `human_readable` is always set.
-        secrets_model: the class that validates its secrets.
         schema: the JSON Schema of the secrets.
-        settings: the deployer's values for the settings it declares, or `None`.
+        settings_values: what the deployer has set of the settings it declares, as JSON values; `None` where it declares none.
+        asks_for_consent: whether it can say where a person consents: it implements `connectory_authorization`.
+        plugin: its code. What is above is known without it; in the service, the first call imports it.
     """
 
     record: PluginRecord
     system_type: str
     description: Description
-    secrets_model: type[Secrets]
     schema: dict[str, Any]
-    settings: DeployerSettings | None
-    _hooks: Any = field(repr=False)
+    settings_values: dict[str, Any] | None
+    asks_for_consent: bool
+    plugin: Callable[[], Plugin]
 
     @property
     def identifier(self) -> str:
@@ -47,17 +63,19 @@ class Connector:
         """Whether its schema has any field at all."""
         return bool(self.schema["properties"])
 
-    @cached_property
-    def asks_for_consent(self) -> bool:
-        """Whether it can say where a person consents: it implements `connectory_authorization`."""
-        return bool(self._hooks.connectory_authorization.get_hookimpls())
+    @property
+    def secrets_model(self) -> type[Secrets]:
+        """The class that validates its secrets."""
+        return self.plugin().secrets_model
 
     def configured(self, settings: Mapping[str, Any]) -> Connector:
         """The same connector under other values of its settings, given as JSON values. `schema` stays as it is."""
-        if self.settings is None or not settings:
+        before = self.plugin()
+        if before.settings is None or not settings:
             return self
-        values = type(self.settings).model_validate(settings)
-        return replace(self, settings=values, secrets_model=self._hooks.connectory_secret_schema(settings=values))
+        values = type(before.settings).model_validate(settings)
+        plugin = Plugin(before.hooks.connectory_secret_schema(settings=values), values, before.hooks)
+        return replace(self, settings_values=dict(settings), plugin=lambda: plugin)
 
     def authorization(self, secrets: Secrets) -> Authorization | None:
         """Where a person consents to a connection with these secrets; `None` where no consent is needed.
@@ -66,7 +84,8 @@ class Connector:
             TypeError: the hook returned something else.
             Exception: whatever else the plugin raises.
         """
-        found = self._hooks.connectory_authorization(secrets=secrets, settings=self.settings)
+        plugin = self.plugin()
+        found = plugin.hooks.connectory_authorization(secrets=secrets, settings=plugin.settings)
         if found is not None and not isinstance(found, Authorization):
             raise TypeError("connectory_authorization() must return a connectory.Authorization or None")
         return found
@@ -79,7 +98,7 @@ class Connector:
             TypeError: the hook returned something.
             Exception: whatever else the plugin raises.
         """
-        answer = self._hooks.connectory_exchange_code(
+        answer = self.plugin().hooks.connectory_exchange_code(
             secrets=secrets, code=code, code_verifier=code_verifier, context=context
         )
         if answer is not None:
@@ -94,7 +113,7 @@ class Connector:
                 otherwise pass for success.
             Exception: whatever else the plugin or its driver raises.
         """
-        if self._hooks.connectory_test_connection(secrets=secrets, context=context) is not None:
+        if self.plugin().hooks.connectory_test_connection(secrets=secrets, context=context) is not None:
             raise TypeError("connectory_test_connection() must return None; it raises CheckFailed where the test fails")
 
     def listing(self) -> dict[str, Any]:

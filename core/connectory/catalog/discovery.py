@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib.metadata import Distribution, distributions
 from typing import Any, Protocol
 
@@ -88,7 +89,8 @@ def _declared(distribution: Distribution, groups: Collection[str]) -> list[Found
     entry_points = [entry_point for entry_point in distribution.entry_points if entry_point.group in groups]
     if not entry_points:  # most distributions, and their metadata takes ten times as long to read
         return []
-    name, version = canonicalize_name(distribution.metadata["Name"]), distribution.version or "of unknown version"
+    metadata = distribution.metadata  # read and parsed anew on every access
+    name, version = canonicalize_name(metadata["Name"]), metadata["Version"] or "of unknown version"
     requirements = tuple(distribution.requires or ())
     return [
         Found(
@@ -141,7 +143,8 @@ def decide_compatibility(item: Found, core_version: str) -> Found:
     return _with(item, PluginStatus.INCOMPATIBLE, reason)
 
 
-def _unmet_core_requirement(requirements: Iterable[str], core_version: str) -> str | None:
+@cache  # a distribution may hold many connectors
+def _unmet_core_requirement(requirements: tuple[str, ...], core_version: str) -> str | None:
     for text in requirements:
         try:
             requirement = Requirement(text)

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import pluggy
 from pydantic import ValidationError
 
-from connectory.catalog.connector import Connector
+from connectory.catalog.connector import Connector, Plugin
 from connectory.catalog.discovery import Loadable
 from connectory.catalog.record import PluginRecord
 from connectory.contract import hookspecs
@@ -74,14 +74,19 @@ def within_limit(record: PluginRecord, work: Callable[[], _T]) -> _T:
     thread.start()
     thread.join(LOAD_LIMIT)
     if not (results or errors) or time.monotonic() - started > LOAD_LIMIT:
-        raise PluginBroken(
-            f"Importing it took over {LOAD_LIMIT:g} s; its module must import its driver inside connectory_test_connection."
-        )
+        raise PluginBroken(too_slow())
     if results:
         return results[0]
     if isinstance(errors[0], PluginBroken):
         raise errors[0]
     raise PluginBroken(_import_failure(record, errors[0])) from errors[0]
+
+
+def too_slow() -> str:
+    """The reason of a plugin that does not load within `LOAD_LIMIT`."""
+    return (
+        f"Importing it took over {LOAD_LIMIT:g} s; its module must import its driver inside connectory_test_connection."
+    )
 
 
 def _import_failure(record: PluginRecord, error: BaseException) -> str:
@@ -104,8 +109,7 @@ def _plugins_own_reason(record: PluginRecord, error: ConnectorUnusable) -> str:
 
 
 def _load(record: PluginRecord, entry_point: Loadable, environment: Mapping[str, str]) -> Connector:
-    plugin = entry_point.load()
-    hooks = _register(plugin)
+    hooks = _register(entry_point.load())
     identifier = _call(hooks, "connectory_identifier")
     if identifier != record.identifier:
         raise PluginBroken(
@@ -120,14 +124,15 @@ def _load(record: PluginRecord, entry_point: Loadable, environment: Mapping[str,
     if not (isinstance(model, type) and issubclass(model, Secrets)):
         raise PluginBroken("connectory_secret_schema() must return a subclass of connectory.Secrets.")
     description = _describe(hooks, record.identifier)
+    plugin = Plugin(model, settings, hooks)
     return Connector(
         record=record,
         system_type=kind,
         description=description,
-        secrets_model=model,
         schema=secret_json_schema(model, record.identifier, description.human_readable),
-        settings=settings,
-        _hooks=hooks,
+        settings_values=settings.model_dump(mode="json", exclude_unset=True) if settings else None,
+        asks_for_consent=bool(hooks.connectory_authorization.get_hookimpls()),
+        plugin=lambda: plugin,
     )
 
 
@@ -135,9 +140,21 @@ def _named(record: PluginRecord) -> str:
     return "source calls it" if record.source else "entry point is named"
 
 
+class _PluginManager(pluggy.PluginManager):
+    """Looks only at what can be a hook. A plugin holds many other names, and pluggy takes a while to look at each."""
+
+    def parse_hookspec_opts(self, module_or_class: Any, name: str) -> Any:
+        return super().parse_hookspec_opts(module_or_class, name) if name in _HOOKS else None
+
+    def parse_hookimpl_opts(self, plugin: Any, name: str) -> Any:
+        if name.startswith("__") or (inspect.ismodule(plugin) and not inspect.isroutine(vars(plugin).get(name))):
+            return None
+        return super().parse_hookimpl_opts(plugin, name)
+
+
 def _register(plugin: Any) -> Any:
     """Give the plugin a manager of its own, so that nothing it implements can touch another plugin's calls."""
-    manager = pluggy.PluginManager(hookspecs.PROJECT_NAME)
+    manager = _PluginManager(hookspecs.PROJECT_NAME)
     manager.add_hookspecs(hookspecs)
     try:
         manager.register(plugin)

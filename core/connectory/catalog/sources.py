@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,7 +30,10 @@ class SourcedPlugin:
 
 
 def find_sourced(
-    sources: Iterable[Found], core_version: str, environment: Mapping[str, str] | None
+    sources: Iterable[Found],
+    core_version: str,
+    environment: Mapping[str, str] | None,
+    before: Callable[[PluginRecord], None],
 ) -> tuple[list[Found], list[PluginRecord]]:
     """What `sources` find, and the records of those that cannot be asked.
 
@@ -38,6 +41,7 @@ def find_sourced(
         sources: entry points of group `connectory.sources`.
         core_version: of `connectory`; a source whose distribution asks for another is not imported.
         environment: default: this process's environment.
+        before: called before a source is imported; a `PluginBroken` that it raises is taken for the source's own.
     """
     variables = os.environ if environment is None else environment
     found: list[Found] = []
@@ -48,6 +52,7 @@ def find_sourced(
             failed.append(decided)
             continue
         try:
+            before(item.record)
             found += _find(item, variables)
         except PluginBroken as problem:
             failed.append(replace(item.record, status=PluginStatus.FAILED, reason=str(problem)))

@@ -246,10 +246,9 @@ class ProbeRunner:
         return transcript.report_dead(status)
 
     def _job(self, connector: Connector, opened: dict[str, Any], killed_at: float) -> bytes:
-        settings = connector.settings.model_dump(mode="json", exclude_unset=True) if connector.settings else {}
         job = {
             **opened,
-            "settings": settings,
+            "settings": connector.settings_values or {},
             "killed_at": killed_at,
             "allow_loopback": self._policy.allow_loopback,
             "deny": self._policy.deny,

@@ -95,8 +95,8 @@ def test_a_connector_gets_the_deployers_settings(site):
         "class LedgerSettings(DeployerSettings):\n    ledger_pages: int = 7\n\n\nclass PluginSecrets",
     )
     site.add("ledger", source=body)
-    assert build_catalog(environment={}).get("ledger").settings.ledger_pages == 7
-    assert build_catalog(environment={"CONNECTORY_LEDGER_PAGES": "9"}).get("ledger").settings.ledger_pages == 9
+    assert build_catalog(environment={}).get("ledger").plugin().settings.ledger_pages == 7
+    assert build_catalog(environment={"CONNECTORY_LEDGER_PAGES": "9"}).get("ledger").plugin().settings.ledger_pages == 9
     [record] = [
         record
         for record in build_catalog(environment={"CONNECTORY_LEDGER_PAGES": "S3cret"}).records

@@ -273,7 +273,7 @@ class TestAuthorization:
     def test_a_code_is_exchanged_for_tokens(self, consented: ConsentVendor) -> None:
         connector = self.connector(consented)
         secrets = parse_secrets(connector.secrets_model, consented.secrets)
-        context: Any = Exchange(connector.settings)
+        context: Any = Exchange(connector.plugin().settings)
         connector.exchange_code(secrets, consented.consent(), None, context)
         assert context.tokens["access_token"] in consented.good
         assert context.tokens["refresh_token"] in consented.refresh_tokens
@@ -284,7 +284,7 @@ class TestAuthorization:
 
         connector = self.connector(consented)
         secrets = parse_secrets(connector.secrets_model, consented.secrets)
-        context: Any = Exchange(connector.settings)
+        context: Any = Exchange(connector.plugin().settings)
         verifier = "v" * 50
         connector.exchange_code(secrets, consented.consent(create_s256_code_challenge(verifier)), verifier, context)
         assert context.tokens is not None
@@ -295,10 +295,10 @@ class TestAuthorization:
         connector = self.connector(consented)
         secrets = parse_secrets(connector.secrets_model, consented.secrets)
         code = consented.consent()
-        context: Any = Exchange(connector.settings)
+        context: Any = Exchange(connector.plugin().settings)
         connector.exchange_code(secrets, code, None, context)
         for wrong in ("made up", code):  # a code works once
-            context = Exchange(connector.settings)
+            context = Exchange(connector.plugin().settings)
             with pytest.raises(CheckFailed) as caught:
                 connector.exchange_code(secrets, wrong, None, context)
             assert caught.value.code is FailureCode.AUTH_FAILED

@@ -1,0 +1,211 @@
+"""Load every plugin in a process of its own, while the service makes itself ready.
+
+What the service shows of its connectors comes back as data. A connector's code is imported into the service when it first
+validates secrets; most of what is installed never is. A plugin that ends its process when it is imported costs only itself.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import threading
+from dataclasses import asdict
+from typing import Any, NoReturn, Self, TextIO
+
+from connectory.catalog.catalog import Catalog, build_catalog, find_connector
+from connectory.catalog.connector import Connector, Plugin
+from connectory.catalog.discovery import Selection
+from connectory.catalog.loading import LOAD_LIMIT, PluginBroken, too_slow
+from connectory.catalog.record import PluginRecord, PluginStatus
+from connectory.contract.description import Description
+
+_Key = tuple[str, str, str]
+
+
+class SurveyFailed(Exception):
+    """The installed plugins cannot be looked at; the message is one line."""
+
+
+class ConnectorLost(Exception):
+    """A connector loaded when the service started, but does not any more; the message says what to do."""
+
+
+class Survey:
+    """What is installed, found out by a forked process. Use it as a context, so that the process ends with it.
+
+    Must be made before the process has threads.
+
+    Args:
+        selection: the deployer's allow and deny lists and pins.
+
+    Raises:
+        SurveyFailed: no process can be started.
+    """
+
+    def __init__(self, selection: Selection) -> None:
+        self._selection = selection
+        self._crashed: dict[_Key, str] = {}
+        self._pid = 0
+        self._start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pid:
+            os.kill(self._pid, signal.SIGKILL)
+            self._wait()
+
+    def catalog(self) -> Catalog:
+        """Wait for the answer. The connectors in it load their plugins when they are first used.
+
+        Raises:
+            SurveyFailed: the process ended before any plugin was imported, or cannot be started.
+        """
+        while True:
+            loading: PluginRecord | None = None
+            for line in self._answers:
+                message = json.loads(line)
+                match message:
+                    case {"loading": dict(record)}:
+                        loading = _record(record)
+                    case {"log": [str(name), int(level), str(text)]}:
+                        logging.getLogger(name).log(level, text)
+                    case {"records": list(records), "connectors": list(connectors)}:
+                        self._wait()
+                        return Catalog([_record(record) for record in records], map(_connector, connectors))
+            status = self._wait()
+            if loading is None:
+                raise SurveyFailed(f"The process that looks for plugins ended ({_ending(status)}) before it found any.")
+            self._crashed[_key(loading)] = _why(loading, status)
+            self._start()
+
+    def _start(self) -> None:
+        reader, writer = os.pipe()
+        try:
+            self._pid = os.fork()
+        except OSError as error:
+            os.close(reader)
+            os.close(writer)
+            reason = error.strerror or type(error).__name__
+            raise SurveyFailed(f"No process can be started to look for plugins ({reason}).") from None
+        if self._pid == 0:
+            os.close(reader)
+            _survey(self._selection, self._crashed, os.fdopen(writer, "w", encoding="utf-8"))
+        os.close(writer)
+        self._answers = os.fdopen(reader, encoding="utf-8")
+
+    def _wait(self) -> int:
+        self._answers.close()
+        _, status = os.waitpid(self._pid, 0)
+        self._pid = 0
+        return os.waitstatus_to_exitcode(status)
+
+
+def _survey(selection: Selection, crashed: dict[_Key, str], answers: TextIO) -> NoReturn:
+    """In the forked process: load everything and answer."""
+
+    def answer(message: dict[str, Any]) -> None:
+        answers.write(json.dumps(message) + "\n")
+        answers.flush()
+
+    def before(record: PluginRecord) -> None:
+        if _key(record) in crashed:
+            raise PluginBroken(crashed[_key(record)])
+        # Loading has a limit already; the alarm is for native code that never lets another thread run. Answering is not
+        # limited: it may have to wait until the service reads.
+        signal.alarm(0)
+        answer({"loading": asdict(record)})
+        signal.alarm(int(LOAD_LIMIT) + 2)
+
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        logging.getLogger().handlers[:] = [_Forward(answer)]
+        catalog = build_catalog(selection, before=before)
+        signal.alarm(0)
+        # All of it at the end: the pipe takes 64 KiB (pipe(7)) before somebody has to read.
+        connectors = [_facts(connector) for connector in catalog.connectors.values()]
+        answer({"records": [asdict(record) for record in catalog.records], "connectors": connectors})
+    finally:
+        os._exit(0)
+
+
+class _Forward(logging.Handler):
+    """Has the service log what is logged here, less the arguments, which may be anybody's."""
+
+    def __init__(self, answer: Any) -> None:
+        super().__init__(logging.WARNING)
+        self._answer = answer
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._answer({"log": [record.name, record.levelno, str(record.msg)]})
+
+
+def _record(values: dict[str, Any]) -> PluginRecord:
+    return PluginRecord(**values | {"status": PluginStatus(values["status"])})
+
+
+def _key(record: PluginRecord) -> _Key:
+    return record.identifier, record.distribution, record.target
+
+
+def _why(record: PluginRecord, status: int) -> str:
+    if status == -signal.SIGALRM:
+        return too_slow()
+    return (
+        f"Importing it ended the process ({_ending(status)}); report it to the authors of "
+        f"{record.distribution} {record.version}."
+    )
+
+
+def _ending(status: int) -> str:
+    return f"signal {-status}" if status < 0 else f"exit code {status}"
+
+
+def _facts(connector: Connector) -> dict[str, Any]:
+    return {
+        "record": asdict(connector.record),
+        "system_type": connector.system_type,
+        "description": connector.description.model_dump(mode="json"),
+        "schema": connector.schema,
+        "settings_values": connector.settings_values,
+        "asks_for_consent": connector.asks_for_consent,
+    }
+
+
+def _connector(facts: dict[str, Any]) -> Connector:
+    record = _record(facts["record"])
+    description = Description.model_validate(facts["description"])
+    return Connector(**facts | {"record": record, "description": description, "plugin": _Later(record)})
+
+
+class _Later:
+    """The plugin of a connector, loaded when it is first asked for."""
+
+    def __init__(self, record: PluginRecord) -> None:
+        self._record = record
+        self._lock = threading.Lock()
+        self._plugin: Plugin | None = None
+
+    def __call__(self) -> Plugin:
+        with self._lock:
+            if self._plugin is None:
+                self._plugin = self._load()
+        return self._plugin
+
+    def _load(self) -> Plugin:
+        record = self._record
+        target = record.target if record.source else ""
+        try:
+            found = find_connector(record.identifier, record.distribution, source=record.source, target=target)
+        except PluginBroken as problem:
+            reason = str(problem)
+        except LookupError:
+            reason = f"It is no longer installed; run: pip install {record.distribution}"
+        else:
+            return found.plugin()
+        raise ConnectorLost(
+            f"The connector '{record.identifier}' has changed since the service started: {reason} Then restart the service."
+        )
