@@ -25,6 +25,7 @@ from connectory.contract.settings import DeployerSettings
 from connectory.contract.sources import ConnectorSource, SourcedConnector
 from connectory.contract.tls import (
     SSL_MODE_QUERY_KEY,
+    SslCaField,
     SslMode,
     SslModeField,
     path_of,
@@ -61,6 +62,7 @@ __all__ = [
     "SecretText",
     "Secrets",
     "SourcedConnector",
+    "SslCaField",
     "SslMode",
     "SslModeField",
     "UrlGrammar",

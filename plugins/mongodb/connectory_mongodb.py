@@ -27,10 +27,10 @@ from connectory import (
     FailureCode,
     Host,
     Name,
-    PemCertificates,
     Port,
     QueryKey,
     Secrets,
+    SslCaField,
     SslMode,
     SslModeField,
     UrlGrammar,
@@ -157,9 +157,7 @@ class MongoDBSecrets(Secrets):
         title="SSL Mode",
         description="How much TLS to ask for, and what to verify. Default: preferred, or with use_srv verify-full.",
     )
-    ssl_ca: PemCertificates | None = Field(
-        default=None, title="CA certificate", description="PEM certificates to trust instead of the system's."
-    )
+    ssl_ca: SslCaField = None
 
 
 @hookimpl

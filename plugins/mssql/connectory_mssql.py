@@ -24,10 +24,10 @@ from connectory import (
     Description,
     FailureCode,
     Host,
-    PemCertificates,
     Port,
     QueryKey,
     Secrets,
+    SslCaField,
     SslMode,
     SslModeField,
     UrlGrammar,
@@ -136,12 +136,9 @@ class MSSQLSecrets(Secrets):
     )
     ssl_mode: SslModeField = Field(
         default=SslMode.REQUIRED,
-        title="SSL Mode",
         description="What to verify of the server's certificate. The login is always encrypted.",
     )
-    ssl_ca: PemCertificates | None = Field(
-        default=None, title="CA certificate", description="PEM certificates to trust instead of the system's."
-    )
+    ssl_ca: SslCaField = None
 
 
 class MSSQLSettings(DeployerSettings):

@@ -26,11 +26,11 @@ from connectory import (
     FailureCode,
     Host,
     Name,
-    PemCertificates,
     Port,
     QueryKey,
     Secrets,
     SecretText,
+    SslCaField,
     SslMode,
     SslModeField,
     UrlGrammar,
@@ -137,12 +137,8 @@ class MySQLSecrets(Secrets):
     username: Name | None = Field(default=None, title="Username", description="User to log in as.")
     password: SecretText | None = Field(default=None, title="Password", description="Password of the user.")
     dbname: Name = Field(title="Database", description="Database to open; it must exist and the user may use it.")
-    ssl_mode: SslModeField = Field(
-        default=SslMode.PREFERRED, title="SSL Mode", description="How much TLS to ask for, and what to verify."
-    )
-    ssl_ca: PemCertificates | None = Field(
-        default=None, title="CA certificate", description="PEM certificates to trust instead of the system's."
-    )
+    ssl_mode: SslModeField = SslMode.PREFERRED
+    ssl_ca: SslCaField = None
 
 
 @hookimpl

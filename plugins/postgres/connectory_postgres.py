@@ -25,10 +25,10 @@ from connectory import (
     FailureCode,
     Host,
     Name,
-    PemCertificates,
     Port,
     Secrets,
     SecretText,
+    SslCaField,
     SslMode,
     SslModeField,
     UrlGrammar,
@@ -90,12 +90,8 @@ class PostgresSecrets(Secrets):
     db_schema: Name | None = Field(
         default=None, title="Schema", description="Schema that must exist and be usable; not checked when left out."
     )
-    ssl_mode: SslModeField = Field(
-        default=SslMode.PREFERRED, title="SSL Mode", description="How much TLS to ask for, and what to verify."
-    )
-    ssl_ca: PemCertificates | None = Field(
-        default=None, title="CA certificate", description="PEM certificates to trust instead of the system's."
-    )
+    ssl_mode: SslModeField = SslMode.PREFERRED
+    ssl_ca: SslCaField = None
 
 
 @hookimpl

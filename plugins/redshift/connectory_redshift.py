@@ -26,10 +26,10 @@ from connectory import (
     FailureCode,
     Host,
     Name,
-    PemCertificates,
     Port,
     Secrets,
     SecretText,
+    SslCaField,
     SslMode,
     SslModeField,
     UrlGrammar,
@@ -92,13 +92,9 @@ class RedshiftSecrets(Secrets):
     db_schema: Name | None = Field(
         default=None, title="Schema", description="Schema that must exist and be usable; not checked when left out."
     )
-    ssl_mode: SslModeField = Field(
-        default=SslMode.VERIFY_FULL, title="SSL Mode", description="How much TLS to ask for, and what to verify."
-    )
-    ssl_ca: PemCertificates | None = Field(
-        default=None,
-        title="CA certificate",
-        description="PEM certificates to trust instead of the system's and Amazon's.",
+    ssl_mode: SslModeField = SslMode.VERIFY_FULL
+    ssl_ca: SslCaField = Field(
+        default=None, description="PEM certificates to trust instead of the system's and Amazon's."
     )
 
 

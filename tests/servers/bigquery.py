@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
 from cryptography.exceptions import InvalidSignature
@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from servers.ports import IPV4_LOOPBACK, free_port
-from servers.processes import ServerProcess, remove_folder, temporary_folder
+from servers.processes import LocalServer, ServerProcess
 from servers.side_environment import side_python
 
 _APP = Path(__file__).with_name("bigquery_app.py")
@@ -70,12 +70,13 @@ class Answer(NamedTuple):
     body: dict[str, Any]
 
 
-class BigQueryServer:
+class BigQueryServer(LocalServer):
     """One emulator with the project `demo-project` on 127.0.0.1, in plain http; `servers.tls_front` puts TLS and ::1 before it.
 
     `requests` lists the method and path of every request that came in. There is one dataset, `app`.
     """
 
+    folder_name = "bigquery"
     project = "demo-project"
     dataset = "app"
 
@@ -86,8 +87,6 @@ class BigQueryServer:
         self._accounts: dict[str, ServiceAccount] = {}
         self._tokens: dict[str, ServiceAccount] = {}
         self._emulator_port = 0
-        self._process: ServerProcess | None = None
-        self._folder: Path | None = None
         self._front: ThreadingHTTPServer | None = None
 
     def __repr__(self) -> str:
@@ -112,35 +111,28 @@ class BigQueryServer:
         self._accounts[email] = account
         return account
 
-    def start(self) -> Self:
-        """Start the emulator and the front; returns when the dataset is there."""
+    def _start(self, folder: Path) -> None:
         python = side_python("bigquery")
-        self._folder = folder = temporary_folder("bigquery")
-        try:
-            self._emulator_port, grpc_port = free_port(), free_port()
-            command = [python, "-P", _APP, "start", "--rest-host", self.host, "--grpc-host", self.host, "--ephemeral"]
-            self._process = ServerProcess(
-                "bqemulator",
-                [*command, "--rest-port", str(self._emulator_port), "--grpc-port", str(grpc_port)],
-                log=folder / "log",
-                environment={
-                    "PATH": os.defpath,
-                    "HOME": str(folder),
-                    "TMPDIR": str(folder),
-                    "OTEL_SDK_DISABLED": "true",
-                },
-                folder=folder,
-            )
-            self._process.wait_for_port(self._emulator_port)
-            dataset = {"datasetReference": {"projectId": self.project, "datasetId": self.dataset}}
-            self._forward("POST", f"/bigquery/v2/projects/{self.project}/datasets", json.dumps(dataset).encode())
-            self._front = ThreadingHTTPServer((self.host, 0), _handler(self))
-            self.port = self._front.server_port
-            threading.Thread(target=self._front.serve_forever, name="BigQuery front", daemon=True).start()
-        except BaseException:
-            self.stop()
-            raise
-        return self
+        self._emulator_port, grpc_port = free_port(), free_port()
+        command = [python, "-P", _APP, "start", "--rest-host", self.host, "--grpc-host", self.host, "--ephemeral"]
+        self._process = ServerProcess(
+            "bqemulator",
+            [*command, "--rest-port", str(self._emulator_port), "--grpc-port", str(grpc_port)],
+            log=folder / "log",
+            environment={
+                "PATH": os.defpath,
+                "HOME": str(folder),
+                "TMPDIR": str(folder),
+                "OTEL_SDK_DISABLED": "true",
+            },
+            folder=folder,
+        )
+        self._process.wait_for_port(self._emulator_port)
+        dataset = {"datasetReference": {"projectId": self.project, "datasetId": self.dataset}}
+        self._forward("POST", f"/bigquery/v2/projects/{self.project}/datasets", json.dumps(dataset).encode())
+        self._front = ThreadingHTTPServer((self.host, 0), _handler(self))
+        self.port = self._front.server_port
+        threading.Thread(target=self._front.serve_forever, name="BigQuery front", daemon=True).start()
 
     def stop(self) -> None:
         """Stop front and emulator and delete their data. Calling it again does nothing."""
@@ -148,18 +140,7 @@ class BigQueryServer:
             self._front.shutdown()
             self._front.server_close()
             self._front = None
-        if self._process:
-            self._process.stop()
-            self._process = None
-        if self._folder:
-            remove_folder(self._folder)
-            self._folder = None
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
+        super().stop()
 
     def answer(self, method: str, path: str, authorization: str, body: bytes) -> tuple[int, bytes]:
         """The status and JSON that this request gets."""

@@ -8,21 +8,13 @@ GSSAPI and ed25519 authentication (their plugins are in packages that are not un
 import secrets
 import shutil
 from pathlib import Path
-from typing import Self
 
 import pymysql
 
 from servers.certificates import ServerCertificate
 from servers.debian import MARIADB_PACKAGES, unpacked
 from servers.ports import IPV4_LOOPBACK, free_port, loopback_addresses
-from servers.processes import (
-    ServerProcess,
-    give_to_unprivileged_account,
-    remove_folder,
-    run,
-    temporary_folder,
-    unprivileged_account,
-)
+from servers.processes import LocalServer, ServerProcess, give_to_unprivileged_account, run, unprivileged_account
 
 # Small buffers and no flush at commit: the data goes with the server.
 _SETTINGS = (
@@ -33,13 +25,14 @@ _SETTINGS = (
 )
 
 
-class MariaDBServer:
+class MariaDBServer(LocalServer):
     """One MariaDB server, with its own data, on 127.0.0.1 and (where the machine has it) ::1.
 
     With `certificate` it offers TLS, and with `require_tls` it turns plain connections away. `superuser` has
     `password`. Start it with `start()` or as a context manager; starting raises ServerFailed with the log.
     """
 
+    folder_name = "mariadb"
     superuser = "root"
 
     def __init__(
@@ -52,57 +45,33 @@ class MariaDBServer:
         self.password = password or secrets.token_urlsafe(16)
         self._certificate = certificate
         self._require_tls = require_tls
-        self._process: ServerProcess | None = None
-        self._folder: Path | None = None
 
     def __repr__(self) -> str:
         return f"MariaDBServer({self.host}:{self.port})"
 
-    def start(self) -> Self:
-        """Initialise an empty data folder and start the server; returns when it answers queries."""
+    def _start(self, folder: Path) -> None:
         root = unpacked("mariadb", MARIADB_PACKAGES)
-        self._folder = folder = temporary_folder("mariadb")
-        try:
-            data, sockets, temporary = folder / "data", folder / "socket", folder / "tmp"
-            for own in (data, sockets, temporary):
-                own.mkdir(mode=0o700)
-                give_to_unprivileged_account(own)
-            environment = _environment(root, folder)
-            # Its own temporary folder: a MariaDB deletes at its start the temporary tables it finds there, another
-            # server's too.
-            common = ["--no-defaults", f"--basedir={root}/usr", f"--datadir={data}", f"--tmpdir={temporary}"]
-            common += _SETTINGS
-            install = [root / "usr/bin/mariadb-install-db", *common]
-            install += ["--auth-root-authentication-method=normal", "--skip-test-db"]
-            run("mariadb-install-db", install, env=environment, cwd=folder, **unprivileged_account())
-            self.port = free_port()
-            server = [root / "usr/sbin/mariadbd", *common, f"--lc-messages-dir={root}/usr/share/mysql"]
-            server += [f"--bind-address={','.join(loopback_addresses())}", f"--port={self.port}"]
-            server += [f"--socket={sockets}/s", f"--pid-file={sockets}/pid", *self._tls_options()]
-            self._process = ServerProcess(
-                "MariaDB", server, log=folder / "log", environment=environment, folder=folder, unprivileged=True
-            )
-            self._process.wait_for_port(self.port)
-            self._protect_superuser()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def stop(self) -> None:
-        """Stop the server and delete its data. Calling it again does nothing."""
-        if self._process:
-            self._process.stop()
-            self._process = None
-        if self._folder:
-            remove_folder(self._folder)
-            self._folder = None
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
+        data, sockets, temporary = folder / "data", folder / "socket", folder / "tmp"
+        for own in (data, sockets, temporary):
+            own.mkdir(mode=0o700)
+            give_to_unprivileged_account(own)
+        environment = _environment(root, folder)
+        # Its own temporary folder: a MariaDB deletes at its start the temporary tables it finds there, another
+        # server's too.
+        common = ["--no-defaults", f"--basedir={root}/usr", f"--datadir={data}", f"--tmpdir={temporary}"]
+        common += _SETTINGS
+        install = [root / "usr/bin/mariadb-install-db", *common]
+        install += ["--auth-root-authentication-method=normal", "--skip-test-db"]
+        run("mariadb-install-db", install, env=environment, cwd=folder, **unprivileged_account())
+        self.port = free_port()
+        server = [root / "usr/sbin/mariadbd", *common, f"--lc-messages-dir={root}/usr/share/mysql"]
+        server += [f"--bind-address={','.join(loopback_addresses())}", f"--port={self.port}"]
+        server += [f"--socket={sockets}/s", f"--pid-file={sockets}/pid", *self._tls_options()]
+        self._process = ServerProcess(
+            "MariaDB", server, log=folder / "log", environment=environment, folder=folder, unprivileged=True
+        )
+        self._process.wait_for_port(self.port)
+        self._protect_superuser()
 
     def execute(self, statement: str, *arguments: object, database: str | None = None) -> list[tuple]:
         """Run one statement as the superuser, on the server's own unix socket, and return its rows."""

@@ -13,23 +13,23 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
 
 import pymongo
 
 from servers.certificates import ServerCertificate
 from servers.loopback import LoopbackServer, forward_from_ipv6
 from servers.ports import IPV4_LOOPBACK, free_port
-from servers.processes import ServerFailed, ServerProcess, remove_folder, temporary_folder
+from servers.processes import LocalServer, ServerFailed, ServerProcess
 
 
-class MongoDBServer:
+class MongoDBServer(LocalServer):
     """One server with authentication on, on 127.0.0.1 and (where the machine has it) ::1.
 
     With `certificate` it takes TLS connections only. `superuser` (database `admin`, role `root`) has `password`.
     Start it with `start()` or as a context manager; starting raises ServerFailed with the log.
     """
 
+    folder_name = "mongodb"
     superuser = "root"
 
     def __init__(self, *, password: str | None = None, certificate: ServerCertificate | None = None) -> None:
@@ -37,43 +37,23 @@ class MongoDBServer:
         self.port = 0  # chosen by start()
         self.password = password or secrets.token_urlsafe(16)
         self._certificate = certificate
-        self._process: ServerProcess | None = None
         self._ipv6: LoopbackServer | None = None
-        self._folder: Path | None = None
 
     def __repr__(self) -> str:
         return f"MongoDBServer({self.host}:{self.port})"
 
-    def start(self) -> Self:
-        """Start the server with one user, the superuser; returns when it answers."""
-        self._folder = temporary_folder("mongodb")
+    def _start(self, folder: Path) -> None:
         self.port = free_port()
-        try:
-            self._create_superuser()
-            self._run("--auth", *self._tls_options())
-            self._ipv6 = forward_from_ipv6(self.port).start()
-        except BaseException:
-            self.stop()
-            raise
-        return self
+        self._create_superuser()
+        self._run("--auth", *self._tls_options())
+        self._ipv6 = forward_from_ipv6(self.port).start()
 
     def stop(self) -> None:
         """Stop the server and delete its data. Calling it again does nothing."""
         if self._ipv6:
             self._ipv6.stop()
             self._ipv6 = None
-        if self._process:
-            self._process.stop()
-            self._process = None
-        if self._folder:
-            remove_folder(self._folder)
-            self._folder = None
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
+        super().stop()
 
     def client(self) -> pymongo.MongoClient:
         """A new client logged in as the superuser. Close it."""

@@ -8,17 +8,18 @@ It does not show a vendor's own deviations from the standard.
 import os
 import sys
 from pathlib import Path
-from typing import Self
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
 
 from servers.ports import IPV4_LOOPBACK, free_port
-from servers.processes import ServerProcess, remove_folder, temporary_folder
+from servers.processes import LocalServer, ServerProcess
 
 
-class OauthProvider:
+class OauthProvider(LocalServer):
     """One provider on 127.0.0.1. `url` is its address without a path."""
+
+    folder_name = "oauth"
 
     def __init__(self) -> None:
         self.host = IPV4_LOOPBACK
@@ -28,30 +29,17 @@ class OauthProvider:
     def url(self) -> str:
         return f"http://{self.host}:{self.port}"
 
-    def start(self) -> Self:
+    def _start(self, folder: Path) -> None:
         self.port = free_port()
-        self._folder = temporary_folder("oauth")
         self._process = ServerProcess(
             "oidc-provider-mock",
             [sys.executable, Path(__file__).with_name("oauth_provider_app.py"), str(self.port)],
-            log=self._folder / "log",
+            log=folder / "log",
             # Authlib refuses plain http otherwise.
             environment={"PATH": os.environ["PATH"], "AUTHLIB_INSECURE_TRANSPORT": "1"},
-            folder=self._folder,
+            folder=folder,
         )
         self._process.wait_for_port(self.port)
-        return self
-
-    def stop(self) -> None:
-        """Calling it again does nothing."""
-        self._process.stop()
-        remove_folder(self._folder)
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
     def register(self, redirect_uri: str) -> dict[str, str]:
         """A new client that may have this redirect URI and no other: its `client_id` and `client_secret`."""

@@ -16,6 +16,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Self
 
 from servers.ports import IPV4_LOOPBACK
 
@@ -136,3 +137,39 @@ def temporary_folder(name: str) -> Path:
 
 def remove_folder(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
+
+
+class LocalServer:
+    """A server with a process and a temporary folder of its own; a context manager. Subclasses start it in `_start`."""
+
+    folder_name = "server"
+    _process: ServerProcess | None = None
+    _folder: Path | None = None
+
+    def start(self) -> Self:
+        """Start the server; returns when it answers."""
+        self._folder = temporary_folder(self.folder_name)
+        try:
+            self._start(self._folder)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def _start(self, folder: Path) -> None:
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        """Stop the server and delete its data. Calling it again does nothing."""
+        if self._process:
+            self._process.stop()
+            self._process = None
+        if self._folder:
+            remove_folder(self._folder)
+            self._folder = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()

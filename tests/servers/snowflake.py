@@ -9,30 +9,29 @@ Snowflake's SQL, its own choice of codes, multi-factor logins, network policies,
 import json
 import os
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from servers.ports import IPV4_LOOPBACK, free_port
-from servers.processes import ServerProcess, remove_folder, temporary_folder
+from servers.processes import LocalServer, ServerProcess
 from servers.side_environment import side_python
 
 # Run with -P: beside it lies this module, whose name is that of the driver's package.
 _APP = Path(__file__).with_name("snowflake_app.py")
 
 
-class SnowflakeServer:
+class SnowflakeServer(LocalServer):
     """One account, `ACME`, on 127.0.0.1, over plain http; `servers.tls_front` puts TLS and ::1 before it.
 
     There is a warehouse `COMPUTE_WH` and a database `APP` with the schema `PUBLIC`, for the role `PUBLIC` that every
     user has; and a role `OWNER`, a warehouse `OWNERS_WH` and a database `OWNERS` that only this role may use.
     """
 
+    folder_name = "snowflake"
     account = "ACME"
 
     def __init__(self) -> None:
         self.host = IPV4_LOOPBACK
         self.port = 0  # chosen by start()
-        self._process: ServerProcess | None = None
-        self._folder: Path | None = None
         self._description: dict[str, Any] = {
             "name": self.account,
             "users": {},
@@ -72,40 +71,18 @@ class SnowflakeServer:
         }
         self._write()
 
-    def start(self) -> Self:
-        """Start the server; returns when it listens."""
+    def _start(self, folder: Path) -> None:
         python = side_python("snowflake")
-        self._folder = folder = temporary_folder("snowflake")
         self._write()
-        try:
-            self.port = free_port()
-            self._process = ServerProcess(
-                "fakesnow",
-                [python, "-P", _APP, str(self.port), folder / "account.json"],
-                log=folder / "log",
-                environment={"PATH": os.defpath, "HOME": str(folder), "TMPDIR": str(folder)},
-                folder=folder,
-            )
-            self._process.wait_for_port(self.port)
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def stop(self) -> None:
-        """Stop the server and delete its data. Calling it again does nothing."""
-        if self._process:
-            self._process.stop()
-            self._process = None
-        if self._folder:
-            remove_folder(self._folder)
-            self._folder = None
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
+        self.port = free_port()
+        self._process = ServerProcess(
+            "fakesnow",
+            [python, "-P", _APP, str(self.port), folder / "account.json"],
+            log=folder / "log",
+            environment={"PATH": os.defpath, "HOME": str(folder), "TMPDIR": str(folder)},
+            folder=folder,
+        )
+        self._process.wait_for_port(self.port)
 
     def _write(self) -> None:
         if self._folder is None:

@@ -12,11 +12,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, WithJsonSchema
+from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from connectory.contract.check import CheckContext, CheckFailed, FailureCode
-from connectory.contract.fields import Endpoint
+from connectory.contract.fields import Endpoint, PemCertificates
 from connectory.contract.urls import QueryKey
 
 
@@ -68,8 +68,15 @@ SslModeField = Annotated[
     BeforeValidator(_canonical),
     WithJsonSchema({"type": "string", "enum": list(SSL_MODE_SPELLINGS)}),
     Endpoint(),
+    Field(title="SSL Mode", description="How much TLS to ask for, and what to verify."),
 ]
 """The field type for `ssl_mode`: a mode of `SslMode`, or libpq's spelling of one."""
+
+SslCaField = Annotated[
+    PemCertificates | None,
+    Field(title="CA certificate", description="PEM certificates to trust instead of the system's."),
+]
+"""The field type for `ssl_ca`; its default is `None`."""
 
 
 def tls_context(mode: SslMode, ca: str | None) -> ssl.SSLContext:

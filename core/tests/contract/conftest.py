@@ -7,10 +7,10 @@ from connectory import (
     SSL_MODE_QUERY_KEY,
     Host,
     Name,
-    PemCertificates,
     Port,
     Secrets,
     SecretText,
+    SslCaField,
     SslMode,
     SslModeField,
     UrlGrammar,
@@ -34,7 +34,7 @@ class DatabaseSecrets(Secrets):
     db_schema: Name | None = Field(default=None, title="Schema")
     application: Name | None = None
     ssl_mode: SslModeField = SslMode.PREFERRED
-    ssl_ca: PemCertificates | None = None
+    ssl_ca: SslCaField = None
 
 
 @pytest.fixture(scope="session")
