@@ -42,9 +42,9 @@ bench: install
 	$(BIN)/python -m compileall -q benchmarks core/connectory $(wildcard plugins/*/connectory*)
 	$(BIN)/python benchmarks/run.py
 
-# The exact versions that `install` uses. No index address goes into the file, so any mirror serves.
+# The exact versions that `install` uses, good from Python 3.11.0 on. No index address goes into the file, so any mirror serves.
 lock: $(VENV)/.uv
-	$(UV) pip compile --quiet --upgrade --no-emit-index-url --no-emit-package connectory --no-annotate --no-header \
+	$(UV) pip compile --quiet --upgrade --python-version 3.11 --no-emit-index-url --no-emit-package connectory --no-annotate --no-header \
 	  --group dev $(addsuffix /pyproject.toml,$(MEMBERS)) --all-extras | sed '/^-e/d' > constraints.new
 	mv constraints.new constraints.txt
 	echo "uv==$$($(UV) --version | cut -d' ' -f2)" >> constraints.txt
