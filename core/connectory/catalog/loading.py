@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import json
 import os
 import re
 import threading
@@ -124,12 +125,19 @@ def _load(record: PluginRecord, entry_point: Loadable, environment: Mapping[str,
     if not (isinstance(model, type) and issubclass(model, Secrets)):
         raise PluginBroken("connectory_secret_schema() must return a subclass of connectory.Secrets.")
     description = _describe(hooks, record.identifier)
+    schema = secret_json_schema(model, record.identifier, description.human_readable)
+    try:
+        json.dumps(schema, allow_nan=False)
+    except (TypeError, ValueError):
+        raise PluginBroken(
+            "The JSON Schema of its secrets holds a value that is not JSON; look at its defaults."
+        ) from None
     plugin = Plugin(model, settings, hooks)
     return Connector(
         record=record,
         system_type=kind,
         description=description,
-        schema=secret_json_schema(model, record.identifier, description.human_readable),
+        schema=schema,
         settings_values=settings.model_dump(mode="json", exclude_unset=True) if settings else None,
         asks_for_consent=bool(hooks.connectory_authorization.get_hookimpls()),
         plugin=lambda: plugin,

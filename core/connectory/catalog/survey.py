@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import threading
+import traceback
 from dataclasses import asdict
 from typing import Any, NoReturn, Self, TextIO
 
@@ -62,15 +63,16 @@ class Survey:
         """Wait for the answer. The connectors in it load their plugins when they are first used.
 
         Raises:
-            SurveyFailed: the process ended before any plugin was imported, or cannot be started.
+            SurveyFailed: the process ended, and not while it ran a plugin's code; or it cannot be started again.
         """
         while True:
             loading: PluginRecord | None = None
             for line in self._answers:
-                message = json.loads(line)
-                match message:
-                    case {"loading": dict(record)}:
-                        loading = _record(record)
+                if not line.endswith("\n"):
+                    break  # the process ended in the middle of it
+                match json.loads(line):
+                    case {"loading": record}:
+                        loading = _record(record) if record else None
                     case {"log": [str(name), int(level), str(text)]}:
                         logging.getLogger(name).log(level, text)
                     case {"records": list(records), "connectors": list(connectors)}:
@@ -78,7 +80,9 @@ class Survey:
                         return Catalog([_record(record) for record in records], map(_connector, connectors))
             status = self._wait()
             if loading is None:
-                raise SurveyFailed(f"The process that looks for plugins ended ({_ending(status)}) before it found any.")
+                raise SurveyFailed(
+                    f"The process that looks for plugins ended ({_ending(status)}), and not in a plugin."
+                )
             self._crashed[_key(loading)] = _why(loading, status)
             self._start()
 
@@ -125,11 +129,16 @@ def _survey(selection: Selection, crashed: dict[_Key, str], answers: TextIO) -> 
         logging.getLogger().handlers[:] = [_Forward(answer)]
         catalog = build_catalog(selection, before=before)
         signal.alarm(0)
+        answer({"loading": None})
         # All of it at the end: the pipe takes 64 KiB (pipe(7)) before somebody has to read.
         connectors = [_facts(connector) for connector in catalog.connectors.values()]
         answer({"records": [asdict(record) for record in catalog.records], "connectors": connectors})
-    finally:
-        os._exit(0)
+    except BrokenPipeError:
+        os._exit(0)  # nobody waits for it any more
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
 
 
 class _Forward(logging.Handler):

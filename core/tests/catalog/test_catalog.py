@@ -165,6 +165,13 @@ FAILING = {
         source().replace("token: SecretText", "token: 'Undefined'"),
         "Loading it raised PydanticUserError",
     ),
+    "the schema is not JSON": (
+        source().replace(
+            "token: SecretText",
+            "token: __import__('typing').Annotated[str, __import__('pydantic').WithJsonSchema({'examples': [object()]})]",
+        ),
+        "The JSON Schema of its secrets holds a value that is not JSON",
+    ),
     "the description is no description": (
         source(describe=hook("describe", "return {'human_readable': 'L'}")),
         "connectory_describe() must return a connectory.Description",

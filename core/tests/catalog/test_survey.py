@@ -176,3 +176,24 @@ def test_the_service_logs_what_plugins_log_without_its_arguments(tmp_path, add):
     lines = [json.loads(line) for line in log.splitlines()]
     assert [line["logger"] for line in lines if line["event"] == "Loading %s"] == ["acme"]
     assert "marker-4711" not in log
+
+
+@pytest.mark.parametrize("ends", ["os._exit(5)", "raise RuntimeError"])
+def test_a_process_that_ends_by_itself_is_blamed_on_no_plugin(tmp_path, add, ends):
+    add("good")
+    code = f"""
+import json, os
+from connectory.catalog import survey
+from connectory.catalog.discovery import Selection
+def facts(connector):
+    {ends}
+survey._facts = facts
+with survey.Survey(Selection(allow=frozenset({{"good"}}))) as running:
+    try:
+        running.catalog()
+    except survey.SurveyFailed as error:
+        print(json.dumps(str(error)))
+"""
+    code_told = "5" if "5" in ends else "1"
+    told = run_python(tmp_path, code)
+    assert told == f"The process that looks for plugins ended (exit code {code_told}), and not in a plugin."
