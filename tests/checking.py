@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any
 
 from connectory.catalog.catalog import find_connector
-from connectory.contract.secrets import secrets_document
+from connectory.contract.validation import secrets_document
 from connectory.probe.egress import EgressPolicy
 from connectory.probe.report import CheckReport
 from connectory.probe.runner import ProbeRunner

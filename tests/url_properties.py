@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from connectory import QueryKey, Secrets, UrlGrammar, UrlText
 from connectory.contract.fields import HOST_PATTERN
-from connectory.contract.secrets import SecretsInvalid, parse_secrets
+from connectory.contract.validation import SecretsInvalid, parse_secrets
 
 _NOISE = ["%00", "%0a", "%", "@", ":", "/", "?", "&", "=", ";", "#", "\\", "\0", "\n", " ", "[", "]", "host=elsewhere"]
 

@@ -20,7 +20,7 @@ from connectory.api.service import Service, service_of
 from connectory.catalog.connector import Connector
 from connectory.contract.authorization import Authorization
 from connectory.contract.check import FailureCode, reason_for
-from connectory.contract.secrets import Document, SecretsInvalid, parse_secrets
+from connectory.contract.validation import Document, SecretsInvalid, parse_secrets
 from connectory.probe.report import CheckReport
 from connectory.probe.runner import Exchange
 from connectory.store import audit, authorizations

@@ -20,7 +20,7 @@ from connectory.api.logs import log
 from connectory.api.openapi import answers
 from connectory.api.service import Service, service_of
 from connectory.contract.check import FailureCode, reason_for
-from connectory.contract.secrets import Document
+from connectory.contract.validation import Document
 from connectory.probe.report import CheckReport
 from connectory.probe.runner import Exchange, QueueFull, ShuttingDown
 from connectory.store import audit

@@ -15,7 +15,7 @@ from connectory.api.errors import Refused, name_if_plain, rebuild
 from connectory.api.openapi import READ_ONLY
 from connectory.api.service import Service
 from connectory.catalog.connector import Connector
-from connectory.contract.secrets import Document, FieldProblem, SecretsInvalid
+from connectory.contract.validation import Document, FieldProblem, SecretsInvalid
 from connectory.store.connection_rows import EDITABLE, Connection, lock_by_keys
 from connectory.store.envelopes import load_envelopes
 from connectory.store.keys import KEY_PATTERN

@@ -18,7 +18,7 @@ from connectory.api.jsonbody import json_response, parse_json, read_body
 from connectory.api.openapi import answers, json_body
 from connectory.api.paging import PageNumber, PageSize, page_of
 from connectory.api.service import Service, service_of
-from connectory.contract.secrets import FieldProblem
+from connectory.contract.validation import FieldProblem
 from connectory.store import audit
 from connectory.store.audit import AuditEntry
 from connectory.store.connections import Connection

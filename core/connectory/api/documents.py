@@ -12,15 +12,8 @@ from connectory.api.errors import Refused
 from connectory.catalog.catalog import Catalog
 from connectory.catalog.connector import Connector
 from connectory.contract.check import FailureCode, reason_for
-from connectory.contract.secrets import (
-    MASK,
-    Document,
-    FieldProblem,
-    SecretsInvalid,
-    mask_document,
-    merge_documents,
-    secrets_document,
-)
+from connectory.contract.masking import MASK, mask_document, merge_documents
+from connectory.contract.validation import Document, FieldProblem, SecretsInvalid, secrets_document
 from connectory.store import sealed
 from connectory.store.connection_rows import Connection
 from connectory.store.sealed import Sealed, SealedTokens, open_masked, open_secrets, seal

@@ -22,7 +22,7 @@ from connectory.api.errors import Refused
 from connectory.api.jsonbody import json_response, parse_json, read_body
 from connectory.api.openapi import answers, json_body
 from connectory.api.service import Service, service_of
-from connectory.contract.secrets import SecretsInvalid
+from connectory.contract.validation import SecretsInvalid
 from connectory.store import audit
 from connectory.store.audit import AuditEntry
 from connectory.store.connections import Connection, load_envelopes, store_secrets

@@ -20,7 +20,8 @@ from connectory.catalog.discovery import Loadable
 from connectory.catalog.record import PluginRecord
 from connectory.contract import hookspecs
 from connectory.contract.description import Description
-from connectory.contract.secrets import Secrets, secret_json_schema
+from connectory.contract.json_schema import secret_json_schema
+from connectory.contract.secrets import Secrets
 from connectory.contract.settings import DeployerSettings, environment_name, read_settings
 from connectory.contract.unusable import ConnectorUnusable
 

@@ -17,7 +17,9 @@ from connectory.catalog.catalog import find_connector
 from connectory.catalog.connector import Connector
 from connectory.catalog.loading import PluginBroken
 from connectory.contract.check import CheckFailed, CheckSkipped, FailureCode
-from connectory.contract.secrets import Secrets, SecretsInvalid, parse_secrets, sensitive_texts
+from connectory.contract.masking import sensitive_texts
+from connectory.contract.secrets import Secrets
+from connectory.contract.validation import SecretsInvalid, parse_secrets
 from connectory.probe.addresses import AddressDenied, VettedAddresses
 from connectory.probe.context import ChildContext, seconds
 from connectory.probe.egress import EgressPolicy

@@ -15,7 +15,7 @@ from typing import Any
 
 from connectory.catalog.connector import Connector
 from connectory.contract.check import FailureCode
-from connectory.contract.secrets import Document
+from connectory.contract.validation import Document
 from connectory.probe.child import JOB_LIMIT, RESULT_LIMIT, Name
 from connectory.probe.egress import EgressPolicy
 from connectory.probe.report import CheckReport

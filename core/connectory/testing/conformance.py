@@ -43,14 +43,8 @@ from connectory.catalog.catalog import find_connector
 from connectory.catalog.connector import Connector
 from connectory.catalog.loading import TYPE, PluginBroken
 from connectory.contract.check import FailureCode
-from connectory.contract.secrets import (
-    MASK,
-    SecretsInvalid,
-    mask_document,
-    merge_documents,
-    parse_secrets,
-    secrets_document,
-)
+from connectory.contract.masking import MASK, mask_document, merge_documents
+from connectory.contract.validation import SecretsInvalid, parse_secrets, secrets_document
 from connectory.probe.report import CheckReport
 from connectory.testing import declaration, schema_rules
 from connectory.testing.documents import (

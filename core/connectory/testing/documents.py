@@ -9,14 +9,9 @@ from uuid import uuid4
 
 from hypothesis import strategies as st
 
-from connectory.contract.secrets import (
-    URL_FIELD,
-    Secrets,
-    SecretsInvalid,
-    parse_secrets,
-    secrets_document,
-    sensitive_texts,
-)
+from connectory.contract.masking import sensitive_texts
+from connectory.contract.secrets import URL_FIELD, Secrets
+from connectory.contract.validation import SecretsInvalid, parse_secrets, secrets_document
 from connectory.testing.schema_rules import properties_at_every_depth
 
 Payload = dict[str, Any]

@@ -5,7 +5,7 @@ import pytest
 from connectory import Authorization, CheckFailed
 from connectory.catalog.catalog import build_catalog
 from connectory.catalog.record import PluginStatus
-from connectory.contract.secrets import parse_secrets
+from connectory.contract.validation import parse_secrets
 from servers.distribution import install, plugin_source
 
 REASON = "stripe.yaml, line 7: 'auth' is missing; add it."

@@ -4,7 +4,8 @@ import pytest
 from pydantic import BaseModel, Secret, SecretStr
 
 from connectory import Endpoint, Host, Name, Port, SecretGroup, Secrets, SecretText
-from connectory.contract.secrets import MASK, SecretsInvalid, mask_document, merge_documents, parse_secrets
+from connectory.contract.masking import MASK, mask_document, merge_documents
+from connectory.contract.validation import SecretsInvalid, parse_secrets
 
 
 class Account(Secrets):

@@ -5,7 +5,8 @@ import pytest
 from pydantic import Field
 
 from connectory import Host, Port, Secrets, SecretText
-from connectory.contract.secrets import SecretsInvalid, parse_secrets, secret_json_schema
+from connectory.contract.json_schema import secret_json_schema
+from connectory.contract.validation import SecretsInvalid, parse_secrets
 
 
 class Plain(Secrets):

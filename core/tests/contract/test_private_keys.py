@@ -5,7 +5,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from connectory import CheckFailed, FailureCode, PemPrivateKey, Secrets, rsa_private_key
-from connectory.contract.secrets import SecretsInvalid, parse_secrets
+from connectory.contract.validation import SecretsInvalid, parse_secrets
 
 REMEDY = "Look at the key."
 

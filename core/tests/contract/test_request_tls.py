@@ -9,7 +9,8 @@ import pytest
 
 from connectory import CheckContext, CheckFailed, FailureCode, Host, Secrets, SecretText, SslMode, UrlGrammar
 from connectory import request_tls as ask
-from connectory.contract.secrets import SecretsInvalid, parse_secrets, secret_json_schema
+from connectory.contract.json_schema import secret_json_schema
+from connectory.contract.validation import SecretsInvalid, parse_secrets
 from servers.certificates import Certificates
 from servers.loopback import LoopbackServer, Peer
 

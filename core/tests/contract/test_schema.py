@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from pydantic import Field, SecretStr
 
 from connectory import Host, Integer, Name, Port, SecretGroup, Secrets, SecretText
-from connectory.contract.secrets import SecretsInvalid, parse_secrets, secret_json_schema
+from connectory.contract.json_schema import secret_json_schema
+from connectory.contract.validation import SecretsInvalid, parse_secrets
 
 PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 

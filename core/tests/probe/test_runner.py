@@ -14,7 +14,7 @@ import uvloop
 
 from connectory.catalog.catalog import find_connector
 from connectory.contract.check import FailureCode
-from connectory.contract.secrets import parse_secrets
+from connectory.contract.validation import parse_secrets
 from connectory.probe.egress import EgressPolicy
 from connectory.probe.runner import ProbeRunner, QueueFull, ShuttingDown
 from offspring import Offspring

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import find, settings
 
 from connectory import Host, Name, Port, SecretGroup, Secrets, SecretText, UrlGrammar
-from connectory.contract.secrets import parse_secrets, secret_json_schema
+from connectory.contract.json_schema import secret_json_schema
+from connectory.contract.validation import parse_secrets
 from connectory.testing import FarEnd, closing_server, refused_port, silent_server
 from connectory.testing.documents import (
     as_parts,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from connectory.catalog.catalog import find_connector
-from connectory.contract.secrets import secrets_document
+from connectory.contract.validation import secrets_document
 from connectory.probe.egress import EgressPolicy
 from connectory.probe.report import CheckReport
 from connectory.probe.runner import ProbeRunner

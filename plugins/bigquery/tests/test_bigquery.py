@@ -16,14 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectory import FailureCode
-from connectory.contract.secrets import (
-    MASK,
-    SecretsInvalid,
-    mask_document,
-    parse_secrets,
-    secret_json_schema,
-    secrets_document,
-)
+from connectory.contract.json_schema import secret_json_schema
+from connectory.contract.masking import MASK, mask_document
+from connectory.contract.validation import SecretsInvalid, parse_secrets, secrets_document
 from connectory.probe.report import CheckReport
 from connectory_bigquery import BigQuerySecrets, BigQuerySettings, KeyFile
 from servers import hostile

@@ -11,7 +11,7 @@ import pytest
 
 from checking import Check
 from connectory import Address, CheckFailed, FailureCode, SslMode
-from connectory.contract.secrets import SecretsInvalid, parse_secrets
+from connectory.contract.validation import SecretsInvalid, parse_secrets
 from connectory.probe.report import CheckReport
 from connectory_mongodb import MongoDBSecrets, connectory_test_connection
 from servers import hostile, mongodb_hostile

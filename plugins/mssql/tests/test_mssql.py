@@ -13,8 +13,8 @@ import pytest
 import connectory_mssql
 from checking import Check, checks
 from connectory import CheckFailed, FailureCode, SslMode
-from connectory.contract.secrets import SecretsInvalid, parse_secrets
 from connectory.contract.settings import read_settings
+from connectory.contract.validation import SecretsInvalid, parse_secrets
 from connectory.probe.report import CheckReport
 from connectory_mssql import MSSQLSecrets, MSSQLSettings
 from servers import hostile, mssql_hostile, odbc, tds

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from checking import Check
 from connectory import FailureCode
-from connectory.contract.secrets import SecretsInvalid
+from connectory.contract.validation import SecretsInvalid
 from connectory.probe.report import CheckReport
 from connectory_mysql import MySQLSecrets
 from servers import hostile, mysql_hostile

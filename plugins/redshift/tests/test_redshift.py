@@ -8,7 +8,7 @@ import pytest
 
 from checking import Check
 from connectory import FailureCode
-from connectory.contract.secrets import SecretsInvalid, parse_secrets
+from connectory.contract.validation import SecretsInvalid, parse_secrets
 from connectory.probe.report import CheckReport
 from connectory_redshift import RedshiftSecrets
 from servers import hostile, redshift_hostile

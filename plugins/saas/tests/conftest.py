@@ -13,7 +13,7 @@ import pytest
 from connectory import FailureCode
 from connectory.catalog.catalog import find_connector
 from connectory.catalog.connector import Connector
-from connectory.contract.secrets import secrets_document
+from connectory.contract.validation import secrets_document
 from connectory.probe.egress import EgressPolicy
 from connectory.probe.report import CheckReport
 from connectory.probe.runner import ProbeRunner

@@ -8,7 +8,8 @@ import pytest
 
 from connectory.catalog.catalog import build_catalog, find_connector
 from connectory.catalog.loading import PluginBroken
-from connectory.contract.secrets import SecretsInvalid, merge_documents, parse_secrets
+from connectory.contract.masking import merge_documents
+from connectory.contract.validation import SecretsInvalid, parse_secrets
 from connectory.probe.report import CheckReport
 from connectory.settings import describe_settings, read_settings
 from connectory.testing.documents import is_accepted

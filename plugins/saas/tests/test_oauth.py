@@ -8,7 +8,7 @@ import pytest
 
 from connectory import FailureCode
 from connectory.catalog.catalog import find_connector
-from connectory.contract.secrets import parse_secrets
+from connectory.contract.validation import parse_secrets
 from connectory.probe.report import CheckReport
 from servers import saas
 from servers.saas import ConsentVendor, misbehaviour

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from connectory.catalog.catalog import find_connector
-from connectory.contract.secrets import secrets_document
+from connectory.contract.validation import secrets_document
 from connectory.probe.egress import EgressPolicy
 from connectory.probe.report import CheckReport
 from connectory.probe.runner import ProbeRunner

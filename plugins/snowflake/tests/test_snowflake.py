@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 import connectory_snowflake
 from connectory import FailureCode
-from connectory.contract.secrets import SecretsInvalid, parse_secrets, secret_json_schema
+from connectory.contract.json_schema import secret_json_schema
+from connectory.contract.validation import SecretsInvalid, parse_secrets
 from connectory.probe.report import CheckReport
 from connectory_snowflake import SnowflakeSecrets, SnowflakeSettings, connectory_secret_schema
 from servers import hostile

@@ -1,0 +1,105 @@
+"""What the type of a field says: whether it is sensitive, decides where the secrets go, or is an object of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+from collections.abc import Iterator
+from functools import cache
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints, is_typeddict
+
+from pydantic import BaseModel, Secret, SecretBytes, SecretStr
+
+from connectory.contract.fields import Endpoint
+from connectory.contract.secrets import URL_FIELD, SecretGroup, Secrets
+
+
+def accepted_names(model: type[Secrets]) -> list[str]:
+    """The names that may be submitted: the fields, and `url` where the class takes one."""
+    return [*([URL_FIELD] if model.connectory_url is not None else []), *model.model_fields]
+
+
+@cache
+def field_names(model: type[Secrets]) -> tuple[str, ...]:
+    """The names of the fields; `model_fields` itself is a property that takes microseconds, on every bulk request."""
+    return tuple(model.model_fields)
+
+
+@cache
+def holds_secrets(model: type[Secrets], name: str) -> bool:
+    """Whether anything in the field is sensitive."""
+    if name == URL_FIELD and model.connectory_url is not None:
+        return model.connectory_url.password is not None
+    return name in model.model_fields and any(map(_is_secret, types_in(model.model_fields[name].annotation)))
+
+
+@cache
+def is_endpoint(model: type[Secrets], name: str) -> bool:
+    """Whether anything in the field decides where the secrets go."""
+    if name == URL_FIELD and model.connectory_url is not None:
+        return True
+    field = model.model_fields[name]
+    places = [Annotated[field.annotation, *field.metadata, None]]
+    places += [inner for found in types_in(field.annotation) for inner in _annotations(found)]
+    return any(isinstance(mark, Endpoint) for place in places for mark in _marks(place))
+
+
+def _marks(annotation: Any) -> Iterator[Any]:
+    if get_origin(annotation) is Annotated:
+        yield from annotation.__metadata__
+    for argument in get_args(annotation):
+        yield from _marks(argument)
+
+
+@cache
+def is_sensitive(model: type[Secrets], name: str) -> bool:
+    """Whether the field as a whole is sensitive, by its type; of a name that is no field, nothing is known, so it is."""
+    if name not in model.model_fields:
+        return True
+    annotation = model.model_fields[name].annotation
+    return _nested_object(annotation) is None and any(map(_is_secret, types_in(annotation)))
+
+
+@cache
+def nested_model(model: type[Secrets], name: str) -> type[Secrets] | None:
+    """The model of a field that is one nested object."""
+    return _nested_object(model.model_fields[name].annotation)
+
+
+def _is_secret(found: type) -> bool:
+    return issubclass(found, SecretStr | SecretBytes | Secret | SecretGroup)
+
+
+def types_in(annotation: Any, seen: set[type] | None = None) -> Iterator[type]:
+    """Every class that `annotation` names, at any depth: in generics, in unions, and as a field of another class."""
+    seen = set() if seen is None else seen
+    if hasattr(annotation, "__value__"):  # PEP 695: `type Token = SecretStr`
+        yield from types_in(annotation.__value__, seen)
+    for candidate in (get_origin(annotation), annotation):
+        if isinstance(candidate, type) and candidate not in seen:
+            seen.add(candidate)
+            yield candidate
+            for inner in _annotations(candidate):
+                yield from types_in(inner, seen)
+    for argument in get_args(annotation):
+        yield from types_in(argument, seen)
+
+
+def _annotations(found: type) -> Iterator[Any]:
+    """The types of the fields of a class that has some: a model, a dataclass, a typed dictionary, a named tuple."""
+    if issubclass(found, BaseModel):
+        for field in found.model_fields.values():
+            yield Annotated[field.annotation, *field.metadata, None]  # None: there must be at least one mark
+    elif dataclasses.is_dataclass(found) or is_typeddict(found) or hasattr(found, "_fields"):
+        yield from get_type_hints(found, include_extras=True).values()
+
+
+def _nested_object(annotation: Any) -> type[Secrets] | None:
+    """The model of a field that is one nested object, sensitive or not in its parts."""
+    if get_origin(annotation) is Annotated:
+        return _nested_object(get_args(annotation)[0])
+    if get_origin(annotation) in {Union, types.UnionType}:
+        members = [member for member in get_args(annotation) if member is not type(None)]
+        return _nested_object(members[0]) if len(members) == 1 else None
+    is_object = isinstance(annotation, type) and issubclass(annotation, Secrets)
+    return annotation if is_object and not issubclass(annotation, SecretGroup) else None
