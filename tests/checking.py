@@ -42,6 +42,8 @@ def checks(identifier: str, distribution: str) -> Iterator[Check]:
         def check(*, deadline: float = 10, **secrets: Any) -> CheckReport:
             document = secrets_document(connector.secrets_model, secrets)
             flight = object()  # never joins another test
-            return loop.run(runner(deadline).run(flight, connector, lambda: document))
+            report = loop.run(runner(deadline).run(flight, connector, lambda: document))
+            print(report)  # pytest shows it where a test fails
+            return report
 
         yield check

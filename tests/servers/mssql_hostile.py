@@ -7,6 +7,7 @@ They agree to encrypt, do the handshake, and read the login; `received` holds wh
 password is only obscured as TDS does.
 """
 
+import ssl
 import struct
 from collections.abc import Callable
 
@@ -88,7 +89,7 @@ def _server(
     behaviour: str, certificate: ServerCertificate, session: Callable[[Channel, tds.LoginRequest], None]
 ) -> LoopbackServer:
     context = certificate.server_context()
-    context.maximum_version = context.maximum_version.TLSv1_2
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
 
     def handle(peer: Peer) -> None:
         channel = Channel(peer, session=51)

@@ -45,6 +45,8 @@ class SslMode(StrEnum):
         return self not in {SslMode.DISABLED, SslMode.PREFERRED}
 
 
+_LARGEST_PIPE = 2**20  # what a user may ask for on Linux, /proc/sys/fs/pipe-max-size
+
 # libpq's spellings. `allow` (plaintext first) is read as `preferred`, which protects at least as well.
 _ALIASES = {
     "disable": SslMode.DISABLED,
@@ -126,21 +128,46 @@ def system_certificates() -> str:
 def path_of(content: str) -> Iterator[str]:
     """A path from which a driver can read `content` once, for drivers that take certificates only as files.
 
-    No file is written: the path is one end of a pipe, and a thread feeds the other.
+    No file is written: the path is one end of a pipe, which holds up to 1 MiB (`pipe-max-size`, proc(5)). Of longer content a
+    thread writes the rest, so a driver must then release the interpreter while it reads.
     """
     reader, writer = os.pipe()
-
-    def feed() -> None:
-        with suppress(BrokenPipeError), os.fdopen(writer, "w") as pipe:
-            pipe.write(content)
-
-    thread = threading.Thread(target=feed, daemon=True)
-    thread.start()
+    rest = _fill(writer, content.encode())
+    thread = threading.Thread(target=_feed, args=(writer, rest), daemon=True)
+    if rest:
+        thread.start()
+    else:
+        os.close(writer)
     try:
         yield f"/dev/fd/{reader}"
     finally:
         os.close(reader)
-        thread.join()
+        if rest:
+            thread.join()
+
+
+def _fill(pipe: int, content: bytes) -> bytes:
+    """Write as much as the pipe holds, and return the rest.
+
+    Before anybody reads, because libpq reads a certificate without releasing the interpreter: it would wait for ever for a
+    thread that has not written yet.
+    """
+    # Asked for twice the length: a pipe counts pages, and not all of them need be full. Where it may not grow, it stays.
+    with suppress(ImportError, AttributeError, OSError):
+        import fcntl
+
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, min(2 * len(content), _LARGEST_PIPE))
+    os.set_blocking(pipe, False)
+    with suppress(BlockingIOError):
+        while content:
+            content = content[os.write(pipe, content) :]
+    os.set_blocking(pipe, True)
+    return content
+
+
+def _feed(pipe: int, content: bytes) -> None:
+    with suppress(BrokenPipeError), os.fdopen(pipe, "wb") as file:
+        file.write(content)
 
 
 def tls_failure(error: OSError) -> FailureCode:

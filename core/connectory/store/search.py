@@ -107,12 +107,14 @@ def _change_index(database: Connection, statement: TextClause, ids: Collection[s
         database.execute(statement, {"ids": list(ids)})
 
 
+# In the order of the numbers: FTS5 writes what it has gathered to a segment of its own whenever one is lower than the last.
 _ADD = text(
-    f"INSERT INTO {SQLITE_INDEX} (rowid, search_text) SELECT number, search_text FROM connections WHERE id IN :ids"  # noqa: S608
+    f"INSERT INTO {SQLITE_INDEX} (rowid, search_text) "  # noqa: S608
+    "SELECT number, search_text FROM connections WHERE id IN :ids ORDER BY number"
 ).bindparams(bindparam("ids", expanding=True))
 _REMOVE = text(
     f"INSERT INTO {SQLITE_INDEX} ({SQLITE_INDEX}, rowid, search_text) "  # noqa: S608
-    "SELECT 'delete', number, search_text FROM connections WHERE id IN :ids"
+    "SELECT 'delete', number, search_text FROM connections WHERE id IN :ids ORDER BY number"
 ).bindparams(bindparam("ids", expanding=True))
 
 

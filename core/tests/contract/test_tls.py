@@ -2,6 +2,8 @@
 
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -86,17 +88,40 @@ def test_what_a_mode_asks_for_can_be_asked_of_it():
     assert [mode for mode in SslMode if not mode.needs_tls] == [SslMode.DISABLED, SslMode.PREFERRED]
 
 
-def test_content_is_read_from_a_path_without_a_file(certificates):
-    long_content = certificates.ca_pem * 200  # more than a pipe holds
+@pytest.mark.parametrize("length", [1, 60_000, 300_000, 1_000_000, 3_000_000])
+def test_content_is_read_from_a_path_without_a_file(length):
+    long_content = "0123456789" * (length // 10 + 1)
     with path_of(long_content) as path:
         assert Path(path).read_text() == long_content
         assert not Path(path).is_file()
     assert not Path(path).exists()
 
 
-def test_content_that_nobody_reads_is_dropped():
-    with path_of("x" * 1_000_000):
+@pytest.mark.parametrize("length", [1_000, 3_000_000])
+def test_content_that_nobody_reads_is_dropped(length):
+    with path_of("x" * length):
         pass
+
+
+# What libpq does: it reads the file in C, and no other thread of the interpreter runs meanwhile.
+HOLDING_THE_INTERPRETER = """
+import ctypes
+from connectory import path_of
+libc = ctypes.PyDLL(None)
+buffer = ctypes.create_string_buffer(65536)
+with path_of("x" * 400_000) as path:
+    file, total = libc.open(path.encode(), 0), 0
+    while (count := libc.read(file, buffer, len(buffer))) > 0:
+        total += count
+print(total)
+"""
+
+
+def test_a_driver_may_hold_the_interpreter_while_it_reads():
+    done = subprocess.run(
+        [sys.executable, "-c", HOLDING_THE_INTERPRETER], capture_output=True, text=True, timeout=30, check=True
+    )
+    assert done.stdout == "400000\n"
 
 
 def test_the_systems_certificates_are_pem():

@@ -3,11 +3,12 @@
 import os
 import secrets as random
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from checking import Check
+from checking import Check, checks
 from connectory import FailureCode
 from connectory.probe.report import CheckReport
 from servers import hostile
@@ -144,6 +145,21 @@ class TestTls:
             mine = good | {"host": "localhost", "port": front.port, "ssl_ca": certificates.ca_pem}
             assert check(**mine, ssl_mode="verify-ca").status == "succeeded"
             assert check(**mine, ssl_mode="verify-full").code == FailureCode.TLS_UNTRUSTED
+
+    @pytest.mark.parametrize("mode", ["verify-ca", "verify-full"])
+    def test_the_machines_own_authorities_are_trusted_however_many_they_are(
+        self,
+        behind_tls: dict[str, Any],
+        certificates: Certificates,
+        monkeypatch: pytest.MonkeyPatch,
+        tmp_path: Path,
+        mode: str,
+    ) -> None:
+        trusted = tmp_path / "authorities.pem"
+        trusted.write_text("an authority among many\n" * 10_000 + certificates.ca_pem)
+        monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+        with checks("postgres", "connectory-postgres") as check:
+            assert check(**behind_tls, ssl_mode=mode).status == "succeeded"
 
     def test_text_that_only_looks_like_a_certificate_is_refused(self, check: Check, behind_tls: dict[str, Any]) -> None:
         broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"
