@@ -31,6 +31,12 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
+@pytest.fixture
+def trusting_machine(certificates: Certificates, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes that a test starts from now on trust the authority as the machine's own."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates.ca_file))
+
+
 @pytest.fixture(scope="session")
 def postgres_tls(postgres: PostgresServer, certificates: Certificates) -> Iterator[PostgresTlsFront]:
     """The same PostgreSQL behind TLS, which it requires; same roles and passwords, another port."""

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import trustme
 
+# Debian's store has 220 KB, more than a pipe holds by default.
+_AMONG_OTHERS = "An authority among many\n" * 10_000
+
 
 @dataclass(frozen=True)
 class ServerCertificate:
@@ -29,7 +32,7 @@ class Certificates:
 
     `server` names localhost, 127.0.0.1 and ::1 and is signed by `ca_pem`. `wrong_host` is signed by the same
     authority for `elsewhere.example`, so only a host check refuses it. `untrusted` has the right names but is signed
-    by `other_ca_pem`.
+    by `other_ca_pem`. The files hold the authorities among so much other text as a machine's own store has certificates.
     """
 
     ca_pem: str
@@ -46,11 +49,12 @@ def make_certificates(folder: Path) -> Certificates:
     authority, other_authority = trustme.CA(), trustme.CA()
     loopback_names = ("localhost", "127.0.0.1", "::1")
     ca_file, other_ca_file = folder / "ca.pem", folder / "other-ca.pem"
-    ca_file.write_bytes(authority.cert_pem.bytes())
-    other_ca_file.write_bytes(other_authority.cert_pem.bytes())
+    ca_pem, other_ca_pem = authority.cert_pem.bytes().decode(), other_authority.cert_pem.bytes().decode()
+    ca_file.write_text(_AMONG_OTHERS + ca_pem)
+    other_ca_file.write_text(_AMONG_OTHERS + other_ca_pem)
     return Certificates(
-        ca_pem=ca_file.read_text(),
-        other_ca_pem=other_ca_file.read_text(),
+        ca_pem=ca_pem,
+        other_ca_pem=other_ca_pem,
         ca_file=ca_file,
         other_ca_file=other_ca_file,
         server=_issue(authority, folder, "server", *loopback_names),

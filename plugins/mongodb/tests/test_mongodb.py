@@ -9,7 +9,7 @@ from typing import Any
 import dns.resolver
 import pytest
 
-from checking import Check
+from checking import Check, checks
 from connectory import Address, CheckFailed, FailureCode, SslMode
 from connectory.contract.validation import SecretsInvalid, parse_secrets
 from connectory.probe.report import CheckReport
@@ -222,6 +222,13 @@ class TestTls:
         for host in ("localhost", "127.0.0.1", "::1"):
             report = check(**behind_tls | {"host": host}, ssl_mode=mode, ssl_ca=certificates.ca_pem)
             assert report.status == "succeeded"
+
+    @pytest.mark.parametrize("mode", ["verify-ca", "verify-full"])
+    def test_the_machines_own_authorities_are_trusted(
+        self, behind_tls: dict[str, Any], trusting_machine: None, mode: str
+    ) -> None:
+        with checks("mongodb", "connectory-mongodb") as check:  # whose processes get this test's environment
+            assert check(**behind_tls, ssl_mode=mode).status == "succeeded"
 
     @pytest.mark.parametrize("mode", ["verify-ca", "verify-full"])
     def test_a_certificate_of_another_authority_is_refused_before_the_login(

@@ -253,6 +253,13 @@ class TestTls:
             assert report.status == "succeeded"
 
     @pytest.mark.parametrize("mode", ["verify-ca", "verify-full"])
+    def test_the_machines_own_authorities_are_trusted(
+        self, reader: dict[str, Any], trusting_machine: None, mode: str
+    ) -> None:
+        with checks("mssql", "connectory-mssql") as check:  # whose processes get this test's environment
+            assert check(**reader, ssl_mode=mode).status == "succeeded"
+
+    @pytest.mark.parametrize("mode", ["verify-ca", "verify-full"])
     def test_a_certificate_of_another_authority_is_refused_before_the_login(
         self, check: Check, mssql: MSSQLServer, reader: dict[str, Any], certificates: Certificates, mode: str
     ) -> None:

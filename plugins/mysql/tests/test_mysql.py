@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from checking import Check
+from checking import Check, checks
 from connectory import FailureCode
 from connectory.contract.validation import SecretsInvalid
 from connectory.probe.report import CheckReport
@@ -143,6 +143,13 @@ class TestTls:
     ) -> None:
         mine = account(mysql) | {"host": "localhost", "ssl_mode": mode, "ssl_ca": certificates.ca_pem}
         assert check(**mine).status == "succeeded"
+
+    @pytest.mark.parametrize("mode", ["verify-ca", "verify-full"])
+    def test_the_machines_own_authorities_are_trusted(
+        self, mysql: MySQL8Front, account: Account, trusting_machine: None, mode: str
+    ) -> None:
+        with checks("mysql", "connectory-mysql") as check:  # whose processes get this test's environment
+            assert check(**account(mysql) | {"host": "localhost", "ssl_mode": mode}).status == "succeeded"
 
     @pytest.mark.parametrize("mode", ["verify-ca", "verify-full"])
     def test_a_certificate_of_another_authority_is_refused_before_the_login(

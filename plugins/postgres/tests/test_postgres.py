@@ -3,7 +3,6 @@
 import os
 import secrets as random
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -147,18 +146,10 @@ class TestTls:
             assert check(**mine, ssl_mode="verify-full").code == FailureCode.TLS_UNTRUSTED
 
     @pytest.mark.parametrize("mode", ["verify-ca", "verify-full"])
-    def test_the_machines_own_authorities_are_trusted_however_many_they_are(
-        self,
-        behind_tls: dict[str, Any],
-        certificates: Certificates,
-        monkeypatch: pytest.MonkeyPatch,
-        tmp_path: Path,
-        mode: str,
+    def test_the_machines_own_authorities_are_trusted(
+        self, behind_tls: dict[str, Any], trusting_machine: None, mode: str
     ) -> None:
-        trusted = tmp_path / "authorities.pem"
-        trusted.write_text("an authority among many\n" * 10_000 + certificates.ca_pem)
-        monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
-        with checks("postgres", "connectory-postgres") as check:
+        with checks("postgres", "connectory-postgres") as check:  # whose processes get this test's environment
             assert check(**behind_tls, ssl_mode=mode).status == "succeeded"
 
     def test_text_that_only_looks_like_a_certificate_is_refused(self, check: Check, behind_tls: dict[str, Any]) -> None:

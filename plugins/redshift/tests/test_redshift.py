@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from checking import Check
+from checking import Check, checks
 from connectory import FailureCode
 from connectory.contract.validation import SecretsInvalid, parse_secrets
 from connectory.probe.report import CheckReport
@@ -156,6 +156,13 @@ class TestTls:
             assert report.code == FailureCode.TLS_UNTRUSTED
             assert steps(report)["tls"] == "failed"
             assert len(redshift.front.startups) == seen  # nobody tried to log in
+
+    @pytest.mark.parametrize("mode", ["verify-ca", "verify-full"])
+    def test_the_machines_own_authorities_are_trusted(
+        self, account: Account, trusting_machine: None, mode: str
+    ) -> None:
+        with checks("redshift", "connectory-redshift") as check:  # whose processes get this test's environment
+            assert check(**account() | {"ssl_ca": None, "ssl_mode": mode}).status == "succeeded"
 
     def test_it_is_reported_as_skipped_where_it_is_not_used(
         self, check: Check, redshift: RedshiftServer, account: Account
