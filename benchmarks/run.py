@@ -215,7 +215,7 @@ def measure_requests(service: Server, floor: Server) -> list[Result]:
 def measure_starts(folder: Path, types: bytes, schema: bytes) -> list[Result]:
     """Cold start and memory; each server is started several times, in turns, on an existing database."""
     starts: dict[str, list[tuple[float, float]]] = {"service": [], "floor": []}
-    for _ in range(5):
+    for _ in range(9):
         with start_service(folder / "starts") as service:
             starts["service"].append((service.ready_after, service.memory_at_ready))
         with start_floor(folder, types, schema) as floor:

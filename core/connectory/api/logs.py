@@ -5,19 +5,56 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
+from functools import cache
 from typing import Any
 
 import orjson
-import structlog
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
-# Nothing is logged until `configure_logs`: structlog's default is to print, and commands print what they are asked for.
-structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+class Log:
+    """The service's log. Nothing is logged until `configure_logs`: commands print what they are asked for."""
 
-log = structlog.get_logger()
-"""The service's log."""
+    def __init__(self) -> None:
+        self.level = logging.CRITICAL + 1
+
+    def log(self, level: int, event: str, **fields: Any) -> None:
+        """Write one line, if lines of `level` are written."""
+        if level >= self.level:
+            _structlog().log(level, event, **fields)
+
+    def info(self, event: str, **fields: Any) -> None:
+        """Write one line of level INFO."""
+        self.log(logging.INFO, event, **fields)
+
+    def warning(self, event: str, **fields: Any) -> None:
+        """Write one line of level WARNING."""
+        self.log(logging.WARNING, event, **fields)
+
+    def error(self, event: str, **fields: Any) -> None:
+        """Write one line of level ERROR."""
+        self.log(logging.ERROR, event, **fields)
+
+
+log = Log()
+
+
+@cache
+def _structlog() -> Any:
+    # Imported for the first line: with rich, which it takes along, it is a twentieth of the start, and 4 MiB.
+    import structlog
+
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET),
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(serializer=lambda event, **_: orjson.dumps(event, default=str)),
+        ],
+        logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
+    )
+    return structlog.get_logger()
 
 
 def configure_logs(level: str) -> None:
@@ -26,15 +63,7 @@ def configure_logs(level: str) -> None:
     Args:
         level: least severe level: `debug`, `info`, `warning` or `error`.
     """
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.JSONRenderer(serializer=lambda event, **_: orjson.dumps(event, default=str)),
-        ],
-        logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
-    )
+    log.level = _LEVELS[level]
     root = logging.getLogger()
     root.handlers[:] = [_Forward()]
     root.setLevel(max(_LEVELS[level], logging.WARNING))

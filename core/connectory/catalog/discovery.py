@@ -11,9 +11,6 @@ from functools import cache
 from importlib.metadata import Distribution, distributions
 from typing import Any, Protocol
 
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
-
 from connectory.catalog.record import PluginRecord, PluginStatus
 
 _log = logging.getLogger(__name__)
@@ -89,6 +86,9 @@ def _declared(distribution: Distribution, groups: Collection[str]) -> list[Found
     entry_points = [entry_point for entry_point in distribution.entry_points if entry_point.group in groups]
     if not entry_points:  # most distributions, and their metadata takes ten times as long to read
         return []
+    # Here and below, because the service finds what is installed in another process, and needs packaging for nothing else.
+    from packaging.utils import canonicalize_name
+
     metadata = distribution.metadata  # read and parsed anew on every access
     name, version = canonicalize_name(metadata["Name"]), metadata["Version"] or "of unknown version"
     requirements = tuple(distribution.requires or ())
@@ -145,6 +145,9 @@ def decide_compatibility(item: Found, core_version: str) -> Found:
 
 @cache  # a distribution may hold many connectors
 def _unmet_core_requirement(requirements: tuple[str, ...], core_version: str) -> str | None:
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
     for text in requirements:
         try:
             requirement = Requirement(text)
@@ -166,6 +169,8 @@ def _decide_conflict(item: Found, selection: Selection, found: Iterable[Found]) 
         for other in found
         if other.record.identifier == record.identifier and other.record.status is PluginStatus.LOADED
     ]
+    from packaging.utils import canonicalize_name
+
     pinned = canonicalize_name((selection.pins or {}).get(record.identifier, ""))
     if pinned == record.distribution:
         return item
