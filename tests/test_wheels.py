@@ -135,8 +135,9 @@ def _call(service: tuple[str, str], method: str, path: str, body: object = None)
 
 _SERVE_ONCE = """
 serve_once() {
+  rm -f served.txt
   "$@" > served.txt & local service=$!
-  until grep -q ready served.txt; do kill -0 $service; sleep 0.1; done
+  until grep -qs ready served.txt; do kill -0 $service; sleep 0.1; done
   kill -TERM $service; wait $service
 }
 """
