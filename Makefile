@@ -7,7 +7,7 @@ MEMBERS := core $(sort $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproj
 EDITABLE := -e "core[server,testing]" $(foreach member,$(filter-out core,$(MEMBERS)),-e $(member))
 STAMP := $(VENV)/.installed
 
-.PHONY: install serve demo test lint bench lock clean
+.PHONY: install compiled serve demo test lint bench lock clean
 .DEFAULT_GOAL := install
 
 install: $(STAMP)
@@ -28,7 +28,11 @@ serve: install
 demo: install
 	PYTHONPATH=tests $(BIN)/python examples/demo.py
 
-test: install
+# As an installer does; what is installed editable is not, and a Python that may write no caches compiles it at every start.
+compiled: install
+	$(BIN)/python -m compileall -q benchmarks core/connectory $(wildcard plugins/*/connectory*) tests
+
+test: compiled
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: install
@@ -37,9 +41,7 @@ lint: install
 	$(BIN)/mypy -p connectory -p connectory_saas $(foreach module,$(wildcard plugins/*/connectory_*.py),-m $(basename $(notdir $(module))))
 	$(BIN)/lint-imports
 
-# Compiled first, as an installer does; what is installed editable is not.
-bench: install
-	$(BIN)/python -m compileall -q benchmarks core/connectory $(wildcard plugins/*/connectory*)
+bench: compiled
 	$(BIN)/python benchmarks/run.py
 
 # The exact versions that `install` uses, good from Python 3.11.0 on. No index address goes into the file, so any mirror serves.
