@@ -204,7 +204,7 @@ def measure_requests(service: Server, floor: Server) -> list[Result]:
     case(
         "PATCH /connection, 50 with secrets",
         5,
-        12,
+        40,
         "PATCH",
         "/api/v1/connection",
         lambda n: items(20_000 + n * 50, 50, secrets=True),
