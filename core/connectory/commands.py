@@ -57,7 +57,7 @@ def run(arguments: list[str]) -> None:
 
 def _told() -> tuple[type[Exception], ...]:
     """The exceptions whose text is a line for whoever runs the command."""
-    from connectory.catalog.survey import SurveyFailed
+    from connectory.catalog.survey import ConnectorLost, SurveyFailed
     from connectory.settings import SettingsInvalid
     from connectory.startup import CannotStart
     from connectory.store.errors import SchemaUnknown, StoreFailed, StoreUnavailable
@@ -67,6 +67,7 @@ def _told() -> tuple[type[Exception], ...]:
         CommandFailed,
         SettingsInvalid,
         SurveyFailed,
+        ConnectorLost,
         CannotStart,
         SchemaUnknown,
         StoreFailed,

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
@@ -15,6 +16,7 @@ from connectory.api.app import create_app, open_service
 from connectory.api.consent import ConsentImpossible, challenge_of, consent_url, new_verifier
 from connectory.catalog.catalog import build_catalog
 from connectory.catalog.discovery import Selection
+from connectory.catalog.survey import ConnectorLost
 from connectory.contract.authorization import Authorization
 from connectory.store import audit
 from connectory.store.connections import get_by_key, load_envelopes
@@ -310,6 +312,18 @@ def test_a_connector_that_fails_or_asks_for_nonsense_is_a_409_without_its_words(
 
 
 # The state
+
+
+def test_a_connector_that_does_not_load_any_more_is_a_503_that_says_so(archive, backend, monkeypatch):
+    archive.create()
+
+    def gone():
+        raise ConnectorLost("It is gone.")
+
+    lost = replace(backend.catalog.get("archive"), plugin=gone)
+    monkeypatch.setitem(backend.catalog.connectors, "archive", lost)
+    answer = archive.authorize()
+    assert (answer.status_code, answer.json()) == (503, {"detail": "It is gone."})
 
 
 @pytest.mark.parametrize("state", ["", "x", "a" * 43, "a" * 5000, "%00", "é" * 43])

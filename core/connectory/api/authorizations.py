@@ -103,8 +103,9 @@ def _authorization(service: Service, connection: Connection, envelope: str | Non
     if not connector.asks_for_consent:
         raise _uses_no_code()
     document = stored_document(service.vault, connection, envelope) or {}
+    model = connector.secrets_model  # imports the plugin: that it is lost is no failure of its hook
     try:
-        found = connector.authorization(parse_secrets(connector.secrets_model, document))
+        found = connector.authorization(parse_secrets(model, document))
     except SecretsInvalid:
         raise _incomplete(connection, connector, document) from None
     except Exception as error:  # the plugin's own; its text may hold a secret

@@ -110,10 +110,12 @@ class Survey:
 
 def _survey(selection: Selection, crashed: dict[_Key, str], answers: TextIO) -> NoReturn:
     """In the forked process: load everything and answer."""
+    one_at_a_time = threading.Lock()  # a plugin that hangs is left behind in a thread, and may log from there
 
     def answer(message: dict[str, Any]) -> None:
-        answers.write(json.dumps(message) + "\n")
-        answers.flush()
+        with one_at_a_time:
+            answers.write(json.dumps(message) + "\n")
+            answers.flush()
 
     def before(record: PluginRecord) -> None:
         if _key(record) in crashed:
@@ -206,9 +208,8 @@ class _Later:
 
     def _load(self) -> Plugin:
         record = self._record
-        target = record.target if record.source else ""
         try:
-            found = find_connector(record.identifier, record.distribution, source=record.source, target=target)
+            found = find_connector(record.identifier, record.distribution, source=record.source, target=record.target)
         except PluginBroken as problem:
             reason = str(problem)
         except LookupError:

@@ -6,11 +6,11 @@ import json
 import math
 import signal
 import time
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 from connectory.contract.check import FailureCode, reason_for
+from connectory.contract.validation import children_in
 from connectory.probe.child import REMEDY_LIMIT, RESULT_LIMIT
 from connectory.probe.context import STEP_LIMIT, STEP_NAME, TIMEOUT_CODES
 from connectory.probe.report import CheckReport, StepReport
@@ -157,16 +157,10 @@ def _tokens(value: Any) -> dict[str, Any]:
         raise ValueError("no tokens")
     level: list[Any] = [value]
     for _ in range(_TOKENS_DEPTH):
-        level = [inner for outer in level for inner in _inside(outer)]
+        level = [inner for outer in level for inner in children_in(outer)]
     if level:  # who stores them must be able to write them out again
         raise ValueError("tokens nested too deeply")
     return value
-
-
-def _inside(value: Any) -> Iterable[Any]:
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, list) else ()
 
 
 def _number(value: Any) -> float:

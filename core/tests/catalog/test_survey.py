@@ -197,3 +197,24 @@ with survey.Survey(Selection(allow=frozenset({{"good"}}))) as running:
     code_told = "5" if "5" in ends else "1"
     told = run_python(tmp_path, code)
     assert told == f"The process that looks for plugins ended (exit code {code_told}), and not in a plugin."
+
+
+def test_a_plugin_that_hangs_and_goes_on_logging_garbles_nothing(tmp_path, add):
+    add("hanging", "import logging\nwhile True: logging.getLogger('acme').warning('x' * 3000)")
+    add("good")
+    code = """
+import json, logging
+from connectory.catalog import loading
+loading.LOAD_LIMIT = 0.5
+from connectory.catalog import survey
+from connectory.catalog.discovery import Selection
+with survey.Survey(Selection(allow=frozenset({"hanging", "good", "postgres"}))) as running:
+    logging.disable(logging.CRITICAL)  # here, not in the forked process
+    print(json.dumps({record.identifier: record.status for record in running.catalog().records}))
+"""
+    found = run_python(tmp_path, code)
+    assert {name: found[name] for name in ("hanging", "good", "postgres")} == {
+        "hanging": "failed",
+        "good": "loaded",
+        "postgres": "loaded",
+    }
