@@ -9,10 +9,10 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-from servers.certificates import Certificates, make_certificates
-from servers.mariadb import MariaDBServer
-from servers.postgres import PostgresServer
-from servers.postgres_tls import PostgresTlsFront
+from servers.mariadb.server import MariaDBServer
+from servers.postgres.server import PostgresServer
+from servers.postgres.tls import PostgresTlsFront
+from testkit.certificates import Certificates, make_certificates
 
 settings.register_profile("patient", parent=settings(), deadline=None)  # a busy machine is no failure
 settings.load_profile("patient")

@@ -26,8 +26,8 @@ import psycopg2
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "tests"))
 
-from servers.ports import free_port  # noqa: E402 - the tests' servers are no distribution
-from servers.postgres import PostgresServer  # noqa: E402
+from servers.postgres.server import PostgresServer  # noqa: E402
+from testkit.ports import free_port  # noqa: E402 - the tests' servers are no distribution
 
 BIN = Path(sys.executable).parent
 ROUNDS = 7

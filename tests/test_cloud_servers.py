@@ -12,10 +12,10 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from servers.bigquery import BigQueryServer, ServiceAccount
-from servers.certificates import Certificates
-from servers.snowflake import SnowflakeServer
-from servers.tls_front import TlsFront
+from servers.bigquery.server import BigQueryServer, ServiceAccount
+from servers.snowflake.server import SnowflakeServer
+from testkit.certificates import Certificates
+from testkit.tls_front import TlsFront
 
 
 def call(

@@ -13,18 +13,18 @@ from google.cloud import bigquery
 from google.oauth2.service_account import Credentials
 from pymongo.errors import OperationFailure, ServerSelectionTimeoutError
 
-from servers import odbc
-from servers.bigquery import BigQueryServer
-from servers.debian import MARIADB_PACKAGES, ODBC_PACKAGES, unpacked
-from servers.mariadb import MariaDBServer
-from servers.mongodb import MongoDBServer
-from servers.mssql import MSSQLServer
-from servers.mysql8 import MySQL8Front
-from servers.ports import loopback_addresses
-from servers.postgres_tls import PostgresTlsFront
-from servers.processes import ServerFailed
-from servers.redshift import RedshiftServer, startup_for_postgres
-from servers.snowflake import SnowflakeServer
+from servers.bigquery.server import BigQueryServer
+from servers.mariadb.server import MariaDBServer
+from servers.mongodb.server import MongoDBServer
+from servers.mssql import odbc
+from servers.mssql.server import MSSQLServer
+from servers.mysql.server import MySQL8Front
+from servers.postgres.tls import PostgresTlsFront
+from servers.redshift.server import RedshiftServer, startup_for_postgres
+from servers.snowflake.server import SnowflakeServer
+from testkit.debian import MARIADB_PACKAGES, ODBC_PACKAGES, unpacked
+from testkit.ports import loopback_addresses
+from testkit.processes import ServerFailed
 
 PASSWORD = "p;w }1%w'ö"
 
@@ -35,7 +35,7 @@ class TestDebian:
         assert list(unpacked("odbc", ODBC_PACKAGES).glob("usr/lib/*/odbc/libtdsodbc.so"))
 
     def test_a_package_that_cannot_be_had_is_reported_in_the_words_of_apt(self, tmp_path, monkeypatch):
-        monkeypatch.setattr("servers.cache.cache_folder", lambda: tmp_path)
+        monkeypatch.setattr("testkit.cache.cache_folder", lambda: tmp_path)
         with pytest.raises(ServerFailed, match="Unable to locate package no-such-package"):
             unpacked("nothing", ("no-such-package",))
 

@@ -11,14 +11,14 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from servers import hostile
-from servers.cache import build_once
-from servers.certificates import Certificates
-from servers.loopback import LoopbackServer
-from servers.ports import free_port, loopback_addresses
-from servers.postgres import PostgresServer
-from servers.postgres_tls import PostgresTlsFront
-from servers.processes import ServerFailed, ServerProcess
+from servers.postgres.server import PostgresServer
+from servers.postgres.tls import PostgresTlsFront
+from testkit import hostile
+from testkit.cache import build_once
+from testkit.certificates import Certificates
+from testkit.loopback import LoopbackServer
+from testkit.ports import free_port, loopback_addresses
+from testkit.processes import ServerFailed, ServerProcess
 
 PASSWORD = "pa55 w'ord"
 
@@ -57,7 +57,7 @@ class TestProcesses:
         owner_program = f"""
 import os, sys
 from pathlib import Path
-from servers.processes import ServerProcess
+from testkit.processes import ServerProcess
 folder = Path({str(tmp_path)!r})
 server = [sys.executable, "-c", "import os; print(os.getpid(), flush=True); import time; time.sleep(60)"]
 process = ServerProcess("Orphan", server, log=folder / "log", environment={{}}, folder=folder)
@@ -99,7 +99,7 @@ sys.stdin.read()
         assert not process.running
 
     def test_a_cached_thing_is_built_once_per_version_and_again_after_a_failure(self, tmp_path, monkeypatch):
-        monkeypatch.setattr("servers.cache.cache_folder", lambda: tmp_path)
+        monkeypatch.setattr("testkit.cache.cache_folder", lambda: tmp_path)
         builds = []
 
         def build(folder):

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from documentation.pages import blocks
-from servers.ports import free_port
-from servers.postgres import PostgresServer
+from servers.postgres.server import PostgresServer
+from testkit.ports import free_port
 
 ROOT = Path(__file__).parents[1]
 

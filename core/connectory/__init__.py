@@ -3,8 +3,8 @@
 Everything a plugin author needs is here. Importing it brings in pluggy and pydantic, nothing else.
 """
 
-from connectory.contract.authorization import Authorization
 from connectory.contract.check import Address, CheckContext, CheckFailed, CheckSkipped, FailureCode
+from connectory.contract.consent import Authorization
 from connectory.contract.description import Description
 from connectory.contract.fields import (
     Endpoint,
@@ -18,24 +18,15 @@ from connectory.contract.fields import (
     SecretText,
     text,
 )
-from connectory.contract.hookspecs import hookimpl
-from connectory.contract.private_keys import rsa_private_key
+from connectory.contract.hookspecs import ConnectorUnusable, hookimpl
 from connectory.contract.secrets import SecretGroup, Secrets
 from connectory.contract.settings import DeployerSettings
 from connectory.contract.sources import ConnectorSource, SourcedConnector
-from connectory.contract.tls import (
-    SSL_MODE_QUERY_KEY,
-    SslCaField,
-    SslMode,
-    SslModeField,
-    path_of,
-    request_tls,
-    system_certificates,
-    tls_context,
-    tls_failure,
-)
-from connectory.contract.unusable import ConnectorUnusable
+from connectory.contract.ssl_mode import SSL_MODE_QUERY_KEY, SslCaField, SslMode, SslModeField
 from connectory.contract.urls import QueryKey, UrlGrammar, UrlText
+from connectory.toolkit.files import path_of
+from connectory.toolkit.pem import rsa_private_key
+from connectory.toolkit.tls import request_tls, system_certificates, tls_context, tls_failure
 
 __all__ = [
     "SSL_MODE_QUERY_KEY",

@@ -154,7 +154,7 @@ def _root_client_id(settings: Settings) -> str:
 
 
 def _scopes(words: list[str]) -> list[str]:
-    from connectory.startup import SCOPES
+    from connectory.scopes import SCOPES
 
     scopes = [scope for word in words for scope in word.replace(",", " ").split()]
     if unknown := [scope for scope in scopes if scope not in SCOPES]:
@@ -168,7 +168,8 @@ def create_client(
     scope: Annotated[list[str] | None, typer.Option(help="A scope to have; repeatable. Default: all.")] = None,
 ) -> None:
     """Create a client and print its id and secret as JSON. The secret cannot be shown again."""
-    from connectory.startup import SCOPES, open_database
+    from connectory.scopes import SCOPES
+    from connectory.startup import open_database
     from connectory.store.clients import create_client as create
     from connectory.store.timestamps import utc_now
 

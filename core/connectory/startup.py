@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 
+from connectory.scopes import SCOPES
 from connectory.settings import Settings
 from connectory.store.clients import create_client, list_clients
 from connectory.store.engine import Store, open_store
@@ -14,18 +15,6 @@ from connectory.store.rotation import record_kid
 from connectory.store.schema import is_current, upgrade
 from connectory.store.timestamps import utc_now
 from connectory.vault import KeyMismatch, KeyRingInvalid, Vault, add_key, generate_keyring, load_keyring
-
-SCOPES = {
-    "connection_type:read": "List connection types, their secret schemas, and installed plugins",
-    "connection:read": "Read connections and test them",
-    "connection:create_or_update": "Create and change connections, and set their secrets",
-    "connection:delete": "Delete connections",
-    "connection:authorize": "Ask a person to consent to a connection",
-    "dataset:read": "Read the datasets of connections",
-    "dataset:create_or_update": "Attach datasets to connections",
-    "dataset:delete": "Delete datasets of connections",
-}
-"""Every scope that a client can have, and what it allows."""
 
 
 class CannotStart(Exception):

@@ -10,7 +10,7 @@ import pytest
 
 from connectory.store.engine import Store, open_store
 from connectory.store.schema import upgrade
-from servers.postgres import PostgresServer
+from servers.postgres.server import PostgresServer
 
 
 def url_of(server: PostgresServer, database: str) -> str:

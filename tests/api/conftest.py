@@ -13,16 +13,16 @@ from sqlalchemy import delete
 from connectory.api.app import create_app, open_service
 from connectory.api.service import Service
 from connectory.catalog.catalog import Catalog, build_catalog
+from connectory.scopes import SCOPES
 from connectory.settings import Settings
-from connectory.startup import SCOPES
 from connectory.store.clients import create_client, issue_token
 from connectory.store.engine import open_store
 from connectory.store.schema import upgrade
 from connectory.store.tables import audit, connections, datasets
 from connectory.store.timestamps import utc_now
 from connectory.vault import generate_keyring
-from servers.distribution import install, plugin_source
-from servers.postgres import PostgresServer
+from servers.postgres.server import PostgresServer
+from testkit.distribution import install, plugin_source
 
 LEDGER = plugin_source(
     "api_ledger",

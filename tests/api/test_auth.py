@@ -7,8 +7,8 @@ from urllib.parse import quote_plus
 import pytest
 from fastapi.routing import APIRoute
 
-from connectory.api import tokens
-from connectory.startup import SCOPES
+from connectory.api import token_cache
+from connectory.scopes import SCOPES
 from connectory.store.clients import create_client, delete_client, issue_token
 from connectory.store.timestamps import utc_now
 
@@ -154,8 +154,8 @@ def test_a_revoked_token_stops_working_once_it_is_looked_up_again(anonymous, ser
     assert anonymous.get("/api/v1/connection", headers=headers).status_code == 200
     with service.store.write() as database:
         delete_client(database, client_id)
-    clock = tokens.time.monotonic
-    monkeypatch.setattr(tokens.time, "monotonic", lambda: clock() + tokens.LIFETIME)
+    clock = token_cache.time.monotonic
+    monkeypatch.setattr(token_cache.time, "monotonic", lambda: clock() + token_cache.LIFETIME)
     assert anonymous.get("/api/v1/connection", headers=headers).status_code == 401
 
 
@@ -166,6 +166,6 @@ def test_an_expired_token_does_not_work_even_if_it_was_seen_a_moment_ago(anonymo
         )
     headers = {"Authorization": f"Bearer {text}"}
     assert anonymous.get("/api/v1/connection", headers=headers).status_code == 200
-    clock = tokens.time.time
-    monkeypatch.setattr(tokens.time, "time", lambda: clock() + 61)
+    clock = token_cache.time.time
+    monkeypatch.setattr(token_cache.time, "time", lambda: clock() + 61)
     assert service.tokens.get(text) is None

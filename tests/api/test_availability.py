@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from servers import hostile
-from servers.service import run_command, running_service
+from testkit import hostile
+from testkit.service import run_command, running_service
 
 HANGING = 50
 

@@ -7,8 +7,8 @@ from uuid import uuid4
 
 import pytest
 
-from connectory.probe.runner import QueueFull
-from servers import hostile
+from connectory.checks.runner import QueueFull
+from testkit import hostile
 
 
 def secrets_for(server, database="postgres", **changed):

@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 import httpx
 
-from servers import hostile
-from servers.service import RunningService, run_command, running_service
+from testkit import hostile
+from testkit.service import RunningService, run_command, running_service
 
 MARKERS = [
     f"m4rk3r-{name}-pw!" for name in ("parts", "url", "merge", "item", "echo", "wrong", "name", "client", "form")

@@ -10,8 +10,8 @@ from connectory.api.app import create_app, open_service
 from connectory.catalog.catalog import Catalog
 from connectory.catalog.record import PluginRecord, PluginStatus
 from connectory.vault import generate_keyring
-from servers.distribution import install, plugin_source
-from servers.service import run_command, running_service
+from testkit.distribution import install, plugin_source
+from testkit.service import run_command, running_service
 
 
 def test_health_and_ready_need_no_token(anonymous, api):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from servers.service import environment_of, run_command, running_service
+from testkit.service import environment_of, run_command, running_service
 
 # What no schema of one request can say: whether secrets are valid depends on the type of the connection that the path, or
 # another member, names; the collections of a dataset need names that differ; and only some connections, with their secrets

@@ -5,8 +5,8 @@ import json
 import httpx
 
 from connectory.catalog.discovery import SOURCE_GROUP
-from servers.distribution import install, plugin_source
-from servers.service import run_command, running_service
+from testkit.distribution import install, plugin_source
+from testkit.service import run_command, running_service
 
 SHELF = """
 import types

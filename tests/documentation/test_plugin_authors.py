@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 
 from connectory.catalog.catalog import find_connector
-from connectory.contract.validation import secrets_document
-from connectory.probe.egress import EgressPolicy
-from connectory.probe.report import CheckReport
-from connectory.probe.runner import ProbeRunner
+from connectory.checks.egress import EgressPolicy
+from connectory.checks.report import CheckReport
+from connectory.checks.runner import CheckRunner
+from connectory.documents.validation import secrets_document
 from documentation.pages import ROOT, blocks
-from servers.certificates import Certificates
-from servers.distribution import install
-from servers.postgres import PostgresServer
-from servers.postgres_tls import PostgresTlsFront
+from servers.postgres.server import PostgresServer
+from servers.postgres.tls import PostgresTlsFront
+from testkit.certificates import Certificates
+from testkit.distribution import install
 
 
 def shown_module(docstring: str) -> str:
@@ -44,7 +44,7 @@ def check(**secrets: Any) -> CheckReport:
     document = secrets_document(connector.secrets_model, secrets)
 
     async def once() -> CheckReport:
-        runner = ProbeRunner(policy=EgressPolicy(allow_loopback=True))
+        runner = CheckRunner(policy=EgressPolicy(allow_loopback=True))
         await runner.start()
         try:
             return await runner.run("quarry", connector, lambda: document)

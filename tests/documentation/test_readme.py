@@ -12,8 +12,8 @@ from collections.abc import Iterator
 import pytest
 
 from documentation.pages import ROOT, Example, blocks, differences, examples
-from servers.debian import unpacked
-from servers.ports import free_port
+from testkit.debian import unpacked
+from testkit.ports import free_port
 
 _EXPORT = re.compile(r"^export (\w+)='?([^'\n]*)'?$", re.MULTILINE)
 

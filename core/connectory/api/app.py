@@ -9,15 +9,15 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from connectory.api import (
-    authorizations,
-    checks,
+    connection_tests,
     connection_types,
     connections,
+    consents,
     datasets,
     health,
-    oauth,
     plugins,
     secrets,
+    token_endpoint,
 )
 from connectory.api.connection_types import RenderedTypes
 from connectory.api.errors import install_error_handlers
@@ -25,8 +25,8 @@ from connectory.api.middleware import BodyLimit, Surroundings
 from connectory.api.openapi import install_openapi
 from connectory.api.service import Service
 from connectory.catalog.catalog import Catalog, build_catalog
-from connectory.probe.egress import EgressPolicy
-from connectory.probe.runner import ProbeRunner
+from connectory.checks.egress import EgressPolicy
+from connectory.checks.runner import CheckRunner
 from connectory.settings import Settings
 from connectory.startup import ensure_root_client, open_database, open_vault
 
@@ -53,7 +53,7 @@ def open_service(settings: Settings, catalog: Catalog | None = None) -> Service:
     except BaseException:
         store.close()
         raise
-    runner = ProbeRunner(
+    runner = CheckRunner(
         policy=EgressPolicy(allow_loopback=settings.loopback_allowed, deny=settings.egress_deny),
         deadline=settings.probe_deadline,
         concurrency=settings.probe_concurrency,
@@ -87,13 +87,13 @@ def create_app(service: Service) -> FastAPI:
     app.state.rendered_types = RenderedTypes(service.catalog)
     for router in (
         health.public,
-        oauth.router,
+        token_endpoint.router,
         connection_types.router,
         connections.router,
         secrets.router,
-        checks.router,
-        authorizations.router,
-        authorizations.public,
+        connection_tests.router,
+        consents.router,
+        consents.public,
         datasets.router,
         plugins.router,
         health.router,

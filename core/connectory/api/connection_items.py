@@ -10,16 +10,16 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from sqlalchemy.engine import Connection as DatabaseConnection
 
 from connectory.api.connection_types import unknown_type_problem
-from connectory.api.documents import holds_mask, problems_of, seal_document, stored_document, validated
 from connectory.api.errors import Refused, name_if_plain, rebuild
 from connectory.api.openapi import READ_ONLY
+from connectory.api.sealing import holds_mask, problems_of, seal_document, stored_document, validated
 from connectory.api.service import Service
-from connectory.catalog.connector import Connector
-from connectory.contract.validation import Document, FieldProblem, SecretsInvalid
+from connectory.catalog.loaded import LoadedConnector
+from connectory.documents.validation import Document, FieldProblem, SecretsInvalid
+from connectory.store.bulk_save import SaveItem
+from connectory.store.connection_keys import KEY_PATTERN
 from connectory.store.connection_rows import EDITABLE, Connection, lock_by_keys
 from connectory.store.envelopes import load_envelopes
-from connectory.store.keys import KEY_PATTERN
-from connectory.store.save import SaveItem
 from connectory.store.sealed import Sealed
 
 MOST_ITEMS = 50
@@ -175,7 +175,7 @@ def _document(
     database: DatabaseConnection,
     index: int,
     secrets: dict[str, Any],
-    connector: Connector | None,
+    connector: LoadedConnector | None,
     stored: Connection | None,
 ) -> Document | list[FieldProblem]:
     if connector is None:
@@ -191,7 +191,7 @@ def _document(
         return problems_of(error, connector, ("body", index, "secrets"))
 
 
-def _sealer(service: Service, connector: Connector | None, document: Document) -> Callable[[str], Sealed]:
+def _sealer(service: Service, connector: LoadedConnector | None, document: Document) -> Callable[[str], Sealed]:
     assert connector is not None
 
     def seal(connection_id: str) -> Sealed:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import orjson
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from connectory.api.auth import ScopedRoute, needs
+from connectory.api.bearer import ScopedRoute, needs
 from connectory.api.errors import Refused, refuse_field
 from connectory.api.openapi import answers
 from connectory.api.paging import PageNumber, PageSize, page_of

@@ -9,16 +9,19 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from sqlalchemy.engine import Connection as DatabaseConnection
 
-from connectory.api.auth import ScopedRoute, actor, needs
+from connectory.api.bearer import ScopedRoute, actor, needs
 from connectory.api.connection_items import CheckedItem, check_items
-from connectory.api.documents import open_masked_document
 from connectory.api.errors import Refused
 from connectory.api.jsonbody import json_response, parse_json, read_body
 from connectory.api.openapi import KEY_PATTERN, answers, json_body
 from connectory.api.paging import PageNumber, PageSize, page_of
+from connectory.api.sealing import open_masked_document
 from connectory.api.service import Service, service_of
 from connectory.store import audit
 from connectory.store.audit import AuditEntry
+from connectory.store.bulk_save import SaveFailed, save_connections
+from connectory.store.connection_keys import KEY_PATTERN as KEY_GRAMMAR
+from connectory.store.connection_tokens import load_tokens
 from connectory.store.connections import (
     Connection,
     Filters,
@@ -29,10 +32,7 @@ from connectory.store.connections import (
     list_connections,
     load_envelopes,
 )
-from connectory.store.keys import KEY_PATTERN as KEY_GRAMMAR
-from connectory.store.save import SaveFailed, save_connections
 from connectory.store.timestamps import utc_now
-from connectory.store.tokens import load_tokens
 from connectory.vault import EnvelopeUnreadable
 
 router = APIRouter(prefix="/api/v1", tags=["Connections"], route_class=ScopedRoute)

@@ -11,14 +11,14 @@ from fastapi import APIRouter, Path, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ValidationError
 
-from connectory.api.auth import ScopedRoute, actor, needs
+from connectory.api.bearer import ScopedRoute, actor, needs
 from connectory.api.connections import ConnectionKey, find_connection
 from connectory.api.errors import Refused, rebuild, refuse_field
 from connectory.api.jsonbody import json_response, parse_json, read_body
 from connectory.api.openapi import answers, json_body
 from connectory.api.paging import PageNumber, PageSize, page_of
 from connectory.api.service import Service, service_of
-from connectory.contract.validation import FieldProblem
+from connectory.documents.validation import FieldProblem
 from connectory.store import audit
 from connectory.store.audit import AuditEntry
 from connectory.store.connections import Connection

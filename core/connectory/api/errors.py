@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from connectory.catalog.survey import ConnectorLost
-from connectory.contract.validation import FieldProblem
+from connectory.documents.validation import FieldProblem
 from connectory.store.errors import StoreUnavailable
 
 

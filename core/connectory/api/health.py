@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from connectory.api.auth import ScopedRoute, needs
+from connectory.api.bearer import ScopedRoute, needs
 from connectory.api.jsonbody import json_response
 from connectory.api.openapi import answers, reference
 from connectory.api.service import Service, service_of

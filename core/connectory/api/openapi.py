@@ -11,10 +11,10 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
-from connectory.api.auth import SCHEME
+from connectory.api.bearer import SCHEME
 from connectory.catalog.catalog import Catalog
 from connectory.contract.check import FailureCode
-from connectory.startup import SCOPES
+from connectory.scopes import SCOPES
 
 Schema = dict[str, Any]
 

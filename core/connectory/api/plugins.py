@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from connectory.api.auth import ScopedRoute, needs
+from connectory.api.bearer import ScopedRoute, needs
 from connectory.api.jsonbody import json_response
 from connectory.api.openapi import answers
 from connectory.api.paging import PageNumber, PageSize, page_of

@@ -7,10 +7,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from connectory.api.auth import ScopedRoute, actor, needs
-from connectory.api.checks import RESULT_EXAMPLE, run_test, test_result
+from connectory.api.bearer import ScopedRoute, actor, needs
+from connectory.api.connection_tests import RESULT_EXAMPLE, run_test, test_result
 from connectory.api.connections import ConnectionKey, find_connection
-from connectory.api.documents import (
+from connectory.api.errors import Refused
+from connectory.api.jsonbody import json_response, parse_json, read_body
+from connectory.api.openapi import answers, json_body
+from connectory.api.sealing import (
     holds_mask,
     problems_of,
     seal_document,
@@ -18,11 +21,8 @@ from connectory.api.documents import (
     usable_connector,
     validated,
 )
-from connectory.api.errors import Refused
-from connectory.api.jsonbody import json_response, parse_json, read_body
-from connectory.api.openapi import answers, json_body
 from connectory.api.service import Service, service_of
-from connectory.contract.validation import SecretsInvalid
+from connectory.documents.validation import SecretsInvalid
 from connectory.store import audit
 from connectory.store.audit import AuditEntry
 from connectory.store.connections import Connection, load_envelopes, store_secrets

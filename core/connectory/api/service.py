@@ -9,9 +9,9 @@ from typing import cast
 from fastapi import Request
 
 from connectory.api.middleware import RequestCounts
-from connectory.api.tokens import TokenCache
+from connectory.api.token_cache import TokenCache
 from connectory.catalog.catalog import Catalog
-from connectory.probe.runner import ProbeRunner
+from connectory.checks.runner import CheckRunner
 from connectory.settings import Settings
 from connectory.store.engine import Store
 from connectory.vault import Vault
@@ -30,7 +30,7 @@ class Service:
     store: Store
     vault: Vault
     catalog: Catalog
-    runner: ProbeRunner
+    runner: CheckRunner
     tokens: TokenCache = field(default_factory=TokenCache)
     request_counts: RequestCounts = field(default_factory=Counter)
     test_counts: Counter[tuple[str, str]] = field(default_factory=Counter)

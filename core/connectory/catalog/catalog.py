@@ -7,16 +7,16 @@ from dataclasses import replace
 from functools import cached_property
 from importlib.metadata import version
 
-from connectory.catalog.connector import Connector
 from connectory.catalog.discovery import (
     ENTRY_POINT_GROUP,
     SOURCE_GROUP,
-    Found,
+    Candidate,
     Selection,
     decide,
     decide_sourced,
     find_installed,
 )
+from connectory.catalog.loaded import LoadedConnector
 from connectory.catalog.loading import PluginBroken, load_connector
 from connectory.catalog.record import PluginRecord, PluginStatus
 from connectory.catalog.sources import find_sourced, sourced_plugin
@@ -25,19 +25,19 @@ from connectory.catalog.sources import find_sourced, sourced_plugin
 _TYPE_ORDER = {"database": 0, "saas": 1}
 
 
-def _listing_order(connector: Connector) -> tuple[int, str, str]:
+def _listing_order(connector: LoadedConnector) -> tuple[int, str, str]:
     return _TYPE_ORDER.get(connector.system_type, 2), connector.system_type, connector.identifier
 
 
 class Catalog:
     """The connectors of this installation. Built once, at start; never changes afterwards."""
 
-    def __init__(self, records: Iterable[PluginRecord], connectors: Iterable[Connector]) -> None:
+    def __init__(self, records: Iterable[PluginRecord], connectors: Iterable[LoadedConnector]) -> None:
         self.records = tuple(sorted(records))
         ordered = sorted(connectors, key=_listing_order)
-        self.connectors: Mapping[str, Connector] = {connector.identifier: connector for connector in ordered}
+        self.connectors: Mapping[str, LoadedConnector] = {connector.identifier: connector for connector in ordered}
 
-    def get(self, identifier: str) -> Connector | None:
+    def get(self, identifier: str) -> LoadedConnector | None:
         """The connector, or `None` where none of that identifier loaded."""
         return self.connectors.get(identifier)
 
@@ -84,7 +84,7 @@ def build_catalog(
     installed = [item for item in declared if item.group == ENTRY_POINT_GROUP]
     sources = [item for item in declared if item.group == SOURCE_GROUP]
     sourced, records = find_sourced(sources, core_version, environment, before)
-    connectors: list[Connector] = []
+    connectors: list[LoadedConnector] = []
     for item in decide(installed, selection, core_version) + decide_sourced(sourced, selection, installed):
         connector, record = _load(item, environment, before)
         records.append(record)
@@ -99,7 +99,7 @@ def find_connector(
     *,
     source: str = "",
     target: str = "",
-) -> Connector:
+) -> LoadedConnector:
     """Load one connector, and no other.
 
     Args:
@@ -121,8 +121,8 @@ def find_connector(
 
 
 def _load(
-    item: Found, environment: Mapping[str, str] | None, before: Callable[[PluginRecord], None]
-) -> tuple[Connector | None, PluginRecord]:
+    item: Candidate, environment: Mapping[str, str] | None, before: Callable[[PluginRecord], None]
+) -> tuple[LoadedConnector | None, PluginRecord]:
     if item.record.status is not PluginStatus.LOADED:
         return None, item.record
     try:

@@ -43,7 +43,7 @@ class Loadable(Protocol):
 
 
 @dataclass(frozen=True)
-class Found:
+class Candidate:
     """A connector, or a source of connectors, before it is loaded.
 
     Attributes:
@@ -59,13 +59,15 @@ class Found:
     group: str = ENTRY_POINT_GROUP
 
 
-def find_installed(path: Collection[str] | None = None, groups: Collection[str] = (ENTRY_POINT_GROUP,)) -> list[Found]:
+def find_installed(
+    path: Collection[str] | None = None, groups: Collection[str] = (ENTRY_POINT_GROUP,)
+) -> list[Candidate]:
     """Every entry point of `groups` on `sys.path` (or `path`), sorted. Imports nothing.
 
     Of a distribution that is installed twice, the first on the path counts, as it does for imports.
     """
     places: dict[str, Any] = {} if path is None else {"path": list(path)}
-    found: dict[tuple[str, str, str], Found] = {}
+    found: dict[tuple[str, str, str], Candidate] = {}
     seen: set[str] = set()
     for distribution in distributions(**places):
         try:
@@ -81,7 +83,7 @@ def find_installed(path: Collection[str] | None = None, groups: Collection[str] 
     return [found[key] for key in sorted(found)]
 
 
-def _declared(distribution: Distribution, groups: Collection[str]) -> list[Found]:
+def _declared(distribution: Distribution, groups: Collection[str]) -> list[Candidate]:
     """The entry points of `groups` that one distribution declares."""
     entry_points = [entry_point for entry_point in distribution.entry_points if entry_point.group in groups]
     if not entry_points:  # most distributions, and their metadata takes ten times as long to read
@@ -93,7 +95,7 @@ def _declared(distribution: Distribution, groups: Collection[str]) -> list[Found
     name, version = canonicalize_name(metadata["Name"]), metadata["Version"] or "of unknown version"
     requirements = tuple(distribution.requires or ())
     return [
-        Found(
+        Candidate(
             PluginRecord(entry_point.name, name, version, entry_point.value),
             entry_point,
             requirements,
@@ -108,19 +110,19 @@ def _is_first(distribution: Distribution, name: str, places: Mapping[str, Any]) 
     return first.locate_file("") == distribution.locate_file("")
 
 
-def decide(found: Iterable[Found], selection: Selection, core_version: str) -> list[Found]:
+def decide(found: Iterable[Candidate], selection: Selection, core_version: str) -> list[Candidate]:
     """Give every entry point that must not be imported its status and reason; leave the others `loaded`."""
     found = [_decide_one(item, selection, core_version) for item in found]
     claims = Counter(item.record.identifier for item in found if item.record.status is PluginStatus.LOADED)
     return [_decide_conflict(item, selection, found) if claims[item.record.identifier] > 1 else item for item in found]
 
 
-def _decide_one(item: Found, selection: Selection, core_version: str) -> Found:
+def _decide_one(item: Candidate, selection: Selection, core_version: str) -> Candidate:
     decided = _decide_selection(item, selection)
     return decide_compatibility(item, core_version) if decided.record.status is PluginStatus.LOADED else decided
 
 
-def _decide_selection(item: Found, selection: Selection) -> Found:
+def _decide_selection(item: Candidate, selection: Selection) -> Candidate:
     record = item.record
     if not IDENTIFIER.fullmatch(record.identifier):
         return _with(item, PluginStatus.FAILED, "Its identifier must match ^[a-z][a-z0-9_]*$; rename it.")
@@ -131,7 +133,7 @@ def _decide_selection(item: Found, selection: Selection) -> Found:
     return item
 
 
-def decide_compatibility(item: Found, core_version: str) -> Found:
+def decide_compatibility(item: Candidate, core_version: str) -> Candidate:
     """Give an entry point whose distribution asks for another version of core its status and reason."""
     wanted = _unmet_core_requirement(item.requirements, core_version)
     if wanted is None:
@@ -160,7 +162,7 @@ def _unmet_core_requirement(requirements: tuple[str, ...], core_version: str) ->
     return None
 
 
-def _decide_conflict(item: Found, selection: Selection, found: Iterable[Found]) -> Found:
+def _decide_conflict(item: Candidate, selection: Selection, found: Iterable[Candidate]) -> Candidate:
     record = item.record
     if record.status is not PluginStatus.LOADED:
         return item
@@ -183,7 +185,9 @@ def _decide_conflict(item: Found, selection: Selection, found: Iterable[Found]) 
     return _with(item, PluginStatus.CONFLICT, reason)
 
 
-def decide_sourced(sourced: Iterable[Found], selection: Selection, installed: Iterable[Found]) -> list[Found]:
+def decide_sourced(
+    sourced: Iterable[Candidate], selection: Selection, installed: Iterable[Candidate]
+) -> list[Candidate]:
     """The same as `decide` for what sources have found. What is installed keeps its identifier, whatever its status.
 
     Nothing else chooses either: of two that claim an identifier, both lose it.
@@ -197,8 +201,8 @@ def decide_sourced(sourced: Iterable[Found], selection: Selection, installed: It
 
 
 def _decide_sourced(
-    item: Found, selection: Selection, owners: Mapping[str, PluginRecord], targets: Collection[str]
-) -> Found:
+    item: Candidate, selection: Selection, owners: Mapping[str, PluginRecord], targets: Collection[str]
+) -> Candidate:
     identifier = item.record.identifier
     decided = _decide_selection(item, selection)
     if decided.record.status is not PluginStatus.LOADED:
@@ -213,5 +217,5 @@ def _decide_sourced(
     return item
 
 
-def _with(item: Found, status: PluginStatus, reason: str) -> Found:
+def _with(item: Candidate, status: PluginStatus, reason: str) -> Candidate:
     return replace(item, record=replace(item.record, status=status, reason=reason))

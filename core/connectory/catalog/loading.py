@@ -15,15 +15,15 @@ from typing import Any, TypeVar
 import pluggy
 from pydantic import ValidationError
 
-from connectory.catalog.connector import Connector, Plugin
 from connectory.catalog.discovery import Loadable
+from connectory.catalog.loaded import LoadedConnector, Plugin
 from connectory.catalog.record import PluginRecord
 from connectory.contract import hookspecs
 from connectory.contract.description import Description
-from connectory.contract.json_schema import secret_json_schema
+from connectory.contract.hookspecs import ConnectorUnusable
 from connectory.contract.secrets import Secrets
 from connectory.contract.settings import DeployerSettings, environment_name, read_settings
-from connectory.contract.unusable import ConnectorUnusable
+from connectory.documents.json_schema import secret_json_schema
 
 LOAD_LIMIT = 5.0
 """Seconds that importing and verifying one plugin may take (DESIGN: a slower plugin has failed)."""
@@ -44,7 +44,7 @@ class PluginBroken(Exception):
 
 def load_connector(
     record: PluginRecord, entry_point: Loadable, environment: Mapping[str, str] | None = None
-) -> Connector:
+) -> LoadedConnector:
     """Import and verify the plugin behind `entry_point`, within `LOAD_LIMIT` seconds.
 
     Raises:
@@ -110,7 +110,7 @@ def _plugins_own_reason(record: PluginRecord, error: ConnectorUnusable) -> str:
     return message
 
 
-def _load(record: PluginRecord, entry_point: Loadable, environment: Mapping[str, str]) -> Connector:
+def _load(record: PluginRecord, entry_point: Loadable, environment: Mapping[str, str]) -> LoadedConnector:
     hooks = _register(entry_point.load())
     identifier = _call(hooks, "connectory_identifier")
     if identifier != record.identifier:
@@ -134,7 +134,7 @@ def _load(record: PluginRecord, entry_point: Loadable, environment: Mapping[str,
             "The JSON Schema of its secrets holds a value that is not JSON; look at its defaults."
         ) from None
     plugin = Plugin(model, settings, hooks)
-    return Connector(
+    return LoadedConnector(
         record=record,
         system_type=kind,
         description=description,

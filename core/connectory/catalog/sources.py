@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from connectory.catalog.discovery import SOURCE_GROUP, Found, Loadable, decide_compatibility, find_installed
+from connectory.catalog.discovery import SOURCE_GROUP, Candidate, Loadable, decide_compatibility, find_installed
 from connectory.catalog.loading import PluginBroken, within_limit
 from connectory.catalog.record import PluginRecord, PluginStatus
 from connectory.contract.sources import ConnectorSource
@@ -30,11 +30,11 @@ class SourcedPlugin:
 
 
 def find_sourced(
-    sources: Iterable[Found],
+    sources: Iterable[Candidate],
     core_version: str,
     environment: Mapping[str, str] | None,
     before: Callable[[PluginRecord], None],
-) -> tuple[list[Found], list[PluginRecord]]:
+) -> tuple[list[Candidate], list[PluginRecord]]:
     """What `sources` find, and the records of those that cannot be asked.
 
     Args:
@@ -44,7 +44,7 @@ def find_sourced(
         before: called before a source is imported; a `PluginBroken` that it raises is taken for the source's own.
     """
     variables = os.environ if environment is None else environment
-    found: list[Found] = []
+    found: list[Candidate] = []
     failed: list[PluginRecord] = []
     for item in sources:
         decided = decide_compatibility(item, core_version).record
@@ -59,7 +59,7 @@ def find_sourced(
     return found, failed
 
 
-def sourced_plugin(distribution: str, source: str, target: str) -> Found:
+def sourced_plugin(distribution: str, source: str, target: str) -> Candidate:
     """One connector's plugin, without asking the source what else there is; its record names no identifier.
 
     Raises:
@@ -71,7 +71,7 @@ def sourced_plugin(distribution: str, source: str, target: str) -> Found:
     raise LookupError(f"{distribution} declares no source '{source}'")
 
 
-def _find(item: Found, environment: Mapping[str, str]) -> list[Found]:
+def _find(item: Candidate, environment: Mapping[str, str]) -> list[Candidate]:
     found = within_limit(item.record, lambda: list(_source(item.entry_point).find(environment)))
     return [_sourced(item, *_checked(connector)) for connector in found]
 
@@ -94,6 +94,6 @@ def _checked(connector: Any) -> tuple[str, str]:
     )
 
 
-def _sourced(item: Found, identifier: str, target: str) -> Found:
+def _sourced(item: Candidate, identifier: str, target: str) -> Candidate:
     record = replace(item.record, identifier=identifier, target=target, source=item.record.identifier)
-    return Found(record, SourcedPlugin(item.entry_point, target))
+    return Candidate(record, SourcedPlugin(item.entry_point, target))

@@ -16,8 +16,8 @@ from dataclasses import asdict
 from typing import Any, NoReturn, Self, TextIO
 
 from connectory.catalog.catalog import Catalog, build_catalog, find_connector
-from connectory.catalog.connector import Connector, Plugin
 from connectory.catalog.discovery import Selection
+from connectory.catalog.loaded import LoadedConnector, Plugin
 from connectory.catalog.loading import LOAD_LIMIT, PluginBroken, too_slow
 from connectory.catalog.record import PluginRecord, PluginStatus
 from connectory.contract.description import Description
@@ -175,7 +175,7 @@ def _ending(status: int) -> str:
     return f"signal {-status}" if status < 0 else f"exit code {status}"
 
 
-def _facts(connector: Connector) -> dict[str, Any]:
+def _facts(connector: LoadedConnector) -> dict[str, Any]:
     return {
         "record": asdict(connector.record),
         "system_type": connector.system_type,
@@ -186,10 +186,10 @@ def _facts(connector: Connector) -> dict[str, Any]:
     }
 
 
-def _connector(facts: dict[str, Any]) -> Connector:
+def _connector(facts: dict[str, Any]) -> LoadedConnector:
     record = _record(facts["record"])
     description = Description.model_validate(facts["description"])
-    return Connector(**facts | {"record": record, "description": description, "plugin": _Later(record)})
+    return LoadedConnector(**facts | {"record": record, "description": description, "plugin": _Later(record)})
 
 
 class _Later:

@@ -40,8 +40,8 @@ from __future__ import annotations
 
 import pluggy
 
-from connectory.contract.authorization import Authorization
 from connectory.contract.check import CheckContext
+from connectory.contract.consent import Authorization
 from connectory.contract.description import Description
 from connectory.contract.secrets import Secrets
 from connectory.contract.settings import DeployerSettings
@@ -51,6 +51,21 @@ PROJECT_NAME = "connectory"
 hookspec = pluggy.HookspecMarker(PROJECT_NAME)
 hookimpl = pluggy.HookimplMarker(PROJECT_NAME)
 """Marks a function as the implementation of the hook of the same name."""
+
+
+class ConnectorUnusable(Exception):
+    """Raised while a plugin loads, by its module or by one of its hooks but the test: this connector cannot be used.
+
+    Its record is then `failed`, and `message` is the reason that people read, so it must be one line that says what is
+    wrong, where, and what to do. Other exceptions show by their type only, because their text may hold anything.
+
+    Args:
+        message: at most 500 printable characters. Never put a secret, or the value of an environment variable, into it.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
 
 
 @hookspec(firstresult=True)

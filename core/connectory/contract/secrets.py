@@ -28,7 +28,7 @@ class Secrets(BaseModel):
     Once validated, an instance always has the parts.
 
     >>> from connectory import Host, Port, Secrets, SecretText
-    >>> from connectory.contract.validation import parse_secrets
+    >>> from connectory.documents.validation import parse_secrets
     >>> class LedgerSecrets(Secrets):
     ...     host: Host
     ...     port: Port = 7000

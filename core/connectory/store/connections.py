@@ -12,6 +12,7 @@ from sqlalchemy import Row, bindparam, func, select, update
 from sqlalchemy import delete as delete_from
 from sqlalchemy.engine import Connection as DatabaseConnection
 
+from connectory.store.connection_keys import without_case_and_joints
 from connectory.store.connection_rows import (
     COLUMNS,
     EDITABLE,
@@ -23,7 +24,6 @@ from connectory.store.connection_rows import (
 )
 from connectory.store.envelopes import load_envelopes, put_envelopes
 from connectory.store.errors import KeyTaken
-from connectory.store.keys import without_case_and_joints
 from connectory.store.listing import Filters, TestStatus, list_connections
 from connectory.store.sealed import Sealed
 from connectory.store.search import storable, unindex_rows

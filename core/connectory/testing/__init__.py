@@ -11,8 +11,8 @@ except ModuleNotFoundError as error:
 pytest.register_assert_rewrite("connectory.testing.conformance")
 
 from connectory.testing.conformance import ConnectorConformance  # noqa: E402 - its asserts are rewritten from here on
-from connectory.testing.documents import Payload  # noqa: E402
 from connectory.testing.far_ends import FarEnd, closing_server, refused_port, silent_server  # noqa: E402
+from connectory.testing.payloads import Payload  # noqa: E402
 from connectory.testing.running import Outcome, Workbench  # noqa: E402
 
 __all__ = [

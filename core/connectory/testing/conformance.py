@@ -40,14 +40,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from connectory.catalog.catalog import find_connector
-from connectory.catalog.connector import Connector
+from connectory.catalog.loaded import LoadedConnector
 from connectory.catalog.loading import TYPE, PluginBroken
+from connectory.checks.report import CheckReport
 from connectory.contract.check import FailureCode
-from connectory.contract.masking import MASK, mask_document, merge_documents
-from connectory.contract.validation import SecretsInvalid, parse_secrets, secrets_document
-from connectory.probe.report import CheckReport
+from connectory.documents.masking import MASK, mask_document, merge_documents
+from connectory.documents.validation import SecretsInvalid, parse_secrets, secrets_document
 from connectory.testing import declaration, schema_rules
-from connectory.testing.documents import (
+from connectory.testing.exposure import appearances
+from connectory.testing.far_ends import UNKNOWN_HOST, FarEnd, closing_server, refused_port, silent_server
+from connectory.testing.payloads import (
     Payload,
     is_accepted,
     submissions,
@@ -56,8 +58,6 @@ from connectory.testing.documents import (
     with_markers,
     with_value,
 )
-from connectory.testing.exposure import appearances
-from connectory.testing.far_ends import UNKNOWN_HOST, FarEnd, closing_server, refused_port, silent_server
 from connectory.testing.running import Outcome, Workbench
 
 UPDATE_GOLDEN = "CONNECTORY_UPDATE_GOLDEN"
@@ -126,7 +126,7 @@ class ConnectorConformance:
         return found.entry_point.load()
 
     @pytest.fixture
-    def connector(self) -> Connector:
+    def connector(self) -> LoadedConnector:
         """The connector, as the service loads it."""
         try:
             return find_connector(self.identifier, self.distribution)
@@ -189,25 +189,25 @@ class ConnectorConformance:
         """A name of its own, a small and harmless icon, and all of it at once."""
         _expect_none(declaration.description_complaints(plugin))
 
-    def test_nothing_heavy_is_imported_early(self, connector: Connector) -> None:
+    def test_nothing_heavy_is_imported_early(self, connector: LoadedConnector) -> None:
         """Drawing the list of connectors and their forms imports no driver, and nothing of a running service."""
         _expect_none(declaration.early_imports(self.identifier, self.distribution, connector.description.drivers))
 
     # The schema of its secrets
 
-    def test_the_schema_has_the_usual_frame(self, connector: Connector) -> None:
+    def test_the_schema_has_the_usual_frame(self, connector: LoadedConnector) -> None:
         """Title, description, type, required fields, and no unknown ones."""
         _expect_none(schema_rules.frame_complaints(connector.schema, self.identifier))
 
-    def test_the_schema_follows_the_standard(self, connector: Connector) -> None:
+    def test_the_schema_follows_the_standard(self, connector: LoadedConnector) -> None:
         """It is valid JSON Schema 2020-12."""
         _expect_none(schema_rules.standard_complaints(connector.schema))
 
-    def test_a_form_can_be_drawn_from_every_property(self, connector: Connector) -> None:
+    def test_a_form_can_be_drawn_from_every_property(self, connector: LoadedConnector) -> None:
         """Each has a title, none is null, and nested objects refuse unknown fields too."""
         _expect_none(schema_rules.property_complaints(connector.schema))
 
-    def test_what_is_sensitive_is_marked(self, connector: Connector) -> None:
+    def test_what_is_sensitive_is_marked(self, connector: LoadedConnector) -> None:
         """Sensitive fields have sensitive types; a url shows none of them but its password."""
         _expect_none(
             schema_rules.sensitivity_complaints(
@@ -215,11 +215,11 @@ class ConnectorConformance:
             )
         )
 
-    def test_defaults_fit_and_give_nothing_away(self, connector: Connector) -> None:
+    def test_defaults_fit_and_give_nothing_away(self, connector: LoadedConnector) -> None:
         """Each default is accepted by its own schema, and none looks like somebody's credential."""
         _expect_none(schema_rules.default_complaints(connector.schema))
 
-    def test_the_schema_is_the_golden_one(self, connector: Connector) -> None:
+    def test_the_schema_is_the_golden_one(self, connector: LoadedConnector) -> None:
         """A change of the schema is a decision that shows in a diff."""
         rendered = json.dumps(connector.schema, indent=2, ensure_ascii=False) + "\n"
         if os.environ.get(UPDATE_GOLDEN) == "1":
@@ -232,7 +232,7 @@ class ConnectorConformance:
         if changed:
             pytest.fail(f"The schema differs from {self.golden_schema}; {remedy}\n{changed}", pytrace=False)
 
-    def test_schema_and_validator_accept_the_same(self, connector: Connector) -> None:
+    def test_schema_and_validator_accept_the_same(self, connector: LoadedConnector) -> None:
         """The schema tells the truth: what it accepts is accepted, and the reverse."""
         model, validator = connector.secrets_model, jsonschema_rs.validator_for(connector.schema)
         parts = self.secrets_for_server("server.example", 443)
@@ -269,7 +269,7 @@ class ConnectorConformance:
 
     # What it refuses
 
-    def test_control_characters_are_refused_at_their_field(self, connector: Connector) -> None:
+    def test_control_characters_are_refused_at_their_field(self, connector: LoadedConnector) -> None:
         """NUL ends texts early in C code, and the others forge lines and headers."""
         model, parts = connector.secrets_model, self.secrets_for_server("server.example", 443)
         complaints = []
@@ -283,14 +283,14 @@ class ConnectorConformance:
                         complaints.append(f"{place} does not refuse the control character {control!r}, or not by name.")
         _expect_none(sorted(set(complaints)))
 
-    def test_an_unknown_field_is_refused_and_not_repeated(self, connector: Connector) -> None:
+    def test_an_unknown_field_is_refused_and_not_repeated(self, connector: LoadedConnector) -> None:
         """A secret sent under a wrong name, or as a name, does not come back."""
         marker = "ZqUnknownMarker"
         problems = _problems(connector.secrets_model, self._any_secrets() | {marker: marker})
         assert problems, "A field that the schema does not know is accepted; keep extra='forbid'."
         assert marker not in json.dumps(problems), "The refusal of an unknown field repeats its name or value."
 
-    def test_a_refusal_never_repeats_a_value(self, connector: Connector) -> None:
+    def test_a_refusal_never_repeats_a_value(self, connector: LoadedConnector) -> None:
         """Whatever is wrong with a value, the answer says what was expected and not what was sent."""
         model = connector.secrets_model
         marker = "ZqRefusedMarker"
@@ -302,7 +302,7 @@ class ConnectorConformance:
                     complaints.append(f"A refusal of {place} repeats what was sent; write constant messages.")
         _expect_none(sorted(set(complaints)))
 
-    def test_sensitive_values_read_back_masked(self, connector: Connector) -> None:
+    def test_sensitive_values_read_back_masked(self, connector: LoadedConnector) -> None:
         """What is stored shows none of them, and can be sent back to mean unchanged."""
         model = connector.secrets_model
         marked, markers = with_markers(model, connector.schema, self._any_secrets())

@@ -15,7 +15,7 @@ from typing import Any
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from connectory.catalog.discovery import Found, find_installed
+from connectory.catalog.discovery import Candidate, find_installed
 from connectory.contract import hookspecs
 from connectory.contract.description import Description
 
@@ -25,13 +25,13 @@ ICON_LIMIT = 4096
 """Bytes that an icon may have: a list of all connectors holds every icon."""
 DESCRIBE_LIMIT = 0.1
 """Seconds that `connectory_describe` may take: it is called while the service starts."""
-SERVER_ONLY = ("connectory.api", "connectory.store", "connectory.vault", "connectory.probe", "connectory.settings")
+SERVER_ONLY = ("connectory.api", "connectory.store", "connectory.vault", "connectory.checks", "connectory.settings")
 """Parts of core that no plugin may import: they are not there where only `connectory` is installed, or not stable."""
 HEAVY = ("fastapi", "starlette", "uvicorn", "sqlalchemy", "alembic", "cryptography", "pytest")
 """What drawing the list of connectors must not import, besides the connector's own drivers."""
 
 
-def find_entry_point(identifier: str, distribution: str) -> Found | None:
+def find_entry_point(identifier: str, distribution: str) -> Candidate | None:
     """The connector's entry point among the installed ones."""
     name = canonicalize_name(distribution)
     return next(

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
 
 from connectory.catalog.catalog import find_connector
-from connectory.contract.validation import secrets_document
-from connectory.probe.egress import EgressPolicy
-from connectory.probe.report import CheckReport
-from connectory.probe.runner import ProbeRunner
+from connectory.checks.egress import EgressPolicy
+from connectory.checks.report import CheckReport
+from connectory.checks.runner import CheckRunner
+from connectory.documents.validation import secrets_document
 
 
 class Outcome(NamedTuple):
@@ -27,7 +27,7 @@ class Workbench:
 
     def __init__(self) -> None:
         self._loop = asyncio.Runner()
-        self._runners: dict[tuple[float, bool], ProbeRunner] = {}
+        self._runners: dict[tuple[float, bool], CheckRunner] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -73,10 +73,10 @@ class Workbench:
 
         return self._loop.run(run())
 
-    async def _runner(self, deadline: float, *, allow_loopback: bool) -> ProbeRunner:
+    async def _runner(self, deadline: float, *, allow_loopback: bool) -> CheckRunner:
         limits = (deadline, allow_loopback)
         if limits not in self._runners:
-            runner = ProbeRunner(policy=EgressPolicy(allow_loopback=allow_loopback), deadline=deadline)
+            runner = CheckRunner(policy=EgressPolicy(allow_loopback=allow_loopback), deadline=deadline)
             await runner.start()
             self._runners[limits] = runner
         return self._runners[limits]

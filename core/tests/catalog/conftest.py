@@ -10,7 +10,7 @@ import pytest
 from connectory.catalog.catalog import Catalog, build_catalog
 from connectory.catalog.discovery import Selection
 from connectory.catalog.record import PluginRecord
-from servers.distribution import install, plugin_source
+from testkit.distribution import install, plugin_source
 
 
 class Site:

@@ -5,8 +5,8 @@ import pytest
 from connectory import Authorization, CheckFailed
 from connectory.catalog.catalog import build_catalog
 from connectory.catalog.record import PluginStatus
-from connectory.contract.validation import parse_secrets
-from servers.distribution import install, plugin_source
+from connectory.documents.validation import parse_secrets
+from testkit.distribution import install, plugin_source
 
 REASON = "stripe.yaml, line 7: 'auth' is missing; add it."
 RAISING = f"from connectory import ConnectorUnusable\nraise ConnectorUnusable({REASON!r})"

@@ -8,8 +8,8 @@ from connectory import CheckFailed, CheckSkipped
 from connectory.catalog.catalog import build_catalog, find_connector
 from connectory.catalog.loading import PluginBroken
 from connectory.catalog.record import PluginStatus
-from connectory.contract.validation import parse_secrets
-from servers.distribution import install, plugin_source
+from connectory.documents.validation import parse_secrets
+from testkit.distribution import install, plugin_source
 
 
 def source(**hooks):

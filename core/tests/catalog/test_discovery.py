@@ -6,7 +6,7 @@ import pytest
 
 from connectory.catalog.discovery import Selection, decide, find_installed
 from connectory.catalog.record import PluginStatus
-from servers.distribution import install, plugin_source
+from testkit.distribution import install, plugin_source
 
 SOURCE = plugin_source("ledger")
 

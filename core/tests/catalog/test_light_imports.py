@@ -45,7 +45,7 @@ STEPS = {
     ),
     "validating secrets": (
         "from connectory.catalog.catalog import build_catalog\n"
-        "from connectory.contract.validation import SecretsInvalid, parse_secrets\n"
+        "from connectory.documents.validation import SecretsInvalid, parse_secrets\n"
         "for connector in build_catalog().connectors.values():\n"
         "    try: parse_secrets(connector.secrets_model, {'url': 'x', 'host': 'h', 'other': 1})\n"
         "    except SecretsInvalid: pass"

@@ -9,7 +9,7 @@ from connectory.catalog.discovery import SOURCE_GROUP, Selection
 from connectory.catalog.loading import PluginBroken
 from connectory.catalog.record import PluginStatus
 from connectory.contract import sources
-from servers.distribution import install, plugin_source
+from testkit.distribution import install, plugin_source
 
 BOOKS = """
 import types

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from servers.distribution import install, plugin_source
-from servers.service import environment_of, run_command, running_service
+from testkit.distribution import install, plugin_source
+from testkit.service import environment_of, run_command, running_service
 
 SOURCE = """
 import os, signal

@@ -13,9 +13,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from connectory.scopes import SCOPES
 from connectory.settings import Settings
-from connectory.startup import SCOPES
-from servers.service import COMMAND, environment_of, run_command, running_service
+from testkit.service import COMMAND, environment_of, run_command, running_service
 
 
 @pytest.fixture

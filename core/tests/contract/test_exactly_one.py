@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectory import Host, Name, Secrets, SecretText, UrlGrammar
-from connectory.contract.json_schema import secret_json_schema
-from connectory.contract.masking import merge_documents
-from connectory.contract.validation import SecretsInvalid, parse_secrets
+from connectory.documents.json_schema import secret_json_schema
+from connectory.documents.masking import merge_documents
+from connectory.documents.validation import SecretsInvalid, parse_secrets
 
 
 class Vault(Secrets):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectory import Host, Secrets
-from connectory.contract.validation import SecretsInvalid, parse_secrets
+from connectory.documents.validation import SecretsInvalid, parse_secrets
 
 
 class Somewhere(Secrets):

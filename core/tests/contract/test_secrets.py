@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from pydantic import Field, SecretStr, field_validator
 
 from connectory import Grammar, Host, Integer, Name, Port, SecretGroup, Secrets, SecretText, UrlGrammar, text
-from connectory.contract.masking import sensitive_texts
-from connectory.contract.validation import MAX_DEPTH, MAX_PROBLEMS, SecretsInvalid, parse_secrets, secrets_document
+from connectory.documents.masking import sensitive_texts
+from connectory.documents.validation import MAX_DEPTH, MAX_PROBLEMS, SecretsInvalid, parse_secrets, secrets_document
 
 GOOD = {"host": "db.example", "username": "reader"}
 PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"

@@ -6,7 +6,7 @@ import pytest
 
 from connectory.catalog.catalog import Catalog, build_catalog
 from connectory.settings import Settings, SettingsInvalid, describe_settings, listens_on_loopback, read_settings
-from servers.distribution import install, plugin_source
+from testkit.distribution import install, plugin_source
 
 
 @pytest.fixture(autouse=True)

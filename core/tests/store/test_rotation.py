@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from connectory.store import audit, connections
+from connectory.store.bulk_save import SaveItem, save_connections
 from connectory.store.rotation import (
     RotationResult,
     SecretsStatus,
@@ -15,7 +16,6 @@ from connectory.store.rotation import (
     status,
     unreadable_rows,
 )
-from connectory.store.save import SaveItem, save_connections
 from connectory.store.sealed import open_masked, open_secrets, seal
 from connectory.vault import KeyMismatch, KeyRing, Tampered, Vault
 

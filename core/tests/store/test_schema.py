@@ -12,10 +12,10 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
 from connectory.store import schema
+from connectory.store.bulk_save import SaveItem, save_connections
 from connectory.store.connections import Filters, list_connections
 from connectory.store.engine import open_store
 from connectory.store.errors import SchemaUnknown
-from connectory.store.save import SaveItem, save_connections
 from connectory.store.tables import metadata
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
-from servers.distribution import install
+from testkit.distribution import install
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "connectory-ledger"
 

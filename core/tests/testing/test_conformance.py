@@ -135,7 +135,7 @@ DEFECTS = {
         {"nothing_heavy_is_imported_early"},
     ),
     "it imports parts of the service": (
-        [importing("import connectory.probe.egress")],
+        [importing("import connectory.checks.egress")],
         {"nothing_heavy_is_imported_early"},
     ),
     "its schema is no JSON Schema": (

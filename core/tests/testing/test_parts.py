@@ -10,10 +10,11 @@ import pytest
 from hypothesis import find, settings
 
 from connectory import Host, Name, Port, SecretGroup, Secrets, SecretText, UrlGrammar
-from connectory.contract.json_schema import secret_json_schema
-from connectory.contract.validation import parse_secrets
+from connectory.documents.json_schema import secret_json_schema
+from connectory.documents.validation import parse_secrets
 from connectory.testing import FarEnd, closing_server, refused_port, silent_server
-from connectory.testing.documents import (
+from connectory.testing.exposure import appearances
+from connectory.testing.payloads import (
     as_parts,
     is_accepted,
     submissions,
@@ -22,7 +23,6 @@ from connectory.testing.documents import (
     with_markers,
     with_value,
 )
-from connectory.testing.exposure import appearances
 from connectory.testing.schema_rules import frame_complaints, sensitivity_complaints, standard_complaints
 
 # Far ends

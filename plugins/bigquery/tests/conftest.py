@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from connectory.catalog.catalog import find_connector
-from connectory.contract.validation import secrets_document
-from connectory.probe.egress import EgressPolicy
-from connectory.probe.report import CheckReport
-from connectory.probe.runner import ProbeRunner
-from servers.bigquery import BigQueryServer, ServiceAccount
+from connectory.checks.egress import EgressPolicy
+from connectory.checks.report import CheckReport
+from connectory.checks.runner import CheckRunner
+from connectory.documents.validation import secrets_document
+from servers.bigquery.server import BigQueryServer, ServiceAccount
 
 Check = Callable[..., CheckReport]
 
@@ -38,16 +38,16 @@ def loop() -> Iterator[asyncio.Runner]:
 
 
 @pytest.fixture(scope="session")
-def runner(loop: asyncio.Runner) -> Iterator[ProbeRunner]:
+def runner(loop: asyncio.Runner) -> Iterator[CheckRunner]:
     """The runner that most tests share, with the service's own deadline."""
-    runner = ProbeRunner(policy=EgressPolicy(allow_loopback=True))
+    runner = CheckRunner(policy=EgressPolicy(allow_loopback=True))
     loop.run(runner.start())
     yield runner
     loop.run(runner.stop())
 
 
 @pytest.fixture
-def check(bigquery: BigQueryServer, account: ServiceAccount, runner: ProbeRunner, loop: asyncio.Runner) -> Check:
+def check(bigquery: BigQueryServer, account: ServiceAccount, runner: CheckRunner, loop: asyncio.Runner) -> Check:
     """Test a connection of the account's with these secrets, against `endpoint` and `token_uri` (default: the stand-in's).
 
     With a `deadline`, or where a test has changed the certificates to trust, it has a runner of its own.
@@ -66,7 +66,7 @@ def check(bigquery: BigQueryServer, account: ServiceAccount, runner: ProbeRunner
             return loop.run(runner.run("test", connector, lambda: document))
 
         async def once() -> CheckReport:
-            own = ProbeRunner(policy=EgressPolicy(allow_loopback=True), deadline=deadline or 10)
+            own = CheckRunner(policy=EgressPolicy(allow_loopback=True), deadline=deadline or 10)
             await own.start()
             try:
                 return await own.run("test", connector, lambda: document)

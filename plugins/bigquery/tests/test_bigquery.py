@@ -16,16 +16,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectory import FailureCode
-from connectory.contract.json_schema import secret_json_schema
-from connectory.contract.masking import MASK, mask_document
-from connectory.contract.validation import SecretsInvalid, parse_secrets, secrets_document
-from connectory.probe.report import CheckReport
+from connectory.checks.report import CheckReport
+from connectory.documents.json_schema import secret_json_schema
+from connectory.documents.masking import MASK, mask_document
+from connectory.documents.validation import SecretsInvalid, parse_secrets, secrets_document
 from connectory_bigquery import BigQuerySecrets, BigQuerySettings, KeyFile
-from servers import hostile
-from servers.bigquery import BigQueryServer, ServiceAccount
-from servers.certificates import Certificates
-from servers.loopback import LoopbackServer
-from servers.tls_front import TlsFront
+from servers.bigquery.server import BigQueryServer, ServiceAccount
+from testkit import hostile
+from testkit.certificates import Certificates
+from testkit.loopback import LoopbackServer
+from testkit.tls_front import TlsFront
 
 Check = Callable[..., CheckReport]
 

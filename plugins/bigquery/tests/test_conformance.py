@@ -7,7 +7,7 @@ import pytest
 
 from connectory import FailureCode
 from connectory.testing import ConnectorConformance
-from servers.bigquery import BigQueryServer, ServiceAccount
+from servers.bigquery.server import BigQueryServer, ServiceAccount
 
 
 class TestBigQueryConformance(ConnectorConformance):

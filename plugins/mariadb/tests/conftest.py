@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from checking import Check, checks
-from servers.mariadb import MariaDBServer
+from servers.mariadb.server import MariaDBServer
+from testkit.checking import Check, checks
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import pytest
 
 from connectory import FailureCode
 from connectory.testing import ConnectorConformance
-from servers.mariadb import MariaDBServer
+from servers.mariadb.server import MariaDBServer
 
 
 class TestMariaDBConformance(ConnectorConformance):

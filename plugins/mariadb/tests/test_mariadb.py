@@ -5,15 +5,16 @@ from typing import Any
 
 import pytest
 
-from checking import Check
 from connectory import FailureCode
-from connectory.probe.report import CheckReport
+from connectory.checks.report import CheckReport
 from connectory_mariadb import MariaDBSecrets
-from servers import hostile, mysql_hostile
-from servers.certificates import Certificates
-from servers.mariadb import MariaDBServer
-from servers.passwords import AWKWARD_PASSWORDS
-from url_properties import UrlProperties
+from servers.mariadb.server import MariaDBServer
+from servers.mysql import hostile as mysql_hostile
+from testkit import hostile
+from testkit.certificates import Certificates
+from testkit.checking import Check
+from testkit.passwords import AWKWARD_PASSWORDS
+from testkit.url_properties import UrlProperties
 
 Account = Callable[..., dict[str, Any]]
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from checking import Check, checks
-from servers.certificates import Certificates
-from servers.mongodb import MongoDBServer
+from servers.mongodb.server import MongoDBServer
+from testkit.certificates import Certificates
+from testkit.checking import Check, checks
 
 PASSWORD = "pw1-of-the-reader"
 

@@ -7,7 +7,7 @@ import pytest
 
 from connectory import FailureCode
 from connectory.testing import ConnectorConformance
-from servers.mongodb import MongoDBServer
+from servers.mongodb.server import MongoDBServer
 
 
 class TestMongoDBConformance(ConnectorConformance):

@@ -9,18 +9,19 @@ from typing import Any
 import dns.resolver
 import pytest
 
-from checking import Check, checks
 from connectory import Address, CheckFailed, FailureCode, SslMode
-from connectory.contract.validation import SecretsInvalid, parse_secrets
-from connectory.probe.report import CheckReport
+from connectory.checks.report import CheckReport
+from connectory.documents.validation import SecretsInvalid, parse_secrets
 from connectory_mongodb import MongoDBSecrets, connectory_test_connection
-from servers import hostile, mongodb_hostile
-from servers.certificates import Certificates
-from servers.dns import NameServer
-from servers.loopback import LoopbackServer
-from servers.mongodb import MongoDBServer
-from servers.passwords import AWKWARD_PASSWORDS
-from url_properties import UrlProperties
+from servers.mongodb import hostile as mongodb_hostile
+from servers.mongodb.server import MongoDBServer
+from testkit import hostile
+from testkit.certificates import Certificates
+from testkit.checking import Check, checks
+from testkit.dns import NameServer
+from testkit.loopback import LoopbackServer
+from testkit.passwords import AWKWARD_PASSWORDS
+from testkit.url_properties import UrlProperties
 
 PASSWORD = "pw1-of-the-reader"
 

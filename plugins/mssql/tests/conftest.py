@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from checking import Check, checks
-from servers import odbc
-from servers.certificates import Certificates
-from servers.mssql import MSSQLServer
+from servers.mssql import odbc
+from servers.mssql.server import MSSQLServer
+from testkit.certificates import Certificates
+from testkit.checking import Check, checks
 
 PASSWORD = "pw1-of-the-reader"
 

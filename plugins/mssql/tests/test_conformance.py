@@ -7,7 +7,7 @@ import pytest
 
 from connectory import FailureCode
 from connectory.testing import ConnectorConformance
-from servers.mssql import MSSQLServer
+from servers.mssql.server import MSSQLServer
 
 
 class TestMSSQLConformance(ConnectorConformance):

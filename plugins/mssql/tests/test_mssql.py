@@ -11,18 +11,21 @@ from typing import Any
 import pytest
 
 import connectory_mssql
-from checking import Check, checks
 from connectory import CheckFailed, FailureCode, SslMode
+from connectory.checks.report import CheckReport
 from connectory.contract.settings import read_settings
-from connectory.contract.validation import SecretsInvalid, parse_secrets
-from connectory.probe.report import CheckReport
+from connectory.documents.validation import SecretsInvalid, parse_secrets
 from connectory_mssql import MSSQLSecrets, MSSQLSettings
-from servers import hostile, mssql_hostile, odbc, tds
-from servers.certificates import Certificates
-from servers.loopback import LoopbackServer
-from servers.mssql import MSSQLServer
-from servers.passwords import AWKWARD_PASSWORDS
-from url_properties import UrlProperties
+from servers.mssql import hostile as mssql_hostile
+from servers.mssql import odbc
+from servers.mssql import wire as tds
+from servers.mssql.server import MSSQLServer
+from testkit import hostile
+from testkit.certificates import Certificates
+from testkit.checking import Check, checks
+from testkit.loopback import LoopbackServer
+from testkit.passwords import AWKWARD_PASSWORDS
+from testkit.url_properties import UrlProperties
 
 PASSWORD = "pw1-of-the-reader"
 UNCARRIED = set(";{}[]")

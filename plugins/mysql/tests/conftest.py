@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from checking import Check, checks
-from servers.certificates import Certificates
-from servers.mariadb import MariaDBServer
-from servers.mysql8 import MySQL8Front
+from servers.mariadb.server import MariaDBServer
+from servers.mysql.server import MySQL8Front
+from testkit.certificates import Certificates
+from testkit.checking import Check, checks
 
 
 @pytest.fixture(scope="session")

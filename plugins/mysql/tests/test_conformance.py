@@ -8,7 +8,7 @@ import pytest
 
 from connectory import FailureCode
 from connectory.testing import ConnectorConformance
-from servers.mysql8 import MySQL8Front
+from servers.mysql.server import MySQL8Front
 
 
 class TestMySQLConformance(ConnectorConformance):

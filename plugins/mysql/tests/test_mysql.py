@@ -8,18 +8,19 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from checking import Check, checks
 from connectory import FailureCode
-from connectory.contract.validation import SecretsInvalid
-from connectory.probe.report import CheckReport
+from connectory.checks.report import CheckReport
+from connectory.documents.validation import SecretsInvalid
 from connectory_mysql import MySQLSecrets
-from servers import hostile, mysql_hostile
-from servers.certificates import Certificates
-from servers.loopback import LoopbackServer
-from servers.mariadb import MariaDBServer
-from servers.mysql8 import MySQL8Front
-from servers.passwords import AWKWARD_PASSWORDS
-from url_properties import UrlProperties
+from servers.mariadb.server import MariaDBServer
+from servers.mysql import hostile as mysql_hostile
+from servers.mysql.server import MySQL8Front
+from testkit import hostile
+from testkit.certificates import Certificates
+from testkit.checking import Check, checks
+from testkit.loopback import LoopbackServer
+from testkit.passwords import AWKWARD_PASSWORDS
+from testkit.url_properties import UrlProperties
 
 Account = Callable[..., dict[str, Any]]
 PASSWORD = "marker-1f0c"

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from checking import Check, checks
+from testkit.checking import Check, checks
 
 
 @pytest.fixture(scope="session")

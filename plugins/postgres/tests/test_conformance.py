@@ -7,7 +7,7 @@ import pytest
 
 from connectory import FailureCode
 from connectory.testing import ConnectorConformance
-from servers.postgres import PostgresServer
+from servers.postgres.server import PostgresServer
 
 
 class TestPostgresConformance(ConnectorConformance):

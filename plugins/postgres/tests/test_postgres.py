@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from checking import Check, checks
 from connectory import FailureCode
-from connectory.probe.report import CheckReport
-from servers import hostile
-from servers.certificates import Certificates
-from servers.loopback import LoopbackServer
-from servers.passwords import AWKWARD_PASSWORDS
-from servers.postgres import PostgresServer
-from servers.postgres_tls import PostgresTlsFront
+from connectory.checks.report import CheckReport
+from servers.postgres.server import PostgresServer
+from servers.postgres.tls import PostgresTlsFront
+from testkit import hostile
+from testkit.certificates import Certificates
+from testkit.checking import Check, checks
+from testkit.loopback import LoopbackServer
+from testkit.passwords import AWKWARD_PASSWORDS
 
 
 @pytest.fixture

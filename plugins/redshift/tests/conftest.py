@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from checking import Check, checks
-from servers.certificates import Certificates
-from servers.redshift import RedshiftServer
+from servers.redshift.server import RedshiftServer
+from testkit.certificates import Certificates
+from testkit.checking import Check, checks
 
 
 @pytest.fixture(scope="session")

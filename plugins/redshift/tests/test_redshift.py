@@ -6,18 +6,19 @@ from typing import Any
 
 import pytest
 
-from checking import Check, checks
 from connectory import FailureCode
-from connectory.contract.validation import SecretsInvalid, parse_secrets
-from connectory.probe.report import CheckReport
+from connectory.checks.report import CheckReport
+from connectory.documents.validation import SecretsInvalid, parse_secrets
 from connectory_redshift import RedshiftSecrets
-from servers import hostile, redshift_hostile
-from servers.certificates import Certificates
-from servers.loopback import LoopbackServer
-from servers.passwords import AWKWARD_PASSWORDS
-from servers.postgres_tls import PostgresTlsFront
-from servers.redshift import RedshiftServer, startup_for_postgres
-from url_properties import UrlProperties
+from servers.postgres.tls import PostgresTlsFront
+from servers.redshift import hostile as redshift_hostile
+from servers.redshift.server import RedshiftServer, startup_for_postgres
+from testkit import hostile
+from testkit.certificates import Certificates
+from testkit.checking import Check, checks
+from testkit.loopback import LoopbackServer
+from testkit.passwords import AWKWARD_PASSWORDS
+from testkit.url_properties import UrlProperties
 
 Account = Callable[..., dict[str, Any]]
 PASSWORD = "marker-1f0c"

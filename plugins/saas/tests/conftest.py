@@ -12,24 +12,24 @@ import pytest
 
 from connectory import FailureCode
 from connectory.catalog.catalog import find_connector
-from connectory.catalog.connector import Connector
-from connectory.contract.validation import secrets_document
-from connectory.probe.egress import EgressPolicy
-from connectory.probe.report import CheckReport
-from connectory.probe.runner import ProbeRunner
-from servers.hostile import refused_port
+from connectory.catalog.loaded import LoadedConnector
+from connectory.checks.egress import EgressPolicy
+from connectory.checks.report import CheckReport
+from connectory.checks.runner import CheckRunner
+from connectory.documents.validation import secrets_document
 from servers.saas import Vendor
+from testkit.hostile import refused_port
 
 DEADLINE = 10.0
 """Seconds that a test may take, where none are given."""
 
 Probe = Callable[..., CheckReport]
 Check = Callable[..., CheckReport]
-Define = Callable[..., Connector]
+Define = Callable[..., LoadedConnector]
 
 
 @cache
-def connector_of(identifier: str, environment: str) -> Connector:
+def connector_of(identifier: str, environment: str) -> LoadedConnector:
     return find_connector(identifier, "connectory-saas", json.loads(environment))
 
 
@@ -44,14 +44,14 @@ def probe() -> Iterator[Probe]:
     with asyncio.Runner() as loop, ExitStack() as started:
 
         @cache
-        def runner(deadline: float) -> ProbeRunner:
-            new = ProbeRunner(policy=EgressPolicy(allow_loopback=True), deadline=deadline)
+        def runner(deadline: float) -> CheckRunner:
+            new = CheckRunner(policy=EgressPolicy(allow_loopback=True), deadline=deadline)
             loop.run(new.start())
             started.callback(lambda: loop.run(new.stop()))
             return new
 
         def probe(
-            connector: Connector,
+            connector: LoadedConnector,
             secrets: dict[str, Any],
             *,
             tokens: dict[str, Any] | None = None,
@@ -103,7 +103,7 @@ def check(probe: Probe) -> Check:
 def define(tmp_path: Path) -> Define:
     """The connector `ledger` that a definition of the deployer's own describes, under these settings."""
 
-    def define(definition: str, **settings: str) -> Connector:
+    def define(definition: str, **settings: str) -> LoadedConnector:
         path = tmp_path / "ledger.yaml"
         path.write_text(definition)
         return find_connector("ledger", "connectory-saas", settings, source="saas", target=str(path))

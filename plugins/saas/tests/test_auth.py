@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from connectory import FailureCode
-from connectory.catalog.connector import Connector
-from connectory.probe.report import CheckReport
+from connectory.catalog.loaded import LoadedConnector
+from connectory.checks.report import CheckReport
 from servers.saas.web import Answer, Asked, WebServer, as_json
 
 Probe = Callable[..., CheckReport]
-Define = Callable[..., Connector]
+Define = Callable[..., LoadedConnector]
 
 SECRETS = {"user": "someone", "key": "right-4711", "other": "right-0815"}
 

@@ -244,7 +244,7 @@ def test_the_readmes_definition_is_one(tmp_path: Path) -> None:
 
 
 def test_the_readme_names_every_setting_and_service() -> None:
-    from connectory_saas.directory import VARIABLE
+    from connectory_saas.definition_folder import VARIABLE
     from connectory_saas.settings import SaasSettings
 
     readme = (FOLDER.parents[1] / "README.md").read_text()

@@ -8,11 +8,11 @@ import pytest
 
 from connectory.catalog.catalog import build_catalog, find_connector
 from connectory.catalog.loading import PluginBroken
-from connectory.contract.masking import merge_documents
-from connectory.contract.validation import SecretsInvalid, parse_secrets
-from connectory.probe.report import CheckReport
+from connectory.checks.report import CheckReport
+from connectory.documents.masking import merge_documents
+from connectory.documents.validation import SecretsInvalid, parse_secrets
 from connectory.settings import describe_settings, read_settings
-from connectory.testing.documents import is_accepted
+from connectory.testing.payloads import is_accepted
 from servers import saas
 
 Check = Callable[..., CheckReport]

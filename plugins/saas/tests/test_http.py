@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from connectory import FailureCode
-from connectory.probe.report import CheckReport
+from connectory.checks.report import CheckReport
 from connectory.testing.running import Workbench
-from servers import hostile
-from servers.certificates import Certificates, ServerCertificate
-from servers.loopback import LoopbackServer, Peer
 from servers.saas import Stripe, misbehaviour
 from servers.saas.web import misbehaving
+from testkit import hostile
+from testkit.certificates import Certificates, ServerCertificate
+from testkit.loopback import LoopbackServer, Peer
 
 Check = Callable[..., CheckReport]
 

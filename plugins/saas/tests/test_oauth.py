@@ -8,8 +8,8 @@ import pytest
 
 from connectory import FailureCode
 from connectory.catalog.catalog import find_connector
-from connectory.contract.validation import parse_secrets
-from connectory.probe.report import CheckReport
+from connectory.checks.report import CheckReport
+from connectory.documents.validation import parse_secrets
 from servers import saas
 from servers.saas import ConsentVendor, misbehaviour
 from servers.saas.web import Answer, as_json, misbehaving

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from connectory.probe.report import CheckReport
+from connectory.checks.report import CheckReport
 from servers.saas import VENDORS
 from servers.saas.openapi import DESCRIBED, Operation
 from servers.saas.web import Answer, Asked

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from connectory import FailureCode
-from connectory.probe.report import CheckReport
+from connectory.checks.report import CheckReport
 from servers import saas
-from servers.loopback import LoopbackServer, Peer
 from servers.saas import VENDORS, AdobeCampaign, ConsentVendor, Salesforce, Segment, TokenVendor, Vendor, misbehaviour
 from servers.saas.web import misbehaving
+from testkit.loopback import LoopbackServer, Peer
 
 Check = Ask = Callable[..., CheckReport]
 ALLOW_LOOPBACK = {"CONNECTORY_SAAS_ALLOW_HTTP_LOOPBACK": "true"}

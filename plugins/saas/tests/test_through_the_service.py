@@ -7,7 +7,7 @@ import pytest
 
 from servers.saas import Auth0, Outreach, Salesforce, Stripe, Zendesk
 from servers.saas.web import Answer, Asked, WebServer, as_json
-from servers.service import run_command, running_service
+from testkit.service import run_command, running_service
 
 LEDGER = """\
 identifier: ledger

@@ -10,11 +10,11 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from connectory.catalog.catalog import find_connector
-from connectory.contract.validation import secrets_document
-from connectory.probe.egress import EgressPolicy
-from connectory.probe.report import CheckReport
-from connectory.probe.runner import ProbeRunner
-from servers.snowflake import SnowflakeServer
+from connectory.checks.egress import EgressPolicy
+from connectory.checks.report import CheckReport
+from connectory.checks.runner import CheckRunner
+from connectory.documents.validation import secrets_document
+from servers.snowflake.server import SnowflakeServer
 
 Check = Callable[..., CheckReport]
 CheckAll = Callable[[list[dict[str, Any]]], list[CheckReport]]
@@ -46,16 +46,16 @@ def loop() -> Iterator[asyncio.Runner]:
 
 
 @pytest.fixture(scope="session")
-def runner(loop: asyncio.Runner) -> Iterator[ProbeRunner]:
+def runner(loop: asyncio.Runner) -> Iterator[CheckRunner]:
     """The runner that most tests share, with the service's own deadline."""
-    runner = ProbeRunner(policy=EgressPolicy(allow_loopback=True), concurrency=4)
+    runner = CheckRunner(policy=EgressPolicy(allow_loopback=True), concurrency=4)
     loop.run(runner.start())
     yield runner
     loop.run(runner.stop())
 
 
 @pytest.fixture
-def check_all(snowflake: SnowflakeServer, runner: ProbeRunner, loop: asyncio.Runner) -> CheckAll:
+def check_all(snowflake: SnowflakeServer, runner: CheckRunner, loop: asyncio.Runner) -> CheckAll:
     """Test connections with each of these secrets, several at once, and return the reports."""
     connector = find_connector("snowflake", "connectory-snowflake", {"CONNECTORY_SNOWFLAKE_ENDPOINT": snowflake.url})
 
@@ -68,7 +68,7 @@ def check_all(snowflake: SnowflakeServer, runner: ProbeRunner, loop: asyncio.Run
 
 
 @pytest.fixture
-def check(snowflake: SnowflakeServer, runner: ProbeRunner, loop: asyncio.Runner) -> Check:
+def check(snowflake: SnowflakeServer, runner: CheckRunner, loop: asyncio.Runner) -> Check:
     """Test a connection of ANN's with these changes, against `endpoint` (default: the stand-in), and return the report.
 
     With a `deadline`, or where a test has changed the certificates to trust, it has a runner of its own.
@@ -88,7 +88,7 @@ def check(snowflake: SnowflakeServer, runner: ProbeRunner, loop: asyncio.Runner)
             return loop.run(runner.run("test", connector, lambda: document))
 
         async def once() -> CheckReport:
-            own = ProbeRunner(policy=EgressPolicy(allow_loopback=True), deadline=deadline or 10)
+            own = CheckRunner(policy=EgressPolicy(allow_loopback=True), deadline=deadline or 10)
             await own.start()
             try:
                 return await own.run("test", connector, lambda: document)

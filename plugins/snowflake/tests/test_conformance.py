@@ -7,7 +7,7 @@ import pytest
 
 from connectory import FailureCode
 from connectory.testing import ConnectorConformance
-from servers.snowflake import SnowflakeServer
+from servers.snowflake.server import SnowflakeServer
 
 
 class TestSnowflakeConformance(ConnectorConformance):

@@ -18,16 +18,16 @@ from hypothesis import strategies as st
 
 import connectory_snowflake
 from connectory import FailureCode
-from connectory.contract.json_schema import secret_json_schema
-from connectory.contract.validation import SecretsInvalid, parse_secrets
-from connectory.probe.report import CheckReport
+from connectory.checks.report import CheckReport
+from connectory.documents.json_schema import secret_json_schema
+from connectory.documents.validation import SecretsInvalid, parse_secrets
 from connectory_snowflake import SnowflakeSecrets, SnowflakeSettings, connectory_secret_schema
-from servers import hostile
-from servers.certificates import Certificates
-from servers.loopback import LoopbackServer, Peer
-from servers.passwords import AWKWARD_PASSWORDS
-from servers.snowflake import SnowflakeServer
-from servers.tls_front import TlsFront
+from servers.snowflake.server import SnowflakeServer
+from testkit import hostile
+from testkit.certificates import Certificates
+from testkit.loopback import LoopbackServer, Peer
+from testkit.passwords import AWKWARD_PASSWORDS
+from testkit.tls_front import TlsFront
 
 Check = Callable[..., CheckReport]
 CheckAll = Callable[[list[dict[str, Any]]], list[CheckReport]]

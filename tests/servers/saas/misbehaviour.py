@@ -3,7 +3,7 @@
 import gzip
 from collections.abc import Callable
 
-from servers.loopback import Peer
+from testkit.loopback import Peer
 
 DRIP_SECONDS = 0.3
 BOMB_BYTES = 300 * 2**20

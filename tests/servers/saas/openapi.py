@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 import jsonschema_rs
 
-from servers.cache import build_once
-from servers.processes import ServerFailed, run
 from servers.saas.web import Answer, Asked
+from testkit.cache import build_once
+from testkit.processes import ServerFailed, run
 
 VERSION = "1.3.17"
 _DOCUMENTS = {"stripe": "stripe.com", "sendgrid": "sendgrid.com", "mailchimp": "mailchimp.com"}

@@ -9,8 +9,8 @@ from urllib.parse import parse_qs, parse_qsl, unquote, urlsplit
 
 import h11
 
-from servers.certificates import ServerCertificate
-from servers.loopback import LoopbackServer, Peer, PeerLeft
+from testkit.certificates import ServerCertificate
+from testkit.loopback import LoopbackServer, Peer, PeerLeft
 
 
 class Asked(NamedTuple):

@@ -1,0 +1,137 @@
+"""`POST /oauth/token`: OAuth 2.0 client credentials (RFC 6749 §4.4), by form or HTTP Basic."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from datetime import timedelta
+from typing import NoReturn
+from urllib.parse import parse_qsl, unquote_plus
+
+import orjson
+from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
+
+from connectory.api.openapi import answers, reference
+from connectory.api.service import Service, service_of
+from connectory.scopes import SCOPES
+from connectory.store.clients import authenticate_client, issue_token
+from connectory.store.timestamps import utc_now
+
+router = APIRouter(prefix="/api/v1", tags=["Authentication"])
+
+_NO_STORE = {"Cache-Control": "no-store"}  # RFC 6749 §5.1
+_FORM = "application/x-www-form-urlencoded"
+_FIELDS = {"grant_type", "client_id", "client_secret", "scope"}
+
+
+class _OauthError(Exception):
+    """An error of RFC 6749 §5.2."""
+
+    def __init__(self, error: str, description: str, *, status: int = 400, challenge: bool = False) -> None:
+        super().__init__(error)
+        self.error, self.description, self.status, self.challenge = error, description, status, challenge
+
+
+@router.post(
+    "/oauth/token",
+    operation_id="createToken",
+    summary="Get a bearer token for a client's credentials",
+    responses=answers(
+        413,
+        503,
+        ok=(
+            200,
+            "Token",
+            {"access_token": "…", "token_type": "bearer", "expires_in": 43200, "scope": "connection:read"},
+        ),
+    )
+    | {
+        status: {"description": text, "content": {"application/json": {"schema": reference("OauthError")}}}
+        for status, text in {
+            400: "The request is not as RFC 6749 has it",
+            401: "The credentials are not accepted",
+        }.items()
+    },
+    openapi_extra={
+        "security": [],
+        "requestBody": {
+            "required": True,
+            "content": {_FORM: {"schema": reference("TokenRequest"), "example": {"grant_type": "client_credentials"}}},
+        },
+    },
+)
+async def create_token(request: Request) -> Response:
+    """The credentials are those of `connectory client create`, as form fields or as HTTP Basic.
+
+    The token has all scopes of the client, or those of `scope`, separated by spaces. It survives a restart of the service.
+    """
+    try:
+        body = await request.body()
+        token = await run_in_threadpool(_token, service_of(request), request, body)
+        return Response(orjson.dumps(token), 200, _NO_STORE, "application/json")
+    except _OauthError as error:
+        headers = _NO_STORE | ({"WWW-Authenticate": 'Basic realm="connectory"'} if error.challenge else {})
+        answer = {"error": error.error, "error_description": error.description}
+        return Response(orjson.dumps(answer), error.status, headers, "application/json")
+
+
+def _token(service: Service, request: Request, body: bytes) -> dict[str, object]:
+    form = _form(request, body)
+    if form.get("grant_type") != "client_credentials":
+        kind = "unsupported_grant_type" if "grant_type" in form else "invalid_request"
+        raise _OauthError(kind, "Send the form field grant_type=client_credentials.")
+    basic = request.headers.get("authorization")
+    client_id, secret = _basic(basic) if basic is not None else (form.get("client_id"), form.get("client_secret"))
+    if not client_id or not secret:
+        _refuse_client()
+    wanted = frozenset(form.get("scope", "").split())
+    if not wanted <= SCOPES.keys():
+        raise _OauthError("invalid_scope", f"A scope is not known; known are: {' '.join(SCOPES)}.")
+    lifetime = timedelta(seconds=service.settings.token_lifetime)
+    with service.store.read() as database:
+        client = authenticate_client(database, client_id, secret)
+    if client is None:
+        _refuse_client()
+    if not wanted <= client.scopes:
+        raise _OauthError("invalid_scope", "The client does not have every scope that was asked for.")
+    granted = wanted or client.scopes
+    with service.store.write() as database:
+        if authenticate_client(database, client_id, secret) is None:  # deleted a moment ago
+            _refuse_client()
+        token, _ = issue_token(database, client.id, scopes=granted, lifetime=lifetime, now=utc_now())
+    return {
+        "access_token": token,
+        "token_type": "bearer",
+        "expires_in": service.settings.token_lifetime,
+        "scope": " ".join(sorted(granted)),
+    }
+
+
+def _refuse_client() -> NoReturn:
+    raise _OauthError("invalid_client", "The client id or secret is missing or wrong.", status=401, challenge=True)
+
+
+def _form(request: Request, body: bytes) -> dict[str, str]:
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
+        raise _OauthError("invalid_request", f"The body must be a form; send the header 'Content-Type: {_FORM}'.")
+    try:
+        pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=32, errors="strict")
+    except ValueError:
+        raise _OauthError("invalid_request", "The body is not a form in percent-encoded UTF-8.") from None
+    form = {name: value for name, value in pairs if name in _FIELDS and value}
+    if sum(1 for name, _ in pairs if name in _FIELDS) != len({name for name, _ in pairs if name in _FIELDS}):
+        raise _OauthError("invalid_request", "A form field is given twice.")
+    return form
+
+
+def _basic(header: str) -> tuple[str, str]:
+    scheme, _, encoded = header.partition(" ")
+    try:
+        decoded = base64.b64decode(encoded.strip(), validate=True).decode()
+    except (binascii.Error, ValueError):
+        decoded = ""
+    client_id, colon, secret = decoded.partition(":")
+    if scheme.lower() != "basic" or not colon:
+        _refuse_client()
+    return unquote_plus(client_id), unquote_plus(secret)  # RFC 6749 §2.3.1

@@ -1,0 +1,131 @@
+"""A loaded connector: typed access to its hooks. Nothing else in core touches pluggy."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from connectory.catalog.record import PluginRecord
+from connectory.contract.check import CheckContext
+from connectory.contract.consent import Authorization
+from connectory.contract.description import Description
+from connectory.contract.secrets import Secrets
+from connectory.contract.settings import DeployerSettings
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """The code of a connector.
+
+    Attributes:
+        secrets_model: the class that validates its secrets.
+        settings: the deployer's values for the settings it declares, or `None`.
+        hooks: pluggy's, with nothing registered but this plugin.
+    """
+
+    secrets_model: type[Secrets]
+    settings: DeployerSettings | None
+    hooks: Any
+
+
+@dataclass(frozen=True)
+class LoadedConnector:
+    """One connector, verified when it was loaded.
+
+    Attributes:
+        record: where it comes from.
+        system_type: the kind of system: `database`, `saas`, `manual`, or a third party's own word.
+        description: what it says of itself; `human_readable` is always set.
+        schema: the JSON Schema of the secrets.
+        settings_values: what the deployer has set of the settings it declares, as JSON values; `None` where it declares none.
+        asks_for_consent: whether it can say where a person consents: it implements `connectory_authorization`.
+        plugin: its code. What is above is known without it; in the service, the first call imports it.
+    """
+
+    record: PluginRecord
+    system_type: str
+    description: Description
+    schema: dict[str, Any]
+    settings_values: dict[str, Any] | None
+    asks_for_consent: bool
+    plugin: Callable[[], Plugin]
+
+    @property
+    def identifier(self) -> str:
+        """The connector's identifier, e.g. `postgres`."""
+        return self.record.identifier
+
+    @cached_property
+    def needs_secrets(self) -> bool:
+        """Whether its schema has any field at all."""
+        return bool(self.schema["properties"])
+
+    @property
+    def secrets_model(self) -> type[Secrets]:
+        """The class that validates its secrets."""
+        return self.plugin().secrets_model
+
+    def configured(self, settings: Mapping[str, Any]) -> LoadedConnector:
+        """The same connector under other values of its settings, given as JSON values. `schema` stays as it is."""
+        before = self.plugin()
+        if before.settings is None or not settings:
+            return self
+        values = type(before.settings).model_validate(settings)
+        plugin = Plugin(before.hooks.connectory_secret_schema(settings=values), values, before.hooks)
+        return replace(self, settings_values=dict(settings), plugin=lambda: plugin)
+
+    def authorization(self, secrets: Secrets) -> Authorization | None:
+        """Where a person consents to a connection with these secrets; `None` where no consent is needed.
+
+        Raises:
+            TypeError: the hook returned something else.
+            Exception: whatever else the plugin raises.
+        """
+        plugin = self.plugin()
+        found = plugin.hooks.connectory_authorization(secrets=secrets, settings=plugin.settings)
+        if found is not None and not isinstance(found, Authorization):
+            raise TypeError("connectory_authorization() must return a connectory.Authorization or None")
+        return found
+
+    def exchange_code(self, secrets: Secrets, code: str, code_verifier: str | None, context: CheckContext) -> None:
+        """Exchange an authorization code for tokens, which go to `context.store_tokens`, in this process.
+
+        Raises:
+            CheckFailed: the connector's verdict.
+            TypeError: the hook returned something.
+            Exception: whatever else the plugin raises.
+        """
+        answer = self.plugin().hooks.connectory_exchange_code(
+            secrets=secrets, code=code, code_verifier=code_verifier, context=context
+        )
+        if answer is not None:
+            raise TypeError("connectory_exchange_code() must return None; it raises CheckFailed where it fails")
+
+    def test(self, secrets: Secrets, context: CheckContext) -> None:
+        """Run the connector's test, in this process.
+
+        Raises:
+            CheckFailed, CheckSkipped: the connector's verdict.
+            TypeError: the hook returned something. A verdict is raised, so a returned `False` or coroutine would
+                otherwise pass for success.
+            Exception: whatever else the plugin or its driver raises.
+        """
+        if self.plugin().hooks.connectory_test_connection(secrets=secrets, context=context) is not None:
+            raise TypeError("connectory_test_connection() must return None; it raises CheckFailed where the test fails")
+
+    def listing(self) -> dict[str, Any]:
+        """The item that `GET /connection_type` shows."""
+        icon = self.description.icon
+        return {
+            "identifier": self.identifier,
+            "type": self.system_type,
+            "human_readable": self.description.human_readable,
+            "encoded_icon": base64.b64encode(icon.encode()).decode() if icon else None,
+            "authorization_required": self.description.authorization_required,
+            "user_guide": self.description.user_guide,
+            "supported_actions": list(self.description.supported_actions),
+            "category": self.description.category,
+        }

@@ -1,0 +1,272 @@
+"""The runner's side of the template processes: starting them, asking them for forks, noticing that they are gone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from connectory.catalog.loaded import LoadedConnector
+from connectory.checks import channel
+from connectory.checks.child import ConnectorName
+from connectory.checks.linux import kill_session
+
+_log = logging.getLogger(__name__)
+
+PRELOAD_LIMIT = 10.0
+"""Seconds that importing a connector and its drivers may take in a branch. The slowest driver known takes 0.6 s."""
+_PATIENCE = 2.0
+"""Seconds that killed processes get to disappear."""
+
+_ENVIRONMENT = {
+    "HOME": "/nonexistent",
+    "LC_ALL": "C.UTF-8",
+    "PATH": "/usr/bin:/bin",
+    # glibc reserves 64 MiB of address space for each arena, up to eight for each core; the tests' limit counts that.
+    "MALLOC_ARENA_MAX": "2",
+}
+_PASSED_ON = ("LD_LIBRARY_PATH", "SSL_CERT_DIR", "SSL_CERT_FILE", "TZ")
+"""Where the machine keeps libraries, trusted certificates and its clock's zone: no secrets, and no driver's defaults."""
+_PROGRAM = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from connectory.checks.forkserver import main; main()"
+)
+
+
+class ForkServerLost(Exception):
+    """A template process ended, and every process that it had forked with it."""
+
+
+class Fork:
+    """One process that a template was asked to fork.
+
+    Attributes:
+        body: what it does: `test` or `branch`.
+        pid: its process id, once known; valid until the process is ended by `ForkServerHandle.end`.
+        exit: its exit code, or the number of the signal that ended it, negated; `None` where it ended with its template.
+        gone: done when it and whatever it started are waited for.
+    """
+
+    def __init__(self, number: int, body: str, loop: asyncio.AbstractEventLoop) -> None:
+        self.number = number
+        self.body = body
+        self.pid: int | None = None
+        self.ended = False
+        self.exit: asyncio.Future[int | None] = loop.create_future()
+        self.gone: asyncio.Future[None] = loop.create_future()
+
+
+class ForkServerHandle:
+    """One template process, root or branch, by the channel to it.
+
+    Attributes:
+        ready: done when it can fork tests: `True`; or cannot, or is lost before it could: `False`.
+    """
+
+    def __init__(self, control: socket.socket, on_lost: Callable[[], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._control = control
+        self._on_lost = on_lost
+        self._forks: dict[int, Fork] = {}
+        self._count = 0
+        self.lost = False
+        self.ready: asyncio.Future[bool] = self._loop.create_future()
+        control.setblocking(False)
+        self._loop.add_reader(control.fileno(), self._receive)
+
+    def fork(self, body: str, name: ConnectorName, *descriptors: int) -> Fork:
+        """Ask for a process, which gets copies of `descriptors`.
+
+        Raises:
+            ForkServerLost: this template is gone.
+        """
+        self._count += 1
+        fork = self._forks[self._count] = Fork(self._count, body, self._loop)
+        self._send({"fork": fork.number, "body": body, **name._asdict()}, *descriptors)
+        if self.lost:
+            raise ForkServerLost
+        return fork
+
+    def end(self, fork: Fork) -> None:
+        """Have `fork` killed, with whatever it started, and waited for; then `fork.gone` is done."""
+        if not fork.ended and not self.lost:
+            fork.ended = True
+            self._send({"end": fork.number})
+
+    async def end_all(self) -> None:
+        """End every process that was forked here, and wait until they are gone, within reason."""
+        forks = list(self._forks.values())
+        for fork in forks:
+            self.end(fork)
+        if forks:
+            await asyncio.wait([fork.gone for fork in forks], timeout=_PATIENCE)
+
+    def kill_tests(self) -> None:
+        """Kill every test that was forked here, at once. May be called from a signal handler."""
+        for fork in list(self._forks.values()):
+            if fork.body == "test" and fork.pid is not None and not fork.ended:
+                kill_session(fork.pid)
+
+    def lose(self) -> None:
+        """Close the channel, on which the process ends. Calling it again does nothing."""
+        if self.lost:
+            return
+        self.lost = True
+        self._loop.remove_reader(self._control.fileno())
+        self._control.close()
+        for fork in self._forks.values():
+            fork.ended = True
+            _settle(fork.exit, None)
+            _settle(fork.gone, None)
+        self._forks.clear()
+        _settle(self.ready, False)
+        self._on_lost()
+
+    def _send(self, message: dict[str, Any], *descriptors: int) -> None:
+        try:
+            channel.send(self._control, message, *descriptors)
+        except OSError:  # closed, or full: then it has stopped reading, which is as bad
+            self.lose()
+
+    def _receive(self) -> None:
+        while not self.lost:
+            try:
+                received = channel.receive(self._control)
+            except BlockingIOError:
+                return
+            except (OSError, ValueError):
+                received = None
+            if received is None:
+                self.lose()
+            else:
+                self._note(received[0])
+
+    def _note(self, message: dict[str, Any]) -> None:
+        if "ready" in message:
+            _settle(self.ready, message["ready"])
+            return
+        fork = self._forks[message["number"]]
+        if "pid" in message:
+            fork.pid = message["pid"]
+        elif "exit" in message:
+            _settle(fork.exit, message["exit"])
+        else:
+            del self._forks[fork.number]
+            _settle(fork.gone, None)
+
+
+class ForkServers:
+    """The root template, and a branch for each connector that has been tested."""
+
+    def __init__(self) -> None:
+        self._root: ForkServerHandle | None = None
+        self._branches: dict[ConnectorName, ForkServerHandle] = {}
+        self._not_preloaded: set[ConnectorName] = set()
+        self._discarded: list[subprocess.Popen[bytes]] = []
+
+    def start(self) -> None:
+        """Start the root, where it does not run."""
+        self._living_root()
+
+    async def stop(self) -> None:
+        """End every template and wait for the processes. Calling it again does nothing."""
+        for branch in self._branches.values():
+            branch.lose()
+        self._branches.clear()
+        root, self._root = self._root, None
+        if root is not None:
+            await root.end_all()
+            root.lose()
+        await self._wait_for_discarded()
+
+    def kill_tests(self) -> None:
+        """Kill every test, at once. May be called from a signal handler."""
+        for template in self._all():
+            template.kill_tests()
+
+    async def fit_for(self, connector: LoadedConnector) -> ForkServerHandle:
+        """The template to fork a test of `connector` from: its branch, or the root where it could not be preloaded.
+
+        Raises:
+            ForkServerLost: the root ended while this waited for it.
+        """
+        root = self._living_root()
+        if not await asyncio.shield(root.ready):
+            raise ForkServerLost
+        name = ConnectorName.of(connector)
+        if name in self._not_preloaded:
+            return root
+        branch = self._branches.get(name)
+        if branch is None or branch.lost:
+            branch = self._branches[name] = self._grow(root, name)
+        if await asyncio.shield(branch.ready):
+            return branch
+        if root.lost:
+            raise ForkServerLost
+        if name not in self._not_preloaded:
+            self._not_preloaded.add(name)
+            _log.warning(
+                "The connector '%s' (%s) cannot be imported ahead of its tests; each test imports it.", *name[:2]
+            )
+        return root
+
+    def _all(self) -> Iterator[ForkServerHandle]:
+        yield from list(self._branches.values())
+        if self._root is not None:
+            yield self._root
+
+    def _grow(self, root: ForkServerHandle, name: ConnectorName) -> ForkServerHandle:
+        ours, theirs = channel.channel()
+        with theirs:
+            try:
+                fork = root.fork("branch", name, theirs.fileno())
+            except ForkServerLost:
+                ours.close()
+                raise
+        branch = ForkServerHandle(ours, on_lost=lambda: root.end(fork))
+        patience = asyncio.get_running_loop().call_later(PRELOAD_LIMIT, branch.lose)
+        branch.ready.add_done_callback(lambda _: patience.cancel())
+        return branch
+
+    def _living_root(self) -> ForkServerHandle:
+        if self._root is None or self._root.lost:
+            ours, theirs = channel.channel()
+            with theirs:
+                process = _start_root(theirs)
+            self._root = ForkServerHandle(ours, on_lost=lambda: self._discard(process))
+        return self._root
+
+    def _discard(self, process: subprocess.Popen[bytes]) -> None:
+        process.kill()
+        self._discarded = [*(old for old in self._discarded if old.poll() is None), process]
+
+    async def _wait_for_discarded(self) -> None:
+        give_up = time.monotonic() + _PATIENCE
+        # Only threads and signal handlers are told of a child's end, so this has to look.
+        while any(process.poll() is None for process in self._discarded) and time.monotonic() < give_up:  # noqa: ASYNC110
+            await asyncio.sleep(0.002)
+
+
+def _start_root(control: socket.socket) -> subprocess.Popen[bytes]:
+    environment = _ENVIRONMENT | {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    path = [os.path.abspath(entry) for entry in sys.path if isinstance(entry, str)]  # noqa: PTH100 - '' stands for the current folder
+    return subprocess.Popen(  # noqa: S603 - a constant program, by this interpreter
+        [sys.executable, "-I", "-c", _PROGRAM, json.dumps(path)],
+        stdin=control.fileno(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment,
+        cwd="/",
+        start_new_session=True,
+    )
+
+
+def _settle(future: asyncio.Future[Any], value: Any) -> None:
+    if not future.done():
+        future.set_result(value)

@@ -1,0 +1,75 @@
+"""One vocabulary for TLS, for every connector that opens a connection of its own."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from connectory.contract.fields import Endpoint, PemCertificates
+from connectory.contract.urls import QueryKey
+
+
+class SslMode(StrEnum):
+    """How much TLS a connection asks for."""
+
+    DISABLED = "disabled"
+    """Never use TLS. A server that then asks for the password in clear is refused."""
+    PREFERRED = "preferred"
+    """Use TLS where the server offers it, without verifying who answers. The default of most databases' clients."""
+    REQUIRED = "required"
+    """Use TLS or fail, without verifying who answers."""
+    VERIFY_CA = "verify-ca"
+    """Use TLS or fail, and accept only a certificate that a known CA signed."""
+    VERIFY_FULL = "verify-full"
+    """As `verify-ca`, and the certificate must be for the host's name."""
+
+    @property
+    def verifies(self) -> bool:
+        """Whether the server's certificate is checked."""
+        return self in {SslMode.VERIFY_CA, SslMode.VERIFY_FULL}
+
+    @property
+    def needs_tls(self) -> bool:
+        """Whether a connection without TLS is a failure."""
+        return self not in {SslMode.DISABLED, SslMode.PREFERRED}
+
+
+# libpq's spellings. `allow` (plaintext first) is read as `preferred`, which protects at least as well.
+_ALIASES = {
+    "disable": SslMode.DISABLED,
+    "allow": SslMode.PREFERRED,
+    "prefer": SslMode.PREFERRED,
+    "require": SslMode.REQUIRED,
+}
+SSL_MODE_SPELLINGS = (*(mode.value for mode in SslMode), *_ALIASES)
+"""Every spelling of a mode that is accepted."""
+
+
+def _canonical(value: Any) -> Any:
+    known = _ALIASES.get(value, value) if isinstance(value, str) else None
+    if known not in set(SslMode):
+        raise PydanticCustomError("enum", f"Must be one of: {', '.join(SSL_MODE_SPELLINGS)}.")
+    return SslMode(known)
+
+
+SslModeField = Annotated[
+    SslMode,
+    BeforeValidator(_canonical),
+    WithJsonSchema({"type": "string", "enum": list(SSL_MODE_SPELLINGS)}),
+    Endpoint(),
+    Field(title="SSL Mode", description="How much TLS to ask for, and what to verify."),
+]
+"""The field type for `ssl_mode`: a mode of `SslMode`, or libpq's spelling of one."""
+
+SslCaField = Annotated[
+    PemCertificates | None,
+    Field(title="CA certificate", description="PEM certificates to trust instead of the system's."),
+]
+"""The field type for `ssl_ca`; its default is `None`."""
+
+
+SSL_MODE_QUERY_KEY = QueryKey("ssl_mode", {spelling: _canonical(spelling) for spelling in SSL_MODE_SPELLINGS})
+"""For a `UrlGrammar`: a query key that gives the field `ssl_mode`."""

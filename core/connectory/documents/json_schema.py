@@ -1,0 +1,143 @@
+"""The JSON Schema of a connection's secrets: it says truthfully what is accepted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
+from connectory.contract.secrets import URL_FIELD, URL_MAX_LENGTH, Secrets
+from connectory.contract.urls import UrlGrammar
+from connectory.documents.sensitivity import is_sensitive
+
+
+class _TruthfulSchema(GenerateJsonSchema):
+    """Pydantic's generator, less the `null` that optional fields accept and consumers need not know of."""
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    def sort(self, value: JsonSchemaValue, parent_key: str | None = None) -> JsonSchemaValue:
+        del parent_key  # properties stay in declaration order, at every level
+        return value
+
+
+def secret_json_schema(model: type[Secrets], identifier: str, human_readable: str) -> dict[str, Any]:
+    """The JSON Schema of `model`, as `GET /connection_type/{type}/secret` answers it.
+
+    It accepts what `parse_secrets` accepts, less the two documented leniencies.
+    """
+    generated = model.model_json_schema(schema_generator=_TruthfulSchema)
+    definitions = generated.get("$defs", {})
+    grammar = model.connectory_url
+    properties = {
+        name: _inline(generated["properties"][name], definitions)
+        | ({"sensitive": True} if is_sensitive(model, name) else {})
+        for name in model.model_fields
+    }
+    schema: dict[str, Any] = {
+        "title": f"{identifier}_schema",
+        "description": f"{human_readable} secrets schema",
+        "type": "object",
+        "properties": properties,
+        "required": [name for name in generated.get("required", []) if grammar is None or name not in grammar.fields],
+        "additionalProperties": False,
+    }
+    if grammar is not None:
+        schema["properties"] = {URL_FIELD: _url_schema(grammar)} | properties
+        schema["anyOf"] = _url_or_parts(grammar)
+    if model.connectory_exactly_one:
+        groups = [[_given(name, grammar) for name in group] for group in model.connectory_exactly_one]
+        schema["allOf"] = [{"oneOf": alternatives} for alternatives in groups]
+    if model.connectory_plain_properties and (limits := _take_text_limits(properties)):
+        schema["allOf"] = [*schema.get("allOf", []), {"properties": limits}]
+    return schema
+
+
+_TEXT_LIMITS = ("minLength", "maxLength", "pattern")
+
+
+def _take_text_limits(properties: dict[str, Any]) -> dict[str, Any]:
+    """Move what texts may hold out of the properties at the top, and return it by their names."""
+    limits = {
+        name: {keyword: found.pop(keyword) for keyword in _TEXT_LIMITS if keyword in found}
+        for name, found in properties.items()
+    }
+    return {name: moved for name, moved in limits.items() if moved}
+
+
+# Limits that pydantic writes by their Python name, where a validator of ours stands before the type.
+_LIMITS = {
+    "ge": "minimum",
+    "gt": "exclusiveMinimum",
+    "le": "maximum",
+    "lt": "exclusiveMaximum",
+    "multiple_of": "multipleOf",
+    "min_length": "minLength",
+    "max_length": "maxLength",
+}
+
+
+def _inline(schema: Any, definitions: Mapping[str, Any]) -> Any:
+    """One schema with references replaced by what they refer to, and sensitive texts marked at every depth.
+
+    Consumers draw forms from this, and few of them resolve references.
+    """
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        referred = {"description": None} | definitions[schema["$ref"].rpartition("/")[2]]
+        # A class's docstring speaks to the plugin's programmers; a field's description to whoever fills it in.
+        schema = {**referred, "description": schema.get("description"), **schema}
+        schema = {key: item for key, item in schema.items() if key != "$ref" and item is not None}
+    inlined: dict[str, Any] = {}
+    for key, value in schema.items():
+        if key == "properties":
+            inlined[key] = {name: _inline(item, definitions) for name, item in value.items()}
+        elif key in {"enum", "const", "default", "examples", "required"}:
+            inlined[key] = value
+        elif isinstance(value, list):
+            inlined[key] = [_inline(item, definitions) for item in value]
+        else:
+            inlined[_LIMITS.get(key, key)] = _inline(value, definitions)
+    if inlined.get("format") == "password":
+        inlined = {key: value for key, value in inlined.items() if key not in {"format", "writeOnly"}}
+        inlined["sensitive"] = True
+    if inlined.get("default", ...) is None:
+        del inlined["default"]
+    return inlined
+
+
+def _url_schema(grammar: UrlGrammar) -> dict[str, Any]:
+    schema = {
+        "title": "URL",
+        "description": "One connection url, instead of the parts that it holds.",
+        "type": "string",
+        "minLength": 1,
+        "maxLength": URL_MAX_LENGTH,
+        "pattern": f"^(?:{grammar.pattern})$",
+    }
+    return schema | ({"sensitive": True} if grammar.password is not None else {})
+
+
+def _url_or_parts(grammar: UrlGrammar) -> list[dict[str, Any]]:
+    """The url without the parts it stands for, or the parts without a url."""
+    conflicts: list[dict[str, Any]] = [{"required": [name]} for name in sorted(grammar.fields)]
+    conflicts += [
+        {"required": [name], "properties": {URL_FIELD: {"pattern": grammar.gives(name)}}}
+        for name in sorted(grammar.query_keys)
+    ]
+    return [
+        {"required": [URL_FIELD], "not": {"anyOf": conflicts}},
+        {"required": sorted(grammar.required | grammar.required_parts), "not": {"required": [URL_FIELD]}},
+    ]
+
+
+def _given(name: str, grammar: UrlGrammar | None) -> dict[str, Any]:
+    """That the field is there, or a url that gives it."""
+    pattern = grammar.gives(name) if grammar is not None else None
+    if pattern is None:
+        return {"required": [name]}
+    return {"anyOf": [{"required": [name]}, {"required": [URL_FIELD], "properties": {URL_FIELD: {"pattern": pattern}}}]}

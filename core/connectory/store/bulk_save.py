@@ -1,0 +1,186 @@
+"""Save many connections in one transaction, each with its own outcome: what `PATCH /connection` does."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy.engine import Connection as DatabaseConnection
+
+from connectory.store.connection_keys import KEY_PATTERN, snake_case
+from connectory.store.connection_rows import (
+    Connection,
+    insert_rows,
+    lock_by_keys,
+    new_id,
+    rewrite_rows,
+    with_fields,
+    with_secrets,
+)
+from connectory.store.sealed import Sealed
+
+FailureReason = Literal["key_exists", "key_invalid", "name_missing", "type_fixed"]
+
+
+@dataclass(frozen=True, slots=True)
+class SaveItem:
+    """One connection to create or to change.
+
+    Attributes:
+        key: which connection; without it a new one is created whose key is the snake-cased name.
+        connection_type, system_type, distribution: stored at creation. A stored connection's type must be the same.
+        fields: the values that were given, of `name`, `access`, `disabled` and `description`. A stored connection keeps
+            those left out; a new one is named after its key, is read-only, enabled and has no description.
+        seal: given the connection's id, returns the envelopes of its new secrets; None leaves secrets as they are. Called
+            inside the transaction and, if another one creates the key at the same moment, once more with the other id.
+    """
+
+    key: str | None
+    connection_type: str
+    system_type: str
+    distribution: str
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    seal: Callable[[str], Sealed] | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """The connection as it is after the whole list was saved.
+
+    Attributes:
+        created: it is new.
+        changed: names of what the item gave, with "secrets" if it gave any; for the audit trail.
+    """
+
+    connection: Connection
+    created: bool
+    changed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SaveFailed:
+    """An item that was not saved.
+
+    Attributes:
+        reason: "key_exists" (no key given, and the name's key is taken), "key_invalid" (no key given, and the name gives
+            none that is valid), "name_missing" (neither key nor name given), "type_fixed" (a stored connection is of
+            another connection type).
+        key: the key that was meant, empty if there was none.
+        stored_type: for "type_fixed", the type the stored connection has.
+    """
+
+    reason: FailureReason
+    key: str
+    stored_type: str | None = None
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A row as this transaction will write it."""
+
+    before: Connection | None  # as it is stored, None if it is new
+    connection: Connection
+    sealed: Sealed | None = None
+
+
+def save_connections(
+    database: DatabaseConnection, items: Sequence[SaveItem], *, now: datetime
+) -> list[Saved | SaveFailed]:
+    """Create or change one connection for each item; an item sees the ones before it.
+
+    Key given and stored: the fields given are changed. Key given and new: created. No key: created, or failed where the
+    name's key exists. Any number of items takes a few statements. A key that another transaction creates meanwhile
+    counts as stored.
+
+    Returns:
+        One outcome for each item, in order.
+
+    Raises:
+        ValueError: an item's `fields` holds something else.
+    """
+    keys = [_key_of(item) for item in items]
+    outcomes: list[Saved | SaveFailed | None] = [None] * len(items)
+    open_items = list(range(len(items)))
+    while open_items:
+        pending: dict[str, _Pending] = {}
+        stored = lock_by_keys(database, {keys[index] for index in open_items})
+        for index in open_items:
+            failure = _plan(items[index], keys[index], stored, pending, now)
+            if failure is not None:
+                outcomes[index] = failure
+        lost = _write(database, pending)
+        for index in open_items:
+            if outcomes[index] is None and keys[index] not in lost:
+                row = pending[keys[index]]
+                outcomes[index] = Saved(row.connection, row.before is None, _changed(items[index]))
+        # Those whose insert met a row that was committed a moment ago start again, and now find it.
+        open_items = [index for index in open_items if keys[index] in lost]
+        for index in open_items:
+            outcomes[index] = None
+    return [outcome for outcome in outcomes if outcome is not None]
+
+
+def _key_of(item: SaveItem) -> str:
+    return item.key if item.key is not None else snake_case(item.fields.get("name") or "")
+
+
+def _plan(
+    item: SaveItem, key: str, stored: Mapping[str, Connection], pending: dict[str, _Pending], now: datetime
+) -> SaveFailed | None:
+    row = pending.get(key)
+    if row is None and key in stored:
+        row = _Pending(stored[key], stored[key])
+    if item.key is None and (failure := _derived_key_failure(item, key, row)):
+        return failure
+    if row is None:
+        row = _Pending(None, _new_connection(item, key, now))
+    elif row.connection.connection_type != item.connection_type:
+        return SaveFailed("type_fixed", key, row.connection.connection_type)
+    else:
+        row.connection = with_fields(row.connection, item.fields, now=now)
+    if item.seal is not None:
+        row.sealed = item.seal(row.connection.id)
+        row.connection = with_secrets(row.connection, row.sealed.kid, now=now)
+    pending[key] = row
+    return None
+
+
+def _derived_key_failure(item: SaveItem, key: str, row: _Pending | None) -> SaveFailed | None:
+    if not item.fields.get("name"):
+        return SaveFailed("name_missing", "")
+    if not KEY_PATTERN.fullmatch(key):
+        return SaveFailed("key_invalid", key)
+    return None if row is None else SaveFailed("key_exists", key)
+
+
+def _new_connection(item: SaveItem, key: str, now: datetime) -> Connection:
+    blank = Connection(
+        id=new_id(),
+        key=key,
+        name=key,
+        connection_type=item.connection_type,
+        system_type=item.system_type,
+        distribution=item.distribution,
+        access="read",
+        disabled=False,
+        description=None,
+        created_at=now,
+        updated_at=now,
+        version=0,
+    )
+    return with_fields(blank, item.fields, now=now)
+
+
+def _write(database: DatabaseConnection, pending: Mapping[str, _Pending]) -> set[str]:
+    """Write all rows; returns the keys whose insert lost to another transaction."""
+    new = [(row.connection, row.sealed) for row in pending.values() if row.before is None]
+    rewrite_rows(
+        database, [(row.before, row.connection, row.sealed) for row in pending.values() if row.before is not None]
+    )
+    if not new:
+        return set()
+    return {connection.key for connection, _ in new} - insert_rows(database, new)
+
+
+def _changed(item: SaveItem) -> tuple[str, ...]:
+    return (*sorted(item.fields), *(["secrets"] if item.seal else []))

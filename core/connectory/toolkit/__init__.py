@@ -1,0 +1,1 @@
+"""What a connector needs when its driver does not do it."""

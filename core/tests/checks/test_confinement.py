@@ -1,0 +1,355 @@
+"""What the process of a test has, and what it cannot do."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from connectory.checks.egress import EgressPolicy
+from connectory.contract.check import FailureCode
+from testkit.loopback import LoopbackServer, Peer
+
+DOCUMENT = {"token": "open-sesame-4711"}
+
+
+def told(report) -> str:
+    """What a test said in its remedy."""
+    assert report.code is FailureCode.QUERY_FAILED, report
+    return report.reason
+
+
+def test_the_environment_holds_the_scrubbed_set_and_nothing_else(check, connector_of, monkeypatch):
+    for name in ("CONNECTORY_ENCRYPTION_KEY", "PGPASSWORD", "HTTPS_PROXY", "AWS_SECRET_ACCESS_KEY", "PYTHONPATH"):
+        monkeypatch.setenv(name, "do-not-inherit")
+    connector = connector_of(
+        """
+        found = open("/proc/self/environ").read().split("\\0")
+        names = sorted(entry.partition("=")[0] for entry in found if entry)
+        import os
+        assert sorted(os.environ) == names, "what the process started with is what it has"
+        raise CheckFailed(FailureCode.QUERY_FAILED, remedy=" ".join(names))
+        """
+    )
+    # A policy of its own gets a runner of its own, whose template starts in the environment above.
+    names = told(check(connector, policy=EgressPolicy(deny=("198.51.100.1/32",)))).split()
+    machine = {"LD_LIBRARY_PATH", "SSL_CERT_DIR", "SSL_CERT_FILE", "TZ"} & os.environ.keys()
+    assert set(names) == {"HOME", "LC_ALL", "MALLOC_ARENA_MAX", "PATH"} | machine
+
+
+def test_home_is_nowhere_and_the_current_folder_is_the_root(check):
+    report = check(
+        """
+        import os, pathlib
+        assert pathlib.Path.home() == pathlib.Path("/nonexistent")
+        assert os.getcwd() == "/"
+        """
+    )
+    assert report.status == "succeeded"
+
+
+def test_it_has_no_descriptors_but_its_own(check):
+    # Standard streams, the pipe that it reports to, and the folder that it is looking at.
+    said = told(
+        check("import os\nraise CheckFailed(FailureCode.QUERY_FAILED, remedy=' '.join(os.listdir('/proc/self/fd')))")
+    )
+    assert len(said.split()) == 5
+
+
+def test_the_standard_streams_lead_nowhere(check):
+    report = check(
+        """
+        import os, sys
+        assert sys.stdin.read() == ""
+        print("x" * 10_000_000)
+        os.write(1, b"x" * 10_000_000)
+        os.write(2, b"x" * 10_000_000)
+        """
+    )
+    assert report.status == "succeeded"
+
+
+def test_it_cannot_write_to_a_file(check, tmp_path):
+    tmp_path.chmod(0o777)
+    report = check(f"with open({str(tmp_path / 'dump')!r}, 'w') as dump: dump.write(secrets.token.get_secret_value())")
+    assert (report.code, report.error_type) == (FailureCode.INTERNAL_DRIVER_ERROR, "OSError")
+    assert (tmp_path / "dump").read_bytes() == b""
+
+
+def test_it_can_open_256_files_and_no_more(check):
+    report = check("import os\nfor _ in range(300): os.open('/dev/null', os.O_RDONLY)")
+    assert report.error_type == "OSError"
+
+
+def test_it_leaves_no_core_dump(check):
+    assert check("import resource\nassert resource.getrlimit(resource.RLIMIT_CORE) == (0, 0)").status == "succeeded"
+
+
+def test_each_test_has_a_process_of_its_own(check, connector_of):
+    connector = connector_of(
+        """
+        import builtins
+        assert not hasattr(builtins, "left_behind")
+        builtins.left_behind = secrets
+        """
+    )
+    assert [check(connector).status for _ in range(3)] == ["succeeded"] * 3
+
+
+def test_the_secret_is_in_no_command_line_and_no_environment(check, connector_of):
+    # Each process that there is looks on while the test runs: it is the test that looks.
+    said = told(
+        check(
+            """
+            import os, pathlib
+            secret, seen, looked = secrets.token.get_secret_value().encode(), [], 0
+            for process in pathlib.Path("/proc").glob("[0-9]*"):
+                for file in ("cmdline", "environ"):
+                    try:
+                        content = (process / file).read_bytes()
+                    except OSError:
+                        continue
+                    looked += 1
+                    if secret in content:
+                        seen.append(process.name)
+            assert looked > 4
+            raise CheckFailed(FailureCode.QUERY_FAILED, remedy=f"seen in {seen}")
+            """,
+            document={"token": "z" + os.urandom(12).hex()},
+        )
+    )
+    assert said == "seen in []"
+
+
+@pytest.mark.parametrize("escape", ["pass", "os.setsid()", "os.setsid(); os.fork() and os._exit(0)"])
+def test_what_a_test_forks_ends_with_it(check, escape: str):
+    said = told(
+        check(
+            f"""
+            import os, time
+            reader, writer = os.pipe()
+            if os.fork() == 0:
+                {escape}
+                os.write(writer, str(os.getpid()).encode())
+                time.sleep(600)
+            raise CheckFailed(FailureCode.QUERY_FAILED, remedy=os.read(reader, 20).decode())
+            """
+        )
+    )
+    assert not psutil.pid_exists(int(said))
+
+
+def test_programs_that_a_test_started_end_with_it(check):
+    said = told(
+        check(
+            """
+            import subprocess
+            program = subprocess.Popen(["sleep", "600"], start_new_session=True)
+            raise CheckFailed(FailureCode.QUERY_FAILED, remedy=str(program.pid))
+            """
+        )
+    )
+    assert not psutil.pid_exists(int(said))
+
+
+# Where it can connect.
+
+DIAL = """
+import socket
+with context.step("connect"):
+    socket.create_connection(({host!r}, {port}), timeout=5).close()
+"""
+
+
+@pytest.fixture
+def server():
+    with LoopbackServer(Peer.drain) as server:
+        yield server
+
+
+def test_it_can_connect_to_what_its_context_resolved(check, server):
+    report = check(f"context.resolve('127.0.0.1', {server.port})" + DIAL.format(host="127.0.0.1", port=server.port))
+    assert report.status == "succeeded"
+    server.wait_for_connections(1)
+
+
+def test_it_cannot_connect_to_an_address_that_was_not_vetted(check, server):
+    report = check(DIAL.format(host="127.0.0.1", port=server.port))
+    assert report.code is FailureCode.ADDRESS_NOT_ALLOWED
+    assert server.connections == 0
+
+
+def test_it_cannot_connect_to_another_port_of_a_vetted_address(check, server):
+    report = check(f"context.resolve('127.0.0.1', {server.port + 1})" + DIAL.format(host="127.0.0.1", port=server.port))
+    assert report.code is FailureCode.ADDRESS_NOT_ALLOWED
+    assert server.connections == 0
+
+
+def test_a_driver_that_resolves_a_name_itself_is_let_through_to_what_is_allowed(check, server):
+    assert check(DIAL.format(host="localhost", port=server.port)).status == "succeeded"
+    assert check(DIAL.format(host="LocalHost", port=server.port)).status == "succeeded"
+
+
+def test_a_driver_that_resolves_a_name_itself_is_kept_from_what_is_not_allowed(check, server):
+    report = check(DIAL.format(host="localhost", port=server.port), policy=EgressPolicy())
+    assert report.code is FailureCode.ADDRESS_NOT_ALLOWED
+    assert server.connections == 0
+
+
+def test_a_driver_that_kept_the_resolver_when_it_was_imported_is_kept_from_it_too(check, connector_of, server):
+    driver = (
+        "from socket import getaddrinfo, socket\ndef dial(*place):\n    socket().connect(getaddrinfo(*place)[0][4])"
+    )
+    connector = connector_of(
+        f"import eager_driver\neager_driver.dial('localhost', {server.port})", drivers={"eager_driver": driver}
+    )
+    assert check(connector, policy=EgressPolicy()).code is FailureCode.ADDRESS_NOT_ALLOWED
+
+
+@pytest.mark.parametrize("port", ["'https'", "b'443'", "'443'", "443"])
+def test_a_driver_may_name_a_service_for_the_port(check, port: str):
+    report = check(
+        f"""
+        import socket
+        [*found] = socket.getaddrinfo("localhost", {port}, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+        assert {{entry[4][1] for entry in found}} == {{443}}
+        assert {{entry[1] for entry in found}} == {{socket.SOCK_STREAM}}
+        """
+    )
+    assert report.status == "succeeded"
+
+
+def test_a_host_that_has_no_address_is_that_to_a_driver_too(check):
+    report = check(
+        """
+        import socket
+        for host in ("no-such-host.invalid", "x" * 300, "a\\0b"):
+            try:
+                socket.getaddrinfo(host, 443)
+            except socket.gaierror as error:
+                assert error.errno == socket.EAI_NONAME or host.endswith("invalid")
+            else:
+                raise AssertionError
+        """
+    )
+    assert report.status == "succeeded"
+
+
+@pytest.mark.parametrize("name", ["{path}", "\\0abstract"])
+def test_it_cannot_connect_to_a_unix_socket(check, tmp_path, name: str):
+    tmp_path.chmod(0o755)
+    path = str(tmp_path / "s") if name == "{path}" else "\0connectory-" + tmp_path.name
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        report = check(f"import socket\nsocket.socket(socket.AF_UNIX).connect({path!r})")
+        listener.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+    assert report.code is FailureCode.ADDRESS_NOT_ALLOWED
+
+
+@pytest.mark.parametrize("call", ["sendto(b'x', {place})", "sendmsg([b'x'], [], 0, {place})", "connect({place})"])
+def test_it_cannot_send_datagrams_to_what_was_not_vetted(check, call: str):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
+        listener.bind(("127.0.0.1", 0))
+        place = listener.getsockname()
+        report = check("import socket\nsocket.socket(socket.AF_INET, socket.SOCK_DGRAM)." + call.format(place=place))
+        listener.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            listener.recv(1)
+    assert report.code is FailureCode.ADDRESS_NOT_ALLOWED
+
+
+def test_it_can_ask_the_systems_name_servers_which_dns_libraries_do_themselves(check):
+    report = check(
+        """
+        import socket
+        from connectory.checks.addresses import _nameservers
+        for ip in _nameservers():
+            family = socket.AF_INET6 if ":" in ip else socket.AF_INET
+            with socket.socket(family, socket.SOCK_DGRAM) as query:
+                query.connect((ip, 53))
+        """
+    )
+    assert report.status == "succeeded"
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        "except OSError: raise RuntimeError('driver failed') from None",
+        "except OSError as error: raise CheckFailed(FailureCode.CONNECT_REFUSED) from error",
+        "except OSError: pass\nraise CheckFailed(FailureCode.CONNECT_TIMEOUT)",
+        "except OSError as error: raise CheckFailed(FailureCode.AUTH_FAILED) from error",
+    ],
+)
+def test_a_denial_shows_whatever_the_driver_makes_of_it(check, server, hidden: str):
+    dial = f"import socket\ntry: socket.create_connection(('127.0.0.1', {server.port}))\n{hidden}"
+    report = check(dial)
+    assert report.code is FailureCode.ADDRESS_NOT_ALLOWED
+    assert "CONNECTORY_EGRESS" in report.reason
+
+
+def test_a_denial_shows_where_the_driver_tries_again_until_it_is_ended(check, server):
+    report = check(
+        f"""
+        import socket, time
+        while True:
+            try: socket.create_connection(("127.0.0.1", {server.port}))
+            except OSError: time.sleep(0.01)
+        """,
+        deadline=0.7,
+    )
+    assert report.code is FailureCode.ADDRESS_NOT_ALLOWED
+
+
+def test_a_denial_in_passing_does_not_hide_what_the_server_answered(check, server):
+    report = check(
+        f"""
+        import socket
+        try: socket.create_connection(("127.0.0.1", {server.port}))
+        except OSError: pass
+        raise CheckFailed(FailureCode.AUTH_FAILED)
+        """
+    )
+    assert report.code is FailureCode.AUTH_FAILED
+
+
+# Settings of the deployer.
+
+
+def test_the_deployers_settings_reach_the_test_without_the_environment(site, connector_of, check):
+    from connectory.catalog.catalog import find_connector
+
+    hooks = (
+        "class LedgerSettings(DeployerSettings):\n"
+        "    ledger_endpoint: str = 'https://ledger.example'\n"
+        "    ledger_hosts: tuple[str, ...] = ()\n"
+        "    ledger_retries: int = 3\n"
+        "@hookimpl\ndef connectory_settings():\n    return LedgerSettings\n"
+    )
+    made = connector_of(
+        """
+        found = context.settings(LedgerSettings)
+        assert type(found) is LedgerSettings
+        raise CheckFailed(FailureCode.QUERY_FAILED, remedy=f"{found.ledger_endpoint} {found.ledger_retries}")
+        """,
+        hooks=hooks,
+    )
+    assert told(check(made)) == "https://ledger.example 3"
+    environment = {"CONNECTORY_LEDGER_ENDPOINT": "http://127.0.0.1:9", "CONNECTORY_LEDGER_RETRIES": "7"}
+    configured = find_connector(made.identifier, made.record.distribution, environment)
+    assert told(check(configured)) == "http://127.0.0.1:9 7"
+
+
+def test_nothing_heavy_is_imported_for_it():
+    heavy = {"fastapi", "sqlalchemy", "cryptography", "uvicorn", "psycopg2"}
+    program = (
+        "import json, sys, connectory.checks.runner, connectory.checks.forkserver\nprint(json.dumps(list(sys.modules)))"
+    )
+    printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert not heavy & {name.partition(".")[0] for name in json.loads(printed)}

@@ -1,0 +1,63 @@
+"""Debian packages unpacked into the cache: no root, no installation, nothing outside the cache folder.
+
+Needs `apt-get` and `dpkg-deb` (any Debian or Ubuntu) and a reachable package mirror. Without them ServerFailed says so.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+from testkit.cache import build_once
+from testkit.processes import ServerFailed, run
+
+# The server and what its binaries link to beyond a minimal Debian; not the packages that would set up a system service.
+MARIADB_PACKAGES = (
+    "mariadb-server-core",
+    "mariadb-client-core",
+    "mariadb-common",
+    "libaio1",
+    "liburing2",
+    "libnuma1",
+)
+
+# unixODBC's driver manager, which pyodbc links to, and FreeTDS as its driver for SQL Server.
+ODBC_PACKAGES = ("libltdl7", "libodbc2", "libodbcinst2", "tdsodbc", "freetds-common")
+
+
+def unpacked(name: str, packages: tuple[str, ...]) -> Path:
+    """The root of a file tree that holds these packages, downloaded and unpacked on the first call.
+
+    `name` names the set in the cache. Raises ServerFailed with apt's own words where a package cannot be had.
+    """
+    folder = build_once(f"debian/{name}", " ".join(packages), lambda folder: _unpack(packages, folder))
+    return folder / "root"
+
+
+def _unpack(packages: tuple[str, ...], folder: Path) -> None:
+    for program in ("apt-get", "dpkg-deb"):
+        if shutil.which(program) is None:
+            raise ServerFailed(
+                f"{program} is not installed, so {', '.join(packages)} cannot be unpacked: run these tests on Debian or Ubuntu."
+            )
+    archives, root = folder / "archives", folder / "root"
+    archives.mkdir()
+    root.mkdir()
+    _download(packages, archives, folder / "apt")
+    for archive in sorted(archives.glob("*.deb")):
+        run(f"Unpacking {archive.name}", ["dpkg-deb", "--extract", archive, root])
+    shutil.rmtree(archives)
+
+
+def _download(packages: tuple[str, ...], archives: Path, private: Path) -> None:
+    try:
+        run("apt-get download", ["apt-get", "-q", "download", *packages], cwd=archives)
+    except ServerFailed:
+        # The machine's package lists are missing or old, and may not be ours to update: keep lists of our own.
+        (private / "lists" / "partial").mkdir(parents=True)
+        (private / "cache" / "archives" / "partial").mkdir(parents=True)
+        own_lists = ["-q", "-o", f"Dir::State::Lists={private / 'lists'}", "-o", f"Dir::Cache={private / 'cache'}"]
+        if os.geteuid() == 0:
+            own_lists += ["-o", "APT::Sandbox::User=root"]  # apt's own user could not write there
+        run("apt-get update", ["apt-get", *own_lists, "update"])
+        run("apt-get download", ["apt-get", *own_lists, "download", *packages], cwd=archives)
+        shutil.rmtree(private)

@@ -1,0 +1,84 @@
+"""The service itself, as its users run it: `connectory serve` in a process of its own, on a free port."""
+
+import os
+import re
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from testkit.processes import ServerFailed
+
+COMMAND = Path(sys.executable).with_name("connectory")
+_READY = re.compile(r"ready on (http://\S+)")
+
+
+class RunningService:
+    """One `connectory serve`. `url` is where it listens, `log` the file that its standard error goes to."""
+
+    def __init__(self, process: subprocess.Popen[str], url: str, ready_line: str, log: Path) -> None:
+        self.process, self.url, self.ready_line, self.log = process, url, ready_line, log
+
+    def end(self, number: signal.Signals = signal.SIGTERM, *, patience: float = 20) -> tuple[int, float]:
+        """Send a signal; returns the exit code, and the seconds it took to end."""
+        started = time.monotonic()
+        self.process.send_signal(number)
+        code = self.process.wait(patience)
+        return code, time.monotonic() - started
+
+
+def environment_of(home: Path, settings: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment for a command that works on `home`: none of the caller's own settings."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("CONNECTORY_")}
+    return kept | {"CONNECTORY_HOME": str(home), "PYTHONUNBUFFERED": "1"} | dict(settings or {})
+
+
+def run_command(
+    home: Path, *arguments: str, settings: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run `connectory ARGUMENTS` to its end."""
+    return subprocess.run(
+        [COMMAND, *arguments],
+        env=environment_of(home, settings),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@contextmanager
+def running_service(home: Path, settings: Mapping[str, str] | None = None) -> Iterator[RunningService]:
+    """Start the service and wait for its line; it is killed at the end of the block if it still runs."""
+    home.mkdir(parents=True, exist_ok=True)
+    log = home.with_name(f"{home.name}.log")
+    with log.open("ab") as errors:
+        process = subprocess.Popen(
+            [COMMAND, "serve", "--port", "0"],
+            env=environment_of(home, settings),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+    try:
+        line = _first_line(process, 60)
+        found = _READY.search(line)
+        if found is None:
+            raise ServerFailed(f"The service printed {line!r} and not its line. Its log:\n{log.read_text()[-2000:]}")
+        yield RunningService(process, found[1], line, log)
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def _first_line(process: subprocess.Popen[str], seconds: float) -> str:
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        return process.stdout.readline() if selector.select(seconds) else ""
