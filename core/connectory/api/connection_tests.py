@@ -21,7 +21,7 @@ from connectory.api.sealing import open_document, open_tokens, seal_tokens
 from connectory.api.service import Service, service_of
 from connectory.checks.report import CheckReport
 from connectory.checks.runner import Exchange, QueueFull, ShuttingDown
-from connectory.contract.check import FailureCode, reason_for
+from connectory.contract.check import FailureCode
 from connectory.documents.validation import Document
 from connectory.store import audit
 from connectory.store.audit import AuditEntry
@@ -186,7 +186,7 @@ async def run_probe(
 
 
 def _failed(connection: Connection, code: FailureCode) -> CheckReport:
-    return CheckReport("failed", code, reason_for(code, key=connection.key))
+    return CheckReport("failed", code, code.reason.replace("{key}", connection.key))
 
 
 def _record(service: Service, connection: Connection, report: CheckReport, who: tuple[str, str]) -> None:

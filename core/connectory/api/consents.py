@@ -20,7 +20,7 @@ from connectory.api.service import Service, service_of
 from connectory.catalog.loaded import LoadedConnector
 from connectory.checks.report import CheckReport
 from connectory.checks.runner import Exchange
-from connectory.contract.check import FailureCode, reason_for
+from connectory.contract.check import FailureCode
 from connectory.contract.consent import Authorization
 from connectory.documents.validation import Document, SecretsInvalid, parse_secrets
 from connectory.store import audit, consents
@@ -190,7 +190,7 @@ async def complete(request: Request) -> Response:
     if not await run_in_threadpool(_record, service, connection, report, request_id):
         raise _refused(_CHANGED.format(key=connection.key, again=again))
     if report.status != "succeeded":
-        reason = report.reason or reason_for(FailureCode.INTERNAL_DRIVER_ERROR)
+        reason = report.reason or FailureCode.INTERNAL_DRIVER_ERROR.reason
         raise _refused(f"The code could not be exchanged for tokens. {reason}")
     message = f"Authorization completed for ConnectionConfig with key: {connection.key}."
     return json_response({"msg": message}, headers=_NO_STORE)
@@ -228,7 +228,7 @@ async def _exchange(service: Service, answered: _Answered, state: str, code: str
     try:
         verifier = consents.open_verifier(service.vault, state, sealed) if sealed is not None else None
     except EnvelopeUnreadable:
-        return CheckReport("failed", FailureCode.SECRETS_UNREADABLE, reason_for(FailureCode.SECRETS_UNREADABLE))
+        return CheckReport("failed", FailureCode.SECRETS_UNREADABLE, FailureCode.SECRETS_UNREADABLE.reason)
     # A flight of its own, and without the tokens of an earlier consent, which this one replaces.
     return await run_probe(service, answered.connection, object(), answered.envelope, None, Exchange(code, verifier))
 

@@ -11,7 +11,7 @@ import orjson
 from connectory.api.errors import Refused
 from connectory.catalog.catalog import Catalog
 from connectory.catalog.loaded import LoadedConnector
-from connectory.contract.check import FailureCode, reason_for
+from connectory.contract.check import FailureCode
 from connectory.documents.masking import MASK, mask_document, merge_documents
 from connectory.documents.validation import Document, FieldProblem, SecretsInvalid, secrets_document
 from connectory.store import sealed
@@ -105,7 +105,7 @@ def stored_document(vault: Vault, connection: Connection, envelope: str | None) 
     try:
         return open_document(vault, connection, envelope)
     except EnvelopeUnreadable:
-        raise Refused(409, reason_for(FailureCode.SECRETS_UNREADABLE, key=connection.key)) from None
+        raise Refused(409, FailureCode.SECRETS_UNREADABLE.reason.replace("{key}", connection.key)) from None
 
 
 def usable_connector(catalog: Catalog, connection: Connection) -> LoadedConnector:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from connectory.checks.addresses import AddressDenied, VettedAddresses
-from connectory.contract.check import Address, CheckContext, CheckFailed, FailureCode
+from connectory.contract.check import Address, CheckContext, CheckFailed, FailureCode, Failures
 from connectory.contract.settings import SettingsT
 
 STEP_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
@@ -73,7 +73,7 @@ class ChildContext(CheckContext):
         return TIMEOUT_CODES.get(self._open or self._failed or "", FailureCode.TIMEOUT)
 
     @contextmanager
-    def step(self, name: str) -> Iterator[None]:
+    def step(self, name: str, failures: Failures | None = None) -> Iterator[None]:
         self._admit(name)
         self._end_step("passed")
         self._open, self._failed = name, None

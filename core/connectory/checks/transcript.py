@@ -12,7 +12,7 @@ from typing import Any
 from connectory.checks.child import REMEDY_LIMIT, RESULT_LIMIT
 from connectory.checks.context import STEP_LIMIT, STEP_NAME, TIMEOUT_CODES
 from connectory.checks.report import CheckReport, StepReport
-from connectory.contract.check import FailureCode, reason_for
+from connectory.contract.check import FailureCode
 from connectory.documents.validation import children_in
 
 _ERROR_TYPE_LIMIT = 100
@@ -87,7 +87,7 @@ class Transcript:
         report = CheckReport(
             "failed",
             code,
-            verdict["remedy"] or reason_for(code),
+            verdict["remedy"] or code.reason,
             retry_after=verdict["retry_after"],
             error_type=verdict["error_type"],
         )
@@ -111,7 +111,7 @@ class Transcript:
     def report_failed(self, code: FailureCode, reason: str | None = None) -> CheckReport:
         """The report of a test that could not give a verdict itself."""
         self._blame(None)
-        return self._report(CheckReport("failed", code, reason or reason_for(code)))
+        return self._report(CheckReport("failed", code, reason or code.reason))
 
     def _blame(self, name: str | None) -> None:
         """Mark the step called `name` as failed; without a name the one that is open, else the last one taken."""

@@ -3,86 +3,107 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from connectory.contract.settings import SettingsT
+from connectory.contract.ssl_mode import SslMode
+
+if TYPE_CHECKING:
+    from connectory.toolkit.http import HttpClient
 
 
 class FailureCode(StrEnum):
-    """Why a connection test failed. The set is closed: consumers may switch on it."""
+    """Why a connection test failed. The set is closed: consumers may switch on it.
 
-    SECRETS_MISSING = "secrets_missing"
-    SECRETS_UNREADABLE = "secrets_unreadable"
-    CONNECTOR_UNAVAILABLE = "connector_unavailable"
-    DRIVER_MISSING = "driver_missing"
-    ADDRESS_NOT_ALLOWED = "address_not_allowed"
-    DNS_FAILED = "dns_failed"
-    DNS_TIMEOUT = "dns_timeout"
-    CONNECT_REFUSED = "connect_refused"
-    CONNECT_TIMEOUT = "connect_timeout"
-    PROTOCOL_MISMATCH = "protocol_mismatch"
-    TLS_FAILED = "tls_failed"
-    TLS_UNTRUSTED = "tls_untrusted"
-    AUTH_FAILED = "auth_failed"
-    INSECURE_AUTH_REFUSED = "insecure_auth_refused"
-    DATABASE_NOT_FOUND = "database_not_found"
-    SCHEMA_NOT_FOUND = "schema_not_found"
-    PERMISSION_DENIED = "permission_denied"
-    QUERY_FAILED = "query_failed"
-    UNEXPECTED_REDIRECT = "unexpected_redirect"
-    RATE_LIMITED = "rate_limited"
-    HTTP_4XX = "http_4xx"
-    HTTP_5XX = "http_5xx"
-    TIMEOUT = "timeout"
-    RESOURCE_LIMIT = "resource_limit"
-    CRASHED = "crashed"
-    INTERNAL_DRIVER_ERROR = "internal_driver_error"
+    Attributes:
+        reason: our own sentence for the code: what happened, and what to do. Never the server's or the driver's text.
+            `{key}` in it stands for the connection's key.
+    """
 
+    _value_: str
+    reason: str
 
-FAILURE_REASONS: dict[FailureCode, str] = {
-    FailureCode.SECRETS_MISSING: "No secrets are stored for this connection; set them with PUT /connection/{key}/secret.",
-    FailureCode.SECRETS_UNREADABLE: (
-        "The stored secrets cannot be opened with the configured keys; "
-        "send a complete set with PUT /connection/{key}/secret, or restore the key."
-    ),
-    FailureCode.CONNECTOR_UNAVAILABLE: "The connector of this connection is not installed or did not load.",
-    FailureCode.DRIVER_MISSING: "The connector is installed, but the driver it needs cannot be imported.",
-    FailureCode.ADDRESS_NOT_ALLOWED: (
-        "The host resolves to an address that this service may not connect to; "
-        "its operator can change CONNECTORY_EGRESS_ALLOW_LOOPBACK or CONNECTORY_EGRESS_DENY."
-    ),
-    FailureCode.DNS_FAILED: "The host name could not be resolved; check its spelling and the service's DNS.",
-    FailureCode.DNS_TIMEOUT: "Resolving the host name took too long; check the service's DNS.",
-    FailureCode.CONNECT_REFUSED: "The host refused the connection; check host and port, and that the server is running.",
-    FailureCode.CONNECT_TIMEOUT: "The host did not accept a connection in time; check host, port and firewalls.",
-    FailureCode.PROTOCOL_MISMATCH: "Something else than the expected server answers there; check host and port.",
-    FailureCode.TLS_FAILED: "An encrypted connection could not be set up; check whether the server offers TLS.",
-    FailureCode.TLS_UNTRUSTED: (
-        "The server's certificate was not accepted; check the host name and the CA certificate in the secrets."
-    ),
-    FailureCode.AUTH_FAILED: "The server rejected the credentials; check user name and password.",
-    FailureCode.INSECURE_AUTH_REFUSED: (
-        "The server asked for the password over an unencrypted connection, so it was not sent; "
-        "enable TLS, or a challenge-response login, on the server."
-    ),
-    FailureCode.DATABASE_NOT_FOUND: "The login was accepted, but the database does not exist.",
-    FailureCode.SCHEMA_NOT_FOUND: "The database was opened, but the schema does not exist.",
-    FailureCode.PERMISSION_DENIED: "The login was accepted, but it lacks the permission that is needed.",
-    FailureCode.QUERY_FAILED: "The login was accepted, but the server failed to answer a trivial request.",
-    FailureCode.UNEXPECTED_REDIRECT: "The service answered with a redirect, which is not followed; check the domain.",
-    FailureCode.RATE_LIMITED: "The service refuses further requests for now; try again later.",
-    FailureCode.HTTP_4XX: "The service rejected the request; check the domain and the account.",
-    FailureCode.HTTP_5XX: "The service answered with an error of its own; try again later.",
-    FailureCode.TIMEOUT: "The server stopped answering, and the test was ended at its deadline.",
-    FailureCode.RESOURCE_LIMIT: "The server sent more than a test may take, and the test was ended.",
-    FailureCode.CRASHED: "The driver crashed during the test; the service itself is not affected.",
-    FailureCode.INTERNAL_DRIVER_ERROR: "The driver failed in an unexpected way; the service's log names the error type.",
-}
-"""Our own sentence for each code: what happened, and what to do. Never the server's or the driver's text."""
+    def __new__(cls, value: str, reason: str = "") -> FailureCode:
+        """A member from its word and its sentence. `FailureCode("timeout")` finds the member of a word."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.reason = reason
+        return member
+
+    SECRETS_MISSING = (
+        "secrets_missing",
+        "No secrets are stored for this connection; set them with PUT /connection/{key}/secret.",
+    )
+    SECRETS_UNREADABLE = (
+        "secrets_unreadable",
+        (
+            "The stored secrets cannot be opened with the configured keys; "
+            "send a complete set with PUT /connection/{key}/secret, or restore the key."
+        ),
+    )
+    CONNECTOR_UNAVAILABLE = (
+        "connector_unavailable",
+        "The connector of this connection is not installed or did not load.",
+    )
+    DRIVER_MISSING = ("driver_missing", "The connector is installed, but the driver it needs cannot be imported.")
+    ADDRESS_NOT_ALLOWED = (
+        "address_not_allowed",
+        (
+            "The host resolves to an address that this service may not connect to; "
+            "its operator can change CONNECTORY_EGRESS_ALLOW_LOOPBACK or CONNECTORY_EGRESS_DENY."
+        ),
+    )
+    DNS_FAILED = ("dns_failed", "The host name could not be resolved; check its spelling and the service's DNS.")
+    DNS_TIMEOUT = ("dns_timeout", "Resolving the host name took too long; check the service's DNS.")
+    CONNECT_REFUSED = (
+        "connect_refused",
+        "The host refused the connection; check host and port, and that the server is running.",
+    )
+    CONNECT_TIMEOUT = (
+        "connect_timeout",
+        "The host did not accept a connection in time; check host, port and firewalls.",
+    )
+    PROTOCOL_MISMATCH = (
+        "protocol_mismatch",
+        "The server that answered is not of the expected kind; check host and port.",
+    )
+    TLS_FAILED = ("tls_failed", "An encrypted connection could not be set up; check whether the server offers TLS.")
+    TLS_UNTRUSTED = (
+        "tls_untrusted",
+        "The server's certificate was not accepted; check the host name and the CA certificate in the secrets.",
+    )
+    AUTH_FAILED = ("auth_failed", "The server rejected the credentials; check user name and password.")
+    INSECURE_AUTH_REFUSED = (
+        "insecure_auth_refused",
+        (
+            "The server asked for the password over an unencrypted connection, so it was not sent; "
+            "enable TLS, or a challenge-response login, on the server."
+        ),
+    )
+    DATABASE_NOT_FOUND = ("database_not_found", "The login was accepted, but the database does not exist.")
+    SCHEMA_NOT_FOUND = ("schema_not_found", "The database was opened, but the schema does not exist.")
+    PERMISSION_DENIED = ("permission_denied", "The login was accepted, but it lacks the permission that is needed.")
+    QUERY_FAILED = ("query_failed", "The login was accepted, but the server failed to answer a trivial request.")
+    UNEXPECTED_REDIRECT = (
+        "unexpected_redirect",
+        "The service answered with a redirect, which is not followed; check the domain.",
+    )
+    RATE_LIMITED = ("rate_limited", "The service refuses further requests for now; try again later.")
+    HTTP_4XX = ("http_4xx", "The service rejected the request; check the domain and the account.")
+    HTTP_5XX = ("http_5xx", "The service answered with an error of its own; try again later.")
+    TIMEOUT = ("timeout", "The server stopped answering, and the test was ended at its deadline.")
+    RESOURCE_LIMIT = ("resource_limit", "The server sent more than a test may take, and the test was ended.")
+    CRASHED = ("crashed", "The driver crashed during the test; the service itself is not affected.")
+    INTERNAL_DRIVER_ERROR = (
+        "internal_driver_error",
+        "The driver failed in an unexpected way; the service's log names the error type.",
+    )
 
 
 class CheckFailed(Exception):
@@ -107,6 +128,16 @@ class CheckFailed(Exception):
         self.retry_after = retry_after
 
 
+Failures = Mapping[type[BaseException], "FailureCode | CheckFailed"]
+"""What exceptions mean: a code, or a `CheckFailed` where a remedy of your own goes with it.
+
+Without an entry of yours, every test knows these: `TimeoutError` is `timeout` (in the step `resolve` `dns_timeout`, in `connect`
+`connect_timeout`), `ConnectionRefusedError` is `connect_refused`, any other `ConnectionError` and `EOFError` are
+`protocol_mismatch`, `ssl.SSLCertVerificationError` is `tls_untrusted`, any other `ssl.SSLError` is `tls_failed`, `MemoryError` is
+`resource_limit`, `ImportError` is `driver_missing`. Everything else is `internal_driver_error`.
+"""
+
+
 class CheckSkipped(Exception):
     """Raised by `connectory_test_connection` when there is nothing to connect to."""
 
@@ -118,6 +149,32 @@ class Address(NamedTuple):
     port: int
 
 
+@dataclass(frozen=True)
+class Link:
+    """An open connection to the far end.
+
+    Attributes:
+        host: the name it was opened for. A driver may be given the name: in the process of a test it resolves to the vetted
+            addresses, and to nothing else.
+        address: the vetted address it is connected to.
+        socket: the connection, encrypted where TLS was asked for. Its timeout is `CheckContext.timeout`.
+        ssl_context: the TLS settings of `socket`, for drivers that take an `ssl.SSLContext`; `None` without TLS.
+        ca: what verifies the far end, as PEM: the certificates that were given, else the machine's; `None` where nothing
+            verifies it.
+    """
+
+    host: str
+    address: Address
+    socket: socket.socket
+    ssl_context: ssl.SSLContext | None
+    ca: str | None
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether `socket` is encrypted."""
+        return self.ssl_context is not None
+
+
 class CheckContext(ABC):
     """What a test may use of the service that runs it. One instance lives for one test."""
 
@@ -127,10 +184,15 @@ class CheckContext(ABC):
         """Seconds that a driver call may still take, at least 0.1. Ends one second before the test is killed."""
 
     @abstractmethod
-    def step(self, name: str) -> AbstractContextManager[None]:
+    def step(self, name: str, failures: Failures | None = None) -> AbstractContextManager[None]:
         """Report what happens inside as the step `name`: `resolve`, `connect`, `tls`, `authenticate`, `query`, …
 
         A step that ends without an exception has passed. Steps do not nest: opening one ends the one before it.
+
+        Args:
+            name: what the report calls the step: `^[a-z][a-z0-9_]{0,39}$`.
+            failures: what the driver's exceptions mean in this step, by their class; of several that fit, the nearest in the
+                exception's ancestry counts. Default: only what every test knows, see `Failures`.
         """
 
     @abstractmethod
@@ -157,6 +219,39 @@ class CheckContext(ABC):
             CheckFailed: as `resolve`, or `connect_refused`, or `connect_timeout`.
         """
 
+    def open(
+        self, host: str, port: int, *, tls: SslMode = SslMode.DISABLED, ca: str | None = None
+    ) -> AbstractContextManager[Link]:
+        """Connect, with TLS from the first byte or with none, as the steps `resolve`, `connect` and `tls`.
+
+        Args:
+            host: name or address; also the name that the certificate must be for, with `verify-full`.
+            port: TCP port.
+            tls: `disabled` reports the step `tls` as skipped. `preferred` means `required` here: a protocol that starts with
+                TLS has nothing to fall back to. Default: `disabled`.
+            ca: PEM certificates to trust instead of the machine's. Default: the machine's.
+
+        Raises:
+            CheckFailed: as `connect`, or `tls_failed`, `tls_untrusted`, `protocol_mismatch` or `timeout` at the step `tls`.
+        """
+        raise NotImplementedError
+
+    def http(self, url: str, *, ca: str | None = None) -> AbstractContextManager[HttpClient]:
+        """Connect to the origin of `url`, as the steps `resolve`, `connect` and `tls`, and give an HTTP client for it.
+
+        The client connects to vetted addresses only, follows no redirect, takes nothing from the environment, and reads at
+        most 4 MiB of an answer. It needs httpx: let your distribution require `connectory[http]`.
+
+        Args:
+            url: `https://…`, or `http://…` where secrets may travel in clear; requests may name paths below it.
+            ca: PEM certificates to trust instead of the machine's. Default: the machine's.
+
+        Raises:
+            CheckFailed: as `open`.
+            ValueError: `url` is not an http or https url with a host.
+        """
+        raise NotImplementedError
+
     @abstractmethod
     def settings(self, model: type[SettingsT]) -> SettingsT:
         """The deployer's values for the settings that this plugin declares with `connectory_settings`."""
@@ -182,9 +277,3 @@ class CheckContext(ABC):
         Raises:
             ValueError: they are larger, or no JSON.
         """
-
-
-def reason_for(code: FailureCode, *, key: str | None = None) -> str:
-    """The standard sentence for `code`, with the connection's `key` filled in where it is known."""
-    sentence = FAILURE_REASONS[code]
-    return sentence.replace("{key}", key) if key is not None else sentence

@@ -3,7 +3,7 @@
 import pytest
 
 from connectory.checks.report import CheckReport
-from connectory.contract.check import FAILURE_REASONS, FailureCode
+from connectory.contract.check import FailureCode
 from testkit.loopback import LoopbackServer, Peer
 
 SECRET = "open-sesame-4711"
@@ -42,7 +42,7 @@ def test_the_test_receives_the_secrets_as_its_own_model(check):
 @pytest.mark.parametrize("code", list(FailureCode))
 def test_every_code_that_a_test_raises_is_reported_with_our_sentence(check, codes, code: FailureCode):
     report = check(codes, document={"token": code.value})
-    assert (report.status, report.code, report.reason) == ("failed", code, FAILURE_REASONS[code])
+    assert (report.status, report.code, report.reason) == ("failed", code, code.reason)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_a_plugins_own_remedy_replaces_ours(check):
 )
 def test_a_remedy_that_holds_a_secret_or_is_no_sentence_is_not_used(check, remedy: str):
     report = check(f"raise CheckFailed(FailureCode.AUTH_FAILED, remedy={remedy})")
-    assert report.reason == FAILURE_REASONS[FailureCode.AUTH_FAILED]
+    assert report.reason == FailureCode.AUTH_FAILED.reason
 
 
 def test_a_short_secret_that_occurs_in_a_remedy_by_chance_does_not_suppress_it(check):
