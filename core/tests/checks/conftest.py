@@ -25,11 +25,11 @@ DOCUMENT = {"token": "open-sesame-4711"}
 # A connector whose test does what the secrets say, so that not every test needs a connector of its own.
 SCRIPTED = """
 from typing import Annotated
-from connectory import text
+from connectory import Text
 
 class Scripted(Secrets):
     token: SecretText
-    script: Annotated[str, text(max_length=100_000, pattern=r"[\\s\\S]*")]
+    script: Annotated[str, Text(max_length=100_000, pattern=r"[\\s\\S]*")]
 
 @hookimpl
 def connectory_secret_schema():

@@ -12,7 +12,7 @@ from connectory.contract.check import FailureCode
 CODE = Exchange("code-3f7a91", "verifier-88c2d0")
 
 AUTHORIZATION = """
-from connectory import Authorization
+from connectory.consent import Authorization
 
 
 @hookimpl

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from connectory import CheckFailed, FailureCode, SslMode, path_of, system_certificates, tls_context, tls_failure
+from connectory import CheckFailed, FailureCode, SslMode
+from connectory.toolkit import path_of, system_certificates, tls_context, tls_failure
 from testkit.certificates import Certificates, ServerCertificate, make_certificates
 
 
@@ -106,7 +107,7 @@ def test_content_that_nobody_reads_is_dropped(length):
 # What libpq does: it reads the file in C, and no other thread of the interpreter runs meanwhile.
 HOLDING_THE_INTERPRETER = """
 import ctypes
-from connectory import path_of
+from connectory.toolkit import path_of
 libc = ctypes.PyDLL(None)
 buffer = ctypes.create_string_buffer(65536)
 with path_of("x" * 400_000) as path:
