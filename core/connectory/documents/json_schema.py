@@ -116,7 +116,7 @@ def _inline(schema: Any, definitions: Mapping[str, Any]) -> Any:
 
 
 def _url_schema(grammar: UrlGrammar) -> dict[str, Any]:
-    keys = f"; it may end in ?key=value, with the keys {', '.join(grammar.query)}" if grammar.query else ""
+    keys = f"; known query keys: {', '.join(grammar.query)}" if grammar.query else ""
     schema = {
         "title": "URL",
         "description": (

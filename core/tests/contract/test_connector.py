@@ -117,7 +117,6 @@ MISTAKES = {
     "a misspelt attribute": (
         {"identifer": "x"},
         "Mistaken.identifer is not an attribute of a connector; did you mean identifier?",
-,
     ),
     "a misspelt description": ({"descripton": None}, "did you mean description?"),
     "a number for a name": ({"identifier": 5}, "Mistaken.identifier must be a str, not a int."),
