@@ -52,6 +52,7 @@ _MD5_PASSWORD = 5
 _DIGEST = 13
 _IDENTITY_PROVIDER = 14
 
+_TOO_MANY_CONNECTIONS = "53300"
 _NO_PASSWORD = "The server asks for a password; set password, or write it into the url."
 _NO_IDENTITY_PROVIDER = "The user logs in through an identity provider; use one with a password."
 
@@ -220,7 +221,9 @@ def _reported_by_the_server() -> Iterator[None]:
     except Error as error:
         fields = error.args[0] if error.args else None
         if isinstance(fields, dict):
-            raise CheckFailed(failure_of_sqlstate(fields.get("C"))) from error
+            state = fields.get("C")
+            full = state == _TOO_MANY_CONNECTIONS
+            raise CheckFailed(FailureCode.RATE_LIMITED if full else failure_of_sqlstate(state)) from error
         raise
 
 

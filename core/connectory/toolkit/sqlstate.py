@@ -12,7 +12,6 @@ _BY_STATE = {
     "3D000": FailureCode.DATABASE_NOT_FOUND,  # invalid catalog name
     "3F000": FailureCode.SCHEMA_NOT_FOUND,  # invalid schema name
     "42501": FailureCode.PERMISSION_DENIED,  # PostgreSQL: insufficient privilege
-    "53300": FailureCode.RATE_LIMITED,  # PostgreSQL: too many connections
     "57014": FailureCode.TIMEOUT,  # PostgreSQL: query canceled
     "HYT00": FailureCode.TIMEOUT,  # ODBC: timeout expired
     "HYT01": FailureCode.TIMEOUT,  # ODBC: connection timeout expired
