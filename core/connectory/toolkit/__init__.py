@@ -13,7 +13,7 @@ from connectory.contract.check import Address, Failures, Link
 from connectory.contract.fields import PemCertificates, PemPrivateKey
 from connectory.contract.urls import QueryKey
 from connectory.toolkit.files import path_of
-from connectory.toolkit.http import HttpClient
+from connectory.toolkit.http import HttpClient, failure_of_status
 from connectory.toolkit.pem import rsa_private_key
 from connectory.toolkit.postgres import request_tls
 from connectory.toolkit.sqlstate import failure_of_sqlstate
@@ -28,6 +28,7 @@ __all__ = [
     "PemPrivateKey",
     "QueryKey",
     "failure_of_sqlstate",
+    "failure_of_status",
     "path_of",
     "request_tls",
     "rsa_private_key",

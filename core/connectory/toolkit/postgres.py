@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from connectory.contract.check import CheckContext, CheckFailed, FailureCode
 from connectory.contract.ssl_mode import SslMode
-from connectory.toolkit.tls import tls_context, tls_failure
+from connectory.toolkit.tls import encrypted, tls_context
 
 SSL_REQUEST = struct.pack("!II", 8, 80877103)
 
@@ -45,7 +45,7 @@ def request_tls(
 
     Raises:
         CheckFailed: `tls_failed` where TLS is needed and declined, `protocol_mismatch` for any other answer, or what
-            `settings` and `tls_failure` say.
+            `settings` and the handshake say.
         OSError: the connection ended; the service knows what that means.
     """
     if mode is SslMode.DISABLED:
@@ -56,11 +56,7 @@ def request_tls(
         connection.sendall(request)
         answer = connection.recv(1)
         if answer == accepted:
-            tls = settings() if settings is not None else tls_context(mode, ca)
-            try:
-                return tls.wrap_socket(connection, server_hostname=host)
-            except OSError as error:
-                raise CheckFailed(tls_failure(error)) from error
+            return encrypted(connection, settings() if settings is not None else tls_context(mode, ca), host)
         if answer != declined:
             raise CheckFailed(FailureCode.PROTOCOL_MISMATCH)
         if mode.needs_tls:

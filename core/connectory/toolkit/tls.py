@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from pathlib import Path
 
@@ -57,3 +58,25 @@ def tls_failure(error: OSError) -> FailureCode:
     if getattr(error, "reason", None) == "WRONG_VERSION_NUMBER":  # OpenSSL's reason for bytes that are not a TLS record
         return FailureCode.PROTOCOL_MISMATCH
     return FailureCode.TLS_FAILED
+
+
+def server_name(host: str) -> str:
+    """`host` as TLS says it: an IPv6 address without brackets, a name without the dot of the DNS's root (RFC 6066 §3)."""
+    return host[1:-1] if host.startswith("[") and host.endswith("]") else host.removesuffix(".")
+
+
+def encrypted(connection: socket.socket, settings: ssl.SSLContext, host: str) -> ssl.SSLSocket:
+    """`connection` after a TLS handshake, which takes it over.
+
+    Args:
+        connection: its timeout is that of each wait of the handshake.
+        settings: see `tls_context`.
+        host: the name that the certificate must be for, where `settings` say so.
+
+    Raises:
+        CheckFailed: the handshake failed; the code is that of `tls_failure`.
+    """
+    try:
+        return settings.wrap_socket(connection, server_hostname=server_name(host))
+    except OSError as error:
+        raise CheckFailed(tls_failure(error)) from error

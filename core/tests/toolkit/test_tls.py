@@ -11,6 +11,7 @@ import pytest
 
 from connectory import CheckFailed, FailureCode, SslMode
 from connectory.toolkit import path_of, system_certificates, tls_context, tls_failure
+from connectory.toolkit.tls import server_name
 from testkit.certificates import Certificates, ServerCertificate, make_certificates
 
 
@@ -82,6 +83,20 @@ def test_other_failures_are_told_apart_by_type():
     assert tls_failure(TimeoutError()) is FailureCode.TIMEOUT
     assert tls_failure(ssl.SSLError()) is FailureCode.TLS_FAILED
     assert tls_failure(ConnectionResetError()) is FailureCode.TLS_FAILED
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [
+        ("db.example", "db.example"),
+        ("db.example.", "db.example"),
+        ("[::1]", "::1"),
+        ("::1", "::1"),
+        ("10.0.0.1", "10.0.0.1"),
+    ],
+)
+def test_a_server_is_named_without_brackets_and_without_the_root_of_the_dns(host, name):
+    assert server_name(host) == name
 
 
 def test_what_a_mode_asks_for_can_be_asked_of_it():

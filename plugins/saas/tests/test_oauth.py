@@ -1,14 +1,17 @@
 """OAuth 2.0 tokens: obtained, kept by the service, renewed before they end, and what the failures are called."""
 
+import contextlib
+import socket
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from connectory import FailureCode
+from connectory import Address, FailureCode
 from connectory.catalog.catalog import find_connector
 from connectory.checks.report import CheckReport
+from connectory.contract.check import Link
 from connectory.documents.validation import parse_secrets
 from servers import saas
 from servers.saas import ConsentVendor, misbehaviour
@@ -216,14 +219,12 @@ class Exchange:
         self._settings = settings
         self.tokens: dict[str, Any] | None = None
 
-    def connect(self, host: str, port: int) -> Any:
-        import socket
-
-        return socket.create_connection((host, port), timeout=5), None
+    @contextlib.contextmanager
+    def open(self, host: str, port: int, **_: Any) -> Iterator[Link]:
+        with socket.create_connection((host, port), timeout=5) as connection:
+            yield Link(host, Address(*connection.getpeername()), connection, None, None)
 
     def step(self, name: str) -> Any:
-        import contextlib
-
         return contextlib.nullcontext()
 
     def skip_step(self, name: str) -> None:
