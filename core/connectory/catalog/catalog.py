@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
-from importlib.metadata import version
+
+from importlib_metadata import version
 
 from connectory.catalog.discovery import (
     ENTRY_POINT_GROUP,

@@ -8,10 +8,14 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib.metadata import Distribution, distributions
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+from importlib_metadata import distributions
 
 from connectory.catalog.record import PluginRecord, PluginStatus
+
+if TYPE_CHECKING:
+    from importlib_metadata import IDistribution
 
 _log = logging.getLogger(__name__)
 
@@ -64,7 +68,7 @@ def find_installed(
 ) -> list[Candidate]:
     """Every entry point of `groups` on `sys.path` (or `path`), sorted. Imports nothing.
 
-    Of a distribution that is installed twice, the first on the path counts, as it does for imports.
+    Where a distribution is installed twice, the first on the path counts, as it does for imports.
     """
     places: dict[str, Any] = {} if path is None else {"path": list(path)}
     found: dict[tuple[str, str, str], Candidate] = {}
@@ -83,7 +87,7 @@ def find_installed(
     return [found[key] for key in sorted(found)]
 
 
-def _declared(distribution: Distribution, groups: Collection[str]) -> list[Candidate]:
+def _declared(distribution: IDistribution, groups: Collection[str]) -> list[Candidate]:
     """The entry points of `groups` that one distribution declares."""
     entry_points = [entry_point for entry_point in distribution.entry_points if entry_point.group in groups]
     if not entry_points:  # most distributions, and their metadata takes ten times as long to read
@@ -92,7 +96,7 @@ def _declared(distribution: Distribution, groups: Collection[str]) -> list[Candi
     from packaging.utils import canonicalize_name
 
     metadata = distribution.metadata  # read and parsed anew on every access
-    name, version = canonicalize_name(metadata["Name"]), metadata["Version"] or "of unknown version"
+    name, version = canonicalize_name(metadata["Name"]), metadata.get("Version") or "of unknown version"
     requirements = tuple(distribution.requires or ())
     return [
         Candidate(
@@ -105,7 +109,7 @@ def _declared(distribution: Distribution, groups: Collection[str]) -> list[Candi
     ]
 
 
-def _is_first(distribution: Distribution, name: str, places: Mapping[str, Any]) -> bool:
+def _is_first(distribution: IDistribution, name: str, places: Mapping[str, Any]) -> bool:
     first = next(iter(distributions(name=name, **places)), distribution)
     return first.locate_file("") == distribution.locate_file("")
 
