@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from importlib_metadata import distributions
 
@@ -26,7 +26,7 @@ IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 @dataclass(frozen=True)
 class Selection:
-    """The deployer's say over which connectors exist.
+    """Which connectors the deployer wants.
 
     Attributes:
         allow: identifiers to load; empty means every one.
@@ -39,26 +39,19 @@ class Selection:
     pins: Mapping[str, str] | None = None
 
 
-class Loadable(Protocol):
-    """What a plugin comes from: an entry point, or a source and what it found."""
-
-    def load(self) -> Any:
-        """The plugin."""
-
-
 @dataclass(frozen=True)
 class Candidate:
-    """A connector, or a source of connectors, before it is loaded.
+    """A connector, or a source of connectors, that may be loaded: its record, and how to load it.
 
     Attributes:
-        record: what is known of it.
-        entry_point: gives the plugin, or the source.
+        record: what is known of it; `loaded` until something rules it out.
+        load: imports what its entry point names, or has its source make it.
         requirements: of its distribution.
         group: of the entry point.
     """
 
     record: PluginRecord
-    entry_point: Loadable
+    load: Callable[[], Any]
     requirements: tuple[str, ...] = ()
     group: str = ENTRY_POINT_GROUP
 
@@ -101,7 +94,7 @@ def _declared(distribution: IDistribution, groups: Collection[str]) -> list[Cand
     return [
         Candidate(
             PluginRecord(entry_point.name, name, version, entry_point.value),
-            entry_point,
+            entry_point.load,
             requirements,
             entry_point.group,
         )
@@ -192,9 +185,9 @@ def _decide_conflict(item: Candidate, selection: Selection, found: Iterable[Cand
 def decide_sourced(
     sourced: Iterable[Candidate], selection: Selection, installed: Iterable[Candidate]
 ) -> list[Candidate]:
-    """The same as `decide` for what sources have found. What is installed keeps its identifier, whatever its status.
+    """The same as `decide` for what sources have found. An installed connector keeps its identifier, whatever its status.
 
-    Nothing else chooses either: of two that claim an identifier, both lose it.
+    No pin chooses here: where two claim an identifier, both lose it.
     """
     sourced = list(sourced)
     owners = {item.record.identifier: item.record for item in installed}

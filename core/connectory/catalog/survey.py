@@ -144,7 +144,7 @@ def _survey(selection: Selection, crashed: dict[_Key, str], answers: TextIO) -> 
 
 
 class _Forward(logging.Handler):
-    """Has the service log what is logged here, less the arguments, which may be anybody's."""
+    """Has the service log what is logged here, without its arguments, which may hold untrusted text."""
 
     def __init__(self, answer: Any) -> None:
         super().__init__(logging.WARNING)
