@@ -158,7 +158,7 @@ def rotate(
 
     Args:
         batch: rows to a transaction.
-        dry_run: open every row and write none.
+        dry_run: only open the rows that other keys sealed; write none.
         actor: for the audit trail.
     """
     if not dry_run:
