@@ -6,6 +6,7 @@ import subprocess
 import sys
 import urllib.request
 import venv
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,17 @@ def binaries(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     command += ["-c", ROOT / "constraints.txt", "--find-links", wheels, "connectory[server]", "connectory-postgres"]
     _run(command)
     return folder / "bin"
+
+
+def test_the_wheels_carry_types_licence_and_a_page(wheels: Path) -> None:
+    [core] = wheels.glob("connectory-*.whl")
+    with zipfile.ZipFile(core) as wheel:
+        names = wheel.namelist()
+        [metadata] = [wheel.read(name).decode() for name in names if name.endswith(".dist-info/METADATA")]
+    assert "connectory/py.typed" in names
+    assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
+    assert "## Write a connector" in metadata
+    assert "Classifier: Typing :: Typed" in metadata
 
 
 def test_the_service_lists_and_tests_with_what_was_installed(

@@ -1,4 +1,4 @@
-"""The commands of `connectory`: serve, token, client, plugins, secrets, keys, db, settings.
+"""The commands of `connectory`: serve, token, client, plugins, secrets, keys, db, settings, audit.
 
 Each imports what it needs when it runs, so that none waits for another's packages.
 """
@@ -18,6 +18,7 @@ import typer
 if TYPE_CHECKING:
     from connectory.catalog.survey import Survey
     from connectory.settings import Settings
+    from connectory.store.audit import AuditEntry
 
 _JSON = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 _PR_SET_DUMPABLE = 4  # linux/prctl.h
@@ -223,10 +224,16 @@ def plugins(as_json: _JSON = False) -> None:
 
 @_secrets.command("rotate")
 def rotate_secrets(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Open every row and write none.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only open the rows that other keys sealed; write none.")
+    ] = False,
     batch: Annotated[int, typer.Option(min=1, max=10_000, help="Rows to a transaction.")] = 100,
 ) -> None:
-    """Seal all secrets with the primary key. Can be stopped, repeated, and run while the service runs."""
+    """Seal with the primary key what other keys sealed. Can be stopped, repeated, and run while the service runs.
+
+    Prints how many connections it has sealed again, how many it skipped because they were changed or deleted meanwhile,
+    and how many failed because their secrets cannot be opened. Exit code 1 where some failed.
+    """
     from connectory.startup import open_database, open_vault
     from connectory.store.rotation import rotate
 
@@ -304,7 +311,7 @@ def upgrade_database() -> None:
 
 @app.command("settings")
 def show_settings(as_json: _JSON = False) -> None:
-    """List every setting, its value, its default, and what it is for; those of the loaded plugins too."""
+    """List every setting of the service, and those that loaded plugins declare: value, default, and what it is for."""
     from connectory.settings import describe_settings
 
     settings = _settings()
@@ -315,3 +322,52 @@ def show_settings(as_json: _JSON = False) -> None:
         return
     for row in rows:
         print(f"{row.name}={row.value}\n    {row.description} Default: {row.default or 'none'}.")
+
+
+@app.command("audit")
+def show_audit(
+    connection: Annotated[str | None, typer.Option(help="Only of the connection that has, or had, this key.")] = None,
+    action: Annotated[str | None, typer.Option(help='Only of this action, like "updated" or "rotated".')] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="Entries to show.")] = 50,
+    as_json: _JSON = False,
+) -> None:
+    """Show the audit trail, newest first: who did what to which connection. It names fields and never holds a value."""
+    from connectory.startup import open_database
+    from connectory.store.audit import list_entries
+
+    with open_database(_settings()) as store, store.read() as database:
+        entries, _ = list_entries(database, connection_key=connection, action=action, size=limit)
+    if as_json:
+        print(json.dumps([_audit_item(entry) for entry in entries], indent=2))
+        return
+    rows = [
+        (f"{entry.at:%Y-%m-%d %H:%M:%S}Z", entry.actor, entry.action, entry.connection_key or "-") for entry in entries
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row, entry in zip(rows, entries, strict=True):
+        columns = [text.ljust(width) for text, width in zip(row, widths, strict=True)]
+        print("  ".join([*columns, *_audit_details(entry)]).rstrip())
+
+
+def _audit_item(entry: AuditEntry) -> dict[str, Any]:
+    return {
+        "at": entry.at.isoformat(),
+        "actor": entry.actor,
+        "action": entry.action,
+        "connection_id": entry.connection_id,
+        "connection_key": entry.connection_key,
+        "changed_fields": list(entry.changed_fields),
+        "kid": entry.kid,
+        "result_code": entry.result_code,
+        "request_id": entry.request_id,
+    }
+
+
+def _audit_details(entry: AuditEntry) -> list[str]:
+    found = {
+        "result": entry.result_code,
+        "fields": ",".join(entry.changed_fields),
+        "kid": entry.kid,
+        "request": entry.request_id,
+    }
+    return [f"{name}={value}" for name, value in found.items() if value]

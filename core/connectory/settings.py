@@ -36,7 +36,8 @@ class Settings(BaseSettings):
     )
     database_url: SecretStr | None = Field(
         None,
-        description="sqlite:///path or postgresql://user:password@host:port/name. Unset: a SQLite file in the home folder.",
+        description="sqlite:///path or postgresql://user:password@host:port/name, user and password percent-encoded. "
+        "Unset: a SQLite file in the home folder.",
     )
     keys_file: Path | None = Field(
         None, description="Key file that secrets are sealed with. Unset: keys.json in the home folder."

@@ -19,8 +19,8 @@ from connectory.catalog.discovery import Selection
 from connectory.catalog.survey import ConnectorLost
 from connectory.contract.consent import Authorization
 from connectory.store import audit
-from connectory.store.connection_tokens import load_tokens
-from connectory.store.connections import get_by_key, load_envelopes
+from connectory.store.connections import get_by_key
+from connectory.store.envelopes import load_envelopes, load_tokens
 from servers.oauth.provider import OauthProvider
 from testkit.distribution import install
 from testkit.service import run_command, running_service

@@ -3,8 +3,8 @@
 import pytest
 from sqlalchemy import update
 
-from connectory.store.connections import get_by_key, load_envelopes
-from connectory.store.sealed import Sealed
+from connectory.store.connections import get_by_key
+from connectory.store.envelopes import Sealed, load_envelopes
 from connectory.store.tables import connection_secrets
 
 PARTS = {"host": "db.example", "port": 5433, "dbname": "app", "username": "reader", "password": "tiger-lily"}

@@ -17,10 +17,9 @@ from connectory.api.service import Service
 from connectory.catalog.loaded import LoadedConnector
 from connectory.documents.validation import Document, FieldProblem, SecretsInvalid
 from connectory.store.bulk_save import SaveItem
-from connectory.store.connection_keys import KEY_PATTERN
-from connectory.store.connection_rows import EDITABLE, Connection, lock_by_keys
-from connectory.store.envelopes import load_envelopes
-from connectory.store.sealed import Sealed
+from connectory.store.connections import EDITABLE, KEY_PATTERN, lock_by_keys
+from connectory.store.connections import StoredConnection as Connection
+from connectory.store.envelopes import Sealed, load_envelopes
 
 MOST_ITEMS = 50
 """Items to a request, as in the specification."""

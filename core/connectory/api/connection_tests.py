@@ -25,8 +25,9 @@ from connectory.contract.check import FailureCode
 from connectory.documents.validation import Document
 from connectory.store import audit
 from connectory.store.audit import AuditEntry
-from connectory.store.connection_tokens import load_tokens, store_tokens
-from connectory.store.connections import Connection, load_envelopes, record_test
+from connectory.store.connections import StoredConnection as Connection
+from connectory.store.connections import record_test
+from connectory.store.envelopes import load_envelopes, load_tokens, store_tokens
 from connectory.store.timestamps import utc_now
 from connectory.vault import EnvelopeUnreadable
 

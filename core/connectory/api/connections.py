@@ -20,18 +20,11 @@ from connectory.api.service import Service, service_of
 from connectory.store import audit
 from connectory.store.audit import AuditEntry
 from connectory.store.bulk_save import SaveFailed, save_connections
-from connectory.store.connection_keys import KEY_PATTERN as KEY_GRAMMAR
-from connectory.store.connection_tokens import load_tokens
-from connectory.store.connections import (
-    Connection,
-    Filters,
-    TestStatus,
-    delete,
-    find_similar_key,
-    get_by_key,
-    list_connections,
-    load_envelopes,
-)
+from connectory.store.connections import KEY_PATTERN as KEY_GRAMMAR
+from connectory.store.connections import StoredConnection as Connection
+from connectory.store.connections import delete, find_similar_key, get_by_key
+from connectory.store.envelopes import load_envelopes, load_tokens
+from connectory.store.listing import Filters, TestStatus, list_connections
 from connectory.store.timestamps import utc_now
 from connectory.vault import EnvelopeUnreadable
 

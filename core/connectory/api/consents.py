@@ -25,9 +25,10 @@ from connectory.contract.consent import Authorization
 from connectory.documents.validation import Document, SecretsInvalid, parse_secrets
 from connectory.store import audit, consents
 from connectory.store.audit import AuditEntry
-from connectory.store.connection_tokens import store_tokens
-from connectory.store.connections import Connection, get_by_id, load_envelopes
+from connectory.store.connections import StoredConnection as Connection
+from connectory.store.connections import get_by_id
 from connectory.store.consents import Asked
+from connectory.store.envelopes import load_envelopes, store_tokens
 from connectory.store.timestamps import utc_now
 from connectory.vault import EnvelopeUnreadable
 

@@ -21,7 +21,7 @@ from connectory.api.service import Service, service_of
 from connectory.documents.validation import FieldProblem
 from connectory.store import audit
 from connectory.store.audit import AuditEntry
-from connectory.store.connections import Connection
+from connectory.store.connections import StoredConnection as Connection
 from connectory.store.datasets import delete, get, list_datasets, upsert_many
 from connectory.store.errors import ConnectionGone, KeyTaken
 from connectory.store.timestamps import utc_now

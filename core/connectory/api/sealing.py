@@ -14,9 +14,9 @@ from connectory.catalog.loaded import LoadedConnector
 from connectory.contract.check import FailureCode
 from connectory.documents.masking import MASK, mask_document, merge_documents
 from connectory.documents.validation import Document, FieldProblem, SecretsInvalid, secrets_document
-from connectory.store import sealed
-from connectory.store.connection_rows import Connection
-from connectory.store.sealed import Sealed, SealedTokens, open_masked, open_secrets, seal
+from connectory.store import envelopes as sealed
+from connectory.store.connections import StoredConnection as Connection
+from connectory.store.envelopes import Sealed, SealedTokens, open_masked, open_secrets, seal
 from connectory.vault import EnvelopeUnreadable, Tampered, Vault
 
 _MASK = MASK.encode()

@@ -25,7 +25,9 @@ from connectory.api.service import Service, service_of
 from connectory.documents.validation import SecretsInvalid
 from connectory.store import audit
 from connectory.store.audit import AuditEntry
-from connectory.store.connections import Connection, load_envelopes, store_secrets
+from connectory.store.connections import StoredConnection as Connection
+from connectory.store.connections import store_secrets
+from connectory.store.envelopes import load_envelopes
 from connectory.store.timestamps import utc_now
 
 router = APIRouter(prefix="/api/v1", tags=["Secrets"], route_class=ScopedRoute)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
-from importlib.metadata import version
+
+from importlib_metadata import version
 
 from connectory.catalog.discovery import (
     ENTRY_POINT_GROUP,
@@ -43,7 +44,7 @@ class Catalog:
 
     @cached_property
     def types(self) -> frozenset[str]:
-        """The system types a consumer may filter by: the specification's three, and those of the connectors."""
+        """The system types a consumer may filter by: `database`, `saas`, `manual`, and those of the connectors."""
         return frozenset(
             {"database", "saas", "manual"} | {connector.system_type for connector in self.connectors.values()}
         )
@@ -113,10 +114,10 @@ def find_connector(
     """
     if source:
         found = sourced_plugin(distribution, source, target)
-        return load_connector(replace(found.record, identifier=identifier), found.entry_point, environment)
+        return load_connector(replace(found.record, identifier=identifier), found.load, environment)
     for item in find_installed():
         if (item.record.identifier, item.record.distribution) == (identifier, distribution):
-            return load_connector(item.record, item.entry_point, environment)
+            return load_connector(item.record, item.load, environment)
     raise LookupError(f"{distribution} declares no connector '{identifier}'")
 
 
@@ -127,6 +128,6 @@ def _load(
         return None, item.record
     try:
         before(item.record)
-        return load_connector(item.record, item.entry_point, environment), item.record
+        return load_connector(item.record, item.load, environment), item.record
     except PluginBroken as problem:
         return None, replace(item.record, status=PluginStatus.FAILED, reason=str(problem))

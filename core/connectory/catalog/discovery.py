@@ -5,13 +5,17 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib.metadata import Distribution, distributions
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
+
+from importlib_metadata import distributions
 
 from connectory.catalog.record import PluginRecord, PluginStatus
+
+if TYPE_CHECKING:
+    from importlib_metadata import IDistribution
 
 _log = logging.getLogger(__name__)
 
@@ -22,7 +26,7 @@ IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 @dataclass(frozen=True)
 class Selection:
-    """The deployer's say over which connectors exist.
+    """Which connectors the deployer wants.
 
     Attributes:
         allow: identifiers to load; empty means every one.
@@ -35,26 +39,19 @@ class Selection:
     pins: Mapping[str, str] | None = None
 
 
-class Loadable(Protocol):
-    """What a plugin comes from: an entry point, or a source and what it found."""
-
-    def load(self) -> Any:
-        """The plugin."""
-
-
 @dataclass(frozen=True)
 class Candidate:
-    """A connector, or a source of connectors, before it is loaded.
+    """A connector, or a source of connectors, that may be loaded: its record, and how to load it.
 
     Attributes:
-        record: what is known of it.
-        entry_point: gives the plugin, or the source.
+        record: what is known of it; `loaded` until something rules it out.
+        load: imports what its entry point names, or has its source make it.
         requirements: of its distribution.
         group: of the entry point.
     """
 
     record: PluginRecord
-    entry_point: Loadable
+    load: Callable[[], Any]
     requirements: tuple[str, ...] = ()
     group: str = ENTRY_POINT_GROUP
 
@@ -64,7 +61,7 @@ def find_installed(
 ) -> list[Candidate]:
     """Every entry point of `groups` on `sys.path` (or `path`), sorted. Imports nothing.
 
-    Of a distribution that is installed twice, the first on the path counts, as it does for imports.
+    Where a distribution is installed twice, the first on the path counts, as it does for imports.
     """
     places: dict[str, Any] = {} if path is None else {"path": list(path)}
     found: dict[tuple[str, str, str], Candidate] = {}
@@ -83,7 +80,7 @@ def find_installed(
     return [found[key] for key in sorted(found)]
 
 
-def _declared(distribution: Distribution, groups: Collection[str]) -> list[Candidate]:
+def _declared(distribution: IDistribution, groups: Collection[str]) -> list[Candidate]:
     """The entry points of `groups` that one distribution declares."""
     entry_points = [entry_point for entry_point in distribution.entry_points if entry_point.group in groups]
     if not entry_points:  # most distributions, and their metadata takes ten times as long to read
@@ -92,12 +89,12 @@ def _declared(distribution: Distribution, groups: Collection[str]) -> list[Candi
     from packaging.utils import canonicalize_name
 
     metadata = distribution.metadata  # read and parsed anew on every access
-    name, version = canonicalize_name(metadata["Name"]), metadata["Version"] or "of unknown version"
+    name, version = canonicalize_name(metadata["Name"]), metadata.get("Version") or "of unknown version"
     requirements = tuple(distribution.requires or ())
     return [
         Candidate(
             PluginRecord(entry_point.name, name, version, entry_point.value),
-            entry_point,
+            entry_point.load,
             requirements,
             entry_point.group,
         )
@@ -105,7 +102,7 @@ def _declared(distribution: Distribution, groups: Collection[str]) -> list[Candi
     ]
 
 
-def _is_first(distribution: Distribution, name: str, places: Mapping[str, Any]) -> bool:
+def _is_first(distribution: IDistribution, name: str, places: Mapping[str, Any]) -> bool:
     first = next(iter(distributions(name=name, **places)), distribution)
     return first.locate_file("") == distribution.locate_file("")
 
@@ -188,9 +185,9 @@ def _decide_conflict(item: Candidate, selection: Selection, found: Iterable[Cand
 def decide_sourced(
     sourced: Iterable[Candidate], selection: Selection, installed: Iterable[Candidate]
 ) -> list[Candidate]:
-    """The same as `decide` for what sources have found. What is installed keeps its identifier, whatever its status.
+    """The same as `decide` for what sources have found. An installed connector keeps its identifier, whatever its status.
 
-    Nothing else chooses either: of two that claim an identifier, both lose it.
+    No pin chooses here: where two claim an identifier, both lose it.
     """
     sourced = list(sourced)
     owners = {item.record.identifier: item.record for item in installed}

@@ -18,7 +18,7 @@ from connectory.contract.settings import DeployerSettings
 
 @dataclass(frozen=True)
 class Plugin:
-    """The code of a connector.
+    """The code of one connector, imported: its hooks, and what they need to be called.
 
     Attributes:
         secrets_model: the class that validates its secrets.
@@ -33,7 +33,7 @@ class Plugin:
 
 @dataclass(frozen=True)
 class LoadedConnector:
-    """One connector, verified when it was loaded.
+    """One connector that loaded: what is known of it as data, and its `Plugin`, which may be imported later.
 
     Attributes:
         record: where it comes from.

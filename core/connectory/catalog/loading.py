@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 import pluggy
 from pydantic import ValidationError
 
-from connectory.catalog.discovery import Loadable
 from connectory.catalog.loaded import LoadedConnector, Plugin
 from connectory.catalog.record import PluginRecord
 from connectory.contract import hookspecs
@@ -26,7 +25,7 @@ from connectory.contract.settings import DeployerSettings, environment_name, rea
 from connectory.documents.json_schema import secret_json_schema
 
 LOAD_LIMIT = 5.0
-"""Seconds that importing and verifying one plugin may take (DESIGN: a slower plugin has failed)."""
+"""Seconds that importing and verifying one plugin may take; a slower plugin is `failed`."""
 
 _HOOKS = (*hookspecs.REQUIRED_HOOKS, *hookspecs.OPTIONAL_HOOKS)
 TYPE = re.compile(r"[a-z][a-z0-9_-]{0,63}")
@@ -43,15 +42,18 @@ class PluginBroken(Exception):
 
 
 def load_connector(
-    record: PluginRecord, entry_point: Loadable, environment: Mapping[str, str] | None = None
+    record: PluginRecord, load: Callable[[], Any], environment: Mapping[str, str] | None = None
 ) -> LoadedConnector:
-    """Import and verify the plugin behind `entry_point`, within `LOAD_LIMIT` seconds.
+    """Import one plugin and verify it, within `LOAD_LIMIT` seconds.
+
+    Args:
+        load: imports what the entry point names, or has the source make it.
 
     Raises:
         PluginBroken: with the reason.
     """
     variables = os.environ if environment is None else environment
-    return within_limit(record, lambda: _load(record, entry_point, variables))
+    return within_limit(record, lambda: _load(record, load, variables))
 
 
 def within_limit(record: PluginRecord, work: Callable[[], _T]) -> _T:
@@ -110,8 +112,36 @@ def _plugins_own_reason(record: PluginRecord, error: ConnectorUnusable) -> str:
     return message
 
 
-def _load(record: PluginRecord, entry_point: Loadable, environment: Mapping[str, str]) -> LoadedConnector:
-    hooks = _register(plugin_object(entry_point.load()))
+def plugin_of(found: Any) -> Any:
+    """The plugin that an entry point or a source gives: a module, an object, or an instance of the class it names.
+
+    Raises:
+        PluginBroken: the class is abstract, or needs arguments.
+        Exception: whatever else making the instance raises.
+    """
+    if not isinstance(found, type):
+        return found
+    if missing := sorted(getattr(found, "__abstractmethods__", ())):
+        raise PluginBroken(f"Its class {found.__name__} does not define {', '.join(missing)}; add what is missing.")
+    if needed := _required_arguments(found):
+        raise PluginBroken(
+            f"Its class {found.__name__} cannot be made without {', '.join(needed)}; give every argument a default, "
+            "or let the entry point name an instance."
+        )
+    return found()
+
+
+def _required_arguments(made: type[Any]) -> list[str]:
+    try:
+        parameters = inspect.signature(made).parameters.values()
+    except (TypeError, ValueError):  # of some classes written in C
+        return []
+    named = [one for one in parameters if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
+    return [one.name for one in named if one.default is one.empty]
+
+
+def _load(record: PluginRecord, load: Callable[[], Any], environment: Mapping[str, str]) -> LoadedConnector:
+    hooks = _register(plugin_of(load()))
     identifier = _call(hooks, "connectory_identifier")
     if identifier != record.identifier:
         raise PluginBroken(
@@ -143,22 +173,6 @@ def _load(record: PluginRecord, entry_point: Loadable, environment: Mapping[str,
         asks_for_consent=bool(hooks.connectory_authorization.get_hookimpls()),
         plugin=lambda: plugin,
     )
-
-
-def plugin_object(named: Any) -> Any:
-    """The plugin that an entry point or a source names: a module or an object as it is, an instance of a class.
-
-    Raises:
-        PluginBroken: the class cannot be instantiated; the message says why.
-    """
-    if not isinstance(named, type):
-        return named
-    if lacking := sorted(getattr(named, "__abstractmethods__", ())):
-        raise PluginBroken(f"{named.__name__} lacks {', '.join(lacking)}.")
-    try:
-        return named()
-    except TypeError as error:
-        raise PluginBroken(f"{named.__name__}() cannot be called without arguments; name an instance of it.") from error
 
 
 def _named(record: PluginRecord) -> str:
@@ -213,7 +227,7 @@ def _misfit(manager: pluggy.PluginManager, plugin: Any) -> str:
         if name not in _HOOKS:
             close = difflib.get_close_matches(name, _HOOKS, n=1)
             remedy = f"did you mean {close[0]}()?" if close else f"the hooks are {', '.join(_HOOKS)}."
-            return f"It implements {name}(), which is no hook; {remedy}"
+            return f"It implements {name}(), which is not a hook; {remedy}"
         offered = list(inspect.signature(getattr(hookspecs, name)).parameters)
         unknown = [
             argument for argument in inspect.signature(getattr(plugin, name)).parameters if argument not in offered

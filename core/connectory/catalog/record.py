@@ -1,4 +1,4 @@
-"""What is known of one installed connector, whether it works or not."""
+"""What is known of one connector, whether it works or not."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class PluginStatus(StrEnum):
-    """What became of an entry point."""
+    """Whether a connector loaded, and if not, why."""
 
     LOADED = "loaded"
     BLOCKED = "blocked"
@@ -22,7 +22,7 @@ class PluginStatus(StrEnum):
 
 @dataclass(frozen=True, order=True)
 class PluginRecord:
-    """One entry point of group `connectory.connectors`, or one connector that a source has found.
+    """What the catalogue tells of one connector, installed or found by a source: where it is from, and its status.
 
     Attributes:
         identifier: the entry point's name, or what the source calls the connector.
@@ -30,7 +30,7 @@ class PluginRecord:
         version: that distribution's version.
         target: what the entry point names, e.g. `connectory_postgres` or `package.module:object`; of a connector that a
             source has found, what the source makes it from, e.g. a file.
-        status: what became of it.
+        status: whether it loaded.
         reason: one line that says why it is not `loaded`, with the remedy; empty when it is.
         source: the entry point of group `connectory.sources` that found the connector; empty where none did.
     """

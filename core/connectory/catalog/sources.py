@@ -1,13 +1,13 @@
-"""Ask the installed sources for connectors that are no entry points."""
+"""Ask the installed sources for connectors that have no entry point of their own."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from connectory.catalog.discovery import SOURCE_GROUP, Candidate, Loadable, decide_compatibility, find_installed
+from connectory.catalog.discovery import SOURCE_GROUP, Candidate, decide_compatibility, find_installed
 from connectory.catalog.loading import PluginBroken, within_limit
 from connectory.catalog.record import PluginRecord, PluginStatus
 from connectory.contract.sources import ConnectorSource
@@ -15,18 +15,6 @@ from connectory.contract.sources import ConnectorSource
 TARGET_LIMIT = 1000
 """Characters of a target. It travels to the processes of connection tests in a message of limited size."""
 _IDENTIFIER_LIMIT = 100
-
-
-@dataclass(frozen=True)
-class SourcedPlugin:
-    """What a source makes from one target; stands where installed connectors have their entry point."""
-
-    source: Loadable
-    target: str
-
-    def load(self) -> Any:
-        """The plugin."""
-        return _source(self.source).load(self.target)
 
 
 def find_sourced(
@@ -72,12 +60,12 @@ def sourced_plugin(distribution: str, source: str, target: str) -> Candidate:
 
 
 def _find(item: Candidate, environment: Mapping[str, str]) -> list[Candidate]:
-    found = within_limit(item.record, lambda: list(_source(item.entry_point).find(environment)))
+    found = within_limit(item.record, lambda: list(_load_source(item).find(environment)))
     return [_sourced(item, *_checked(connector)) for connector in found]
 
 
-def _source(entry_point: Loadable) -> ConnectorSource:
-    source = entry_point.load()
+def _load_source(item: Candidate) -> ConnectorSource:
+    source = item.load()
     if not isinstance(source, ConnectorSource):
         raise PluginBroken("Its entry point must name an instance of connectory.ConnectorSource.")
     return source
@@ -96,4 +84,4 @@ def _checked(connector: Any) -> tuple[str, str]:
 
 def _sourced(item: Candidate, identifier: str, target: str) -> Candidate:
     record = replace(item.record, identifier=identifier, target=target, source=item.record.identifier)
-    return Candidate(record, SourcedPlugin(item.entry_point, target))
+    return Candidate(record, lambda: _load_source(item).load(target))

@@ -65,6 +65,8 @@ class Survey:
         Raises:
             SurveyFailed: the process ended, and not while it ran a plugin's code; or it cannot be started again.
         """
+        # Each turn is one process. It says what it is about to load before it does, so when it ends without an answer,
+        # the plugin it named last is to blame: the next process is told to leave that one out.
         while True:
             loading: PluginRecord | None = None
             for line in self._answers:
@@ -144,7 +146,7 @@ def _survey(selection: Selection, crashed: dict[_Key, str], answers: TextIO) -> 
 
 
 class _Forward(logging.Handler):
-    """Has the service log what is logged here, less the arguments, which may be anybody's."""
+    """Has the service log what is logged here, without its arguments, which may hold untrusted text."""
 
     def __init__(self, answer: Any) -> None:
         super().__init__(logging.WARNING)

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import func, insert, select
-from sqlalchemy.engine import Connection as DatabaseConnection
+from sqlalchemy.engine import Connection
 
+from connectory.store.paging import load_page, paged
+from connectory.store.search import storable
 from connectory.store.tables import audit
 
 
@@ -38,28 +40,38 @@ class AuditEntry:
     request_id: str | None = None
 
 
-def append(database: DatabaseConnection, *entries: AuditEntry) -> None:
+def append(database: Connection, *entries: AuditEntry) -> None:
     """Add entries, in order, with one statement."""
     if entries:
         database.execute(insert(audit), [_values(entry) for entry in entries])
 
 
 def list_entries(
-    database: DatabaseConnection, *, connection_id: str | None = None, page: int = 1, size: int = 50
+    database: Connection,
+    *,
+    connection_id: str | None = None,
+    connection_key: str | None = None,
+    action: str | None = None,
+    page: int = 1,
+    size: int = 50,
 ) -> tuple[list[AuditEntry], int]:
     """One page of the trail, newest first, and how many entries there are in all.
 
     Args:
         connection_id: only of this connection, deleted or not.
+        connection_key: only of connections that have, or had, this key.
+        action: only of this action.
         page: from 1, of any magnitude; past the end there are no entries.
         size: entries to a page, at least 1.
     """
-    condition = [] if connection_id is None else [audit.c.connection_id == connection_id]
-    total: int = database.execute(select(func.count()).select_from(audit).where(*condition)).scalar_one()
-    skipped = (page - 1) * size
-    if skipped >= total:  # also keeps a number that no database could take away from it
-        return [], total
-    rows = database.execute(select(audit).where(*condition).order_by(audit.c.id.desc()).limit(size).offset(skipped))
+    given = {"connection_id": connection_id, "connection_key": connection_key, "action": action}
+    wanted = {name: value for name, value in given.items() if value is not None}
+    if not all(map(storable, wanted.values())):
+        return [], 0
+    condition = [audit.c[name] == value for name, value in wanted.items()]
+    count = select(func.count()).select_from(audit).where(*condition)
+    newest_first = paged(select(audit).where(*condition).order_by(audit.c.id.desc()))
+    rows, total = load_page(database, count, lambda _: newest_first, page=page, size=size)
     return [
         AuditEntry(
             at=row.at,

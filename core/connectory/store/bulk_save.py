@@ -1,23 +1,18 @@
 """Save many connections in one transaction, each with its own outcome: what `PATCH /connection` does."""
 
+import re
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy.engine import Connection as DatabaseConnection
+from anyascii import anyascii
+from sqlalchemy.engine import Connection
 
-from connectory.store.connection_keys import KEY_PATTERN, snake_case
-from connectory.store.connection_rows import (
-    Connection,
-    insert_rows,
-    lock_by_keys,
-    new_id,
-    rewrite_rows,
-    with_fields,
-    with_secrets,
-)
-from connectory.store.sealed import Sealed
+from connectory.store.connection_rows import insert_rows, rewrite_rows
+from connectory.store.connections import EDITABLE, KEY_PATTERN, StoredConnection, lock_by_keys
+from connectory.store.envelopes import Sealed
 
 FailureReason = Literal["key_exists", "key_invalid", "name_missing", "type_fixed"]
 
@@ -52,7 +47,7 @@ class Saved:
         changed: names of what the item gave, with "secrets" if it gave any; for the audit trail.
     """
 
-    connection: Connection
+    connection: StoredConnection
     created: bool
     changed: tuple[str, ...]
 
@@ -78,14 +73,12 @@ class SaveFailed:
 class _Pending:
     """A row as this transaction will write it."""
 
-    before: Connection | None  # as it is stored, None if it is new
-    connection: Connection
+    before: StoredConnection | None  # as it is stored, None if it is new
+    connection: StoredConnection
     sealed: Sealed | None = None
 
 
-def save_connections(
-    database: DatabaseConnection, items: Sequence[SaveItem], *, now: datetime
-) -> list[Saved | SaveFailed]:
+def save_connections(database: Connection, items: Sequence[SaveItem], *, now: datetime) -> list[Saved | SaveFailed]:
     """Create or change one connection for each item; an item sees the ones before it.
 
     Key given and stored: the fields given are changed. Key given and new: created. No key: created, or failed where the
@@ -120,12 +113,25 @@ def save_connections(
     return [outcome for outcome in outcomes if outcome is not None]
 
 
+_DROPPED = re.compile(r"[^\w\s-]", re.ASCII)
+_JOINED = re.compile(r"[\s-]+", re.ASCII)
+
+
+def snake_case(name: str) -> str:
+    """The key a connection gets from its name: "Application PostgreSQL DB" gives "application_postgresql_db".
+
+    Letters of other scripts are spelled in ASCII; the result is empty where nothing can be, and is not cut to length.
+    """
+    text = anyascii(name).lower().strip()
+    return _JOINED.sub("_", _DROPPED.sub("", text))
+
+
 def _key_of(item: SaveItem) -> str:
     return item.key if item.key is not None else snake_case(item.fields.get("name") or "")
 
 
 def _plan(
-    item: SaveItem, key: str, stored: Mapping[str, Connection], pending: dict[str, _Pending], now: datetime
+    item: SaveItem, key: str, stored: Mapping[str, StoredConnection], pending: dict[str, _Pending], now: datetime
 ) -> SaveFailed | None:
     row = pending.get(key)
     if row is None and key in stored:
@@ -137,10 +143,10 @@ def _plan(
     elif row.connection.connection_type != item.connection_type:
         return SaveFailed("type_fixed", key, row.connection.connection_type)
     else:
-        row.connection = with_fields(row.connection, item.fields, now=now)
+        row.connection = _with_fields(row.connection, item.fields, now)
     if item.seal is not None:
         row.sealed = item.seal(row.connection.id)
-        row.connection = with_secrets(row.connection, row.sealed.kid, now=now)
+        row.connection = _with_secrets(row.connection, row.sealed.kid, now)
     pending[key] = row
     return None
 
@@ -153,9 +159,9 @@ def _derived_key_failure(item: SaveItem, key: str, row: _Pending | None) -> Save
     return None if row is None else SaveFailed("key_exists", key)
 
 
-def _new_connection(item: SaveItem, key: str, now: datetime) -> Connection:
-    blank = Connection(
-        id=new_id(),
+def _new_connection(item: SaveItem, key: str, now: datetime) -> StoredConnection:
+    blank = StoredConnection(
+        id=str(uuid.uuid4()),
         key=key,
         name=key,
         connection_type=item.connection_type,
@@ -168,10 +174,26 @@ def _new_connection(item: SaveItem, key: str, now: datetime) -> Connection:
         updated_at=now,
         version=0,
     )
-    return with_fields(blank, item.fields, now=now)
+    return _with_fields(blank, item.fields, now)
 
 
-def _write(database: DatabaseConnection, pending: Mapping[str, _Pending]) -> set[str]:
+def _with_fields(connection: StoredConnection, changes: Mapping[str, Any], now: datetime) -> StoredConnection:
+    if unknown := changes.keys() - EDITABLE:
+        raise ValueError(f"A stored connection cannot change {', '.join(sorted(unknown))}.")
+    return connection._replace(**changes, version=connection.version + 1, updated_at=now)
+
+
+def _with_secrets(connection: StoredConnection, kid: str, now: datetime) -> StoredConnection:
+    return connection._replace(
+        secrets_version=connection.secrets_version + 1,
+        secrets_kid=kid,
+        secrets_updated_at=now,
+        last_test_timestamp=None,
+        last_test_succeeded=None,
+    )
+
+
+def _write(database: Connection, pending: Mapping[str, _Pending]) -> set[str]:
     """Write all rows; returns the keys whose insert lost to another transaction."""
     new = [(row.connection, row.sealed) for row in pending.values() if row.before is None]
     rewrite_rows(

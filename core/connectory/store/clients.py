@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import bindparam, delete, insert, select
-from sqlalchemy.engine import Connection as DatabaseConnection
+from sqlalchemy.engine import Connection
 
 from connectory.store.search import storable
-from connectory.store.tables import clients, tokens
+from connectory.store.tables import client_tokens, clients
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +29,13 @@ class Client:
     created_at: datetime
 
 
-_VERIFY = select(tokens.c.client_id, tokens.c.scopes, tokens.c.expires_at).where(
-    tokens.c.token_hash == bindparam("token_hash"), tokens.c.expires_at > bindparam("now")
+_VERIFY = select(client_tokens.c.client_id, client_tokens.c.scopes, client_tokens.c.expires_at).where(
+    client_tokens.c.token_hash == bindparam("token_hash"), client_tokens.c.expires_at > bindparam("now")
 )
 _CLIENTS = select(clients.c.id, clients.c.name, clients.c.scopes, clients.c.created_at, clients.c.secret_hash)
 
 
-def create_client(
-    database: DatabaseConnection, *, name: str, scopes: Iterable[str], now: datetime
-) -> tuple[Client, str]:
+def create_client(database: Connection, *, name: str, scopes: Iterable[str], now: datetime) -> tuple[Client, str]:
     """Store a new client. Returns it with its secret, which cannot be read again.
 
     Raises:
@@ -53,20 +51,20 @@ def create_client(
     return client, secret
 
 
-def list_clients(database: DatabaseConnection) -> list[Client]:
+def list_clients(database: Connection) -> list[Client]:
     """All clients, oldest first."""
     rows = database.execute(_CLIENTS.order_by(clients.c.created_at, clients.c.id))
     return [_client(row.id, row.name, row.scopes, row.created_at) for row in rows]
 
 
-def delete_client(database: DatabaseConnection, client_id: str) -> bool:
+def delete_client(database: Connection, client_id: str) -> bool:
     """Delete a client and revoke its tokens; False if there is none."""
     if not storable(client_id):
         return False
     return database.execute(delete(clients).where(clients.c.id == client_id)).rowcount == 1
 
 
-def authenticate_client(database: DatabaseConnection, client_id: str, secret: str) -> Client | None:
+def authenticate_client(database: Connection, client_id: str, secret: str) -> Client | None:
     """The client, if there is one of this id and this is its secret. Takes the same time for either mistake."""
     row = database.execute(_CLIENTS.where(clients.c.id == client_id)).one_or_none() if storable(client_id) else None
     expected = "" if row is None else row.secret_hash
@@ -76,7 +74,7 @@ def authenticate_client(database: DatabaseConnection, client_id: str, secret: st
 
 
 def issue_token(
-    database: DatabaseConnection, client_id: str, *, scopes: Iterable[str], lifetime: timedelta, now: datetime
+    database: Connection, client_id: str, *, scopes: Iterable[str], lifetime: timedelta, now: datetime
 ) -> tuple[str, datetime]:
     """Store a new token of a client, and purge all expired ones. Returns the token and when it expires.
 
@@ -87,34 +85,22 @@ def issue_token(
         ValueError: a scope is empty or contains white space.
     """
     token, expires_at = secrets.token_urlsafe(32), now + lifetime
-    database.execute(delete(tokens).where(tokens.c.expires_at <= now))
+    database.execute(delete(client_tokens).where(client_tokens.c.expires_at <= now))
     database.execute(
-        insert(tokens).values(
+        insert(client_tokens).values(
             token_hash=_hash(token), client_id=client_id, scopes=_join(scopes), created_at=now, expires_at=expires_at
         )
     )
     return token, expires_at
 
 
-def verify_token(
-    database: DatabaseConnection, token: str, *, now: datetime
-) -> tuple[str, frozenset[str], datetime] | None:
+def verify_token(database: Connection, token: str, *, now: datetime) -> tuple[str, frozenset[str], datetime] | None:
     """The client id, the scopes and the expiry of a token; None if it is unknown, revoked or expired.
 
     One look-up by primary key. The database compares hashes, so its timing tells nothing about stored tokens.
     """
     row = database.execute(_VERIFY, {"token_hash": _hash(token), "now": now}).one_or_none()
     return None if row is None else (row.client_id, frozenset(row.scopes.split()), row.expires_at)
-
-
-def revoke_token(database: DatabaseConnection, token: str) -> bool:
-    """Revoke one token; False if it is not known."""
-    return database.execute(delete(tokens).where(tokens.c.token_hash == _hash(token))).rowcount == 1
-
-
-def revoke_tokens(database: DatabaseConnection, client_id: str) -> int:
-    """Revoke all tokens of a client, and say how many there were."""
-    return database.execute(delete(tokens).where(tokens.c.client_id == client_id)).rowcount
 
 
 def _client(client_id: str, name: str, scopes: str, created_at: datetime) -> Client:

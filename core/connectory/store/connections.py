@@ -1,150 +1,129 @@
-"""Stored connections: list, find, create, change, delete; their envelopes and their last test.
+"""Stored connections: the record of one, and how one is found, deleted, given secrets, and tested.
 
-A `Connection` never holds an envelope. Those are fetched by `load_envelopes` only, so no listing, repr or error can
-carry one. Many at once are saved by `save.save_connections`.
+They are created and changed by `bulk_save.save_connections` and listed by `listing.list_connections`. A record never holds
+an envelope. Those are fetched by `envelopes.load_envelopes` only, so no listing, repr or error can carry one.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Row, bindparam, func, select, update
 from sqlalchemy import delete as delete_from
-from sqlalchemy.engine import Connection as DatabaseConnection
+from sqlalchemy.engine import Connection
 
-from connectory.store.connection_keys import without_case_and_joints
-from connectory.store.connection_rows import (
-    COLUMNS,
-    EDITABLE,
-    Connection,
-    insert_rows,
-    new_id,
-    rewrite_rows,
-    with_fields,
-)
-from connectory.store.envelopes import load_envelopes, put_envelopes
-from connectory.store.errors import KeyTaken
-from connectory.store.listing import Filters, TestStatus, list_connections
-from connectory.store.sealed import Sealed
+from connectory.store.envelopes import Sealed, put_envelopes
 from connectory.store.search import storable, unindex_rows
 from connectory.store.tables import connections
 
-__all__ = [
-    "EDITABLE",
-    "Connection",
-    "Filters",
-    "TestStatus",
-    "create",
-    "delete",
-    "find_similar_key",
-    "get_by_id",
-    "get_by_key",
-    "list_connections",
-    "load_envelopes",
-    "record_test",
-    "store_secrets",
-    "update_fields",
-]
+KEY_PATTERN = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9_.-]{1,200}")
+"""A valid key, to be used with `fullmatch`. `.` and `..` are left out because a URL path cannot carry them."""
+
+EDITABLE = frozenset({"name", "access", "disabled", "description"})
+"""The fields that a stored connection can change."""
+
+
+class StoredConnection(NamedTuple):
+    """One stored connection, without secrets. A named tuple, because a page of them is made for every listing.
+
+    Attributes:
+        id: UUID that never changes; envelopes are bound to it. Not shown to users.
+        key: what users call it by; unique, case-sensitive.
+        system_type: the connector's type when the connection was created.
+        distribution: who shipped the connector when the connection was created, like "connectory-postgres".
+        access: "read" or "write".
+        version: 1, and one more for every change of fields or secrets. A test is no change.
+        secrets_version: 0 until secrets are stored, and one more each time they are.
+        secrets_kid: id of the key that sealed the secrets, None where there are none.
+        last_test_timestamp, last_test_succeeded: of the last test of the secrets stored now; None if untested.
+            `load_last_test` tells how it went.
+    """
+
+    id: str
+    key: str
+    name: str
+    connection_type: str
+    system_type: str
+    distribution: str
+    access: str
+    disabled: bool
+    description: str | None
+    created_at: datetime
+    updated_at: datetime
+    version: int = 1
+    secrets_version: int = 0
+    secrets_kid: str | None = None
+    secrets_updated_at: datetime | None = None
+    last_test_timestamp: datetime | None = None
+    last_test_succeeded: bool | None = None
+
+    @property
+    def has_secrets(self) -> bool:
+        """Whether secrets are stored, readable or not."""
+        return self.secrets_kid is not None
+
+
+COLUMNS = [connections.c[name] for name in StoredConnection._fields]
+"""What to select, in the order in which `StoredConnection(*row)` takes it."""
 
 _SELECT = select(*COLUMNS)
 _BY_KEY = _SELECT.where(connections.c.key == bindparam("key"))
 _BY_ID = _SELECT.where(connections.c.id == bindparam("connection_id"))
-_UNTESTED = {"last_test_timestamp": None, "last_test_succeeded": None, "last_test_report": None}
+_BY_KEYS = (
+    _SELECT.where(connections.c.key.in_(bindparam("keys", expanding=True)))
+    .order_by(connections.c.key)
+    .with_for_update()
+)
+_LAST_TEST = select(connections.c.last_test_report).where(connections.c.id == bindparam("connection_id"))
 
 
-def get_by_key(database: DatabaseConnection, key: str) -> Connection | None:
+def get_by_key(database: Connection, key: str) -> StoredConnection | None:
     """The connection of exactly this key, or None."""
     if not storable(key):
         return None
     return _connection(database.execute(_BY_KEY, {"key": key}).one_or_none())
 
 
-def get_by_id(database: DatabaseConnection, connection_id: str) -> Connection | None:
+def get_by_id(database: Connection, connection_id: str) -> StoredConnection | None:
     """The connection of this identity, or None."""
     return _connection(database.execute(_BY_ID, {"connection_id": connection_id}).one_or_none())
 
 
-def find_similar_key(database: DatabaseConnection, key: str) -> str | None:
+def lock_by_keys(database: Connection, keys: Collection[str]) -> dict[str, StoredConnection]:
+    """The stored connections among these keys, by key, locked until the transaction ends.
+
+    They are locked in the order of their keys, so that two transactions with common keys wait and do not deadlock.
+    """
+    return {row.key: StoredConnection(*row) for row in database.execute(_BY_KEYS, {"keys": list(keys)})}
+
+
+def find_similar_key(database: Connection, key: str) -> str | None:
     """A stored key that differs from this one only by case, `-` or `_`; None if there is none."""
     if not storable(key):
         return None
     stored = connections.c.key
     form = func.replace(func.replace(func.lower(stored), "-", ""), "_", "")
-    similar = select(stored).where(form == without_case_and_joints(key), stored != key).order_by(stored).limit(1)
+    asked = key.lower().replace("-", "").replace("_", "")
+    similar = select(stored).where(form == asked, stored != key).order_by(stored).limit(1)
     found: str | None = database.execute(similar).scalar()
     return found
 
 
-def create(
-    database: DatabaseConnection,
-    *,
-    key: str,
-    name: str,
-    connection_type: str,
-    system_type: str,
-    distribution: str,
-    access: str,
-    now: datetime,
-    disabled: bool = False,
-    description: str | None = None,
-) -> Connection:
-    """Store a new connection, without secrets.
-
-    Raises:
-        KeyTaken: the key is another connection's. The transaction can go on.
-    """
-    connection = Connection(
-        id=new_id(),
-        key=key,
-        name=name,
-        connection_type=connection_type,
-        system_type=system_type,
-        distribution=distribution,
-        access=access,
-        disabled=disabled,
-        description=description,
-        created_at=now,
-        updated_at=now,
-    )
-    if not insert_rows(database, [(connection, None)]):
-        raise KeyTaken(key)
-    return connection
-
-
-def update_fields(
-    database: DatabaseConnection, connection_id: str, changes: Mapping[str, Any], *, now: datetime
-) -> Connection | None:
-    """Change the fields given and no others; None if there is no such connection.
-
-    Args:
-        changes: values by name; names are of `EDITABLE`.
-
-    Raises:
-        ValueError: a name is not of `EDITABLE`.
-    """
-    found = database.execute(_SELECT.where(connections.c.id == connection_id).with_for_update()).one_or_none()
-    if found is None:
-        return None
-    before = Connection(*found)
-    after = with_fields(before, changes, now=now)
-    rewrite_rows(database, [(before, after, None)])
-    return after
-
-
-def delete(database: DatabaseConnection, connection_id: str) -> bool:
+def delete(database: Connection, connection_id: str) -> bool:
     """Delete a connection with its secrets and datasets; False if there is none."""
     unindex_rows(database, [connection_id])
     return database.execute(delete_from(connections).where(connections.c.id == connection_id)).rowcount == 1
 
 
 def store_secrets(
-    database: DatabaseConnection,
+    database: Connection,
     connection_id: str,
     sealed: Sealed,
     *,
     now: datetime,
     expected_secrets_version: int | None = None,
-) -> Connection | None:
+) -> StoredConnection | None:
     """Replace a connection's envelopes and forget its last test and its tokens, which were of other secrets.
 
     Args:
@@ -163,7 +142,9 @@ def store_secrets(
         secrets_updated_at=now,
         version=connections.c.version + 1,
         updated_at=now,
-        **_UNTESTED,
+        last_test_timestamp=None,
+        last_test_succeeded=None,
+        last_test_report=None,
     )
     connection = _connection(database.execute(statement.returning(*COLUMNS)).one_or_none())
     if connection is not None:
@@ -172,7 +153,7 @@ def store_secrets(
 
 
 def record_test(
-    database: DatabaseConnection,
+    database: Connection,
     connection_id: str,
     *,
     secrets_version: int,
@@ -184,7 +165,7 @@ def record_test(
 
     Args:
         secrets_version: of the secrets that were tested.
-        report: JSON text.
+        report: JSON text, which `load_last_test` gives back.
 
     Returns:
         False if other secrets were stored during the test, or the connection was deleted; then nothing is recorded.
@@ -197,5 +178,11 @@ def record_test(
     return database.execute(statement).rowcount == 1
 
 
-def _connection(row: Row[Any] | None) -> Connection | None:
-    return None if row is None else Connection(*tuple(row))
+def load_last_test(database: Connection, connection_id: str) -> str | None:
+    """The report of the last test of the secrets stored now, as `record_test` was given it; None if untested."""
+    report: str | None = database.execute(_LAST_TEST, {"connection_id": connection_id}).scalar()
+    return report
+
+
+def _connection(row: Row[Any] | None) -> StoredConnection | None:
+    return None if row is None else StoredConnection(*tuple(row))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sqlalchemy import bindparam, delete, insert, select
-from sqlalchemy.engine import Connection as DatabaseConnection
+from sqlalchemy.engine import Connection
 
 from connectory.store.tables import authorizations, connections
 from connectory.vault import Vault
@@ -72,7 +72,7 @@ def open_verifier(vault: Vault, state: str, envelope: str) -> str:
 
 
 def ask(
-    database: DatabaseConnection,
+    database: Connection,
     state: str,
     connection_id: str,
     *,
@@ -106,14 +106,14 @@ def ask(
     return True
 
 
-def is_pending(database: DatabaseConnection, state: str, *, now: datetime) -> bool:
+def is_pending(database: Connection, state: str, *, now: datetime) -> bool:
     """Whether `consume` would find something. Only reads, so that whoever guesses states waits for no writer."""
     if not _STATE.fullmatch(state):
         return False
     return database.execute(_PENDING, {"hash": _hash(state), "now": now}).scalar() is not None
 
 
-def consume(database: DatabaseConnection, state: str, *, now: datetime) -> Asked | None:
+def consume(database: Connection, state: str, *, now: datetime) -> Asked | None:
     """The consent that was asked for with this state, which can be used no more; None if it is unknown, used or expired.
 
     Of several that use a state at once, one gets it. The database compares hashes, so its timing tells nothing.

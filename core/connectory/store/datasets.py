@@ -8,10 +8,11 @@ from typing import Any
 
 from sqlalchemy import bindparam, func, select, update
 from sqlalchemy import delete as delete_from
-from sqlalchemy.engine import Connection as DatabaseConnection
+from sqlalchemy.engine import Connection
 
 from connectory.store.errors import ConnectionGone, KeyTaken
 from connectory.store.inserting import insert_unless_taken
+from connectory.store.paging import load_page, paged
 from connectory.store.search import storable
 from connectory.store.tables import connections, datasets
 
@@ -45,7 +46,7 @@ _REWRITE = update(datasets).where(datasets.c.id == bindparam("row_id"))
 
 
 def upsert_many(
-    database: DatabaseConnection, connection_id: str, documents: Mapping[str, str], *, now: datetime
+    database: Connection, connection_id: str, documents: Mapping[str, str], *, now: datetime
 ) -> dict[str, Dataset | KeyTaken]:
     """Store datasets of one connection: new ones are added, those it has are replaced.
 
@@ -81,7 +82,7 @@ def upsert_many(
 
 
 def list_datasets(
-    database: DatabaseConnection, connection_id: str, *, page: int = 1, size: int = 50
+    database: Connection, connection_id: str, *, page: int = 1, size: int = 50
 ) -> tuple[list[Dataset], int]:
     """One page of a connection's datasets, newest first and then by fides_key, and how many there are in all.
 
@@ -90,15 +91,13 @@ def list_datasets(
         size: rows to a page, at least 1.
     """
     mine = datasets.c.connection_id == connection_id
-    total: int = database.execute(select(func.count()).select_from(datasets).where(mine)).scalar_one()
-    skipped = (page - 1) * size
-    if skipped >= total:  # also keeps a number that no database could take away from it
-        return [], total
-    newest_first = _SELECT.where(mine).order_by(datasets.c.created_at.desc(), datasets.c.fides_key)
-    return [Dataset(*row) for row in database.execute(newest_first.limit(size).offset(skipped))], total
+    newest_first = paged(_SELECT.where(mine).order_by(datasets.c.created_at.desc(), datasets.c.fides_key))
+    count = select(func.count()).select_from(datasets).where(mine)
+    rows, total = load_page(database, count, lambda _: newest_first, page=page, size=size)
+    return [Dataset(*tuple(row)) for row in rows], total
 
 
-def get(database: DatabaseConnection, connection_id: str, fides_key: str) -> Dataset | None:
+def get(database: Connection, connection_id: str, fides_key: str) -> Dataset | None:
     """One dataset of a connection, or None."""
     if not storable(fides_key):
         return None
@@ -106,7 +105,7 @@ def get(database: DatabaseConnection, connection_id: str, fides_key: str) -> Dat
     return None if row is None else Dataset(*row)
 
 
-def delete(database: DatabaseConnection, connection_id: str, fides_key: str) -> bool:
+def delete(database: Connection, connection_id: str, fides_key: str) -> bool:
     """Delete one dataset of a connection; False if there is none."""
     if not storable(fides_key):
         return False
@@ -117,19 +116,19 @@ def _this(connection_id: str, fides_key: str) -> tuple[Any, Any]:
     return datasets.c.connection_id == connection_id, datasets.c.fides_key == fides_key
 
 
-def _hold_connection(database: DatabaseConnection, connection_id: str) -> None:
+def _hold_connection(database: Connection, connection_id: str) -> None:
     # FOR KEY SHARE is the lock the foreign key would take anyway: nobody deletes the connection until we are done.
     held = select(connections.c.id).where(connections.c.id == connection_id).with_for_update(read=True, key_share=True)
     if database.execute(held).scalar() is None:
         raise ConnectionGone(f"There is no connection of id {connection_id}; it may have been deleted a moment ago.")
 
 
-def _rewrite(database: DatabaseConnection, rows: list[Dataset]) -> None:
+def _rewrite(database: Connection, rows: list[Dataset]) -> None:
     if rows:
         values = [{"row_id": row.id, "dataset": row.dataset, "updated_at": row.updated_at} for row in rows]
         database.execute(_REWRITE, values)
 
 
-def _insert(database: DatabaseConnection, rows: list[Dataset]) -> set[str]:
+def _insert(database: Connection, rows: list[Dataset]) -> set[str]:
     values = [{field.name: getattr(row, field.name) for field in fields(Dataset)} for row in rows]
     return insert_unless_taken(database, datasets.c.fides_key, values)

@@ -97,7 +97,9 @@ def _parse(url: str) -> URL:
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
-        raise StoreUrlInvalid(f"The database URL cannot be read; {_ACCEPTED}.") from None
+        raise StoreUrlInvalid(
+            f"The database URL cannot be read; write '@', ':' and '/' in the password as %40, %3A and %2F, and {_ACCEPTED}."
+        ) from None
     if parsed.drivername == "sqlite":
         if parsed.host or parsed.query or not parsed.database or parsed.database == ":memory:":
             raise StoreUrlInvalid(f"The database URL must name a SQLite file and nothing else; {_ACCEPTED}.")

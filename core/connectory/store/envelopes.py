@@ -1,12 +1,82 @@
-"""The stored envelopes of connections' secrets. Only this module, `tokens` and `rotation` read or write them."""
+"""A connection's envelopes, which are one row of `connection_secrets`: sealed, opened, loaded and stored.
+
+The secret document is sealed twice: as it is, and with its sensitive values masked. Showing a connection opens only the
+second, so the values that must not be shown are not even decrypted. Tokens that were obtained with the secrets, by a test
+or by a person's consent, have an envelope of their own and are forgotten with the secrets. Each envelope opens only in
+its own row and column. Only this module and `rotation` read or write them.
+"""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
-from sqlalchemy import bindparam, delete, insert, select
-from sqlalchemy.engine import Connection as DatabaseConnection
+from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy.engine import Connection
 
-from connectory.store.sealed import Sealed
 from connectory.store.tables import connection_secrets, connections
+from connectory.vault import Vault
+
+_TABLE = "connection_secrets"
+_SECRETS, _MASKED, _TOKENS = "secrets_sealed", "masked_sealed", "tokens_sealed"
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """Both envelopes of one connection's secrets, and the id of the key that sealed them."""
+
+    secrets: str
+    masked: str
+    kid: str
+
+
+@dataclass(frozen=True, slots=True)
+class SealedTokens:
+    """The envelope of one connection's tokens, and the id of the key that sealed it."""
+
+    tokens: str
+    kid: str
+
+
+def seal(vault: Vault, connection_id: str, *, secrets: bytes, masked: bytes) -> Sealed:
+    """Seal both documents for one connection, with the primary key."""
+    return Sealed(
+        secrets=vault.seal(secrets, table=_TABLE, row_id=connection_id, column=_SECRETS),
+        masked=vault.seal(masked, table=_TABLE, row_id=connection_id, column=_MASKED),
+        kid=vault.ring.primary,
+    )
+
+
+def seal_tokens(vault: Vault, connection_id: str, tokens: bytes) -> SealedTokens:
+    """Seal the tokens of one connection, with the primary key."""
+    envelope = vault.seal(tokens, table=_TABLE, row_id=connection_id, column=_TOKENS)
+    return SealedTokens(envelope, vault.ring.primary)
+
+
+def open_secrets(vault: Vault, connection_id: str, envelope: str) -> bytes:
+    """The secret document.
+
+    Raises:
+        EnvelopeUnreadable: one of its three kinds.
+    """
+    return vault.open(envelope, table=_TABLE, row_id=connection_id, column=_SECRETS)
+
+
+def open_masked(vault: Vault, connection_id: str, envelope: str) -> bytes:
+    """The document with its sensitive values masked.
+
+    Raises:
+        EnvelopeUnreadable: one of its three kinds.
+    """
+    return vault.open(envelope, table=_TABLE, row_id=connection_id, column=_MASKED)
+
+
+def open_tokens(vault: Vault, connection_id: str, envelope: str) -> bytes:
+    """The tokens.
+
+    Raises:
+        EnvelopeUnreadable: one of its three kinds.
+    """
+    return vault.open(envelope, table=_TABLE, row_id=connection_id, column=_TOKENS)
+
 
 _LOAD = (
     select(
@@ -18,9 +88,15 @@ _LOAD = (
     .where(connections.c.id == bindparam("connection_id"))
 )
 _FORGET = delete(connection_secrets).where(connection_secrets.c.connection_id.in_(bindparam("ids", expanding=True)))
+_LOAD_TOKENS = select(connection_secrets.c.tokens_sealed).where(
+    connection_secrets.c.connection_id == bindparam("connection_id")
+)
+# The connection first, as every other writer of envelopes does: two transactions wait and do not deadlock.
+_LOCK = select(connections.c.secrets_version).where(connections.c.id == bindparam("connection_id")).with_for_update()
+_STORE_TOKENS = update(connection_secrets).where(connection_secrets.c.connection_id == bindparam("row_id"))
 
 
-def load_envelopes(database: DatabaseConnection, connection_id: str) -> tuple[str | None, str | None, int]:
+def load_envelopes(database: Connection, connection_id: str) -> tuple[str | None, str | None, int]:
     """The envelope of the secrets, that of the masked document, and the secrets' version.
 
     (None, None, 0) where no secrets are stored, or no such connection is.
@@ -29,7 +105,7 @@ def load_envelopes(database: DatabaseConnection, connection_id: str) -> tuple[st
     return (None, None, 0) if row is None else (row[0], row[1], row[2])
 
 
-def put_envelopes(database: DatabaseConnection, sealed: Mapping[str, Sealed], *, replace: bool) -> None:
+def put_envelopes(database: Connection, sealed: Mapping[str, Sealed], *, replace: bool) -> None:
     """Store envelopes by connection id, for connections that this transaction inserted or has locked.
 
     Tokens that were obtained with the secrets before are forgotten.
@@ -46,3 +122,26 @@ def put_envelopes(database: DatabaseConnection, sealed: Mapping[str, Sealed], *,
         for connection_id, both in sealed.items()
     ]
     database.execute(insert(connection_secrets), rows)
+
+
+def load_tokens(database: Connection, connection_id: str) -> str | None:
+    """The envelope of a connection's tokens; None where there are none."""
+    envelope: str | None = database.execute(_LOAD_TOKENS, {"connection_id": connection_id}).scalar()
+    return envelope
+
+
+def store_tokens(database: Connection, connection_id: str, sealed: SealedTokens, *, secrets_version: int) -> bool:
+    """Replace a connection's tokens, if the secrets they were obtained with are still the ones stored.
+
+    Neither the connection's version nor its last test changes.
+
+    Args:
+        secrets_version: of the secrets that the tokens were obtained with.
+
+    Returns:
+        False if other secrets were stored since, or none are, or the connection was deleted; then nothing is stored.
+    """
+    if database.execute(_LOCK, {"connection_id": connection_id}).scalar() != secrets_version:
+        return False
+    values = {"row_id": connection_id, "tokens_sealed": sealed.tokens, "tokens_kid": sealed.kid}
+    return database.execute(_STORE_TOKENS, values).rowcount == 1

@@ -5,10 +5,10 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import Column, Executable
-from sqlalchemy.engine import Connection as DatabaseConnection
+from sqlalchemy.engine import Connection
 
 
-def insert_unless_taken(database: DatabaseConnection, unique: Column[Any], rows: Sequence[dict[str, Any]]) -> set[str]:
+def insert_unless_taken(database: Connection, unique: Column[Any], rows: Sequence[dict[str, Any]]) -> set[str]:
     """Insert rows with one statement, and leave out those whose value of `unique` is stored already.
 
     They are inserted in the order of that value, so that two transactions with common values wait for each other and do

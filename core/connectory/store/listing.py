@@ -10,10 +10,11 @@ from functools import cache
 from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, bindparam, func, select
-from sqlalchemy.engine import Connection as DatabaseConnection
+from sqlalchemy.engine import Connection
 
 from connectory.store import search
-from connectory.store.connection_rows import COLUMNS, Connection
+from connectory.store.connections import COLUMNS, StoredConnection
+from connectory.store.paging import load_page, paged
 from connectory.store.search import SearchMethod, storable
 from connectory.store.tables import connections
 
@@ -55,8 +56,8 @@ _EVERYTHING = Filters()
 
 
 def list_connections(
-    database: DatabaseConnection, filters: Filters = _EVERYTHING, *, page: int = 1, size: int = 50
-) -> tuple[list[Connection], int]:
+    database: Connection, filters: Filters = _EVERYTHING, *, page: int = 1, size: int = 50
+) -> tuple[list[StoredConnection], int]:
     """One page of the connections that pass the filters, by name and then key, and how many pass in all.
 
     Args:
@@ -64,14 +65,15 @@ def list_connections(
         size: rows to a page, at least 1.
     """
     shape = _shape(filters, database.dialect.name)
-    values = _values(filters, shape)
-    total: int = database.execute(_count(shape), values).scalar_one()
-    skipped = (page - 1) * size
-    if skipped >= total:  # also keeps a number that no database could take away from it
-        return [], total
-    statement = _page(shape, in_order=shape.search == "index" and total > _MANY_MATCHES)
-    rows = database.execute(statement, values | {"size": size, "skipped": skipped}).all()
-    return [Connection(*row) for row in rows], total
+    rows, total = load_page(
+        database,
+        _count(shape),
+        lambda total: _page(shape, in_order=shape.search == "index" and total > _MANY_MATCHES),
+        _values(filters, shape),
+        page=page,
+        size=size,
+    )
+    return [StoredConnection._make(row) for row in rows], total
 
 
 def _shape(filters: Filters, dialect: str) -> _Shape:
@@ -105,8 +107,7 @@ def _count(shape: _Shape) -> Select[Any]:
 @cache
 def _page(shape: _Shape, *, in_order: bool) -> Select[Any]:
     rows = select(*COLUMNS).where(*_conditions(shape, in_order=in_order))
-    ordered = rows.order_by(connections.c.name, connections.c.key)
-    return ordered.limit(bindparam("size")).offset(bindparam("skipped"))
+    return paged(rows.order_by(connections.c.name, connections.c.key))
 
 
 def _conditions(shape: _Shape, *, in_order: bool = False) -> list[ColumnElement[bool]]:

@@ -11,12 +11,20 @@ from datetime import datetime
 from typing import Literal
 
 from sqlalchemy import ColumnElement, func, or_, select, update
-from sqlalchemy.engine import Connection as DatabaseConnection
+from sqlalchemy.engine import Connection
 
 from connectory.store.audit import AuditEntry, append
 from connectory.store.engine import Store
+from connectory.store.envelopes import (
+    Sealed,
+    SealedTokens,
+    open_masked,
+    open_secrets,
+    open_tokens,
+    seal,
+    seal_tokens,
+)
 from connectory.store.inserting import insert_unless_taken
-from connectory.store.sealed import Sealed, SealedTokens, open_masked, open_secrets, open_tokens, seal, seal_tokens
 from connectory.store.tables import connection_secrets, connections, key_ids
 from connectory.store.timestamps import utc_now
 from connectory.vault import EnvelopeUnreadable, KeyMismatch, KeyMissing, KeyRing, Vault
@@ -66,7 +74,7 @@ class UnreadableRow:
     reason: UnreadableReason
 
 
-def record_kid(database: DatabaseConnection, ring: KeyRing, *, now: datetime) -> None:
+def record_kid(database: Connection, ring: KeyRing, *, now: datetime) -> None:
     """Note the primary key's fingerprint when it is first used. Call it before anything is sealed with a key ring.
 
     Raises:
@@ -98,7 +106,7 @@ def status(store: Store, vault: Vault) -> SecretsStatus:
     return SecretsStatus(dict(sorted(rows_by_kid.items())), tuple(missing), tuple(mismatched), unreadable)
 
 
-def _count_by_kid(database: DatabaseConnection, only: str | None = None) -> dict[str, int]:
+def _count_by_kid(database: Connection, only: str | None = None) -> dict[str, int]:
     """How many connections each key has sealed something of. Answered from two indexes, as few tokens have another key."""
     secrets_kid, tokens_kid = connections.c.secrets_kid, connection_secrets.c.tokens_kid
     of_secrets = select(secrets_kid, func.count()).where(secrets_kid.is_not(None)).group_by(secrets_kid)
@@ -150,7 +158,7 @@ def rotate(
 
     Args:
         batch: rows to a transaction.
-        dry_run: open every row and write none.
+        dry_run: only open the rows that other keys sealed; write none.
         actor: for the audit trail.
     """
     if not dry_run:
@@ -248,7 +256,7 @@ def _write(store: Store, rows: Sequence[_Stored], sealed: Mapping[str, _Again], 
     return len(written)
 
 
-def _swap(database: DatabaseConnection, old: _Stored, new: _Again) -> bool:
+def _swap(database: Connection, old: _Stored, new: _Again) -> bool:
     """Replace the envelopes if all are still the old ones."""
     statement = update(connection_secrets).where(
         connection_secrets.c.connection_id == old.id,

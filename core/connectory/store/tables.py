@@ -114,8 +114,8 @@ clients = Table(
     Column("created_at", UtcDateTime, nullable=False),
 )
 
-tokens = Table(
-    "tokens",
+client_tokens = Table(
+    "client_tokens",
     metadata,
     Column("token_hash", Text, primary_key=True),  # SHA-256, hexadecimal
     Column("client_id", Text, ForeignKey("clients.id", ondelete="CASCADE"), nullable=False, index=True),

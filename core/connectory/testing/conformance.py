@@ -41,7 +41,7 @@ from hypothesis import HealthCheck, given, settings
 
 from connectory.catalog.catalog import find_connector
 from connectory.catalog.loaded import LoadedConnector
-from connectory.catalog.loading import TYPE, PluginBroken
+from connectory.catalog.loading import TYPE, PluginBroken, plugin_of
 from connectory.checks.report import CheckReport
 from connectory.contract.check import FailureCode
 from connectory.documents.masking import MASK, mask_document, merge_documents
@@ -123,7 +123,7 @@ class ConnectorConformance:
         """What the entry point names, imported."""
         found = declaration.find_entry_point(self.identifier, self.distribution)
         assert found is not None, self._not_installed()
-        return found.entry_point.load()
+        return plugin_of(found.load())
 
     @pytest.fixture
     def connector(self) -> LoadedConnector:

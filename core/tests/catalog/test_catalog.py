@@ -1,6 +1,7 @@
 """The catalogue: what loads, what does not and why, and that one bad plugin costs only itself."""
 
 import time
+from uuid import uuid4
 
 import pytest
 
@@ -68,6 +69,55 @@ def test_an_entry_point_may_name_an_object(site):
         connector.test(parse_secrets(connector.secrets_model, {"token": "t"}), None)
 
 
+def class_source(head: str = "class Plugin:", more: str = "") -> str:
+    """A module whose class `Plugin` is the connector `ledger`."""
+    return plugin_source("unused") + (
+        f"\n\n{head}\n"
+        '    @hookimpl\n    def connectory_identifier(self):\n        return "ledger"\n'
+        '    @hookimpl\n    def connectory_type(self):\n        return "database"\n'
+        "    @hookimpl\n    def connectory_secret_schema(self):\n        return PluginSecrets\n"
+        "    @hookimpl\n    def connectory_test_connection(self):\n        raise CheckSkipped\n"
+        f"{more}"
+    )
+
+
+def install_class(site, body: str) -> None:
+    module = f"books_{uuid4().hex}"
+    install(site.folder, "books", entry_points={"ledger": f"{module}:Plugin"}, modules={module: body})
+
+
+def test_an_entry_point_may_name_a_class(site):
+    install_class(site, class_source(more="    def __init__(self, pages=7):\n        self.pages = pages\n"))
+    connector = site.catalog().get("ledger")
+    assert connector.system_type == "database"
+    with pytest.raises(CheckSkipped):
+        connector.test(parse_secrets(connector.secrets_model, {"token": "t"}), None)
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    {
+        class_source(more="    def __init__(self, pages, *, ink):\n        pass\n"): "Its class Plugin cannot be made "
+        "without pages, ink; give every argument a default, or let the entry point name an instance.",
+        class_source(
+            "import abc\n\nclass Plugin(abc.ABC):",
+            "    @abc.abstractmethod\n    def test(self): ...\n"
+            "    @property\n    @abc.abstractmethod\n    def identifier(self): ...\n",
+        ): "Its class Plugin does not define identifier, test; add what is missing.",
+        class_source(
+            more="    def __init__(self):\n        raise TypeError('S3cretPw')\n"
+        ): "Loading it raised TypeError; report it to the authors of books 1.0.",
+        "class Plugin:\n    pass\n": "It does not implement connectory_identifier(); decorate its implementation with "
+        "@connectory.hookimpl.",
+    }.items(),
+    ids=["needs arguments", "abstract", "raises", "has no hooks"],
+)
+def test_a_class_that_cannot_be_used_says_why(site, body, reason):
+    install_class(site, body)
+    record = site.record("ledger")
+    assert (record.status, record.reason) == (PluginStatus.FAILED, reason)
+
+
 def test_manual_is_registered_like_any_plugin_and_needs_nothing(site):
     [record] = [record for record in site.catalog().records if record.identifier == "manual"]
     assert (record.distribution, record.status) == ("connectory", PluginStatus.LOADED)
@@ -132,7 +182,7 @@ FAILING = {
     ),
     "a hook is misspelt": (
         source(describe=hook("descripe", "pass")),
-        "It implements connectory_descripe(), which is no hook; did you mean connectory_describe()?",
+        "It implements connectory_descripe(), which is not a hook; did you mean connectory_describe()?",
     ),
     "a hook has an unknown argument": (
         source(test_connection=hook("test_connection", "pass", arguments="secrets, timeout")),

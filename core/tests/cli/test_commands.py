@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 
 import httpx
@@ -167,6 +168,55 @@ def test_keys_are_rotated_while_secrets_stay_readable(home):
     assert shown["secrets_state"] == "stored"
 
 
+def test_the_audit_trail_is_shown_newest_first(home):
+    token = run_command(home, "token").stdout.strip()
+    headers = {"Authorization": f"Bearer {token}", "X-Request-ID": "request-7"}
+    item = {"connection_type": "manual", "access": "read"}
+    with running_service(home) as service:
+        path = f"{service.url}/api/v1/connection"
+        for items in (
+            [item | {"key": "paper"}, item | {"key": "shelf"}],
+            [item | {"key": "paper", "name": "S3cretName"}],
+        ):
+            assert httpx.patch(path, json=items, headers=headers).json()["failed"] == []
+        httpx.delete(f"{path}/paper", headers=headers).raise_for_status()
+    client = json.loads((home / "root_client.json").read_text())["client_id"]
+
+    def shown(*options: str) -> list[dict[str, object]]:
+        return json.loads(run_command(home, "audit", "--json", *options).stdout)
+
+    entries = shown()
+    assert [(entry["action"], entry["connection_key"]) for entry in entries] == [
+        ("deleted", "paper"),
+        ("updated", "paper"),
+        ("created", "shelf"),
+        ("created", "paper"),
+    ]
+    assert entries[1] == {
+        "at": entries[1]["at"],
+        "actor": client,
+        "action": "updated",
+        "connection_id": entries[3]["connection_id"],
+        "connection_key": "paper",
+        "changed_fields": ["access", "name"],
+        "kid": None,
+        "result_code": None,
+        "request_id": "request-7",
+    }
+    assert datetime.fromisoformat(entries[1]["at"]).tzinfo is not None
+    assert shown("--connection", "shelf") == [entries[2]]
+    assert shown("--action", "created", "--limit", "1") == [entries[2]]
+    assert shown("--connection", "nothing") == []
+
+    lines = run_command(home, "audit").stdout.splitlines()
+    assert len(lines) == 4
+    at = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ"
+    assert re.fullmatch(rf"{at}  {client}  updated  paper  fields=access,name  request=request-7", lines[1])
+    assert {line.index("paper" if "paper" in line else "shelf") for line in lines} == {lines[0].index("paper")}
+    assert run_command(home, "audit", "--connection", "nothing").stdout == ""
+    assert run_command(home, "audit", "--limit", "0").returncode == 2
+
+
 def test_a_lost_key_file_of_the_embedded_default_starts_degraded(home):
     token = run_command(home, "token").stdout.strip()
     headers = {"Authorization": f"Bearer {token}"}
@@ -211,7 +261,7 @@ def test_nobody_else_reads_the_services_memory_or_environment(home):
 
 def test_every_command_has_a_line_of_help(home):
     shown = subprocess.run([COMMAND, "--help"], capture_output=True, text=True, env=environment_of(home)).stdout
-    for command in ("serve", "token", "client", "plugins", "secrets", "keys", "db", "settings"):
+    for command in ("serve", "token", "client", "plugins", "secrets", "keys", "db", "settings", "audit"):
         assert re.search(rf"^  {command}  +\S", shown, re.MULTILINE), command
 
 

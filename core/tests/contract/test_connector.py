@@ -5,7 +5,7 @@ from typing import Generic, TypeVar
 import pytest
 
 from connectory import CheckContext, Connector, DeployerSettings, Description, Secrets, SecretText
-from connectory.catalog.loading import PluginBroken, plugin_object
+from connectory.catalog.loading import PluginBroken, plugin_of
 from connectory.consent import Authorization, ConsentingConnector
 from connectory.sources import ConnectorUnusable
 
@@ -157,17 +157,17 @@ def test_names_of_ones_own_are_free():
 
 
 def test_an_entry_point_may_name_the_class_or_an_instance():
-    assert isinstance(plugin_object(Ledger), Ledger)
+    assert isinstance(plugin_of(Ledger), Ledger)
     instance = Ledger()
-    assert plugin_object(instance) is instance
+    assert plugin_of(instance) is instance
 
 
 def test_a_class_that_lacks_something_is_told_what():
     class Half(Connector[LedgerSecrets]):
         type = "database"
 
-    with pytest.raises(PluginBroken, match="Half lacks identifier, test"):
-        plugin_object(Half)
+    with pytest.raises(PluginBroken, match="Its class Half does not define identifier, test"):
+        plugin_of(Half)
 
 
 def test_a_class_that_wants_arguments_is_told_to_be_named_by_an_instance():
@@ -175,5 +175,5 @@ def test_a_class_that_wants_arguments_is_told_to_be_named_by_an_instance():
         def __init__(self, server):
             self._server = server
 
-    with pytest.raises(PluginBroken, match=r"Wanting\(\) cannot be called without arguments"):
-        plugin_object(Wanting)
+    with pytest.raises(PluginBroken, match="Its class Wanting cannot be made without server"):
+        plugin_of(Wanting)

@@ -28,6 +28,11 @@ def test_entries_read_back_newest_first(store, now):
         assert audit.list_entries(database) == ([bare, full], 2)
         assert audit.list_entries(database, connection_id="id-1") == ([full], 1)
         assert audit.list_entries(database, connection_id="id-2") == ([], 0)
+        assert audit.list_entries(database, connection_key="orders") == ([full], 1)
+        assert audit.list_entries(database, action="listed") == ([bare], 1)
+        assert audit.list_entries(database, connection_key="orders", action="listed") == ([], 0)
+        for unstorable in ("\x00", "\ud800"):
+            assert audit.list_entries(database, action=unstorable) == ([], 0)
 
 
 def test_entries_come_in_pages(store, now):
@@ -39,10 +44,9 @@ def test_entries_come_in_pages(store, now):
         assert audit.list_entries(database, page=10**30) == ([], 5)
 
 
-def test_the_trail_outlives_the_connection(store, now):
+def test_the_trail_outlives_the_connection(store, save_one, now):
     with store.write() as database:
-        values = {"connection_type": "t", "system_type": "s", "distribution": "d", "access": "read", "now": now}
-        row = connections.create(database, key="a", name="a", **values)
+        row = save_one(database, "a")
         audit.append(database, AuditEntry(at=now, actor="a", action="created", connection_id=row.id))
         connections.delete(database, row.id)
     with store.read() as database:

@@ -10,8 +10,8 @@ from sqlalchemy import event, text
 
 from connectory.store import connections
 from connectory.store.bulk_save import Saved, SaveFailed, SaveItem, save_connections
-from connectory.store.connections import Filters
-from connectory.store.sealed import Sealed
+from connectory.store.envelopes import Sealed, load_envelopes
+from connectory.store.listing import Filters, list_connections
 
 
 def item(
@@ -36,7 +36,7 @@ def save(store, now):
 
 @pytest.fixture
 def stored(store):
-    def stored(key: str) -> connections.Connection | None:
+    def stored(key: str) -> connections.StoredConnection | None:
         with store.read() as database:
             return connections.get_by_key(database, key)
 
@@ -119,13 +119,17 @@ def test_secrets_are_sealed_for_the_row_they_are_stored_in(save, store, stored, 
     row = stored("orders")
     assert (row.version, row.secrets_version, row.secrets_kid, row.secrets_updated_at) == (1, 1, "2026-11", now)
     with store.write() as database:
-        assert connections.load_envelopes(database, row.id) == (f"secrets of {row.id}", f"masked of {row.id}", 1)
+        assert load_envelopes(database, row.id) == (f"secrets of {row.id}", f"masked of {row.id}", 1)
         connections.record_test(database, row.id, secrets_version=1, succeeded=True, report="{}", at=now)
     save(item("orders", description="secrets stay"))
     assert stored("orders").last_test_succeeded is True
+    with store.read() as database:
+        assert connections.load_last_test(database, row.id) == "{}"
     save(item("orders", name="x", seal=seal_for))
     row = stored("orders")
     assert (row.version, row.secrets_version, row.last_test_succeeded, row.last_test_timestamp) == (3, 2, None, None)
+    with store.read() as database:
+        assert connections.load_last_test(database, row.id) is None
 
 
 def test_a_seal_that_raises_saves_nothing(save, stored):
@@ -167,8 +171,8 @@ def test_what_was_saved_in_bulk_is_found_by_search(save, store):
     save(*(item(f"k{number}", name=f"shop {number:03}") for number in range(50)))
     save(*(item(f"k{number}", name=f"store {number:03}") for number in range(25)))
     with store.read() as database:
-        assert connections.list_connections(database, Filters(search="shop 0"))[1] == 25
-        assert connections.list_connections(database, Filters(search="STORE 0"))[1] == 25
+        assert list_connections(database, Filters(search="shop 0"))[1] == 25
+        assert list_connections(database, Filters(search="STORE 0"))[1] == 25
 
 
 # -- together
@@ -194,7 +198,7 @@ def test_twenty_threads_that_save_one_new_key_get_twenty_answers_and_one_row_and
         row = connections.get_by_key(database, "shared")
         assert (row.version, row.secrets_version, row.description) == (20, 20, "d")
         assert row.name.startswith("n")
-        assert connections.load_envelopes(database, row.id)[0] == f"secrets of {row.id}"
+        assert load_envelopes(database, row.id)[0] == f"secrets of {row.id}"
 
 
 def test_of_threads_that_save_one_name_without_a_key_one_creates_and_the_others_fail(store, now):
@@ -233,7 +237,7 @@ def test_an_insert_that_meets_a_row_of_a_transaction_still_open_waits_and_become
         created, updated, failed = waiting.result(10)
         with store.read() as database:
             row = connections.get_by_key(database, "k")
-            envelopes = connections.load_envelopes(database, row.id)
+            envelopes = load_envelopes(database, row.id)
     assert created.created
     assert (updated.created, updated.connection) == (False, row)
     assert failed == SaveFailed("key_exists", "k")
@@ -252,7 +256,7 @@ def test_bulk_saves_of_the_same_keys_in_opposite_orders_do_not_deadlock(store, n
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(save, range(24))) == [30] * 24
     with store.read() as database:
-        rows, total = connections.list_connections(database, Filters(), size=100)
+        rows, total = list_connections(database, Filters(), size=100)
     assert total == 30
     assert {row.version for row in rows} == {24}
     assert len({row.name for row in rows}) == 1

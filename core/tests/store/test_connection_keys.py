@@ -1,10 +1,11 @@
-"""Keys from names, valid keys, and keys that look alike."""
+"""Keys from names, and valid keys."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectory.store.connection_keys import KEY_PATTERN, snake_case, without_case_and_joints
+from connectory.store.bulk_save import snake_case
+from connectory.store.connections import KEY_PATTERN
 
 
 @pytest.mark.parametrize(
@@ -45,9 +46,3 @@ def test_valid_keys(key):
 @pytest.mark.parametrize("key", ["", ".", "..", "a b", "a/b", "é", "a\n", "<x>", "x" * 201, "a\x00"])
 def test_invalid_keys(key):
     assert not KEY_PATTERN.fullmatch(key)
-
-
-def test_keys_that_differ_by_case_dash_or_underscore_have_one_form():
-    forms = {without_case_and_joints(key) for key in ("my_db", "my-db", "My_DB", "mydb", "MY--DB_")}
-    assert forms == {"mydb"}
-    assert without_case_and_joints("my.db") not in forms

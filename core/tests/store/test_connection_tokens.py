@@ -7,9 +7,16 @@ from sqlalchemy import text
 
 from connectory.store import connections
 from connectory.store.bulk_save import SaveItem, save_connections
-from connectory.store.connection_tokens import load_tokens, store_tokens
+from connectory.store.envelopes import (
+    load_envelopes,
+    load_tokens,
+    open_secrets,
+    open_tokens,
+    seal,
+    seal_tokens,
+    store_tokens,
+)
 from connectory.store.rotation import RotationResult, UnreadableRow, record_kid, rotate, status, unreadable_rows
-from connectory.store.sealed import open_secrets, open_tokens, seal, seal_tokens
 from connectory.vault import KeyMismatch, KeyRing, Tampered, Vault
 
 OLD, NEW = os.urandom(32), os.urandom(32)
@@ -53,7 +60,7 @@ def test_tokens_are_stored_and_replaced_and_change_nothing_else(store, connectio
     assert get(store, connection) == b"second"
     with store.read() as database:
         assert connections.get_by_id(database, connection.id) == connection
-        assert connections.load_envelopes(database, connection.id)[2] == 1
+        assert load_envelopes(database, connection.id)[2] == 1
 
 
 def test_tokens_of_other_secrets_are_not_stored(store, connection_of, now):
@@ -81,11 +88,11 @@ def test_tokens_are_forgotten_when_the_secrets_change(store, connection_of, now)
     assert (get(store, changed), get(store, replaced)) == (None, None)
 
 
-def test_tokens_stay_when_other_fields_change(store, connection_of, now):
+def test_tokens_stay_when_other_fields_change(store, connection_of, save_one):
     connection = connection_of("crm")
     put(store, connection, b"tokens")
     with store.write() as database:
-        connections.update_fields(database, connection.id, {"name": "Renamed"}, now=now)
+        save_one(database, "crm", "salesforce", name="Renamed")
     assert get(store, connection) == b"tokens"
 
 

@@ -25,18 +25,9 @@ MOMENT = timedelta(microseconds=1)
 
 
 @pytest.fixture
-def connection(store, now):
+def connection(store, save_one):
     with store.write() as database:
-        return connections.create(
-            database,
-            key="crm",
-            name="CRM",
-            connection_type="salesforce",
-            system_type="saas",
-            distribution="d",
-            access="read",
-            now=now,
-        )
+        return save_one(database, "crm", "salesforce", "saas", name="CRM")
 
 
 def asked(store, connection, now, verifier=None, secrets_version=0) -> str:

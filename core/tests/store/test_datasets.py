@@ -6,25 +6,16 @@ from datetime import timedelta
 
 import pytest
 
-from connectory.store import connections, datasets
+from connectory.store import datasets
 from connectory.store.datasets import Dataset
 from connectory.store.errors import ConnectionGone, KeyTaken
 
 
 @pytest.fixture
-def make(store, now):
+def make(store, save_one):
     def make(key: str) -> str:
         with store.write() as database:
-            return connections.create(
-                database,
-                key=key,
-                name=key,
-                connection_type="t",
-                system_type="database",
-                distribution="d",
-                access="read",
-                now=now,
-            ).id
+            return save_one(database, key).id
 
     return make
 
@@ -67,12 +58,12 @@ def test_a_dataset_of_no_connection_is_refused(store, now):
         datasets.upsert_many(database, "no such id", {"orders": "{}"}, now=now)
 
 
-def test_a_listing_is_newest_first_then_by_key_and_in_pages(store, make, now):
+def test_a_listing_is_newest_first_then_by_key_and_in_pages(store, make, save_one, now):
     owner = make("a")
     with store.write() as database:
         for seconds, keys in enumerate([["old"], ["b", "a"], ["new"]]):
             datasets.upsert_many(database, owner, dict.fromkeys(keys, "{}"), now=now + timedelta(seconds=seconds))
-        datasets.upsert_many(database, make_other(database, now), {"elsewhere": "{}"}, now=now)
+        datasets.upsert_many(database, save_one(database, "other").id, {"elsewhere": "{}"}, now=now)
     with store.read() as database:
         rows, total = datasets.list_datasets(database, owner)
         assert ([row.fides_key for row in rows], total) == (["new", "a", "b", "old"], 4)
@@ -80,11 +71,6 @@ def test_a_listing_is_newest_first_then_by_key_and_in_pages(store, make, now):
         assert ([row.fides_key for row in rows], total) == (["old"], 4)
         assert datasets.list_datasets(database, owner, page=10**30, size=100) == ([], 4)
         assert datasets.list_datasets(database, "no such id") == ([], 0)
-
-
-def make_other(database, now) -> str:
-    values = {"connection_type": "t", "system_type": "s", "distribution": "d", "access": "read", "now": now}
-    return connections.create(database, key="other", name="other", **values).id
 
 
 def test_a_dataset_is_deleted_once_and_only_through_its_connection(store, make, now):

@@ -7,6 +7,7 @@ from sqlalchemy import text
 
 from connectory.store import audit, connections
 from connectory.store.bulk_save import SaveItem, save_connections
+from connectory.store.envelopes import load_envelopes, open_masked, open_secrets, seal
 from connectory.store.rotation import (
     RotationResult,
     SecretsStatus,
@@ -16,7 +17,6 @@ from connectory.store.rotation import (
     status,
     unreadable_rows,
 )
-from connectory.store.sealed import open_masked, open_secrets, seal
 from connectory.vault import KeyMismatch, KeyRing, Tampered, Vault
 
 OLD, NEW = os.urandom(32), os.urandom(32)
@@ -42,7 +42,7 @@ def fill(store, now):
 
 def opened(store, vault: Vault, row_id: str) -> tuple[bytes, bytes]:
     with store.read() as database:
-        secrets, masked, _ = connections.load_envelopes(database, row_id)
+        secrets, masked, _ = load_envelopes(database, row_id)
     return open_secrets(vault, row_id, secrets), open_masked(vault, row_id, masked)
 
 
@@ -87,7 +87,7 @@ def test_unreadable_rows_fail_are_kept_and_do_not_stop_the_others(store, fill):
     lost = Vault(KeyRing("lost", {"lost": os.urandom(32)}))
     ids = fill(lost, "x1", "x2") | fill(BEFORE, "a", "b", "tampered")
     with store.write() as database:
-        moved = connections.load_envelopes(database, ids["a"])[1]
+        moved = load_envelopes(database, ids["a"])[1]
         statement = text("UPDATE connection_secrets SET masked_sealed = :moved WHERE connection_id = :id")
         database.execute(statement, {"moved": moved, "id": ids["tampered"]})
     assert rotate(store, AFTER, batch=1) == RotationResult(re_encrypted=2, skipped=0, failed=3)
@@ -159,7 +159,7 @@ def test_unreadable_rows_are_named_with_their_reason(store, fill):
     lost = Vault(KeyRing("lost", {"lost": os.urandom(32)}))
     ids = fill(lost, "missing") | fill(BEFORE, "fine", "moved") | fill(AFTER, "mismatched")
     with store.write() as database:
-        envelope = connections.load_envelopes(database, ids["fine"])[0]
+        envelope = load_envelopes(database, ids["fine"])[0]
         statement = text("UPDATE connection_secrets SET secrets_sealed = :envelope WHERE connection_id = :id")
         database.execute(statement, {"envelope": envelope, "id": ids["moved"]})
     now_configured = Vault(KeyRing("old", {"old": OLD, "new": os.urandom(32)}))

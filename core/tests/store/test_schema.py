@@ -3,20 +3,24 @@
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from hashlib import sha256
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
+from sqlalchemy import bindparam, inspect, text
 
-from connectory.store import schema
+from connectory.store import clients, schema
 from connectory.store.bulk_save import SaveItem, save_connections
-from connectory.store.connections import Filters, list_connections
-from connectory.store.engine import open_store
+from connectory.store.engine import Store, open_store
 from connectory.store.errors import SchemaUnknown
+from connectory.store.listing import Filters, list_connections
 from connectory.store.tables import metadata
+from connectory.store.timestamps import UtcDateTime
 
 
 def test_the_revision_that_is_asked_for_is_the_newest_migration():
@@ -70,6 +74,48 @@ def test_processes_that_upgrade_at_once_wait_for_each_other(blank_url):
 
     with ThreadPoolExecutor(6) as pool:
         assert list(pool.map(upgrade, range(6))) == [schema.HEAD] * 6
+
+
+def upgrade_to(store: Store, revision: str) -> None:
+    """What the release of that revision did."""
+    config = Config()
+    config.set_main_option("script_location", "connectory.store:migrations")
+    with store.write() as database:
+        config.attributes["connection"] = database
+        command.upgrade(config, revision)
+
+
+def test_tokens_survive_the_move_to_their_new_table(blank_url, now):
+    later = now + timedelta(hours=1)
+    with open_store(blank_url) as store:
+        upgrade_to(store, "0001")
+        with store.write() as database:
+            client, _ = clients.create_client(database, name="c", scopes=["a"], now=now)
+            stored = {"hash": sha256(b"the-token").hexdigest(), "client": client.id, "now": now, "later": later}
+            database.execute(
+                text("INSERT INTO tokens VALUES (:hash, :client, 'a b', :now, :later)").bindparams(
+                    bindparam("now", type_=UtcDateTime), bindparam("later", type_=UtcDateTime)
+                ),
+                stored,
+            )
+        schema.upgrade(store)
+        with store.write() as database:
+            verified = clients.verify_token(database, "the-token", now=now)
+            assert verified == (client.id, frozenset({"a", "b"}), later)
+            clients.delete_client(database, client.id)
+            assert clients.verify_token(database, "the-token", now=now) is None
+            assert not inspect(database).has_table("tokens")
+
+
+def test_keys_and_indexes_of_every_table_have_the_names_of_the_metadata(store):
+    with store.read() as database:
+        found = inspect(database)
+        for table in metadata.sorted_tables:
+            foreign = {key["name"] for key in found.get_foreign_keys(table.name)}
+            assert foreign == {str(key.name) for key in table.foreign_key_constraints}
+            assert found.get_pk_constraint(table.name)["name"] == table.primary_key.name
+            indexes = {index["name"] for index in found.get_indexes(table.name)}
+            assert {str(index.name) for index in table.indexes} <= indexes
 
 
 def test_a_database_of_a_later_release_is_refused_and_left_alone(store):

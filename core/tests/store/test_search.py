@@ -8,28 +8,24 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from connectory.store import connections
-from connectory.store.connections import Filters
 from connectory.store.engine import Store, open_store
+from connectory.store.listing import Filters, list_connections
 
 
-def add(store: Store, now, key: str, name: str, description: str | None) -> str:
-    with store.write() as database:
-        return connections.create(
-            database,
-            key=key,
-            name=name,
-            description=description,
-            connection_type="t",
-            system_type="database",
-            distribution="d",
-            access="read",
-            now=now,
-        ).id
+@pytest.fixture
+def add(save_one):
+    """Create a connection; gives its id."""
+
+    def add(store: Store, key: str, name: str, description: str | None) -> str:
+        with store.write() as database:
+            return save_one(database, key, name=name, description=description).id
+
+    return add
 
 
 def found(store: Store, term: str) -> list[str]:
     with store.read() as database:
-        rows, total = connections.list_connections(database, Filters(search=term), size=100)
+        rows, total = list_connections(database, Filters(search=term), size=100)
     assert total == len(rows)
     return [row.key for row in rows]
 
@@ -77,40 +73,40 @@ ROWS = [
         ("x" * 10_000, []),
     ],
 )
-def test_a_text_is_found_literally_and_in_any_case(store, now, term, expected):
+def test_a_text_is_found_literally_and_in_any_case(store, add, term, expected):
     for key, name, description in ROWS:
-        add(store, now, key, name, description)
+        add(store, key, name, description)
     assert sorted(found(store, term)) == expected
 
 
-def test_a_changed_or_deleted_connection_is_found_by_its_new_text_only(store, now):
-    kept, gone = add(store, now, "kept", "before", None), add(store, now, "gone", "before too", None)
+def test_a_changed_or_deleted_connection_is_found_by_its_new_text_only(store, add, save_one):
+    _, gone = add(store, "kept", "before", None), add(store, "gone", "before too", None)
     with store.write() as database:
-        connections.update_fields(database, kept, {"name": "after", "description": "wards"}, now=now)
+        save_one(database, "kept", name="after", description="wards")
         connections.delete(database, gone)
     assert found(store, "before") == []
     assert found(store, "after") == found(store, "wards") == ["kept"]
     with store.write() as database:
-        connections.update_fields(database, kept, {"disabled": True}, now=now)
+        save_one(database, "kept", disabled=True)
     assert found(store, "after") == ["kept"]
 
 
-def test_a_term_that_very_many_match_pages_in_the_same_order(store, now, monkeypatch):
+def test_a_term_that_very_many_match_pages_in_the_same_order(store, add, monkeypatch):
     monkeypatch.setattr("connectory.store.listing._MANY_MATCHES", 3)
     for number in range(8):
-        add(store, now, f"k{number}", f"shop {-number % 8}", "x" if number % 2 else None)
+        add(store, f"k{number}", f"shop {-number % 8}", "x" if number % 2 else None)
     with store.read() as database:
-        few, total = connections.list_connections(database, Filters(search="shop 1"))
+        few, total = list_connections(database, Filters(search="shop 1"))
         assert ([row.key for row in few], total) == (["k7"], 1)
-        many, total = connections.list_connections(database, Filters(search="shop"), page=2, size=3)
+        many, total = list_connections(database, Filters(search="shop"), page=2, size=3)
         assert ([row.name for row in many], total) == (["shop 3", "shop 4", "shop 5"], 8)
-        filtered, total = connections.list_connections(database, Filters(search="shop", disabled=False), size=3)
+        filtered, total = list_connections(database, Filters(search="shop", disabled=False), size=3)
         assert ([row.name for row in filtered], total) == (["shop 0", "shop 1", "shop 2"], 8)
 
 
-def test_the_sqlite_index_survives_vacuum_after_deletions(sqlite_url, now):
+def test_the_sqlite_index_survives_vacuum_after_deletions(sqlite_url, add):
     with open_store(sqlite_url) as store:
-        ids = [add(store, now, f"row-{number}", f"name {number:03}", None) for number in range(20)]
+        ids = [add(store, f"row-{number}", f"name {number:03}", None) for number in range(20)]
         with store.write() as database:
             for row in ids[:15]:
                 connections.delete(database, row)
@@ -120,8 +116,8 @@ def test_the_sqlite_index_survives_vacuum_after_deletions(sqlite_url, now):
         assert found(store, "name 017") == ["row-17"]
 
 
-def test_the_indexes_are_used(store, now):
-    add(store, now, "app_db", "Application DB", None)
+def test_the_indexes_are_used(store, add):
+    add(store, "app_db", "Application DB", None)
     with store.read() as database:
         if store.dialect == "sqlite":
             plan = database.execute(
@@ -143,7 +139,7 @@ ALPHABET = st.sampled_from(list("aAbB_%\\'\" -*^1éÉßẞİıΣςσŉǅ日本\u
 WORDS = st.text(ALPHABET, min_size=1, max_size=8)
 
 
-def test_both_databases_find_the_same_rows(sqlite_url, postgres_url, now):
+def test_both_databases_find_the_same_rows(sqlite_url, postgres_url, add):
     """And they find those that Python's own `in` finds, after case folding."""
     with open_store(sqlite_url) as sqlite, open_store(postgres_url) as postgresql:
 
@@ -157,10 +153,10 @@ def test_both_databases_find_the_same_rows(sqlite_url, postgres_url, now):
         def check(rows: list[tuple[str, str | None]], terms: list[str]) -> None:
             for one in (sqlite, postgresql):
                 with one.write() as database:
-                    for row in connections.list_connections(database, size=100)[0]:
+                    for row in list_connections(database, size=100)[0]:
                         connections.delete(database, row.id)
                 for number, (name, description) in enumerate(rows):
-                    add(one, now, f"{number:04}", name, description)
+                    add(one, f"{number:04}", name, description)
             for term in terms:
                 expected = {
                     f"{number:04}"

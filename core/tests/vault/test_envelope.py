@@ -63,7 +63,6 @@ def test_the_format_is_the_documented_one():
     assert envelope.isascii()
     assert "=" not in envelope
     assert len(body_of(envelope)) == 16 + 32 + 12 + len(MARKER) + 16
-    assert VAULT.kid_of(envelope) == "2026-11"
 
 
 def test_an_envelope_opens_with_an_independent_reading_of_the_format():
@@ -101,7 +100,7 @@ def test_a_key_that_is_no_longer_primary_still_opens():
     older = Vault(KeyRing("2026-11", {"2026-11": KEY})).seal(MARKER, **PLACE)
     newer = Vault(KeyRing("2027-01", {"2026-11": KEY, "2027-01": os.urandom(32)}))
     assert newer.open(older, **PLACE) == MARKER
-    assert newer.kid_of(newer.seal(MARKER, **PLACE)) == "2027-01"
+    assert newer.seal(MARKER, **PLACE).split(".")[1] == "2027-01"
 
 
 def test_a_missing_key_is_named():
@@ -110,7 +109,6 @@ def test_a_missing_key_is_named():
     with pytest.raises(KeyMissing, match="'2026-11'") as unreadable:
         other.open(envelope, **PLACE)
     assert unreadable.value.kid == "2026-11"
-    assert other.kid_of(envelope) == "2026-11"
 
 
 def test_other_bytes_under_the_same_id_are_a_mismatch_and_not_damage():
