@@ -16,18 +16,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectory import FailureCode
-from connectory.checks.report import CheckReport
-from connectory.documents.json_schema import secret_json_schema
-from connectory.documents.masking import MASK, mask_document
-from connectory.documents.validation import SecretsInvalid, parse_secrets, secrets_document
+from connectory.testing import MASK, SecretsInvalid, mask_document, parse_secrets, secret_json_schema, secrets_document
 from connectory_bigquery import BigQuerySecrets, BigQuerySettings, KeyFile
 from servers.bigquery.server import BigQueryServer, ServiceAccount
 from testkit import hostile
 from testkit.certificates import Certificates
+from testkit.checking import Check, outcome
 from testkit.loopback import LoopbackServer
 from testkit.tls_front import TlsFront
-
-Check = Callable[..., CheckReport]
 
 # The payload that the specification prints.
 SPECIFICATION = {
@@ -49,11 +45,6 @@ SPECIFICATION = {
 }
 KEY_FILE = SPECIFICATION["keyfile_creds"]
 SCHEMA = jsonschema_rs.validator_for(secret_json_schema(BigQuerySecrets, "bigquery", "BigQuery"))
-
-
-def outcome(report: CheckReport) -> tuple[str, FailureCode | None, str]:
-    failed = [step.name for step in report.steps if step.status == "failed"]
-    return report.status, report.code, *(failed or [""])
 
 
 def accepts(payload: Any) -> bool:

@@ -10,14 +10,13 @@ import dns.resolver
 import pytest
 
 from connectory import Address, CheckFailed, FailureCode, SslMode
-from connectory.checks.report import CheckReport
-from connectory.documents.validation import SecretsInvalid, parse_secrets
+from connectory.testing import SecretsInvalid, parse_secrets, step_statuses
 from connectory_mongodb import MongoDBSecrets, connectory_test_connection
 from servers.mongodb import hostile as mongodb_hostile
 from servers.mongodb.server import MongoDBServer
 from testkit import hostile
 from testkit.certificates import Certificates
-from testkit.checking import Check, checks
+from testkit.checking import Check
 from testkit.dns import NameServer
 from testkit.loopback import LoopbackServer
 from testkit.passwords import AWKWARD_PASSWORDS
@@ -41,10 +40,6 @@ def reader(mongodb: MongoDBServer) -> dict[str, Any]:
 @pytest.fixture
 def root(mongodb: MongoDBServer, reader: dict[str, Any]) -> dict[str, Any]:
     return reader | {"username": mongodb.superuser, "password": mongodb.password, "auth_source": "admin"}
-
-
-def statuses(report: CheckReport) -> dict[str, str]:
-    return {step.name: step.status for step in report.steps}
 
 
 def at(server: LoopbackServer, **more: Any) -> dict[str, Any]:
@@ -109,7 +104,7 @@ def test_a_good_connection_passes_every_step(check: Check, reader: dict[str, Any
     report = check(**reader)
     assert report.status == "succeeded"
     steps = ["resolve", "connect", "tls", "authenticate", "query"]
-    assert statuses(report) == dict.fromkeys(steps, "passed") | {"tls": "skipped"}
+    assert step_statuses(report) == dict.fromkeys(steps, "passed") | {"tls": "skipped"}
 
 
 def test_the_url_connects_like_the_parts(check: Check, mongodb: MongoDBServer) -> None:
@@ -203,7 +198,7 @@ class TestTls:
     def test_it_is_used_where_it_is_offered(self, check: Check, behind_tls: dict[str, Any]) -> None:
         report = check(**behind_tls)
         assert report.status == "succeeded"
-        assert statuses(report)["tls"] == "passed"
+        assert step_statuses(report)["tls"] == "passed"
 
     def test_where_it_is_only_preferred_a_plain_server_will_do(self, check: Check, reader: dict[str, Any]) -> None:
         assert check(**reader | {"ssl_mode": "preferred"}).status == "succeeded"
@@ -226,10 +221,9 @@ class TestTls:
 
     @pytest.mark.parametrize("mode", ["verify-ca", "verify-full"])
     def test_the_machines_own_authorities_are_trusted(
-        self, behind_tls: dict[str, Any], trusting_machine: None, mode: str
+        self, check: Check, behind_tls: dict[str, Any], trusting_machine: None, mode: str
     ) -> None:
-        with checks("mongodb", "connectory-mongodb") as check:  # whose processes get this test's environment
-            assert check(**behind_tls, ssl_mode=mode).status == "succeeded"
+        assert check(**behind_tls, ssl_mode=mode).status == "succeeded"
 
     @pytest.mark.parametrize("mode", ["verify-ca", "verify-full"])
     def test_a_certificate_of_another_authority_is_refused_before_the_login(
@@ -261,7 +255,7 @@ class TestTls:
         with hostile.silent_after_tls(certificates.server) as server:
             report = check(**at(server, ssl_mode="required"), deadline=3)
         assert report.code == FailureCode.TIMEOUT
-        assert statuses(report)["tls"] == "passed"
+        assert step_statuses(report)["tls"] == "passed"
 
 
 class TestHostileServers:

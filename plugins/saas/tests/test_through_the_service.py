@@ -1,6 +1,8 @@
 """The connectors as consumers of the REST API meet them, in a running service."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import httpx
 import pytest
@@ -42,11 +44,11 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
             yield client
 
 
-def stored(api: httpx.Client, key: str, kind: str, secrets: dict[str, str]) -> dict[str, object]:
+def stored(api: httpx.Client, key: str, kind: str, secrets: Mapping[str, str]) -> dict[str, object]:
     """Create a connection, store its secrets, and return the answer, which holds the verdict of the test."""
     created = api.patch("/connection", json=[{"key": key, "name": key, "connection_type": kind, "access": "read"}])
     assert created.json()["failed"] == [], created.text
-    answer = api.put(f"/connection/{key}/secret", json=secrets)
+    answer = api.put(f"/connection/{key}/secret", json=dict(secrets))
     assert answer.status_code == 200, answer.text
     return dict(answer.json())
 
@@ -92,6 +94,37 @@ def test_a_domain_that_is_not_the_vendors_is_a_422_that_names_it(api: httpx.Clie
     assert answer.json()["detail"][0]["loc"][-1] == "domain"
     assert "S3cretPw" not in answer.text
     assert "evil.example" not in answer.text
+
+
+def test_secrets_do_not_follow_to_another_host(api: httpx.Client) -> None:
+    def refusal(key: str, changes: dict[str, str]) -> tuple[str, str]:
+        answer = api.patch(f"/connection/{key}/secret", params={"verify": False}, json=changes)
+        assert answer.status_code == 422, answer.text
+        [problem] = answer.json()["detail"]
+        return problem["loc"][-1], problem["msg"]
+
+    stored(api, "tickets", "zendesk", Zendesk.secrets)
+    assert refusal("tickets", {"domain": "evil.zendesk.com"}) == (
+        "api_key",
+        "Must be sent again, because domain changes: stored secrets do not follow to another endpoint.",
+    )
+    renamed = api.patch(
+        "/connection/tickets/secret", params={"verify": False}, json={"username": "b@acme.example/token"}
+    )
+    assert renamed.status_code == 200, renamed.text
+    shown = api.get("/connection/tickets").json()["secrets"]
+    assert (shown["username"], shown["api_key"]) == ("b@acme.example/token", "**********")
+    stored(api, "reach", "outreach", Outreach.secrets)
+    place, message = refusal("reach", {"redirect_uri": "https://evil.example/"})
+    assert (place, message.partition(":")[0]) == ("client_secret", "Must be sent again, because redirect_uri changes")
+
+
+def test_the_deployer_can_see_the_settings(tmp_path: Path) -> None:
+    settings = {"CONNECTORY_SAAS_ENDPOINTS": '{"API.stripe.com": "https://gateway.example/a/"}'}
+    answer = run_command(tmp_path / "home", "settings", "--json", settings=settings)
+    shown = {row["name"]: row["value"] for row in json.loads(answer.stdout)}
+    assert shown["CONNECTORY_SAAS_ENDPOINTS"] == '{"api.stripe.com": "https://gateway.example/a"}'
+    assert shown["CONNECTORY_SAAS_ALLOW_HTTP_LOOPBACK"] == "False"
 
 
 def test_a_token_is_obtained_once_and_kept(api: httpx.Client) -> None:

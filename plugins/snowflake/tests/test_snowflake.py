@@ -18,26 +18,19 @@ from hypothesis import strategies as st
 
 import connectory_snowflake
 from connectory import FailureCode
-from connectory.checks.report import CheckReport
-from connectory.documents.json_schema import secret_json_schema
-from connectory.documents.validation import SecretsInvalid, parse_secrets
+from connectory.testing import CheckReport, SecretsInvalid, parse_secrets, secret_json_schema
 from connectory_snowflake import SnowflakeSecrets, SnowflakeSettings, connectory_secret_schema
 from servers.snowflake.server import SnowflakeServer
 from testkit import hostile
 from testkit.certificates import Certificates
+from testkit.checking import Check, outcome
 from testkit.loopback import LoopbackServer, Peer
 from testkit.passwords import AWKWARD_PASSWORDS
 from testkit.tls_front import TlsFront
 
-Check = Callable[..., CheckReport]
 CheckAll = Callable[[list[dict[str, Any]]], list[CheckReport]]
 
 PARTS = {"account_identifier": "acme", "user_login_name": "ann", "password": "pw", "warehouse_name": "wh"}
-
-
-def outcome(report: CheckReport) -> tuple[str, FailureCode | None, str]:
-    failed = [step.name for step in report.steps if step.status == "failed"]
-    return report.status, report.code, *(failed or [""])
 
 
 def pem(key: rsa.RSAPrivateKey, passphrase: str | None = None, form: PrivateFormat = PrivateFormat.PKCS8) -> str:
