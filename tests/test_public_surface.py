@@ -46,7 +46,9 @@ def test_only_public_packages_are_imported(path: Path) -> None:
 
 
 def test_an_import_from_inside_is_seen_wherever_it_stands() -> None:
-    hidden = "def f():\n    from connectory.store import x\nPROGRAM = 'import sys; from connectory.checks.runner import y'\n"
+    hidden = (
+        "def f():\n    from connectory.store import x\nPROGRAM = 'import sys; from connectory.checks.runner import y'\n"
+    )
     assert {name for name in imports(hidden) if name.startswith("connectory.")} == {
         "connectory.store",
         "connectory.checks.runner",

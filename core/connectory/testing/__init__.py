@@ -7,9 +7,10 @@ Derive from `ConnectorConformance`, which tests all that must be true of any con
 - `Workbench` tests a connection as the service does, in a process of its own and under a deadline, and gives an `Outcome`
   with the `CheckReport`, which holds a `StepReport` for each step; `step_statuses` says how each ended. `silent_server`,
   `closing_server` and `refused_port` are far ends that must not trouble any connector; each gives a `FarEnd`.
-- A `Payload` is secrets as a consumer sends them. `parse_secrets` validates secrets like the service, or raises `SecretsInvalid`, which lists each `FieldProblem`;
-  `is_accepted` only says whether they fit. `secrets_document` is what the service would store, `mask_document` what it shows
-  of that (with `MASK` for what is sensitive), `secret_json_schema` the JSON Schema that consumers draw forms from.
+- A `Payload` is secrets as a consumer sends them. `parse_secrets` validates it like the service, or raises
+  `SecretsInvalid`, which lists each `FieldProblem`; `is_accepted` only says whether it fits. `secrets_document` is what the
+  service would store, `mask_document` what it shows of that (with `MASK` for what is sensitive), `secret_json_schema` the
+  JSON Schema that consumers draw forms from.
 - `load_connector` gives a `LoadedConnector`, or raises `PluginBroken` with the reason; `read_settings` reads the deployer's
   settings.
 - `build_catalog` gives the `Catalog` of all that is installed and all that sources find. Each connector has a

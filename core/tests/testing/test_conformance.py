@@ -164,7 +164,7 @@ DEFECTS = {
     ),
     "its schema is no JSON Schema": (
         [('description="Password of the user."', 'json_schema_extra={"$comment": 5}')],
-        {"the_schema_follows_the_standard", "schema_and_validator_accept_the_same"},
+        {"the_schema_follows_the_standard", "the_schema_says_what_is_accepted"},
     ),
     "a field has no title": ([('title="Book"', 'title=" "')], {"a_form_can_be_drawn_from_every_property"}),
     "a nested object accepts anything": (
@@ -195,7 +195,11 @@ DEFECTS = {
     ),
     "the validator is stricter than the schema": (
         [importing("from pydantic import field_validator"), inside(SHORT_BOOKS)],
-        {"schema_and_validator_accept_the_same"},
+        {"the_schema_says_what_is_accepted"},
+    ),
+    "the schema is stricter than the validator": (
+        [('title="Book",', 'title="Book", json_schema_extra={"not": {"const": "b"}},')],
+        {"the_schema_says_what_is_accepted"},
     ),
     "control characters are accepted": (
         [("book: Name | None", "book: str | None")],
@@ -203,7 +207,7 @@ DEFECTS = {
     ),
     "unknown fields are accepted": (
         [importing("from pydantic import ConfigDict"), inside('model_config = ConfigDict(extra="ignore")')],
-        {"an_unknown_field_is_refused_and_not_repeated", "schema_and_validator_accept_the_same"},
+        {"an_unknown_field_is_refused_and_not_repeated", "the_schema_says_what_is_accepted"},
     ),
     "a refusal repeats the value": (
         [
@@ -229,6 +233,14 @@ def test_a_defect_is_found_by_its_check(kit, changes, expected):
     verdicts = kit.run(only=f"{ONLY_STATIC} {imports}")
     assert verdicts.failed == expected, verdicts.messages
     assert verdicts.errors == set(), verdicts.messages
+
+
+def test_a_rule_that_its_field_describes_need_not_be_in_the_schema(kit):
+    kit.change("import hmac\n", "import hmac\nfrom pydantic import field_validator\n")
+    kit.change(*inside(SHORT_BOOKS))
+    kit.change('left out, none is opened."', 'left out, none is opened. Value error, use a short name."')
+    verdicts = kit.run(only="the_schema_says_what_is_accepted")
+    assert verdicts.passed == {"the_schema_says_what_is_accepted"}, verdicts.messages
 
 
 def test_a_connector_that_is_not_installed_is_said_to_be_so(kit):
