@@ -50,6 +50,8 @@ from connectory.testing.exposure import appearances
 from connectory.testing.far_ends import UNKNOWN_HOST, FarEnd, closing_server, refused_port, silent_server
 from connectory.testing.payloads import (
     Payload,
+    as_parts,
+    is_accepted,
     submissions,
     text_places,
     value_at,
@@ -185,6 +187,10 @@ class ConnectorConformance:
             )
         )
 
+    def test_patterns_are_short_and_work_in_browsers(self, connector: LoadedConnector) -> None:
+        """Each has at most 200 characters, and ECMAScript takes it with the flag `u` and with the flag `v`."""
+        _expect_none(schema_rules.pattern_complaints(connector.schema))
+
     def test_defaults_fit_and_give_nothing_away(self, connector: LoadedConnector) -> None:
         """Each default is accepted by its own schema, and none looks like somebody's credential."""
         _expect_none(schema_rules.default_complaints(connector.schema))
@@ -255,6 +261,25 @@ class ConnectorConformance:
                     if not any(loc and loc == path[: len(loc)] for loc in (problem["loc"] for problem in problems)):
                         complaints.append(f"{place} does not refuse the control character {control!r}, or not by name.")
         _expect_none(sorted(set(complaints)))
+
+    def test_all_problems_come_in_one_answer(self, connector: LoadedConnector) -> None:
+        """Whoever fills in a form learns of a wrong field and of a missing one at once."""
+        model, parts = connector.secrets_model, as_parts(connector.secrets_model, self._any_secrets())
+        needed = [name for name in parts if not is_accepted(model, {key: parts[key] for key in parts if key != name})]
+        texts = [place for place in text_places(connector.schema) if isinstance(parts.get(place), str)]
+        complaints = []
+        for missing in needed:
+            wrong = [place for place in texts if place != missing]
+            broken = {name: value for name, value in parts.items() if name != missing}
+            named = {
+                problem["loc"][0] for problem in _problems(model, broken | dict.fromkeys(wrong, "\0")) if problem["loc"]
+            }
+            unnamed = sorted({*wrong, missing} - named)
+            if unnamed:
+                complaints.append(
+                    f"With {missing} missing and {', '.join(wrong)} wrong, these are not named: {unnamed}."
+                )
+        _expect_none(complaints)
 
     def test_an_unknown_field_is_refused_and_not_repeated(self, connector: LoadedConnector) -> None:
         """A secret sent under a wrong name, or as a name, does not come back."""

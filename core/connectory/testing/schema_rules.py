@@ -73,7 +73,7 @@ def pattern_complaints(schema: dict[str, Any]) -> list[str]:
     JSON Schema's patterns are ECMAScript's with the flag `u`; the `pattern` of a form's field has the flag `v`.
     """
     complaints = []
-    for place, pattern in _patterns(schema):
+    for place, pattern in patterns(schema):
         if len(pattern) > PATTERN_LIMIT:
             complaints.append(
                 f"{place} has a pattern of {len(pattern)} characters; at most {PATTERN_LIMIT}: show a shorter one that accepts "
@@ -90,11 +90,11 @@ def pattern_complaints(schema: dict[str, Any]) -> list[str]:
     return complaints
 
 
-def _patterns(schema: Any, place: str = "The schema") -> Iterator[tuple[str, str]]:
+def patterns(schema: Any, place: str = "The schema") -> Iterator[tuple[str, str]]:
     """Every pattern at any depth, also those of conditions, by where it stands."""
     if isinstance(schema, list):
         for item in schema:
-            yield from _patterns(item, place)
+            yield from patterns(item, place)
     if not isinstance(schema, dict):
         return
     for key, value in schema.items():
@@ -102,9 +102,9 @@ def _patterns(schema: Any, place: str = "The schema") -> Iterator[tuple[str, str
             yield place, value
         elif key in {"properties", "patternProperties"}:
             for name, found in value.items():
-                yield from _patterns(found, name if place == "The schema" else f"{place}.{name}")
+                yield from patterns(found, name if place == "The schema" else f"{place}.{name}")
         elif key not in {"default", "const", "enum", "examples"}:
-            yield from _patterns(value, place)
+            yield from patterns(value, place)
 
 
 def sensitivity_complaints(schema: dict[str, Any], model: type[Secrets], *, has_no_secrets: bool) -> list[str]:
