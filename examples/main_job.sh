@@ -6,7 +6,7 @@ api() { curl -sS -H "Authorization: Bearer $TOKEN" -H "Content-Type: application
 api "$API/connection_type?search=postgres"
 api "$API/connection_type/postgres/secret"
 
-# Make a connection. Without "key" it would be named application_postgresql_db after its name.
+# Make a connection. Without "key", the key is derived from the name.
 api -X PATCH "$API/connection" --data-binary @- <<JSON
 [{"name": "Application PostgreSQL DB", "key": "application_postgresql_db", "connection_type": "postgres", "access": "read"}]
 JSON

@@ -11,6 +11,7 @@ import pytest
 from connectory.store.engine import Store, open_store
 from connectory.store.schema import upgrade
 from servers.postgres.server import PostgresServer
+from testkit.database_secrets import DatabaseSecrets
 
 
 def url_of(server: PostgresServer, database: str) -> str:
@@ -85,3 +86,9 @@ def store(store_url: str) -> Iterator[Store]:
 def now() -> datetime:
     """A time with microseconds, so that a database that drops them is found out."""
     return datetime(2026, 11, 23, 12, 30, 15, 123456, tzinfo=UTC)
+
+
+@pytest.fixture(scope="session")
+def database() -> type[DatabaseSecrets]:
+    """Secrets like those of a database, with every kind of field and a url."""
+    return DatabaseSecrets

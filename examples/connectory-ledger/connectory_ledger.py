@@ -13,6 +13,7 @@ from pydantic import Field
 from connectory import (
     CheckContext,
     CheckFailed,
+    Connector,
     Description,
     FailureCode,
     Host,
@@ -20,11 +21,10 @@ from connectory import (
     Port,
     Secrets,
     SecretText,
-    hookimpl,
-    text,
+    Text,
 )
 
-User = Annotated[str, text("one word", max_length=100, pattern=r"[A-Za-z0-9_.-]+")]
+User = Annotated[str, Text("one word", max_length=100, pattern=r"[A-Za-z0-9_.\-]+")]
 
 
 class LedgerSecrets(Secrets):
@@ -39,61 +39,44 @@ class LedgerSecrets(Secrets):
     )
 
 
-@hookimpl
-def connectory_identifier() -> str:
-    """The same as the entry point's name."""
-    return "ledger"
+class Ledger(Connector[LedgerSecrets]):
+    """What the entry point names."""
 
-
-@hookimpl
-def connectory_type() -> str:
-    """The kind of system."""
-    return "database"
-
-
-@hookimpl
-def connectory_secret_schema() -> type[Secrets]:
-    """The class that validates secrets, and from which the JSON Schema is made."""
-    return LedgerSecrets
-
-
-@hookimpl
-def connectory_describe() -> Description:
-    """What user interfaces show. The modules of a driver would be named here too."""
-    return Description(
+    identifier = "ledger"
+    type = "database"
+    description = Description(
         human_readable="Ledger",
         icon='<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 8 8"><path d="M1 0h6v8H1zM2 2h4v1H2z"/></svg>',
         user_guide="https://ledger.example/guide",
         category="DATABASE",
     )
 
-
-@hookimpl
-def connectory_test_connection(secrets: LedgerSecrets, context: CheckContext) -> None:
-    """Log in, and open the book. A driver would be imported here, inside."""
-    connection, _ = context.connect(secrets.host, secrets.port)
-    with connection, connection.makefile("rwb", buffering=0) as stream:
-        with context.step("authenticate"):
-            greeting, _, challenge = _ask(stream).partition(b" ")
-            if greeting != b"LEDGER":
-                raise CheckFailed(FailureCode.PROTOCOL_MISMATCH)
-            proof = hmac.new(secrets.password.get_secret_value().encode(), challenge, "sha256").hexdigest()
-            if _ask(stream, f"LOGIN {secrets.username} {proof}") != b"OK":
-                raise CheckFailed(FailureCode.AUTH_FAILED)
-        if secrets.book is not None:
-            with context.step("query"):
-                if _ask(stream, f"OPEN {secrets.book}") != b"OK":
-                    raise CheckFailed(FailureCode.DATABASE_NOT_FOUND, remedy="There is no such book; create it first.")
+    def test(self, secrets: LedgerSecrets, context: CheckContext) -> None:
+        """Log in, and open the book. A driver would be imported here, inside."""
+        with (
+            context.open(secrets.host, secrets.port) as link,
+            link.socket.makefile("rwb", buffering=0) as stream,
+        ):
+            with context.step("authenticate"):
+                greeting, _, challenge = _ask(stream).partition(b" ")
+                if greeting != b"LEDGER":
+                    raise CheckFailed(FailureCode.PROTOCOL_MISMATCH)
+                proof = hmac.new(secrets.password.get_secret_value().encode(), challenge, "sha256").hexdigest()
+                if _ask(stream, f"LOGIN {secrets.username} {proof}") != b"OK":
+                    raise CheckFailed(FailureCode.AUTH_FAILED)
+            if secrets.book is not None:
+                with context.step("query"):
+                    if _ask(stream, f"OPEN {secrets.book}") != b"OK":
+                        raise CheckFailed(
+                            FailureCode.DATABASE_NOT_FOUND, remedy="There is no such book; create it first."
+                        )
 
 
 def _ask(stream: SocketIO, line: str = "") -> bytes:
     """Send `line`, if there is one, and return the line that the server says next."""
-    try:
-        if line:
-            stream.write(line.encode() + b"\n")
-        answer = stream.readline(1024)
-    except ConnectionError:
-        answer = b""
+    if line:
+        stream.write(line.encode() + b"\n")
+    answer = stream.readline(1024)
     if not answer.endswith(b"\n"):
         raise CheckFailed(FailureCode.PROTOCOL_MISMATCH)
     return answer.rstrip()

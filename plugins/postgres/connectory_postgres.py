@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from connectory import (
-    SSL_MODE_QUERY_KEY,
-    Address,
     CheckContext,
     CheckFailed,
+    Connector,
     Description,
     FailureCode,
     Host,
@@ -32,12 +31,8 @@ from connectory import (
     SslMode,
     SslModeField,
     UrlGrammar,
-    hookimpl,
-    path_of,
-    request_tls,
-    system_certificates,
-    tls_context,
 )
+from connectory.toolkit import Address, failure_of_sqlstate, path_of, request_tls, system_certificates
 
 if TYPE_CHECKING:
     from psycopg2 import extensions
@@ -48,21 +43,12 @@ _ICON = (
     '<path d="M9 11h4a2.500 2.500 0 0 1 0 5h-2v3H9z" fill="#fff"/></svg>'
 )
 
-_SSL_REQUEST = struct.pack("!II", 8, 80877103)
 _PROTOCOL_3 = 196608
 _CLEARTEXT_PASSWORD = 3
 # PQERRORS_SQLSTATE of libpq-fe.h: errors read "SEVERITY:  SQLSTATE" and hold no text of the server's.
 _PQERRORS_SQLSTATE = 3
 _SQLSTATE = re.compile(r":\s+([0-9A-Z]{5})\s*$")
 
-_BY_SQLSTATE = {
-    "28000": FailureCode.AUTH_FAILED,
-    "28P01": FailureCode.AUTH_FAILED,
-    "3D000": FailureCode.DATABASE_NOT_FOUND,
-    "3F000": FailureCode.SCHEMA_NOT_FOUND,
-    "42501": FailureCode.PERMISSION_DENIED,
-    "57014": FailureCode.TIMEOUT,
-}
 # A path that is never there: with it libpq neither looks in the home directory nor finds anything.
 _NOWHERE = "/nonexistent/file"
 _NO_USER = "PostgreSQL needs a user name; set username, or write it into the url."
@@ -76,8 +62,7 @@ class PostgresSecrets(Secrets):
 
     connectory_url = UrlGrammar(
         schemes={"postgresql": {}, "postgres": {}, "postgresql+psycopg2": {}},
-        query={"sslmode": SSL_MODE_QUERY_KEY},
-        required=frozenset({"host"}),
+        query={"sslmode": "ssl_mode"},
     )
 
     host: Host = Field(title="Host", description="Name or address of the server.")
@@ -94,28 +79,12 @@ class PostgresSecrets(Secrets):
     ssl_ca: SslCaField = None
 
 
-@hookimpl
-def connectory_identifier() -> str:
-    """The identifier."""
-    return "postgres"
+class Postgres(Connector[PostgresSecrets]):
+    """PostgreSQL."""
 
-
-@hookimpl
-def connectory_type() -> str:
-    """The system type."""
-    return "database"
-
-
-@hookimpl
-def connectory_secret_schema() -> type[Secrets]:
-    """The fields of a connection."""
-    return PostgresSecrets
-
-
-@hookimpl
-def connectory_describe() -> Description:
-    """What user interfaces show."""
-    return Description(
+    identifier = "postgres"
+    type = "database"
+    description = Description(
         human_readable="PostgreSQL",
         icon=_ICON,
         user_guide="https://www.postgresql.org/docs/current/auth-password.html",
@@ -123,40 +92,29 @@ def connectory_describe() -> Description:
         drivers=("psycopg2",),
     )
 
+    def test(self, secrets: PostgresSecrets, context: CheckContext) -> None:
+        """Log in, run `SELECT 1`, and check that the schema is there and usable."""
+        encrypted, address = _negotiate_tls(secrets, context)
+        with context.step("authenticate"):
+            session = _log_in(secrets, address, context, encrypted=encrypted)
+        with closing(session), context.step("query"):
+            _query(session, context, "SELECT 1")
+            if secrets.db_schema is not None:
+                _check_schema(session, context, secrets.db_schema)
 
-@hookimpl
-def connectory_test_connection(secrets: PostgresSecrets, context: CheckContext) -> None:
-    """Log in, run `SELECT 1`, and check that the schema is there and usable."""
+
+def _negotiate_tls(secrets: PostgresSecrets, context: CheckContext) -> tuple[bool, Address]:
+    """Whether the login must be encrypted, and the address to log in at.
+
+    libpq reports what goes wrong with TLS only as text, so it is tried here. The login has a connection of its own, held to
+    the answer.
+    """
     connection, address = context.connect(secrets.host, secrets.port)
     with connection:
-        encrypted = _negotiate_tls(connection, secrets, context)
-    with context.step("authenticate"):
-        session = _log_in(secrets, address, context, encrypted=encrypted)
-    with closing(session), context.step("query"):
-        _query(session, context, "SELECT 1")
-        if secrets.db_schema is not None:
-            _check_schema(session, context, secrets.db_schema)
-
-
-def _negotiate_tls(connection: socket.socket, secrets: PostgresSecrets, context: CheckContext) -> bool:
-    """Ask whether the server offers TLS, and try it: libpq reports what goes wrong here only as text.
-
-    Returns whether the login must be encrypted. The login itself uses a connection of its own, held to that answer.
-    """
-    encrypted = request_tls(
-        context,
-        connection,
-        secrets.ssl_mode,
-        secrets.host,
-        request=_SSL_REQUEST,
-        accepted=b"S",
-        declined=b"N",
-        settings=lambda: tls_context(secrets.ssl_mode, secrets.ssl_ca),
-    )
-    if encrypted is None:
-        return False
-    encrypted.close()
-    return True
+        encrypted = request_tls(context, connection, secrets.ssl_mode, secrets.host, ca=secrets.ssl_ca)
+        if encrypted is not None:
+            encrypted.close()
+    return encrypted is not None, address
 
 
 def _log_in(
@@ -238,7 +196,7 @@ def _login_failure(
             return CheckFailed(FailureCode.INSECURE_AUTH_REFUSED)
         return CheckFailed(FailureCode.PROTOCOL_MISMATCH)
     remedy = _ACCESS_RULES if found[1] == "28000" else None
-    return CheckFailed(_BY_SQLSTATE.get(found[1], FailureCode.QUERY_FAILED), remedy=remedy)
+    return CheckFailed(failure_of_sqlstate(found[1]), remedy=remedy)
 
 
 def _asks_for_cleartext(secrets: PostgresSecrets, address: Address, context: CheckContext) -> bool:
@@ -266,7 +224,7 @@ def _query(
         _wait(session, context)
         return cursor.fetchall()
     except psycopg2.Error as error:
-        raise CheckFailed(_BY_SQLSTATE.get(error.pgcode or "", FailureCode.QUERY_FAILED)) from error
+        raise CheckFailed(failure_of_sqlstate(error.pgcode)) from error
 
 
 def _check_schema(session: extensions.connection, context: CheckContext, schema: str) -> None:

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from connectory import (
-    SSL_MODE_QUERY_KEY,
     CheckContext,
     CheckFailed,
+    Connector,
     Description,
     FailureCode,
     Host,
@@ -33,10 +33,8 @@ from connectory import (
     SslMode,
     SslModeField,
     UrlGrammar,
-    hookimpl,
-    request_tls,
-    tls_context,
 )
+from connectory.toolkit import failure_of_sqlstate, request_tls, tls_context
 
 if TYPE_CHECKING:
     from redshift_connector.core import Connection
@@ -47,8 +45,6 @@ _ICON = (
     '<path d="M12 2l8 4v12l-8 4z" fill="#5294cf"/><path d="M8 8h2v9H8zM11 6h2v13h-2zM14 8h2v9h-2z" fill="#fff"/></svg>'
 )
 
-_SSL_REQUEST = struct.pack("!II", 8, 80877103)
-
 # Authentication requests, by their code.
 _ACCEPTED = 0
 _CLEARTEXT_PASSWORD = 3
@@ -56,20 +52,12 @@ _MD5_PASSWORD = 5
 _DIGEST = 13
 _IDENTITY_PROVIDER = 14
 
-_BY_SQLSTATE = {
-    "28000": FailureCode.AUTH_FAILED,
-    "28P01": FailureCode.AUTH_FAILED,
-    "3D000": FailureCode.DATABASE_NOT_FOUND,
-    "3F000": FailureCode.SCHEMA_NOT_FOUND,
-    "42501": FailureCode.PERMISSION_DENIED,
-    "53300": FailureCode.RATE_LIMITED,
-    "57014": FailureCode.TIMEOUT,
-}
+_TOO_MANY_CONNECTIONS = "53300"
 _NO_PASSWORD = "The server asks for a password; set password, or write it into the url."
 _NO_IDENTITY_PROVIDER = "The user logs in through an identity provider; use one with a password."
 
 # What redshift-connector raises for messages that it cannot make sense of; it checks none of them.
-_MALFORMED = (struct.error, LookupError, ValueError, TypeError, AttributeError, ConnectionError)
+_MALFORMED = (struct.error, LookupError, ValueError, TypeError, AttributeError)
 
 
 class RedshiftSecrets(Secrets):
@@ -79,8 +67,7 @@ class RedshiftSecrets(Secrets):
         schemes={"redshift+psycopg2": {}, "redshift": {}, "redshift+redshift_connector": {}},
         username="user",
         path=("database",),
-        query={"sslmode": SSL_MODE_QUERY_KEY},
-        required=frozenset({"host", "user", "database"}),
+        query={"sslmode": "ssl_mode"},
         required_parts=frozenset({"password"}),
     )
 
@@ -98,28 +85,12 @@ class RedshiftSecrets(Secrets):
     )
 
 
-@hookimpl
-def connectory_identifier() -> str:
-    """The identifier."""
-    return "redshift"
+class Redshift(Connector[RedshiftSecrets]):
+    """Amazon Redshift."""
 
-
-@hookimpl
-def connectory_type() -> str:
-    """The system type."""
-    return "database"
-
-
-@hookimpl
-def connectory_secret_schema() -> type[Secrets]:
-    """The fields of a connection."""
-    return RedshiftSecrets
-
-
-@hookimpl
-def connectory_describe() -> Description:
-    """What user interfaces show."""
-    return Description(
+    identifier = "redshift"
+    type = "database"
+    description = Description(
         human_readable="Amazon Redshift",
         icon=_ICON,
         user_guide="https://docs.aws.amazon.com/redshift/latest/mgmt/configuring-connections.html",
@@ -127,35 +98,34 @@ def connectory_describe() -> Description:
         drivers=("redshift_connector",),
     )
 
+    def test(self, secrets: RedshiftSecrets, context: CheckContext) -> None:
+        """Log in, run `SELECT 1`, and check that the schema is there and usable."""
+        plain, address = context.connect(secrets.host, secrets.port)
+        with plain, _negotiate_tls(plain, secrets, context) as connection:
+            connection.settimeout(context.timeout)
+            with (
+                context.step("authenticate", _failures(FailureCode.PROTOCOL_MISMATCH)),
+                _driver_takes(connection, address),
+            ):
+                session = _log_in(secrets)
+            with context.step("query", _failures(FailureCode.QUERY_FAILED)):
+                if len(_query(session, "SELECT 1")) != 1:
+                    raise CheckFailed(FailureCode.QUERY_FAILED)
+                if secrets.db_schema is not None:
+                    _check_schema(session, secrets.db_schema)
+                session.close()
 
-@hookimpl
-def connectory_test_connection(secrets: RedshiftSecrets, context: CheckContext) -> None:
-    """Log in, run `SELECT 1`, and check that the schema is there and usable."""
-    plain, address = context.connect(secrets.host, secrets.port)
-    with plain, _negotiate_tls(plain, secrets, context) as connection:
-        connection.settimeout(context.timeout)
-        with context.step("authenticate"), _driver_takes(connection, address):
-            session = _log_in(secrets)
-        with context.step("query"):
-            if len(_query(session, "SELECT 1")) != 1:
-                raise CheckFailed(FailureCode.QUERY_FAILED)
-            if secrets.db_schema is not None:
-                _check_schema(session, secrets.db_schema)
-            session.close()
+
+def _failures(found_by_the_driver: FailureCode) -> dict[type[BaseException], FailureCode]:
+    """What the driver's exceptions mean; `found_by_the_driver` is for those that the server did not report."""
+    from redshift_connector.error import Error
+
+    return {Error: found_by_the_driver} | dict.fromkeys(_MALFORMED, FailureCode.PROTOCOL_MISMATCH)
 
 
 def _negotiate_tls(plain: socket.socket, secrets: RedshiftSecrets, context: CheckContext) -> socket.socket:
     """The connection to log in on: encrypted where the mode asks for it and the server offers it."""
-    encrypted = request_tls(
-        context,
-        plain,
-        secrets.ssl_mode,
-        secrets.host,
-        request=_SSL_REQUEST,
-        accepted=b"S",
-        declined=b"N",
-        settings=lambda: _tls_context(secrets),
-    )
+    encrypted = request_tls(context, plain, secrets.ssl_mode, secrets.host, settings=lambda: _tls_context(secrets))
     return encrypted or _Open(fileno=plain.detach())
 
 
@@ -203,7 +173,6 @@ def _driver_takes(connection: socket.socket, address: tuple[str, int]) -> Iterat
 
 def _log_in(secrets: RedshiftSecrets) -> Connection:
     from redshift_connector.core import Connection
-    from redshift_connector.error import Error
 
     class Session(Connection):
         """The driver's connection, which answers only the login methods that do not give the password away."""
@@ -220,7 +189,7 @@ def _log_in(secrets: RedshiftSecrets) -> Connection:
                 raise CheckFailed(FailureCode.AUTH_FAILED, remedy=_NO_PASSWORD)
             super().handle_AUTHENTICATION_REQUEST(data, cursor)
 
-    try:
+    with _reported_by_the_server():
         # Not redshift_connector.connect, which may ask AWS for credentials: the class only connects.
         session = Session(
             host=secrets.host,
@@ -232,37 +201,30 @@ def _log_in(secrets: RedshiftSecrets) -> Connection:
             ssl=False,  # it is encrypted already
             tcp_keepalive=False,
         )
-    except Error as error:
-        raise _failure(error, FailureCode.PROTOCOL_MISMATCH) from error
-    except TimeoutError as error:
-        raise CheckFailed(FailureCode.TIMEOUT) from error
-    except _MALFORMED as error:
-        raise CheckFailed(FailureCode.PROTOCOL_MISMATCH) from error
     session.autocommit = True
     return session
 
 
 def _query(session: Connection, statement: str, *values: str) -> Any:
     """The rows that `statement` gives."""
+    with _reported_by_the_server():
+        return session.cursor().execute(statement, values or None).fetchall()
+
+
+@contextmanager
+def _reported_by_the_server() -> Iterator[None]:
+    """Take an error that the server reported by its SQLSTATE; what the driver finds itself is for the step to judge."""
     from redshift_connector.error import Error
 
-    cursor = session.cursor()
     try:
-        return cursor.execute(statement, values or None).fetchall()
+        yield
     except Error as error:
-        raise _failure(error, FailureCode.QUERY_FAILED) from error
-    except TimeoutError as error:
-        raise CheckFailed(FailureCode.TIMEOUT) from error
-    except _MALFORMED as error:
-        raise CheckFailed(FailureCode.PROTOCOL_MISMATCH) from error
-
-
-def _failure(error: Exception, otherwise: FailureCode) -> CheckFailed:
-    """What `error` of the driver means; `otherwise` where it is none that the server reported."""
-    fields = error.args[0] if error.args else None
-    if isinstance(fields, dict):
-        return CheckFailed(_BY_SQLSTATE.get(fields.get("C", ""), FailureCode.QUERY_FAILED))
-    return CheckFailed(otherwise)
+        fields = error.args[0] if error.args else None
+        if isinstance(fields, dict):
+            state = fields.get("C")
+            full = state == _TOO_MANY_CONNECTIONS
+            raise CheckFailed(FailureCode.RATE_LIMITED if full else failure_of_sqlstate(state)) from error
+        raise
 
 
 def _check_schema(session: Connection, schema: str) -> None:

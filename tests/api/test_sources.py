@@ -12,7 +12,7 @@ SHELF = """
 import types
 from pathlib import Path
 
-from connectory import ConnectorSource, ConnectorUnusable, SourcedConnector
+from connectory.sources import ConnectorSource, ConnectorUnusable, SourcedConnector
 
 
 class Shelf(ConnectorSource):

@@ -1,18 +1,18 @@
 """The connectors on the page for plugin authors work as they stand there."""
 
 import sys
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from connectory.testing import CheckReport, Workbench
 from documentation.pages import ROOT, blocks
-from servers.postgres.server import PostgresServer
-from servers.postgres.tls import PostgresTlsFront
+from servers.redis.server import RedisServer
 from testkit.certificates import Certificates
-from testkit.checking import Check
 from testkit.distribution import install
+
+Check = Callable[..., CheckReport]
 
 
 def shown_module(docstring: str) -> str:
@@ -21,48 +21,59 @@ def shown_module(docstring: str) -> str:
     return found
 
 
-@pytest.fixture
-def quarry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The page's database connector, installed."""
-    module = shown_module("A connector for Quarry")
-    install(
-        tmp_path,
-        "connectory-quarry",
-        entry_points={"quarry": "connectory_quarry:quarry"},
-        modules={"connectory_quarry": module},
-    )
-    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    return module
+@pytest.fixture(scope="module")
+def redis(certificates: Certificates) -> Iterator[RedisServer]:
+    with RedisServer(certificate=certificates.server) as server:
+        yield server
 
 
-@pytest.fixture
-def check(quarry: str, workbench: Workbench) -> Check:
-    """Test a connection with the page's connector."""
+@pytest.fixture(scope="module")
+def check(redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Check]:
+    """Test a connection to the server with the page's connector, installed from its module."""
+    site = tmp_path_factory.mktemp("site")
+    modules = {"connectory_redis": shown_module("A connector for Redis")}
+    install(site, "connectory-redis", entry_points={"redis": "connectory_redis:Redis"}, modules=modules)
+    with pytest.MonkeyPatch.context() as patch, Workbench() as workbench:
+        patch.setattr(sys, "path", [str(site), *sys.path])
 
-    def check(**secrets: Any) -> CheckReport:
-        return workbench.test("quarry", "connectory-quarry", secrets).report
+        def run(**changes: Any) -> CheckReport:
+            good = {"host": "localhost", "port": redis.port, "username": redis.username, "password": redis.password}
+            return workbench.test("redis", "connectory-redis", good | changes).report
 
-    return check
+        yield run
 
 
-def test_the_database_connector_is_short(quarry: str) -> None:
-    """A complete database plugin takes at most 40 lines, written plainly; blank ones are not counted."""
-    lines = quarry.splitlines()
-    assert len([line for line in lines if line.strip()]) <= 40
+def test_a_complete_database_connector_has_forty_lines_of_ordinary_width():
+    lines = shown_module("A connector for Redis").splitlines()
+    assert len(lines) <= 40
     assert max(map(len, lines)) <= 120
 
 
-def test_the_database_connector_connects(
-    check: Check, postgres: PostgresServer, postgres_tls: PostgresTlsFront, certificates: Certificates
-) -> None:
-    address = f"{postgres.superuser}:{postgres.password}@localhost"
-    assert check(url=f"quarry://{address}:{postgres.port}/postgres").status == "succeeded"
-    verified = check(
-        url=f"quarry://{address}:{postgres_tls.port}/postgres?sslmode=verify-full", ssl_ca=certificates.ca_pem
-    )
-    assert verified.status == "succeeded"
-    untrusted = check(
-        url=f"quarry://{address}:{postgres_tls.port}/postgres?sslmode=verify-full", ssl_ca=certificates.other_ca_pem
-    )
-    assert untrusted.code == "tls_untrusted"
-    assert check(url=f"quarry://{postgres.superuser}:wrong@localhost:{postgres.port}/postgres").code == "auth_failed"
+def test_it_connects_with_and_without_tls(check: Check, redis: RedisServer, certificates: Certificates):
+    plain, encrypted = check(database=3), check(port=redis.tls_port, ssl_mode="verify-full", ssl_ca=certificates.ca_pem)
+    assert [(step.name, step.status) for step in plain.steps] == [
+        *[("resolve", "passed"), ("connect", "passed"), ("tls", "skipped")],
+        *[("authenticate", "passed"), ("query", "passed")],
+    ]
+    assert [step.status for step in encrypted.steps] == ["passed"] * 5
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"password": "wrong"}, "auth_failed"),
+        ({"username": "nobody"}, "auth_failed"),
+        ({"database": 4711}, "database_not_found"),
+        ({"host": "nowhere.invalid"}, "dns_failed"),
+        ({"port": 1}, "connect_refused"),
+    ],
+    ids=str,
+)
+def test_it_says_what_is_wrong(check: Check, changes: dict[str, Any], code: str):
+    assert check(**changes).code == code
+
+
+def test_it_trusts_nobody_it_should_not(check: Check, redis: RedisServer, certificates: Certificates):
+    stranger = check(port=redis.tls_port, ssl_mode="verify-full", ssl_ca=certificates.other_ca_pem)
+    assert (stranger.code, stranger.steps[-1].name) == ("tls_untrusted", "tls")
+    assert check(ssl_mode="required").code == "protocol_mismatch"

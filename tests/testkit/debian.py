@@ -20,6 +20,9 @@ MARIADB_PACKAGES = (
     "libnuma1",
 )
 
+# The server is a link into redis-tools.
+REDIS_PACKAGES = ("redis-server", "redis-tools", "libjemalloc2", "liblzf1", "libatomic1")
+
 # unixODBC's driver manager, which pyodbc links to, and FreeTDS as its driver for SQL Server.
 ODBC_PACKAGES = ("libltdl7", "libodbc2", "libodbcinst2", "tdsodbc", "freetds-common")
 
@@ -31,6 +34,11 @@ def unpacked(name: str, packages: tuple[str, ...]) -> Path:
     """
     folder = build_once(f"debian/{name}", " ".join(packages), lambda folder: _unpack(packages, folder))
     return folder / "root"
+
+
+def libraries_in(root: Path) -> str:
+    """Where the packages unpacked in `root` keep their libraries, for `LD_LIBRARY_PATH`."""
+    return ":".join(map(str, (*root.glob("usr/lib/*-linux-gnu"), *root.glob("lib/*-linux-gnu"))))
 
 
 def _unpack(packages: tuple[str, ...], folder: Path) -> None:

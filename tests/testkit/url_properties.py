@@ -10,8 +10,10 @@ from typing import Any, ClassVar
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from connectory import QueryKey, Secrets, UrlGrammar, UrlText
+from connectory import Secrets, UrlGrammar
 from connectory.contract.fields import HOST_PATTERN
+from connectory.contract.secrets import required_fields
+from connectory.documents.json_schema import secret_json_schema
 from connectory.documents.validation import SecretsInvalid, parse_secrets
 
 _NOISE = ["%00", "%0a", "%", "@", ":", "/", "?", "&", "=", ";", "#", "\\", "\0", "\n", " ", "[", "]", "host=elsewhere"]
@@ -26,29 +28,30 @@ _hosts = st.one_of(
 _shared = settings(suppress_health_check=[HealthCheck.differing_executors], deadline=None)
 
 
-def _texts_of(grammar: UrlGrammar, field: str) -> st.SearchStrategy[str]:
-    limit = grammar.texts.get(field, UrlText(30))
-    characters = st.characters(
-        exclude_categories=["Cs", "Cc"],
-        exclude_characters=limit.without,
-        max_codepoint=0xFFFF if limit.basic_plane else None,
+def _texts_of(model: type[Secrets], field: str) -> st.SearchStrategy[str]:
+    """Texts that the field takes, by what its schema says."""
+    found = secret_json_schema(model, "any", "Any")["properties"][field]
+    if "enum" in found:
+        return st.sampled_from(found["enum"])
+    characters = st.characters(exclude_categories=["Cs", "Cc"])
+    return st.text(characters, min_size=1, max_size=min(found["maxLength"], 30)).filter(
+        re.compile(found["pattern"]).fullmatch
     )
-    return st.text(characters, min_size=1, max_size=min(limit.max_length, 30))
 
 
 @st.composite
-def _parts(draw: Any, grammar: UrlGrammar) -> dict[str, Any]:
+def _parts(draw: Any, model: type[Secrets], grammar: UrlGrammar) -> dict[str, Any]:
     """Parts that a url of this grammar can hold; a password only beside its user."""
     fields: dict[str, st.SearchStrategy[Any]] = {grammar.host: _hosts}
-    fields |= {name: _texts_of(grammar, name) for name in (grammar.username, *grammar.path) if name}
+    fields |= {name: _texts_of(model, name) for name in (grammar.username, *grammar.path) if name}
     if grammar.port:
         fields[grammar.port] = st.integers(1, 65535)
     for meaning in grammar.query.values():
         if isinstance(meaning, str):
-            fields[meaning] = _texts_of(grammar, meaning)
-        elif isinstance(meaning, QueryKey) and meaning.field and meaning.values:
+            fields[meaning] = _texts_of(model, meaning)
+        elif meaning.field and meaning.values:
             fields[meaning.field] = st.sampled_from(list(meaning.values.values()))
-    needed = grammar.required | grammar.required_parts | {grammar.host}
+    needed = grammar.required | grammar.required_parts | {grammar.host} | required_fields(model)
     parts = draw(
         st.fixed_dictionaries(
             {name: strategy for name, strategy in fields.items() if name in needed},
@@ -56,7 +59,7 @@ def _parts(draw: Any, grammar: UrlGrammar) -> dict[str, Any]:
         )
     )
     if grammar.username in parts and grammar.password and (grammar.password in needed or draw(st.booleans())):
-        parts[grammar.password] = draw(_texts_of(grammar, grammar.password))
+        parts[grammar.password] = draw(_texts_of(model, grammar.password))
     # A later segment of a path cannot stand without the one before it.
     for earlier, later in zip(grammar.path, grammar.path[1:], strict=False):
         if earlier not in parts:
@@ -73,14 +76,14 @@ class UrlProperties:
     @given(st.data())
     def test_a_url_and_the_parts_that_it_stands_for_are_the_same_secrets(self, data):
         grammar = self.model.connectory_url
-        parts = data.draw(_parts(grammar))
+        parts = data.draw(_parts(self.model, grammar))
         assert parse_secrets(self.model, {"url": grammar.render(parts)}) == parse_secrets(self.model, parts)
 
     @_shared
     @given(st.data())
     def test_a_mutated_url_is_refused_or_gives_nothing_but_vetted_fields(self, data):
         grammar = self.model.connectory_url
-        url = grammar.render(data.draw(_parts(grammar)))
+        url = grammar.render(data.draw(_parts(self.model, grammar)))
         for _ in range(data.draw(st.integers(1, 4))):
             at = data.draw(st.integers(0, len(url)))
             noise = data.draw(st.one_of(st.text(max_size=3), st.sampled_from(_NOISE)))

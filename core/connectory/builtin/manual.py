@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
-from connectory import CheckSkipped, Description, Secrets, hookimpl
+from connectory import CheckContext, CheckSkipped, Connector, Description, Secrets
 
 
 class ManualSecrets(Secrets):
     """No secrets are needed."""
 
 
-@hookimpl
-def connectory_identifier() -> str:
-    """The identifier."""
-    return "manual"
+class Manual(Connector[ManualSecrets]):
+    """Connections that a person looks after."""
 
+    identifier = "manual"
+    type = "manual"
+    description = Description(human_readable="Manual Connector", category="MANUAL")
 
-@hookimpl
-def connectory_type() -> str:
-    """The system type."""
-    return "manual"
-
-
-@hookimpl
-def connectory_secret_schema() -> type[Secrets]:
-    """The empty schema."""
-    return ManualSecrets
-
-
-@hookimpl
-def connectory_test_connection() -> None:
-    """Nothing to test."""
-    raise CheckSkipped
-
-
-@hookimpl
-def connectory_describe() -> Description:
-    """What user interfaces show."""
-    return Description(human_readable="Manual Connector", category="MANUAL")
+    def test(self, secrets: ManualSecrets, context: CheckContext) -> None:
+        """There is nothing to test."""
+        del secrets, context
+        raise CheckSkipped

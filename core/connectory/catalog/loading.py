@@ -111,7 +111,7 @@ def _plugins_own_reason(record: PluginRecord, error: ConnectorUnusable) -> str:
 
 
 def _load(record: PluginRecord, entry_point: Loadable, environment: Mapping[str, str]) -> LoadedConnector:
-    hooks = _register(entry_point.load())
+    hooks = _register(plugin_object(entry_point.load()))
     identifier = _call(hooks, "connectory_identifier")
     if identifier != record.identifier:
         raise PluginBroken(
@@ -143,6 +143,22 @@ def _load(record: PluginRecord, entry_point: Loadable, environment: Mapping[str,
         asks_for_consent=bool(hooks.connectory_authorization.get_hookimpls()),
         plugin=lambda: plugin,
     )
+
+
+def plugin_object(named: Any) -> Any:
+    """The plugin that an entry point or a source names: a module or an object as it is, an instance of a class.
+
+    Raises:
+        PluginBroken: the class cannot be instantiated; the message says why.
+    """
+    if not isinstance(named, type):
+        return named
+    if lacking := sorted(getattr(named, "__abstractmethods__", ())):
+        raise PluginBroken(f"{named.__name__} lacks {', '.join(lacking)}.")
+    try:
+        return named()
+    except TypeError as error:
+        raise PluginBroken(f"{named.__name__}() cannot be called without arguments; name an instance of it.") from error
 
 
 def _named(record: PluginRecord) -> str:

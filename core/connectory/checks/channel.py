@@ -1,14 +1,16 @@
-"""Small messages with file descriptors between the runner and its templates."""
+"""Small messages with file descriptors between the service and its fork servers."""
 
 from __future__ import annotations
 
-import json
+import os
 import socket
-from typing import Any
+from collections.abc import Callable
+from typing import TypeVar
 
-MESSAGE_LIMIT = 2**14
-"""Bytes of one message: names (the longest is a target of 1000 characters) and numbers. Secrets have a pipe of their own."""
-_MAX_DESCRIPTORS = 2
+from connectory.checks.protocol import MESSAGE_LIMIT, ProtocolViolation
+
+_MOST_DESCRIPTORS = 2
+_MessageT = TypeVar("_MessageT")
 
 
 def channel() -> tuple[socket.socket, socket.socket]:
@@ -16,26 +18,31 @@ def channel() -> tuple[socket.socket, socket.socket]:
     return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
 
-def send(end: socket.socket, message: dict[str, Any], *descriptors: int) -> None:
+def send(end: socket.socket, message: bytes, *descriptors: int) -> None:
     """Send `message`, and copies of `descriptors`.
 
     Raises:
         OSError: the other end is closed, or (where `end` does not block) does not read.
     """
-    socket.send_fds(end, [json.dumps(message).encode()], descriptors)
+    socket.send_fds(end, [message], descriptors)
 
 
-def receive(end: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
-    """The next message and its descriptors; `None` where the other end is closed.
+def receive(end: socket.socket, decode: Callable[[bytes], _MessageT]) -> tuple[_MessageT, list[int]] | None:
+    """The next message, decoded, and its descriptors; `None` where the other end is closed.
 
     Raises:
         BlockingIOError: there is none, and `end` does not block.
+        ProtocolViolation: the other end sent something else than a message.
     """
     try:
-        data, descriptors, _, _ = socket.recv_fds(end, MESSAGE_LIMIT, _MAX_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+        data, descriptors, _, _ = socket.recv_fds(end, MESSAGE_LIMIT, _MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
     except ConnectionError:
         return None
     if not data:
         return None
-    message: dict[str, Any] = json.loads(data)
-    return message, descriptors
+    try:
+        return decode(data), descriptors
+    except ProtocolViolation:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        raise

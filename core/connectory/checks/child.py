@@ -1,36 +1,44 @@
 """The process of one connection test, or of one exchange of an authorization code for tokens.
 
-Forked from a template, it reads a job, does it, reports, and ends.
+Forked by a fork server, it reads a job, does it, reports, and ends.
 """
 
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple, NoReturn
+from dataclasses import replace
+from typing import NoReturn
 
 from connectory.catalog.catalog import find_connector
 from connectory.catalog.loaded import LoadedConnector
 from connectory.catalog.loading import PluginBroken
 from connectory.checks.addresses import AddressDenied, VettedAddresses
-from connectory.checks.context import ChildContext, seconds
-from connectory.checks.egress import EgressPolicy
+from connectory.checks.context import ChildContext
+from connectory.checks.failures import STANDARD, meaning
 from connectory.checks.linux import die_with_parent, leave_parent_behind, limit_resources, peak_memory
+from connectory.checks.protocol import (
+    ERROR_TYPE_LIMIT,
+    JOB_LIMIT,
+    ConnectorName,
+    Denied,
+    Event,
+    Exchange,
+    Job,
+    Verdict,
+    decode_job,
+    encode_event,
+    is_duration,
+    is_sentence,
+)
 from connectory.contract.check import CheckFailed, CheckSkipped, FailureCode
 from connectory.contract.secrets import Secrets
 from connectory.documents.masking import sensitive_texts
 from connectory.documents.validation import SecretsInvalid, parse_secrets
 
-JOB_LIMIT = 2**20
-"""Bytes of a job."""
-RESULT_LIMIT = 2**16
-"""Bytes of all that a child reports."""
-REMEDY_LIMIT = 500
-"""Characters of a plugin's own sentence."""
 UNAUTHORIZED = (
     "Nobody has authorized this connection yet; a person does so at the address that "
     "GET /api/v1/connection/{key}/authorize answers."
@@ -40,7 +48,7 @@ UNAUTHORIZED = (
 _TELLING_LENGTH = 4
 """Shorter secrets occur in any sentence by chance."""
 _MODULE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,99}")
-_Emit = Callable[[dict[str, Any]], None]
+_Emit = Callable[[Event], None]
 
 # These say that a server was reached and what it answered; a connection elsewhere that was denied did not decide them.
 _ANSWERED = {
@@ -57,45 +65,31 @@ _ANSWERED = {
 }
 
 
-class ConnectorName(NamedTuple):
-    """Which connector: its identifier, the distribution that ships it, and, for a sourced one, what it is made from."""
+def load_connector(name: ConnectorName) -> LoadedConnector:
+    """The connector of that name, without the deployer's settings; a job brings those.
 
-    identifier: str
-    distribution: str
-    source: str = ""
-    target: str = ""
-
-    @classmethod
-    def of(cls, connector: LoadedConnector) -> ConnectorName:
-        """The name of a connector that is loaded."""
-        record = connector.record
-        return cls(record.identifier, record.distribution, record.source, record.target if record.source else "")
-
-    def load(self) -> LoadedConnector:
-        """The connector, without the deployer's settings; a job brings those.
-
-        Raises:
-            LookupError: it is not installed any more.
-            PluginBroken: it does not load.
-            ImportError: a driver that it names cannot be imported.
-        """
-        connector = find_connector(
-            self.identifier, self.distribution, environment={}, source=self.source, target=self.target
-        )
-        for driver in connector.description.drivers:
-            importlib.import_module(driver)
-        return connector
+    Raises:
+        LookupError: it is not installed any more.
+        PluginBroken: it does not load.
+        ImportError: a driver that it names cannot be imported.
+    """
+    connector = find_connector(
+        name.identifier, name.distribution, environment={}, source=name.source, target=name.target
+    )
+    for driver in connector.description.drivers:
+        importlib.import_module(driver)
+    return connector
 
 
 def run_test(parent: int, job: int, result: int, name: ConnectorName, connector: LoadedConnector | None) -> NoReturn:
     """Do one job in this process, which was forked for it, and end the process.
 
     Args:
-        parent: the process id of the template.
-        job: the descriptor to read the job from, as JSON.
-        result: the descriptor to report to, as lines of JSON.
+        parent: the process id of the fork server.
+        job: the descriptor to read the job from.
+        result: the descriptor to report events to.
         name: which connector to test with.
-        connector: that connector, where the template has it imported.
+        connector: that connector, where the fork server has it imported.
     """
     try:
         leave_parent_behind(job, result)
@@ -103,88 +97,79 @@ def run_test(parent: int, job: int, result: int, name: ConnectorName, connector:
         sys.dont_write_bytecode = True
         emit = _emitter(result)
         try:
-            emit({"event": "verdict", **_verdict(_read_job(job), name, connector, emit)})
+            emit(_do(_read_job(job), name, connector, emit))
         except MemoryError:
-            emit({"event": "verdict", **_failed(FailureCode.RESOURCE_LIMIT)})
+            emit(Verdict("failed", FailureCode.RESOURCE_LIMIT))
         except BaseException as error:
-            emit({"event": "verdict", **_failed(FailureCode.INTERNAL_DRIVER_ERROR, error_type=type(error).__name__)})
+            emit(_unexpected(error))
     finally:
         os._exit(0)
 
 
 def _emitter(descriptor: int) -> _Emit:
-    def emit(event: dict[str, Any]) -> None:
-        line = json.dumps(event).encode() + b"\n"
+    def emit(event: Event) -> None:
+        line = encode_event(event)
         while line:
             line = line[os.write(descriptor, line) :]
 
     return emit
 
 
-def _read_job(descriptor: int) -> dict[str, Any]:
+def _read_job(descriptor: int) -> Job:
     data = bytearray()
     while len(data) <= JOB_LIMIT and (chunk := os.read(descriptor, 65536)):
         data += chunk
     os.close(descriptor)
-    job: dict[str, Any] = json.loads(data)
-    return job
+    return decode_job(bytes(data))
 
 
-def _verdict(
-    job: dict[str, Any], name: ConnectorName, connector: LoadedConnector | None, emit: _Emit
-) -> dict[str, Any]:
+def _do(job: Job, name: ConnectorName, connector: LoadedConnector | None, emit: _Emit) -> Verdict:
     try:
-        connector = connector or name.load()
+        connector = connector or load_connector(name)
     except PluginBroken as problem:
-        return _failed(FailureCode.CONNECTOR_UNAVAILABLE, remedy=str(problem))
+        return Verdict("failed", FailureCode.CONNECTOR_UNAVAILABLE, remedy=str(problem))
     except LookupError:
         gone = f"The connector '{name.identifier}' is no longer installed; run: pip install {name.distribution}"
-        return _failed(FailureCode.CONNECTOR_UNAVAILABLE, remedy=gone)
+        return Verdict("failed", FailureCode.CONNECTOR_UNAVAILABLE, remedy=gone)
     except ImportError as error:
         return _driver_missing(error, name)
-    connector = connector.configured(job["settings"])
+    connector = connector.configured(job.settings)
     try:
-        secrets = parse_secrets(connector.secrets_model, job["document"])
+        secrets = parse_secrets(connector.secrets_model, job.document)
     except SecretsInvalid:
         outdated = "The stored secrets do not fit this version of the connector; send a complete set again."
-        return _failed(FailureCode.SECRETS_UNREADABLE, remedy=outdated)
-    addresses = VettedAddresses(
-        EgressPolicy(job["allow_loopback"], tuple(job["deny"])), on_denial=lambda: emit({"event": "denied"})
-    )
+        return Verdict("failed", FailureCode.SECRETS_UNREADABLE, remedy=outdated)
+    addresses = VettedAddresses(job.policy, on_denial=lambda: emit(Denied()))
     context = ChildContext(
-        killed_at=job["killed_at"],
-        addresses=addresses,
-        settings=job["settings"],
-        emit=emit,
-        tokens=job["tokens"],
+        killed_at=job.killed_at, addresses=addresses, settings=job.settings, emit=emit, tokens=job.tokens
     )
-    limit_resources(job["memory"])
-    much_memory = peak_memory() + job["memory"] // 2
+    limit_resources(job.memory)
+    much_memory = peak_memory() + job.memory // 2
     addresses.enforce()
     try:
-        _run(connector, secrets, context, job["exchange"])
+        _run(connector, secrets, context, job.exchange)
     except CheckSkipped:
-        return {"status": "skipped"}
+        return Verdict("skipped")
     except BaseException as error:
-        failure = _classified(error, name, context)
-        if addresses.denied and (_was_denied(error) or failure["code"] not in _ANSWERED):
-            return _failed(FailureCode.ADDRESS_NOT_ALLOWED)
+        hidden = [
+            *sensitive_texts(connector.secrets_model, job.document),
+            *context.token_texts,
+            *(filter(None, (job.exchange.code, job.exchange.code_verifier)) if job.exchange is not None else ()),
+        ]
+        verdict = _classified(error, name, context, hidden)
+        if addresses.denied and (_was_denied(error) or verdict.code not in _ANSWERED):
+            return Verdict("failed", FailureCode.ADDRESS_NOT_ALLOWED)
         if peak_memory() > much_memory:
             # Native code that runs out of memory says so in text only, if at all. Nothing asks for half the allowance
             # but a flood: reading on doubles a buffer, and that is what the limit stops.
-            return _failed(FailureCode.RESOURCE_LIMIT)
-        hidden = [
-            *sensitive_texts(connector.secrets_model, job["document"]),
-            *context.token_texts,
-            *filter(None, (job["exchange"] or {}).values()),
-        ]
-        return failure | {"remedy": _presentable(failure["remedy"], hidden)}
-    return {"status": "succeeded"}
+            return Verdict("failed", FailureCode.RESOURCE_LIMIT)
+        return verdict
+    return Verdict("succeeded")
 
 
-def _run(connector: LoadedConnector, secrets: Secrets, context: ChildContext, exchange: dict[str, Any] | None) -> None:
+def _run(connector: LoadedConnector, secrets: Secrets, context: ChildContext, exchange: Exchange | None) -> None:
     if exchange is not None:
-        connector.exchange_code(secrets, exchange["code"], exchange["code_verifier"], context)
+        connector.exchange_code(secrets, exchange.code, exchange.code_verifier, context)
         if not context.has_stored_tokens:
             raise TypeError("connectory_exchange_code() must hand tokens to context.store_tokens()")
         return
@@ -194,24 +179,35 @@ def _run(connector: LoadedConnector, secrets: Secrets, context: ChildContext, ex
     connector.test(secrets, context)
 
 
-def _classified(error: BaseException, name: ConnectorName, context: ChildContext) -> dict[str, Any]:
+def _classified(error: BaseException, name: ConnectorName, context: ChildContext, hidden: Iterable[str]) -> Verdict:
+    """What the exception that ended a test comes to."""
     if isinstance(error, CheckFailed):
-        return _failed(
-            FailureCode(error.code), step=error.step, remedy=error.remedy, retry_after=seconds(error.retry_after)
+        return Verdict(
+            "failed",
+            FailureCode(error.code),
+            step=error.step,
+            remedy=_presentable(error.remedy, hidden),
+            retry_after=error.retry_after if is_duration(error.retry_after) else None,
         )
-    if isinstance(error, MemoryError):
-        return _failed(FailureCode.RESOURCE_LIMIT)
     if isinstance(error, ImportError):
-        return _driver_missing(error, name)
+        missing = _driver_missing(error, name)
+        return replace(missing, remedy=_presentable(missing.remedy, hidden))
     if isinstance(error, TimeoutError):
-        return _failed(context.timeout_code)
-    return _failed(FailureCode.INTERNAL_DRIVER_ERROR, error_type=type(error).__name__)
+        return Verdict("failed", context.timeout_code)
+    code = meaning(error, STANDARD)
+    return Verdict("failed", code) if isinstance(code, FailureCode) else _unexpected(error)
 
 
-def _driver_missing(error: ImportError, name: ConnectorName) -> dict[str, Any]:
+def _unexpected(error: BaseException) -> Verdict:
+    error_type = type(error).__name__
+    fits = len(error_type) <= ERROR_TYPE_LIMIT and error_type.isprintable()
+    return Verdict("failed", FailureCode.INTERNAL_DRIVER_ERROR, error_type=error_type if fits else "Exception")
+
+
+def _driver_missing(error: ImportError, name: ConnectorName) -> Verdict:
     module = f"The module '{error.name}'" if _MODULE_NAME.fullmatch(error.name or "") else "A module of the driver"
     remedy = f"{module} cannot be imported; run: pip install --force-reinstall {name.distribution}"
-    return _failed(FailureCode.DRIVER_MISSING, remedy=remedy)
+    return Verdict("failed", FailureCode.DRIVER_MISSING, remedy=remedy)
 
 
 def _was_denied(error: BaseException | None) -> bool:
@@ -227,26 +223,8 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _presentable(remedy: object, secret: Iterable[str]) -> str | None:
+def _presentable(remedy: object, hidden: Iterable[str]) -> str | None:
     """A plugin's own sentence, unless it holds what must not be shown."""
-    if not isinstance(remedy, str) or len(remedy) > REMEDY_LIMIT or not remedy.isprintable():
+    if not isinstance(remedy, str) or not is_sentence(remedy):
         return None
-    return None if any(text in remedy for text in secret if len(text) >= _TELLING_LENGTH) else remedy
-
-
-def _failed(
-    code: FailureCode,
-    *,
-    step: str | None = None,
-    remedy: str | None = None,
-    retry_after: float | None = None,
-    error_type: str | None = None,
-) -> dict[str, Any]:
-    return {
-        "status": "failed",
-        "code": code.value,
-        "step": step,
-        "remedy": remedy,
-        "retry_after": retry_after,
-        "error_type": error_type,
-    }
+    return None if any(text in remedy for text in hidden if len(text) >= _TELLING_LENGTH) else remedy

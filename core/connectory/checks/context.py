@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-import errno
-import json
-import math
-import re
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
 from connectory.checks.addresses import AddressDenied, VettedAddresses
-from connectory.contract.check import Address, CheckContext, CheckFailed, FailureCode, Failures
+from connectory.checks.failures import OUT_OF_RESOURCES, timeout_code, translated
+from connectory.checks.protocol import (
+    STEP_LIMIT,
+    Event,
+    ProtocolViolation,
+    StepBegan,
+    StepEnded,
+    StepSkipped,
+    TokensStored,
+)
+from connectory.contract.check import Address, CheckContext, CheckFailed, FailureCode, Failures, Link
 from connectory.contract.settings import SettingsT
+from connectory.contract.ssl_mode import SslMode
+from connectory.toolkit.tls import encrypted, system_certificates, tls_context
 
-STEP_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
-STEP_LIMIT = 64
-"""Steps that one test may report."""
-TOKENS_LIMIT = 2**15
-"""Bytes of the tokens, as JSON, that a run may hand over."""
-TIMEOUT_CODES = {"resolve": FailureCode.DNS_TIMEOUT, "connect": FailureCode.CONNECT_TIMEOUT}
-"""What running out of time in a step is called; in any other step, or none, it is `timeout`."""
+if TYPE_CHECKING:
+    from connectory.toolkit.http import HttpClient
 
 _MARGIN = 1.0
 """Seconds between the end of the drivers' time and the kill: a driver's own time-out says more than a kill does."""
-_OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
 
 
 class ChildContext(CheckContext):
@@ -36,7 +38,7 @@ class ChildContext(CheckContext):
         killed_at: when the test will be killed, on `time.monotonic()`, which Linux counts alike for every process.
         addresses: name resolution under the deployer's egress policy.
         settings: JSON values of the deployer's settings for the connector.
-        emit: sends one event to the runner.
+        emit: sends one event to the service.
         tokens: what an earlier run handed over. Default: nothing.
 
     Attributes:
@@ -48,8 +50,8 @@ class ChildContext(CheckContext):
         *,
         killed_at: float,
         addresses: VettedAddresses,
-        settings: dict[str, Any],
-        emit: Callable[[dict[str, Any]], None],
+        settings: Mapping[str, Any],
+        emit: Callable[[Event], None],
         tokens: Mapping[str, Any] | None = None,
     ) -> None:
         self._killed_at = killed_at
@@ -70,42 +72,54 @@ class ChildContext(CheckContext):
     @property
     def timeout_code(self) -> FailureCode:
         """The code for a time-out that ends the test now, by the step it happened in."""
-        return TIMEOUT_CODES.get(self._open or self._failed or "", FailureCode.TIMEOUT)
+        return timeout_code(self._open or self._failed)
 
     @contextmanager
     def step(self, name: str, failures: Failures | None = None) -> Iterator[None]:
-        self._admit(name)
-        self._end_step("passed")
-        self._open, self._failed = name, None
-        opened = self._count
-        self._emit({"event": "step", "name": name, "at": time.monotonic()})
+        self._begin_step(name)
+        begun = self._count
         try:
             yield
         except BaseException as error:
-            if self._open is not None and self._count == opened:
-                blames_another = isinstance(error, CheckFailed) and error.step not in {None, name}
-                self._end_step("passed" if blames_another else "failed")
-                self._failed = None if blames_another else name
-            raise
-        if self._count == opened:
+            if self._count != begun:  # another step began since, and this is that one's failure
+                raise
+            failure = translated(error, failures or {})
+            self._fail_step(name, failure or error)
+            if failure is None:
+                raise
+            raise failure from error
+        if self._count == begun:
             self._end_step("passed")
 
-    def skip_step(self, name: str) -> None:
-        self._admit(name)
+    def _begin_step(self, name: str) -> None:
+        began = _made(StepBegan, name, time.monotonic())
+        self._count_step()
         self._end_step("passed")
-        self._emit({"event": "skip", "name": name})
+        self._open, self._failed = name, None
+        self._emit(began)
 
-    def _admit(self, name: str) -> None:
-        if not STEP_NAME.fullmatch(name):
-            raise ValueError("a step's name must match ^[a-z][a-z0-9_]{0,39}$")
+    def _fail_step(self, name: str, error: BaseException) -> None:
+        if self._open is None:
+            return
+        blames_another = isinstance(error, CheckFailed) and error.step not in {None, name}
+        self._end_step("passed" if blames_another else "failed")
+        self._failed = None if blames_another else name
+
+    def skip_step(self, name: str) -> None:
+        skipped = _made(StepSkipped, name)
+        self._count_step()
+        self._end_step("passed")
+        self._emit(skipped)
+
+    def _count_step(self) -> None:
         self._count += 1
         if self._count > STEP_LIMIT:
             raise ValueError(f"a test may report {STEP_LIMIT} steps")
 
-    def _end_step(self, status: str) -> None:
+    def _end_step(self, status: Literal["passed", "failed"]) -> None:
         if self._open is not None:
             self._open = None
-            self._emit({"event": "end", "status": status, "at": time.monotonic()})
+            self._emit(StepEnded(status, time.monotonic()))
 
     def resolve(self, host: str, port: int) -> tuple[Address, ...]:
         with self.step("resolve"):
@@ -129,12 +143,37 @@ class ChildContext(CheckContext):
                 except TimeoutError:
                     failure = FailureCode.CONNECT_TIMEOUT
                 except OSError as error:
-                    if error.errno in _OUT_OF_RESOURCES or isinstance(error, AddressDenied):
+                    if error.errno in OUT_OF_RESOURCES or isinstance(error, AddressDenied):
                         raise
                 else:
                     connection.settimeout(self.timeout)
                     return connection, address
             raise CheckFailed(failure)
+
+    @contextmanager
+    def open(self, host: str, port: int, *, tls: SslMode = SslMode.DISABLED, ca: str | None = None) -> Iterator[Link]:
+        connection, address = self.connect(host, port)
+        settings = None
+        try:
+            if tls is SslMode.DISABLED:
+                self.skip_step("tls")
+            else:
+                with self.step("tls"):
+                    settings = tls_context(tls, ca)
+                    connection = encrypted(connection, settings, host)
+                connection.settimeout(self.timeout)
+            verifying = (system_certificates() if ca is None else ca) if tls.verifies else None
+            yield Link(host, address, connection, settings, verifying)
+        finally:
+            connection.close()
+
+    @contextmanager
+    def http(self, url: str, *, ca: str | None = None) -> Iterator[HttpClient]:
+        from connectory.toolkit.http import HttpClient
+
+        with HttpClient(self, url, ca=ca) as client:
+            client.connect(url)
+            yield client
 
     def settings(self, model: type[SettingsT]) -> SettingsT:
         return model.model_validate(self._settings)
@@ -151,21 +190,26 @@ class ChildContext(CheckContext):
     def store_tokens(self, tokens: Mapping[str, Any]) -> None:
         try:
             handed_over = dict(tokens)
-            size = len(json.dumps(handed_over, allow_nan=False))
         except TypeError as error:
             raise ValueError("tokens must be JSON values under names") from error
-        if size > TOKENS_LIMIT:
-            raise ValueError(f"tokens may have {TOKENS_LIMIT} bytes as JSON")
+        stored = _made(TokensStored, handed_over)
         self._tokens = handed_over
         self._token_texts += _texts(handed_over)
         self.has_stored_tokens = True
-        self._emit({"event": "tokens", "tokens": handed_over})
+        self._emit(stored)
 
 
 def _texts(tokens: Mapping[str, Any]) -> list[str]:
     return [value for value in tokens.values() if isinstance(value, str)]
 
 
-def seconds(value: float | None) -> float | None:
-    """`retry_after` as the runner takes it: finite, not negative."""
-    return value if isinstance(value, int | float) and math.isfinite(value) and value >= 0 else None
+_Arguments = ParamSpec("_Arguments")
+_EventT = TypeVar("_EventT")
+
+
+def _made(event: Callable[_Arguments, _EventT], *given: _Arguments.args, **named: _Arguments.kwargs) -> _EventT:
+    """An event that the connector decides on: what breaks the protocol's rules is to the connector a plain `ValueError`."""
+    try:
+        return event(*given, **named)
+    except ProtocolViolation as violation:
+        raise ValueError(str(violation)) from None

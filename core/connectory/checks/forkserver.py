@@ -1,14 +1,13 @@
 """The processes that tests are forked from: single-threaded, in a scrubbed environment, and never told a secret.
 
-The runner starts one, the root: it imports the contract and no plugin. For each connector that is used, the root forks
-a branch, which imports that connector and its drivers, once. A test is a fork of its connector's branch, so it starts
-with everything imported and nothing that another test left behind; a connector whose import crashes, hangs or starts
-threads costs its own branch only, and its tests are forked from the root and import it themselves.
+The service starts one fork server, the root: it imports the contract and no plugin. For each connector that is used, the root
+forks another, the connector's branch, which imports that connector and its drivers, once. A test is a fork of its connector's
+branch, so it starts with everything imported and nothing that another test left behind; a connector whose import crashes,
+hangs or starts threads costs its own branch only, and its tests are forked from the root and import it themselves.
 
-Root and branches speak alike. A request is `{"fork": number, "body": "test" | "branch", …the parts of the connector's
-name}` with the descriptors that the new process needs, or `{"end": number}`. They answer `{"pid": …}` after a fork,
-`{"exit": wait status}` when the process is dead, and `{"gone": true}` when it, and whatever it started, has been waited
-for; each with its `number`. The first message is `{"ready": bool}`.
+Root and branches speak alike, with the requests and answers of `connectory.checks.protocol`. They say first whether they are
+`Ready`; then each `ForkRequest`, which brings the descriptors that the new process needs, is answered by `Forked`, by `Exited`
+when the process is dead, and by `Gone` when it, and whatever it started, has been waited for.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ import signal
 import socket
 import sys
 import threading
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from connectory.catalog.loaded import LoadedConnector
 from connectory.checks import channel
 from connectory.checks.addresses import replace_getaddrinfo
-from connectory.checks.child import ConnectorName, run_test
+from connectory.checks.child import load_connector, run_test
 from connectory.checks.linux import (
     adopt_orphans,
     children_of,
@@ -33,6 +32,18 @@ from connectory.checks.linux import (
     kill_session,
     leave_parent_behind,
     silence_standard_streams,
+)
+from connectory.checks.protocol import (
+    Answer,
+    ConnectorName,
+    EndRequest,
+    Exited,
+    Forked,
+    ForkRequest,
+    Gone,
+    Ready,
+    decode_request,
+    encode_answer,
 )
 
 
@@ -48,7 +59,7 @@ def main() -> None:
     _serve(control, None)
 
 
-def _grow_branch(parent: int, control: int, name: ConnectorName) -> NoReturn:
+def _be_branch(parent: int, control: int, name: ConnectorName) -> NoReturn:
     """Be the branch for one connector: in a process forked for it, until the other end of `control` closes."""
     try:
         leave_parent_behind(control)
@@ -56,7 +67,7 @@ def _grow_branch(parent: int, control: int, name: ConnectorName) -> NoReturn:
         connection = socket.socket(fileno=control)
         connector = _preload(name)
         if connector is None:
-            channel.send(connection, {"ready": False})
+            channel.send(connection, encode_answer(Ready(can_fork=False)))
         else:
             _serve(connection, connector)
     finally:
@@ -66,7 +77,7 @@ def _grow_branch(parent: int, control: int, name: ConnectorName) -> NoReturn:
 def _preload(name: ConnectorName) -> LoadedConnector | None:
     """Import a connector and its drivers; `None` where tests have to do that themselves, and say what is wrong."""
     try:
-        connector = name.load()
+        connector = load_connector(name)
     except BaseException:
         return None
     # A fork copies the one thread that forks: a lock that another holds would stay locked for ever.
@@ -81,50 +92,50 @@ def _serve(control: socket.socket, connector: LoadedConnector | None) -> None:
 
 
 class ForkServer:
-    """Forks processes for the runner and looks after them. `connector` is what the forked tests are for, if imported."""
+    """Forks processes for the service and looks after them. `connector` is what the forked tests are for, if imported."""
 
     def __init__(self, control: socket.socket, connector: LoadedConnector | None) -> None:
         self._control = control
         self._connector = connector
-        # A process is waited for only when the runner has ended it. Until then its id cannot become another's, so
-        # that the runner may kill it at any time.
+        # A process is waited for only when the service has ended it. Until then its id cannot become another's, so
+        # that the service may kill it at any time.
         self._running: dict[int, int] = {}
         self._dead: dict[int, int] = {}
         self._ending: set[int] = set()
 
     def serve(self) -> None:
-        """Do what the runner asks for, until it closes its end."""
+        """Do what the service asks for, until it closes its end."""
         child_died = _wake_on_child()
         poll = select.poll()
         poll.register(self._control, select.POLLIN)
         poll.register(child_died, select.POLLIN)
-        self._answer({"ready": True})
+        self._answer(Ready(can_fork=True))
         while True:
             ready = {descriptor for descriptor, _ in poll.poll()}
             if child_died in ready:
                 os.read(child_died, 4096)
             self._look_for_dead()
             if self._control.fileno() in ready:
-                received = channel.receive(self._control)
+                received = channel.receive(self._control, decode_request)
                 if received is None:
                     return
-                self._do(*received)
+                request, descriptors = received
+                if isinstance(request, EndRequest):
+                    self._end(request.number)
+                else:
+                    self._fork(request, descriptors)
 
-    def _do(self, request: dict[str, Any], descriptors: list[int]) -> None:
-        if "end" in request:
-            self._end(request["end"])
-            return
-        template, number = os.getpid(), request["fork"]
-        name = ConnectorName(*(request[part] for part in ConnectorName._fields))
+    def _fork(self, request: ForkRequest, descriptors: list[int]) -> None:
+        parent = os.getpid()
         pid = os.fork()
         if pid == 0:
-            if request["body"] == "branch":
-                _grow_branch(template, descriptors[0], name)
-            run_test(template, descriptors[0], descriptors[1], name, self._connector)
+            if request.task == "branch":
+                _be_branch(parent, descriptors[0], request.name)
+            run_test(parent, descriptors[0], descriptors[1], request.name, self._connector)
         for descriptor in descriptors:
             os.close(descriptor)
-        self._running[number] = pid
-        self._answer({"number": number, "pid": pid})
+        self._running[request.number] = pid
+        self._answer(Forked(request.number, pid))
 
     def _look_for_dead(self) -> None:
         for number, pid in self._running.items():
@@ -133,22 +144,22 @@ class ForkServer:
             found = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             if found is not None:
                 self._dead[number] = found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
-                self._answer({"number": number, "exit": self._dead[number]})
+                self._answer(Exited(number, self._dead[number]))
         for number in self._ending & self._dead.keys():
-            self._bury(number)
+            self._wait_for(number)
 
     def _end(self, number: int) -> None:
         kill_session(self._running[number])
         self._ending.add(number)
         if number in self._dead:
-            self._bury(number)
+            self._wait_for(number)
 
-    def _bury(self, number: int) -> None:
+    def _wait_for(self, number: int) -> None:
         os.waitpid(self._running.pop(number), 0)
         self._ending.discard(number)
         del self._dead[number]
         self._kill_orphans()
-        self._answer({"number": number, "gone": True})
+        self._answer(Gone(number))
 
     def _kill_orphans(self) -> None:
         """Kill what dead tests have started: it became ours when they died. Each may leave us more."""
@@ -165,11 +176,11 @@ class ForkServer:
             return False
         return True
 
-    def _answer(self, message: dict[str, Any]) -> None:
+    def _answer(self, answer: Answer) -> None:
         try:
-            channel.send(self._control, message)
+            channel.send(self._control, encode_answer(answer))
         except OSError:
-            sys.exit()  # the runner is gone
+            sys.exit()  # the service is gone
 
 
 def _wake_on_child() -> int:

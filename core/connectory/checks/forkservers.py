@@ -1,4 +1,4 @@
-"""The runner's side of the template processes: starting them, asking them for forks, noticing that they are gone."""
+"""The service's side of the fork servers: starting them, asking them for processes, noticing that they are gone."""
 
 from __future__ import annotations
 
@@ -13,10 +13,22 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from connectory.catalog.loaded import LoadedConnector
 from connectory.checks import channel
-from connectory.checks.child import ConnectorName
 from connectory.checks.linux import kill_session
+from connectory.checks.protocol import (
+    Answer,
+    ConnectorName,
+    EndRequest,
+    Exited,
+    Forked,
+    ForkRequest,
+    ProtocolViolation,
+    Ready,
+    Request,
+    Task,
+    decode_answer,
+    encode_request,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -40,22 +52,22 @@ _PROGRAM = (
 
 
 class ForkServerLost(Exception):
-    """A template process ended, and every process that it had forked with it."""
+    """A fork server ended, and every process that it had forked with it."""
 
 
 class Fork:
-    """One process that a template was asked to fork.
+    """One process that a fork server was asked for.
 
     Attributes:
-        body: what it does: `test` or `branch`.
+        task: what it is for.
         pid: its process id, once known; valid until the process is ended by `ForkServerHandle.end`.
-        exit: its exit code, or the number of the signal that ended it, negated; `None` where it ended with its template.
+        exit: its exit code, or the number of the signal that ended it, negated; `None` where it ended with its fork server.
         gone: done when it and whatever it started are waited for.
     """
 
-    def __init__(self, number: int, body: str, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, number: int, task: Task, loop: asyncio.AbstractEventLoop) -> None:
         self.number = number
-        self.body = body
+        self.task = task
         self.pid: int | None = None
         self.ended = False
         self.exit: asyncio.Future[int | None] = loop.create_future()
@@ -63,7 +75,7 @@ class Fork:
 
 
 class ForkServerHandle:
-    """One template process, root or branch, by the channel to it.
+    """One fork server, root or branch, by the channel to it.
 
     Attributes:
         ready: done when it can fork tests: `True`; or cannot, or is lost before it could: `False`.
@@ -80,15 +92,15 @@ class ForkServerHandle:
         control.setblocking(False)
         self._loop.add_reader(control.fileno(), self._receive)
 
-    def fork(self, body: str, name: ConnectorName, *descriptors: int) -> Fork:
+    def fork(self, task: Task, name: ConnectorName, *descriptors: int) -> Fork:
         """Ask for a process, which gets copies of `descriptors`.
 
         Raises:
-            ForkServerLost: this template is gone.
+            ForkServerLost: this fork server is gone.
         """
         self._count += 1
-        fork = self._forks[self._count] = Fork(self._count, body, self._loop)
-        self._send({"fork": fork.number, "body": body, **name._asdict()}, *descriptors)
+        fork = self._forks[self._count] = Fork(self._count, task, self._loop)
+        self._send(ForkRequest(fork.number, task, name), *descriptors)
         if self.lost:
             raise ForkServerLost
         return fork
@@ -97,7 +109,7 @@ class ForkServerHandle:
         """Have `fork` killed, with whatever it started, and waited for; then `fork.gone` is done."""
         if not fork.ended and not self.lost:
             fork.ended = True
-            self._send({"end": fork.number})
+            self._send(EndRequest(fork.number))
 
     async def end_all(self) -> None:
         """End every process that was forked here, and wait until they are gone, within reason."""
@@ -110,7 +122,7 @@ class ForkServerHandle:
     def kill_tests(self) -> None:
         """Kill every test that was forked here, at once. May be called from a signal handler."""
         for fork in list(self._forks.values()):
-            if fork.body == "test" and fork.pid is not None and not fork.ended:
+            if fork.task == "test" and fork.pid is not None and not fork.ended:
                 kill_session(fork.pid)
 
     def lose(self) -> None:
@@ -128,41 +140,43 @@ class ForkServerHandle:
         _settle(self.ready, False)
         self._on_lost()
 
-    def _send(self, message: dict[str, Any], *descriptors: int) -> None:
+    def _send(self, request: Request, *descriptors: int) -> None:
         try:
-            channel.send(self._control, message, *descriptors)
+            channel.send(self._control, encode_request(request), *descriptors)
         except OSError:  # closed, or full: then it has stopped reading, which is as bad
             self.lose()
 
     def _receive(self) -> None:
         while not self.lost:
             try:
-                received = channel.receive(self._control)
+                received = channel.receive(self._control, decode_answer)
             except BlockingIOError:
                 return
-            except (OSError, ValueError):
+            except (OSError, ProtocolViolation):
                 received = None
-            if received is None:
+            if received is None or not self._note(received[0]):
                 self.lose()
-            else:
-                self._note(received[0])
 
-    def _note(self, message: dict[str, Any]) -> None:
-        if "ready" in message:
-            _settle(self.ready, message["ready"])
-            return
-        fork = self._forks[message["number"]]
-        if "pid" in message:
-            fork.pid = message["pid"]
-        elif "exit" in message:
-            _settle(fork.exit, message["exit"])
+    def _note(self, answer: Answer) -> bool:
+        """Take in an answer; whether it is one about something that was asked for."""
+        if isinstance(answer, Ready):
+            _settle(self.ready, answer.can_fork)
+            return True
+        fork = self._forks.get(answer.number)
+        if fork is None:
+            return False
+        if isinstance(answer, Forked):
+            fork.pid = answer.pid
+        elif isinstance(answer, Exited):
+            _settle(fork.exit, answer.status)
         else:
             del self._forks[fork.number]
             _settle(fork.gone, None)
+        return True
 
 
 class ForkServers:
-    """The root template, and a branch for each connector that has been tested."""
+    """The root, and a branch for each connector that has been tested."""
 
     def __init__(self) -> None:
         self._root: ForkServerHandle | None = None
@@ -175,7 +189,7 @@ class ForkServers:
         self._living_root()
 
     async def stop(self) -> None:
-        """End every template and wait for the processes. Calling it again does nothing."""
+        """End every fork server and wait for the processes. Calling it again does nothing."""
         for branch in self._branches.values():
             branch.lose()
         self._branches.clear()
@@ -187,11 +201,11 @@ class ForkServers:
 
     def kill_tests(self) -> None:
         """Kill every test, at once. May be called from a signal handler."""
-        for template in self._all():
-            template.kill_tests()
+        for server in self._all():
+            server.kill_tests()
 
-    async def fit_for(self, connector: LoadedConnector) -> ForkServerHandle:
-        """The template to fork a test of `connector` from: its branch, or the root where it could not be preloaded.
+    async def server_for(self, name: ConnectorName) -> ForkServerHandle:
+        """The fork server for a test of a connector: its branch, or the root where it could not be imported ahead.
 
         Raises:
             ForkServerLost: the root ended while this waited for it.
@@ -199,12 +213,11 @@ class ForkServers:
         root = self._living_root()
         if not await asyncio.shield(root.ready):
             raise ForkServerLost
-        name = ConnectorName.of(connector)
         if name in self._not_preloaded:
             return root
         branch = self._branches.get(name)
         if branch is None or branch.lost:
-            branch = self._branches[name] = self._grow(root, name)
+            branch = self._branches[name] = _start_branch(root, name)
         if await asyncio.shield(branch.ready):
             return branch
         if root.lost:
@@ -212,7 +225,9 @@ class ForkServers:
         if name not in self._not_preloaded:
             self._not_preloaded.add(name)
             _log.warning(
-                "The connector '%s' (%s) cannot be imported ahead of its tests; each test imports it.", *name[:2]
+                "The connector '%s' (%s) cannot be imported ahead of its tests; each test imports it.",
+                name.identifier,
+                name.distribution,
             )
         return root
 
@@ -220,19 +235,6 @@ class ForkServers:
         yield from list(self._branches.values())
         if self._root is not None:
             yield self._root
-
-    def _grow(self, root: ForkServerHandle, name: ConnectorName) -> ForkServerHandle:
-        ours, theirs = channel.channel()
-        with theirs:
-            try:
-                fork = root.fork("branch", name, theirs.fileno())
-            except ForkServerLost:
-                ours.close()
-                raise
-        branch = ForkServerHandle(ours, on_lost=lambda: root.end(fork))
-        patience = asyncio.get_running_loop().call_later(PRELOAD_LIMIT, branch.lose)
-        branch.ready.add_done_callback(lambda _: patience.cancel())
-        return branch
 
     def _living_root(self) -> ForkServerHandle:
         if self._root is None or self._root.lost:
@@ -251,6 +253,20 @@ class ForkServers:
         # Only threads and signal handlers are told of a child's end, so this has to look.
         while any(process.poll() is None for process in self._discarded) and time.monotonic() < give_up:  # noqa: ASYNC110
             await asyncio.sleep(0.002)
+
+
+def _start_branch(root: ForkServerHandle, name: ConnectorName) -> ForkServerHandle:
+    ours, theirs = channel.channel()
+    with theirs:
+        try:
+            fork = root.fork("branch", name, theirs.fileno())
+        except ForkServerLost:
+            ours.close()
+            raise
+    branch = ForkServerHandle(ours, on_lost=lambda: root.end(fork))
+    patience = asyncio.get_running_loop().call_later(PRELOAD_LIMIT, branch.lose)
+    branch.ready.add_done_callback(lambda _: patience.cancel())
+    return branch
 
 
 def _start_root(control: socket.socket) -> subprocess.Popen[bytes]:

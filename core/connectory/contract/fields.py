@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, SecretStr, Strict
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    SecretStr,
+    Strict,
+)
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
@@ -17,7 +24,7 @@ _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 IPV4_PATTERN = rf"(?:{_OCTET}\.){{3}}{_OCTET}"
 """Four decimal octets without leading zeros; `127.1`, `0x7f.1` and `0177.0.0.1` are spellings that resolvers accept
-and checks miss, so they are no addresses here."""
+and checks miss, so they are not addresses here."""
 _H = r"[0-9A-Fa-f]{1,4}"
 IPV6_PATTERN = (
     rf"(?:(?:{_H}:){{7}}{_H}|(?:{_H}:){{1,7}}:|(?:{_H}:){{1,6}}:{_H}|(?:{_H}:){{1,5}}(?::{_H}){{1,2}}"
@@ -26,32 +33,52 @@ IPV6_PATTERN = (
 )
 """An IPv6 address as RFC 4291 §2.2 writes it, without a zone and without a dotted tail."""
 HOSTNAME_PATTERN = rf"(?=[A-Za-z0-9_.-]{{1,253}}(?:$|[:/?]))(?:{_LABEL}\.)*(?!0[xX])(?![0-9]+(?:$|[:/?])){_LABEL}"
-"""A host name of at most 253 characters whose last label is no number, so that it cannot be read as an address."""
+"""A host name of at most 253 characters whose last label is not a number, so that it cannot be read as an address."""
 HOST_PATTERN = rf"(?:{HOSTNAME_PATTERN}|{IPV4_PATTERN}|{IPV6_PATTERN}|\[{IPV6_PATTERN}\])"
 
 TEXT_PATTERN = r"[^\x00-\x1f\x7f]*"
 """Any text without control characters."""
 
+SHOWN_LIMIT = 200
+"""Characters of a pattern that a schema shows, `^(?:` and `)$` included: more than that helps nobody who reads it."""
+
+RULE_KEYWORD = "connectory-rule"
+"""Where a field's schema keeps the sentence that goes into its description; never part of what consumers read."""
+
 
 @dataclass(frozen=True)
-class Grammar:
-    """What a text field may hold.
+class Text:
+    """What a text field may hold. Annotate `str` or `SecretStr` with it: `Annotated[str, Text("a user name", without=":")]`.
+
+    The validator and the JSON Schema use the same grammar. A pattern that is too long for a schema is left out of it, or
+    replaced by `shown`; the field's description then says the rule in words.
 
     Attributes:
-        pattern: a regular expression in the common part of Python and ECMA-262, matched against the whole value.
-        expected: the rest of the sentence "… must be", shown when a value does not fit; the value never is.
+        expected: the rest of the sentence "Must be …", which people read when a value does not fit. The value itself is
+            never shown. Default: "text without control characters".
+        max_length: most characters. Default 1024.
         min_length: fewest characters. Default 1.
-        max_length: most characters.
+        pattern: a regular expression for the whole value. Write it so that Python and ECMAScript (with the flags `u` and
+            `v`) read it alike: in a class, escape `( ) [ ] { } / - \\ |`. Default: anything but control characters.
+        without: ASCII characters that may not occur, beside control characters. Not together with `pattern`. Default: none.
+        shown: a shorter pattern for the schema, which must accept everything that `pattern` accepts. Default: `pattern`.
     """
 
-    pattern: str
-    expected: str
-    max_length: int
-    min_length: int = 1
+    expected: str = "text without control characters"
+    max_length: int = field(default=1024, kw_only=True)
+    min_length: int = field(default=1, kw_only=True)
+    pattern: str = field(default=TEXT_PATTERN, kw_only=True)
+    without: str = field(default="", kw_only=True)
+    shown: str | None = field(default=None, kw_only=True)
+
+    @cached_property
+    def whole_pattern(self) -> str:
+        """`pattern`, or what `without` makes of it."""
+        return rf"[^\x00-\x1f\x7f{_in_class(self.without)}]*" if self.without else self.pattern
 
     @cached_property
     def _compiled(self) -> re.Pattern[str]:
-        return re.compile(self.pattern)
+        return re.compile(self.whole_pattern)
 
     def check(self, value: Any) -> Any:
         """Return `value` unchanged, or raise a validation error that says what was expected and does not repeat it."""
@@ -64,13 +91,26 @@ class Grammar:
             raise PydanticCustomError("string_pattern_mismatch", f"Must be {self.expected}.")
         return value
 
+    def limits(self) -> dict[str, Any]:
+        """What the JSON Schema says of the text."""
+        limits: dict[str, Any] = {"minLength": self.min_length, "maxLength": self.max_length}
+        shown = f"^(?:{self.shown if self.shown is not None else self.whole_pattern})$"
+        if len(shown) <= SHOWN_LIMIT:
+            limits["pattern"] = shown
+        if self.shown is not None or len(shown) > SHOWN_LIMIT:
+            limits[RULE_KEYWORD] = f"Must be {self.expected}."
+        return limits
+
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_before_validator_function(self.check, handler(source))
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        rendered = handler(schema)
-        rendered.update(minLength=self.min_length, maxLength=self.max_length, pattern=f"^(?:{self.pattern})$")
-        return rendered
+        return handler(schema) | self.limits()
+
+
+def _in_class(characters: str) -> str:
+    """`characters` as they stand in a class of a regular expression, in Python and in ECMAScript with either flag."""
+    return "".join(f"\\{character}" if character in r"()[]{}/-\|^$.*+?" else character for character in characters)
 
 
 def _has_surrogate(text: str) -> bool:
@@ -86,18 +126,11 @@ class Endpoint:
     """
 
 
-def text(
-    expected: str = "text without control characters", *, max_length: int = 1024, pattern: str = TEXT_PATTERN
-) -> Grammar:
-    """A grammar for free text."""
-    return Grammar(pattern=pattern, expected=expected, max_length=max_length)
-
-
 def _unbracket(value: str) -> str:
     return value[1:-1] if value.startswith("[") else value
 
 
-def _decimal(value: Any) -> Any:
+def decimal(value: Any) -> Any:
     """Take a decimal string, and a float without a fraction (JSON Schema's integers hold 5432.0), for the integer it writes."""
     if isinstance(value, str) and re.fullmatch(r"-?(0|[1-9][0-9]{0,17})", value):
         return int(value)
@@ -106,43 +139,38 @@ def _decimal(value: Any) -> Any:
     return value
 
 
-def _after(function: Callable[[str], str]) -> Any:
-    from pydantic import AfterValidator
+Integer = Annotated[int, Strict(), BeforeValidator(decimal)]
+"""An integer that also takes a decimal string where it is not a field of `Secrets`, whose integers all do."""
 
-    return AfterValidator(function)
-
-
-Integer = Annotated[int, Strict(), BeforeValidator(_decimal)]
-"""An integer. A decimal string is accepted too, for consumers that send form values."""
-
-Port = Annotated[Integer, Field(ge=1, le=65535), Endpoint()]
+Port = Annotated[int, Field(ge=1, le=65535), Endpoint()]
 """A TCP port, 1 to 65535."""
 
 Host = Annotated[
     str,
-    _after(_unbracket),
-    Grammar(
-        pattern=HOST_PATTERN,
-        expected="a host name or an IP address, without scheme, port, path or credentials",
+    AfterValidator(_unbracket),
+    Text(
+        "a host name or an IP address, without scheme, port, path or credentials",
         max_length=255,
+        pattern=HOST_PATTERN,
+        shown=r"[A-Za-z0-9_](?:[A-Za-z0-9_.\-]{0,251}[A-Za-z0-9_])?|\[?[0-9A-Fa-f:]{2,39}\]?",
     ),
     Endpoint(),
 ]
 """A host name (letters, digits, `-`, `_`; IDNs in their `xn--` form), an IPv4 or an IPv6 address, bracketed or not."""
 
-Name = Annotated[str, text(max_length=2048)]
+Name = Annotated[str, Text(max_length=2048)]
 """The name of a user, a database, a schema: 1 to 2048 characters, none of them control characters."""
 
-SecretText = Annotated[SecretStr, text(max_length=4096)]
+SecretText = Annotated[SecretStr, Text(max_length=4096)]
 """A sensitive value of 1 to 4096 characters, none of them control characters. Never shown again once stored."""
 
 PemCertificates = Annotated[
     str,
-    Grammar(
-        # Not `\s`, which means other characters in Python than in ECMA-262.
-        pattern=r"[ \t\r\n]*(?:-----BEGIN CERTIFICATE-----[A-Za-z0-9+/= \t\r\n]+-----END CERTIFICATE-----[ \t\r\n]*)+",
-        expected="one or more PEM certificates, beginning with -----BEGIN CERTIFICATE-----",
+    Text(
+        "one or more PEM certificates, beginning with -----BEGIN CERTIFICATE-----",
         max_length=65536,
+        # Not `\s`, which means other characters in Python than in ECMA-262.
+        pattern=r"[ \t\r\n]*(?:-----BEGIN CERTIFICATE-----[A-Za-z0-9+\/= \t\r\n]+-----END CERTIFICATE-----[ \t\r\n]*)+",
     ),
     Endpoint(),
 ]
@@ -150,13 +178,17 @@ PemCertificates = Annotated[
 
 PemPrivateKey = Annotated[
     SecretStr,
-    Grammar(
+    Text(
+        "a PEM private key, beginning with -----BEGIN PRIVATE KEY-----",
+        max_length=16384,
         pattern=(
-            r"[ \t\r\n]*-----BEGIN (?:RSA |ENCRYPTED )?PRIVATE KEY-----[A-Za-z0-9+/= \t\r\n]+"
+            r"[ \t\r\n]*-----BEGIN (?:RSA |ENCRYPTED )?PRIVATE KEY-----[A-Za-z0-9+\/= \t\r\n]+"
             r"-----END (?:RSA |ENCRYPTED )?PRIVATE KEY-----[ \t\r\n]*"
         ),
-        expected="a PEM private key, beginning with -----BEGIN PRIVATE KEY-----",
-        max_length=16384,
+        shown=(
+            r"[ \t\r\n]*-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----[A-Za-z0-9+\/= \t\r\n]+"
+            r"-----END (?:[A-Z]+ )?PRIVATE KEY-----[ \t\r\n]*"
+        ),
     ),
 ]
 """A private key as PEM text, PKCS#8 (also encrypted) or PKCS#1. Only its form is checked: reading it is for the test."""

@@ -173,7 +173,8 @@ def connectory_authorization(secrets: Secrets, settings: DeployerSettings | None
         secrets: an instance of the class that `connectory_secret_schema` returned.
         settings: the deployer's values; `None` where the plugin declares none.
 
-    >>> from connectory import Authorization, hookimpl
+    >>> from connectory import hookimpl
+    >>> from connectory.consent import Authorization
     >>> @hookimpl
     ... def connectory_authorization(secrets, settings) -> Authorization | None:
     ...     return Authorization(

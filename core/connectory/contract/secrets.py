@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from functools import cache
+from typing import Any, ClassVar, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, SecretStr, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, SecretStr, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from connectory.contract.fields import decimal
 from connectory.contract.urls import UrlGrammar, UrlInvalid
 
 URL_FIELD = "url"
@@ -28,12 +30,11 @@ class Secrets(BaseModel):
     Once validated, an instance always has the parts.
 
     >>> from connectory import Host, Port, Secrets, SecretText
-    >>> from connectory.documents.validation import parse_secrets
     >>> class LedgerSecrets(Secrets):
     ...     host: Host
     ...     port: Port = 7000
     ...     token: SecretText
-    >>> parse_secrets(LedgerSecrets, {"host": "ledger.example", "token": "abc"}).port
+    >>> LedgerSecrets.model_validate({"host": "ledger.example", "token": "abc"}).port
     7000
     """
 
@@ -50,44 +51,97 @@ class Secrets(BaseModel):
     """Whether the JSON Schema keeps the properties of texts to title, type and default, as older consumers know them, and says
     in a top-level `allOf` what the texts may hold. Default: each property says so itself."""
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _absent_and_url(cls, data: Any) -> Any:
+    def _with_every_problem(cls, data: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        """Validate, and tell what is wrong with the whole together with what is wrong with each field."""
         if not isinstance(data, Mapping):
             raise PydanticCustomError("dict_type", "The secrets must be a JSON object.")
-        parts = cls._with_parts_of_url({name: value for name, value in data.items() if value is not None})
-        for group in cls.connectory_exactly_one:
-            if sum(name in parts for name in group) != 1:
-                raise PydanticCustomError("exactly_one", "Must be supplied exactly one of: " + ", ".join(group))
-        return parts
+        given = {name: value for name, value in data.items() if value is not None}
+        for name in integer_fields(cls) & given.keys():
+            given[name] = decimal(given[name])
+        parts, problems, covered = cls._with_parts_of_url(given)
+        problems += cls._unless_exactly_one(parts)
+        try:
+            secrets = validate(parts)
+        except ValidationError as error:
+            if not problems and not covered:
+                raise
+            problems += [
+                _problem(found["loc"], found["type"], found["msg"])
+                for found in error.errors(include_url=False, include_context=False, include_input=False)
+                if not (found["type"] == "missing" and found["loc"][0] in covered)
+            ]
+        if problems:
+            raise ValidationError.from_exception_data(cls.__name__, problems, hide_input=True)
+        return secrets
 
     @classmethod
-    def _with_parts_of_url(cls, given: dict[str, Any]) -> dict[str, Any]:
+    def _with_parts_of_url(
+        cls, given: dict[str, Any]
+    ) -> tuple[dict[str, Any], list[InitErrorDetails], frozenset[str] | set[str]]:
+        """What was given with the parts of its url in place of it, what is wrong with that, and the fields already told of."""
         grammar = cls.connectory_url
-        if grammar is None or URL_FIELD not in given:
-            if grammar is not None and (lacking := (grammar.required | grammar.required_parts) - given.keys()):
-                missing = ", ".join(sorted(lacking))
-                raise PydanticCustomError("missing_parts", "Must be supplied a 'url' or all of: [" + missing + "].")
-            return given
-        url = given.pop(URL_FIELD)
-        if isinstance(url, SecretStr):
-            url = url.get_secret_value()
-        both = sorted(grammar.fields & given.keys())
-        if both:
-            raise PydanticCustomError(
-                "url_and_parts", "Must be supplied a 'url' or the parts, not both: " + ", ".join(both)
-            )
-        if not isinstance(url, str) or not 1 <= len(url) <= URL_MAX_LENGTH:
-            raise PydanticCustomError("url_invalid", f"The url must be a string of 1 to {URL_MAX_LENGTH} characters.")
+        if grammar is None:
+            return given, [], frozenset()
+        required = grammar.required | (grammar.fields | grammar.query_keys.keys()) & required_fields(cls)
+        if URL_FIELD not in given:
+            lacking = sorted((required | grammar.required_parts) - given.keys())
+            message = f"Must be supplied a 'url' or all of: [{', '.join(lacking)}]."
+            return given, [_problem((name,), "missing_parts", message) for name in lacking], set(lacking)
+        url, beside = given[URL_FIELD], {name: value for name, value in given.items() if name != URL_FIELD}
+        if both := sorted(grammar.fields & beside.keys()):
+            message = "Must be supplied a 'url' or the parts, not both: " + ", ".join(both)
+            return beside, [_problem((URL_FIELD,), "url_and_parts", message)], required
         try:
-            parts = grammar.parse(url)
+            parts = _parsed(grammar, url)
         except UrlInvalid as problem:
-            raise PydanticCustomError("url_invalid", str(problem)) from None
-        twice = sorted(parts.keys() & given.keys())
-        if twice:
-            raise PydanticCustomError("url_and_parts", "Stands in the url's query too: " + ", ".join(twice))
-        return given | parts
+            return beside, [_problem((URL_FIELD,), "url_invalid", str(problem))], required
+        problems = [
+            _problem((name,), "url_and_parts", f"Stands in the url's query too: {name}")
+            for name in sorted(parts.keys() & beside.keys())
+        ]
+        if lacking := sorted(required - parts.keys() - beside.keys()):
+            problems.append(_problem((URL_FIELD,), "url_invalid", f"The url lacks a part: {', '.join(lacking)}."))
+        return beside | parts, problems, required
+
+    @classmethod
+    def _unless_exactly_one(cls, parts: Mapping[str, Any]) -> list[InitErrorDetails]:
+        return [
+            _problem((group[0],), "exactly_one", "Must be supplied exactly one of: " + ", ".join(group))
+            for group in cls.connectory_exactly_one
+            if sum(name in parts for name in group) != 1
+        ]
 
 
 class SecretGroup(Secrets):
     """A nested object that is sensitive as a whole, such as the content of a key file."""
+
+
+@cache
+def required_fields(model: type[Secrets]) -> frozenset[str]:
+    """The fields without a default."""
+    return frozenset(name for name, field in model.model_fields.items() if field.is_required())
+
+
+@cache
+def integer_fields(model: type[Secrets]) -> frozenset[str]:
+    """The fields that hold one integer."""
+    return frozenset(
+        name
+        for name, field in model.model_fields.items()
+        if {int} == set(get_args(field.annotation) or (field.annotation,)) - {type(None)}
+    )
+
+
+def _parsed(grammar: UrlGrammar, url: Any) -> dict[str, Any]:
+    if isinstance(url, SecretStr):
+        url = url.get_secret_value()
+    if not isinstance(url, str) or not 1 <= len(url) <= URL_MAX_LENGTH:
+        raise UrlInvalid(f"The url must be a string of 1 to {URL_MAX_LENGTH} characters.")
+    return grammar.parse(url)
+
+
+def _problem(loc: tuple[int | str, ...], kind: str, message: str) -> InitErrorDetails:
+    error = PydanticCustomError(kind, message)
+    return InitErrorDetails(type=error, loc=loc, input=None)  # the input would only be hidden again

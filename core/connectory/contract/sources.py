@@ -4,7 +4,7 @@ A source is an object named by an entry point of group `connectory.sources`. A c
 described by text files in a folder that the deployer names:
 
 >>> from pathlib import Path
->>> from connectory import ConnectorSource, ConnectorUnusable, SourcedConnector
+>>> from connectory.sources import ConnectorSource, ConnectorUnusable, SourcedConnector
 >>>
 >>> class BookSource(ConnectorSource):
 ...     def find(self, environment):

@@ -9,7 +9,6 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from connectory.contract.fields import Endpoint, PemCertificates
-from connectory.contract.urls import QueryKey
 
 
 class SslMode(StrEnum):
@@ -48,7 +47,7 @@ SSL_MODE_SPELLINGS = (*(mode.value for mode in SslMode), *_ALIASES)
 """Every spelling of a mode that is accepted."""
 
 
-def _canonical(value: Any) -> Any:
+def canonical(value: Any) -> Any:
     known = _ALIASES.get(value, value) if isinstance(value, str) else None
     if known not in set(SslMode):
         raise PydanticCustomError("enum", f"Must be one of: {', '.join(SSL_MODE_SPELLINGS)}.")
@@ -57,7 +56,7 @@ def _canonical(value: Any) -> Any:
 
 SslModeField = Annotated[
     SslMode,
-    BeforeValidator(_canonical),
+    BeforeValidator(canonical),
     WithJsonSchema({"type": "string", "enum": list(SSL_MODE_SPELLINGS)}),
     Endpoint(),
     Field(title="SSL Mode", description="How much TLS to ask for, and what to verify."),
@@ -69,7 +68,3 @@ SslCaField = Annotated[
     Field(title="CA certificate", description="PEM certificates to trust instead of the system's."),
 ]
 """The field type for `ssl_ca`; its default is `None`."""
-
-
-SSL_MODE_QUERY_KEY = QueryKey("ssl_mode", {spelling: _canonical(spelling) for spelling in SSL_MODE_SPELLINGS})
-"""For a `UrlGrammar`: a query key that gives the field `ssl_mode`."""

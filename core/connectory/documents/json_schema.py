@@ -1,4 +1,4 @@
-"""The JSON Schema of a connection's secrets: it says truthfully what is accepted."""
+"""The JSON Schema of a connection's secrets: it accepts all that the server accepts, and says what the server checks besides."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from connectory.contract.secrets import URL_FIELD, URL_MAX_LENGTH, Secrets
+from connectory.contract.fields import RULE_KEYWORD, SHOWN_LIMIT
+from connectory.contract.secrets import URL_FIELD, URL_MAX_LENGTH, Secrets, required_fields
 from connectory.contract.urls import UrlGrammar
 from connectory.documents.sensitivity import is_sensitive
 
 
 class _TruthfulSchema(GenerateJsonSchema):
-    """Pydantic's generator, less the `null` that optional fields accept and consumers need not know of."""
+    """Pydantic's generator, without the `null` that optional fields accept and consumers need not know of."""
 
     def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
         return self.generate_inner(schema["schema"])
@@ -27,7 +28,8 @@ class _TruthfulSchema(GenerateJsonSchema):
 def secret_json_schema(model: type[Secrets], identifier: str, human_readable: str) -> dict[str, Any]:
     """The JSON Schema of `model`, as `GET /connection_type/{type}/secret` answers it.
 
-    It accepts what `parse_secrets` accepts, less the two documented leniencies.
+    It accepts what `parse_secrets` accepts, except for the two documented leniencies. Where it accepts more, a description says
+    what is checked besides.
     """
     generated = model.model_json_schema(schema_generator=_TruthfulSchema)
     definitions = generated.get("$defs", {})
@@ -37,20 +39,20 @@ def secret_json_schema(model: type[Secrets], identifier: str, human_readable: st
         | ({"sensitive": True} if is_sensitive(model, name) else {})
         for name in model.model_fields
     }
+    of_url = grammar.fields | grammar.query_keys.keys() if grammar is not None else frozenset()
     schema: dict[str, Any] = {
         "title": f"{identifier}_schema",
         "description": f"{human_readable} secrets schema",
         "type": "object",
         "properties": properties,
-        "required": [name for name in generated.get("required", []) if grammar is None or name not in grammar.fields],
+        "required": [name for name in generated.get("required", []) if name not in of_url],
         "additionalProperties": False,
     }
     if grammar is not None:
         schema["properties"] = {URL_FIELD: _url_schema(grammar)} | properties
-        schema["anyOf"] = _url_or_parts(grammar)
+        schema["anyOf"] = _url_or_parts(grammar, required_fields(model))
     if model.connectory_exactly_one:
-        groups = [[_given(name, grammar) for name in group] for group in model.connectory_exactly_one]
-        schema["allOf"] = [{"oneOf": alternatives} for alternatives in groups]
+        schema["allOf"] = [_exactly_one(group, grammar) for group in model.connectory_exactly_one]
     if model.connectory_plain_properties and (limits := _take_text_limits(properties)):
         schema["allOf"] = [*schema.get("allOf", []), {"properties": limits}]
     return schema
@@ -107,37 +109,41 @@ def _inline(schema: Any, definitions: Mapping[str, Any]) -> Any:
         inlined["sensitive"] = True
     if inlined.get("default", ...) is None:
         del inlined["default"]
+    if rule := inlined.pop(RULE_KEYWORD, None):
+        described = str(inlined.get("description", "")).rstrip()
+        inlined["description"] = f"{described} {rule}".lstrip()
     return inlined
 
 
 def _url_schema(grammar: UrlGrammar) -> dict[str, Any]:
+    keys = f"; known query keys: {', '.join(grammar.query)}" if grammar.query else ""
     schema = {
         "title": "URL",
-        "description": "One connection url, instead of the parts that it holds.",
+        "description": (
+            f"One url instead of the parts that it holds: {grammar.form}{keys}. "
+            "Special characters in it must be percent-encoded. What it gives must not be given beside it."
+        ),
         "type": "string",
         "minLength": 1,
         "maxLength": URL_MAX_LENGTH,
-        "pattern": f"^(?:{grammar.pattern})$",
     }
+    if len(grammar.shape) <= SHOWN_LIMIT:
+        schema["pattern"] = grammar.shape
     return schema | ({"sensitive": True} if grammar.password is not None else {})
 
 
-def _url_or_parts(grammar: UrlGrammar) -> list[dict[str, Any]]:
+def _url_or_parts(grammar: UrlGrammar, without_default: frozenset[str]) -> list[dict[str, Any]]:
     """The url without the parts it stands for, or the parts without a url."""
-    conflicts: list[dict[str, Any]] = [{"required": [name]} for name in sorted(grammar.fields)]
-    conflicts += [
-        {"required": [name], "properties": {URL_FIELD: {"pattern": grammar.gives(name)}}}
-        for name in sorted(grammar.query_keys)
-    ]
+    parts = grammar.required | grammar.required_parts | (without_default & (grammar.fields | grammar.query_keys.keys()))
+    conflicts = [{"required": [name]} for name in sorted(grammar.fields)]
     return [
         {"required": [URL_FIELD], "not": {"anyOf": conflicts}},
-        {"required": sorted(grammar.required | grammar.required_parts), "not": {"required": [URL_FIELD]}},
+        {"required": sorted(parts), "not": {"required": [URL_FIELD]}},
     ]
 
 
-def _given(name: str, grammar: UrlGrammar | None) -> dict[str, Any]:
-    """That the field is there, or a url that gives it."""
-    pattern = grammar.gives(name) if grammar is not None else None
-    if pattern is None:
-        return {"required": [name]}
-    return {"anyOf": [{"required": [name]}, {"required": [URL_FIELD], "properties": {URL_FIELD: {"pattern": pattern}}}]}
+def _exactly_one(group: tuple[str, ...], grammar: UrlGrammar | None) -> dict[str, Any]:
+    """Exactly one of the fields; or a url, which may give one of them."""
+    one: dict[str, Any] = {"oneOf": [{"required": [name]} for name in group]}
+    in_url = grammar is not None and any(name == grammar.password or name in grammar.query_keys for name in group)
+    return {"anyOf": [{"required": [URL_FIELD]}, one]} if in_url else one

@@ -145,8 +145,6 @@ def _problems(error: ValidationError, model: type[Secrets], payload: Any) -> Ite
             unknown.setdefault(found["loc"][:-1], []).append(str(found["loc"][-1]))
             continue
         loc = [part for part in found["loc"] if isinstance(part, int) or part in known]
-        if found["type"] == "url_invalid":
-            loc.append(URL_FIELD)
         # A plugin's own validator may repeat the value; ours never do, and hold words that a value may be by chance.
         repeats = found["type"] not in _CONSTANT and any(text in found["msg"] for text in submitted)
         yield FieldProblem(loc=loc, msg="The value is not accepted." if repeats else found["msg"], type=found["type"])

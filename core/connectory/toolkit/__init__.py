@@ -1,1 +1,38 @@
-"""What a connector needs when its driver does not do it."""
+"""What a connector needs when its driver does not do it, or must be kept from doing it its own way.
+
+- Addresses and links: `Address`, `Link`.
+- TLS: `tls_context`, `tls_failure`, `system_certificates`, `request_tls` for databases that ask as PostgreSQL does.
+- Certificates and keys as PEM text: `PemCertificates`, `PemPrivateKey`, `rsa_private_key`.
+- Files for drivers that take nothing else: `path_of`.
+- What a driver's data means: `failure_of_sqlstate`, `failure_of_status`, `Failures`.
+- HTTP: `HttpClient`, which `context.http` gives.
+- Urls: `QueryKey`, for query keys that are not simply a field's value.
+"""
+
+from connectory.contract.check import Address, Failures, Link
+from connectory.contract.fields import PemCertificates, PemPrivateKey
+from connectory.contract.urls import QueryKey
+from connectory.toolkit.files import path_of
+from connectory.toolkit.http import HttpClient, failure_of_status
+from connectory.toolkit.pem import rsa_private_key
+from connectory.toolkit.postgres import request_tls
+from connectory.toolkit.sqlstate import failure_of_sqlstate
+from connectory.toolkit.tls import system_certificates, tls_context, tls_failure
+
+__all__ = [
+    "Address",
+    "Failures",
+    "HttpClient",
+    "Link",
+    "PemCertificates",
+    "PemPrivateKey",
+    "QueryKey",
+    "failure_of_sqlstate",
+    "failure_of_status",
+    "path_of",
+    "request_tls",
+    "rsa_private_key",
+    "system_certificates",
+    "tls_context",
+    "tls_failure",
+]

@@ -2,14 +2,15 @@
 
 import pytest
 
-from connectory import Authorization, CheckFailed
+from connectory import CheckFailed
 from connectory.catalog.catalog import build_catalog
 from connectory.catalog.record import PluginStatus
+from connectory.consent import Authorization
 from connectory.documents.validation import parse_secrets
 from testkit.distribution import install, plugin_source
 
 REASON = "stripe.yaml, line 7: 'auth' is missing; add it."
-RAISING = f"from connectory import ConnectorUnusable\nraise ConnectorUnusable({REASON!r})"
+RAISING = f"from connectory.sources import ConnectorUnusable\nraise ConnectorUnusable({REASON!r})"
 
 
 @pytest.mark.parametrize(
@@ -32,7 +33,7 @@ def test_a_plugin_says_itself_why_it_cannot_be_used(site, source):
 
 @pytest.mark.parametrize("message", ["", "two\nlines", "x" * 501])
 def test_a_reason_that_is_no_short_line_is_not_shown(site, message):
-    site.add("ledger", source=f"from connectory import ConnectorUnusable\nraise ConnectorUnusable({message!r})")
+    site.add("ledger", source=f"from connectory.sources import ConnectorUnusable\nraise ConnectorUnusable({message!r})")
     assert site.record("ledger").reason.startswith("It says that it cannot be used, but not in one line;")
 
 
@@ -69,7 +70,7 @@ CONSENTING = plugin_source(
     "ledger",
     hooks={
         "more": (
-            "from connectory import Authorization\n\n\n"
+            "from connectory.consent import Authorization\n\n\n"
             "@hookimpl\ndef connectory_authorization(secrets):\n"
             "    token = secrets.token.get_secret_value()\n"
             "    if token == 'none':\n        return None\n"

@@ -15,7 +15,7 @@ BOOKS = """
 import types
 from pathlib import Path
 
-from connectory import ConnectorSource, ConnectorUnusable, SourcedConnector
+from connectory.sources import ConnectorSource, ConnectorUnusable, SourcedConnector
 
 
 class Books(ConnectorSource):

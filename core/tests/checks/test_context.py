@@ -10,6 +10,7 @@ from connectory.checks import addresses
 from connectory.checks.addresses import VettedAddresses
 from connectory.checks.context import ChildContext
 from connectory.checks.egress import EgressPolicy
+from connectory.checks.protocol import Denied, Event
 from connectory.contract.check import Address, CheckFailed, FailureCode
 from testkit.loopback import LoopbackServer, Peer
 
@@ -40,14 +41,14 @@ def resolver(monkeypatch) -> Resolver:
 
 
 @pytest.fixture
-def events() -> list[dict]:
+def events() -> list[Event]:
     return []
 
 
 @pytest.fixture
 def context_for(resolver, events):
     def make(*, seconds: float = 10, settings: dict | None = None, **policy) -> ChildContext:
-        vetted = VettedAddresses(EgressPolicy(**policy), on_denial=lambda: events.append({"event": "denied"}))
+        vetted = VettedAddresses(EgressPolicy(**policy), on_denial=lambda: events.append(Denied()))
         return ChildContext(
             killed_at=time.monotonic() + seconds, addresses=vetted, settings=settings or {}, emit=events.append
         )
@@ -83,7 +84,7 @@ def test_a_host_with_one_forbidden_address_is_forbidden_as_a_whole(context_for, 
     assert code(context.resolve, "rebinding.example", 443) is FailureCode.ADDRESS_NOT_ALLOWED
     assert code(context.connect, "rebinding.example", 443) is FailureCode.ADDRESS_NOT_ALLOWED
     assert code(context.resolve, bad, 443) is FailureCode.ADDRESS_NOT_ALLOWED
-    assert {"event": "denied"} in events
+    assert Denied() in events
 
 
 @pytest.mark.parametrize(
@@ -112,7 +113,12 @@ def test_connecting_tries_each_address(context_for, resolver, events):
             assert address == ("127.0.0.1", server.port)
             assert connection.getpeername() == ("127.0.0.1", server.port)
             assert 8 < connection.gettimeout() <= 9
-    assert [event.get("name") or event["status"] for event in events] == ["resolve", "passed", "connect", "passed"]
+    assert [getattr(event, "name", None) or event.status for event in events] == [
+        "resolve",
+        "passed",
+        "connect",
+        "passed",
+    ]
 
 
 def test_a_port_that_nobody_listens_on_refuses(context_for):

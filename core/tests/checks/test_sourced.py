@@ -17,7 +17,7 @@ import os
 import types
 from pathlib import Path
 
-from connectory import ConnectorSource, ConnectorUnusable, SourcedConnector
+from connectory.sources import ConnectorSource, ConnectorUnusable, SourcedConnector
 
 
 class Shelf(ConnectorSource):

@@ -90,6 +90,13 @@ def test_stored_tokens_that_cannot_be_opened_are_raised_to_the_caller(connector_
 
 def test_a_process_that_writes_tokens_that_nobody_can_write_out_again_has_crashed(connector_of):
     nested = "[" * 40 + "]" * 40
+    line = f'{{"event": "tokens", "tokens": {{"a": {nested}}}}}'
+    writing = f"""
+        import os
+        for descriptor in range(3, 20):
+            try: os.write(descriptor, {line!r}.encode() + b"\\n")
+            except OSError: pass
+        """
     with running() as run:
-        report = run(connector_of(f"context._emit({{'event': 'tokens', 'tokens': {{'a': {nested}}}}})"))
+        report = run(connector_of(writing))
     assert (report.code, report.tokens) == (FailureCode.CRASHED, None)

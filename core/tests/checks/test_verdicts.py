@@ -242,8 +242,8 @@ def test_secrets_larger_than_a_pipe_holds_arrive(check, connector_of):
     large = "@hookimpl\ndef connectory_secret_schema():\n    return Large\n"
     connector = connector_of(
         "assert secrets.token.get_secret_value() == 'x' * 500_000",
-        hooks="from connectory import text\nfrom pydantic import SecretStr\nfrom typing import Annotated\n"
-        "class Large(Secrets):\n    token: Annotated[SecretStr, text(max_length=500_000)]\n" + large,
+        hooks="from connectory import Text\nfrom pydantic import SecretStr\nfrom typing import Annotated\n"
+        "class Large(Secrets):\n    token: Annotated[SecretStr, Text(max_length=500_000)]\n" + large,
     )
     assert check(connector, document={"token": "x" * 500_000}).status == "succeeded"
 

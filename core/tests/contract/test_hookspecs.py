@@ -69,9 +69,9 @@ def test_every_public_name_is_documented():
 
 
 def _source_that_assigns(name: str) -> str:
-    from connectory.contract import fields, tls
+    from connectory.contract import fields, ssl_mode
 
-    modules = [hookspecs, fields, tls]
+    modules = [hookspecs, fields, ssl_mode]
     return next((source for source in map(inspect.getsource, modules) if f"\n{name} = " in source), "")
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field, SecretStr, field_validator
 
-from connectory import Grammar, Host, Integer, Name, Port, SecretGroup, Secrets, SecretText, UrlGrammar, text
+from connectory import Host, Name, Port, SecretGroup, Secrets, SecretText, Text, UrlGrammar
 from connectory.documents.masking import sensitive_texts
 from connectory.documents.validation import MAX_DEPTH, MAX_PROBLEMS, SecretsInvalid, parse_secrets, secrets_document
 
@@ -55,6 +55,7 @@ def test_null_means_absent(database):
 
 def test_a_required_field_that_is_null_is_missing(database):
     [problem] = problems(database, {"host": None, "username": "reader"})
+    assert problem["loc"] == ["host"]
     assert problem["msg"] == "Must be supplied a 'url' or all of: [host]."
     assert locations(Service, {"domain": None}) == [["domain"]]
 
@@ -259,8 +260,20 @@ def test_a_url_becomes_the_parts(database):
 
 
 def test_neither_url_nor_parts_is_refused_with_both_ways_out(database):
-    [problem] = problems(database, {"dbname": "app"})
-    assert problem["msg"] == "Must be supplied a 'url' or all of: [host, username]."
+    found = problems(database, {"dbname": "app"})
+    assert [problem["loc"] for problem in found] == [["host"], ["username"]]
+    assert {problem["msg"] for problem in found} == {"Must be supplied a 'url' or all of: [host, username]."}
+
+
+def test_what_is_wrong_with_the_whole_is_told_with_what_is_wrong_with_each_field(database):
+    assert locations(database, {"port": 0, "hots": "h"}) == [["host"], ["username"], ["port"], []]
+    assert locations(database, {"url": "mysql://h", "ssl_mode": "on"}) == [["url"], ["ssl_mode"]]
+    assert locations(database, {"url": "postgresql://h", "port": 1, "ssl_ca": "x"}) == [["url"], ["ssl_ca"]]
+
+
+def test_a_url_must_give_what_has_no_default(database):
+    [problem] = problems(database, {"url": "postgresql://h/d"})
+    assert (problem["loc"], problem["msg"]) == (["url"], "The url lacks a part: username.")
 
 
 @pytest.mark.parametrize("field", ["host", "port", "username", "password", "dbname"])
@@ -366,10 +379,10 @@ def test_no_refusal_repeats_a_submitted_value(database, value):
 class Chatty(Secrets):
     """A plugin whose own validators repeat what they are given."""
 
-    connectory_url = UrlGrammar(schemes={"db": {}}, required=frozenset({"host"}))
+    connectory_url = UrlGrammar(schemes={"db": {}})
 
     host: Host
-    port: Integer = 1
+    port: int = 1
     username: Name | None = None
     password: SecretText | None = None
     dbname: Name | None = None
@@ -404,7 +417,7 @@ def test_a_number_is_silenced_too():
 
 
 def test_a_value_that_is_a_word_of_our_own_sentence_does_not_silence_it(database):
-    [problem] = problems(database, {"dbname": "supplied"})
+    problem, _ = problems(database, {"dbname": "supplied"})
     assert problem["msg"] == "Must be supplied a 'url' or all of: [host, username]."
 
     class Either(Secrets):
@@ -478,12 +491,12 @@ def test_sensitive_texts_are_found_at_every_depth(database):
 class Slugs(Secrets):
     slug: Name = Field(max_length=5)
     word: str = Field(default="ab", min_length=2)
-    count: Integer = Field(default=2, ge=2, multiple_of=2)
+    count: int = Field(default=2, ge=2, multiple_of=2)
     code: str = "x1"
 
 
 def test_a_grammar_says_what_it_expects():
-    grammar = Grammar(pattern=r"[a-z]+[0-9]", expected="letters and a digit", max_length=4)
+    grammar = Text("letters and a digit", pattern=r"[a-z]+[0-9]", max_length=4)
     assert grammar.check("ab1") == "ab1"
     assert grammar.check(SecretStr("ab1")) == SecretStr("ab1")
     for wrong in ("ab", "AB1", "1ab", "ab\n1"):
@@ -491,7 +504,7 @@ def test_a_grammar_says_what_it_expects():
             grammar.check(wrong)
     with pytest.raises(Exception, match="1 to 4 characters"):
         grammar.check("abcd1")
-    assert text(max_length=3).check("a b") == "a b"
+    assert Text(max_length=3).check("a b") == "a b"
 
 
 @pytest.mark.parametrize(

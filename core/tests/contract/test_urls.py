@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectory import QueryKey, UrlGrammar
+from connectory import UrlGrammar
 from connectory.contract.urls import UrlInvalid
+from connectory.toolkit import QueryKey
 
 GRAMMAR = UrlGrammar(
     schemes={"postgresql": {}, "postgresql+psycopg2": {}},
@@ -195,20 +196,30 @@ def test_the_password_and_nothing_else_is_masked(url, shown):
     assert GRAMMAR.mask(url, "***") == shown
 
 
-SCHEMA = jsonschema_rs.validator_for({"type": "string", "pattern": f"^(?:{GRAMMAR.pattern})$"})
+SHAPE = jsonschema_rs.validator_for({"type": "string", "pattern": GRAMMAR.shape})
 
 
 @given(st.data(), database_parts())
-def test_the_pattern_of_the_schema_accepts_what_the_parser_accepts(data, parts):
+def test_the_shape_that_the_schema_shows_accepts_what_the_parser_accepts(data, parts):
     url = GRAMMAR.render(parts)
     at, gone = data.draw(st.integers(0, len(url))), data.draw(st.integers(0, 1))
     url = url[:at] + data.draw(st.text(st.characters(exclude_categories=["Cs"]), max_size=2)) + url[at + gone :]
     try:
         GRAMMAR.parse(url)
     except UrlInvalid:
-        assert not SCHEMA.is_valid(url)
-    else:
-        assert SCHEMA.is_valid(url)
+        return
+    assert SHAPE.is_valid(url)
+
+
+@pytest.mark.parametrize("url", ["http://h", "postgresql:h", "postgresql://", "postgresql://h d", "xpostgresql://h"])
+def test_the_shape_refuses_another_scheme_and_spaces(url):
+    assert not SHAPE.is_valid(url)
+
+
+def test_people_read_which_parts_a_url_has():
+    assert GRAMMAR.form == "postgresql://username:password@host:port/dbname"
+    snow = UrlGrammar(schemes={"snow": {}}, port=None, password=None, path=("database", "schema"))
+    assert snow.form == "snow://username@host/database/schema"
 
 
 @pytest.mark.parametrize("missing", ["port", "username", "password", "dbname"])

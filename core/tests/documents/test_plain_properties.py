@@ -24,7 +24,12 @@ SCHEMA = secret_json_schema(Plain, "ledger", "Ledger")
 
 def test_properties_of_texts_are_plain():
     assert SCHEMA["properties"] == {
-        "host": {"title": "Host", "type": "string", "default": "ledger.example"},
+        "host": {
+            "title": "Host",
+            "description": "Must be a host name or an IP address, without scheme, port, path or credentials.",
+            "type": "string",
+            "default": "ledger.example",
+        },
         "port": {"title": "Port", "type": "integer", "minimum": 1, "maximum": 65535, "default": 7000},
         "token": {"title": "Token", "type": "string", "sensitive": True},
         "key": {"title": "Key", "type": "string", "sensitive": True},

@@ -4,8 +4,9 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from connectory import CheckFailed, FailureCode, PemPrivateKey, Secrets, rsa_private_key
+from connectory import CheckFailed, FailureCode, Secrets
 from connectory.documents.validation import SecretsInvalid, parse_secrets
+from connectory.toolkit import PemPrivateKey, rsa_private_key
 
 REMEDY = "Look at the key."
 

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from connectory import CheckFailed, FailureCode, SslMode, path_of, system_certificates, tls_context, tls_failure
+from connectory import CheckFailed, FailureCode, SslMode
+from connectory.toolkit import path_of, system_certificates, tls_context, tls_failure
+from connectory.toolkit.tls import server_name
 from testkit.certificates import Certificates, ServerCertificate, make_certificates
 
 
@@ -83,6 +85,20 @@ def test_other_failures_are_told_apart_by_type():
     assert tls_failure(ConnectionResetError()) is FailureCode.TLS_FAILED
 
 
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [
+        ("db.example", "db.example"),
+        ("db.example.", "db.example"),
+        ("[::1]", "::1"),
+        ("::1", "::1"),
+        ("10.0.0.1", "10.0.0.1"),
+    ],
+)
+def test_a_server_is_named_without_brackets_and_without_the_root_of_the_dns(host, name):
+    assert server_name(host) == name
+
+
 def test_what_a_mode_asks_for_can_be_asked_of_it():
     assert [mode for mode in SslMode if mode.verifies] == [SslMode.VERIFY_CA, SslMode.VERIFY_FULL]
     assert [mode for mode in SslMode if not mode.needs_tls] == [SslMode.DISABLED, SslMode.PREFERRED]
@@ -106,7 +122,7 @@ def test_content_that_nobody_reads_is_dropped(length):
 # What libpq does: it reads the file in C, and no other thread of the interpreter runs meanwhile.
 HOLDING_THE_INTERPRETER = """
 import ctypes
-from connectory import path_of
+from connectory.toolkit import path_of
 libc = ctypes.PyDLL(None)
 buffer = ctypes.create_string_buffer(65536)
 with path_of("x" * 400_000) as path:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import time
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
 
 from connectory import CheckFailed, FailureCode
+from connectory.toolkit.http import bounded_wait, failure_of_status, number_in, wait_in
 from connectory_saas.definition import Answer, Expected, RateLimit, Request
-
-WAIT_LIMIT = 86_400.0
-"""Seconds: the longest wait that is passed on."""
 
 _NOTHING: Any = object()
 
@@ -39,19 +35,11 @@ def raise_for_class(answer: httpx.Response, rate_limit: RateLimit | None = None)
     """Raise what a status means by its class, for all but successes.
 
     Raises:
-        CheckFailed: `unexpected_redirect`, `auth_failed`, `permission_denied`, `rate_limited`, `http_4xx` or `http_5xx`.
+        CheckFailed: see `connectory.toolkit.http.failure_of_status`.
     """
-    code = _BY_STATUS.get(answer.status_code) or _BY_CLASS.get(answer.status_code // 100)
+    code = failure_of_status(answer.status_code)
     if code is not None:
         raise _failure(code, answer, rate_limit, None)
-
-
-_BY_STATUS = {
-    401: FailureCode.AUTH_FAILED,
-    403: FailureCode.PERMISSION_DENIED,
-    429: FailureCode.RATE_LIMITED,
-}
-_BY_CLASS = {3: FailureCode.UNEXPECTED_REDIRECT, 4: FailureCode.HTTP_4XX, 5: FailureCode.HTTP_5XX}
 
 
 def _failure(
@@ -65,32 +53,13 @@ def wait_asked_for(answer: httpx.Response, rate_limit: RateLimit | None) -> floa
     """The seconds that an answer asks to wait: `Retry-After` (RFC 9110 §10.2.3), else the vendor's own header."""
     given = answer.headers.get("Retry-After")
     if given is not None:
-        return _bounded(_number(given)) if _number(given) is not None else _bounded(_seconds_until(given))
+        return wait_in(given)
     if rate_limit is None or rate_limit.reset_header is None:
         return None
-    reset = _number(answer.headers.get(rate_limit.reset_header, ""))
+    reset = number_in(answer.headers.get(rate_limit.reset_header, ""))
     if reset is not None and rate_limit.reset == "unix":
         reset -= time.time()
-    return _bounded(reset)
-
-
-def _number(text: str) -> float | None:
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _seconds_until(date: str) -> float | None:
-    try:
-        return parsedate_to_datetime(date).timestamp() - time.time()
-    except (ValueError, OverflowError):
-        return None
-
-
-def _bounded(seconds: float | None) -> float | None:
-    return None if seconds is None else float(math.ceil(min(max(seconds, 0.0), WAIT_LIMIT)))
+    return bounded_wait(reset)
 
 
 def read_json(answer: httpx.Response) -> Any:

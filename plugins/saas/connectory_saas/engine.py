@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from connectory import CheckContext, CheckFailed, FailureCode, Secrets
+from connectory.toolkit.http import HttpClient
 from connectory_saas.answers import judge
 from connectory_saas.auth import FROM_SECRETS, Credentials, Values, bearer_token
 from connectory_saas.definition import AuthorizationCode, ClientCredentials, Definition, Request
 from connectory_saas.fields import plain_values
-from connectory_saas.http import Client
 from connectory_saas.settings import SaasSettings
 from connectory_saas.templates import fill, fill_url
 
@@ -19,7 +19,7 @@ def run_test(definition: Definition, secrets: Secrets, context: CheckContext) ->
         CheckFailed: they do not work; the code says why.
     """
     values = plain_values(secrets)
-    with Client(context) as client:
+    with HttpClient(context) as client:
         for number, request in enumerate(definition.test):
             sender = _Sender(definition, request, values, client, context)
             auth = request.auth or definition.auth
@@ -34,7 +34,7 @@ class _Sender:
     """One request of a test, ready to be sent with whatever authorizes it."""
 
     def __init__(
-        self, definition: Definition, request: Request, values: Values, client: Client, context: CheckContext
+        self, definition: Definition, request: Request, values: Values, client: HttpClient, context: CheckContext
     ) -> None:
         self._rate_limit = definition.rate_limit
         self._request = request
@@ -52,10 +52,10 @@ class _Sender:
         """
         self._client.connect(self._url)
         with self._context.step(step):
-            answer = self._client.send(
+            answer = self._client.request(
                 self._request.method,
                 self._url,
-                query=self._query | credentials.query,
+                params=self._query | credentials.query,
                 headers=self._headers | credentials.headers,
             )
             judge(answer, self._request, self._rate_limit)
@@ -66,7 +66,7 @@ def _send_with_token(
     sender: _Sender,
     auth: ClientCredentials | AuthorizationCode,
     values: Values,
-    client: Client,
+    client: HttpClient,
     context: CheckContext,
 ) -> None:
     from connectory_saas.oauth import Tokens

@@ -11,10 +11,10 @@ from authlib.oauth2.base import OAuth2Error  # type: ignore[import-untyped]
 from authlib.oauth2.client import OAuth2Client  # type: ignore[import-untyped]
 
 from connectory import CheckContext, CheckFailed, FailureCode
+from connectory.toolkit.http import HttpClient
 from connectory_saas.answers import raise_for_class, read_json
 from connectory_saas.auth import Values
 from connectory_saas.definition import AuthorizationCode, ClientCredentials, RateLimit
-from connectory_saas.http import Client
 from connectory_saas.settings import SaasSettings
 from connectory_saas.templates import fill, fill_url
 
@@ -61,7 +61,7 @@ class Tokens:
         auth: ClientCredentials | AuthorizationCode,
         rate_limit: RateLimit | None,
         values: Values,
-        client: Client,
+        client: HttpClient,
         context: CheckContext,
     ) -> None:
         self._auth = auth
@@ -159,7 +159,7 @@ def _to_store(answer: dict[str, Any], refresh_token: str | None, lifetime: int) 
 class _Session:
     """What Authlib's client sends its requests through."""
 
-    def __init__(self, client: Client, rate_limit: RateLimit | None) -> None:
+    def __init__(self, client: HttpClient, rate_limit: RateLimit | None) -> None:
         self._client = client
         self._rate_limit = rate_limit
 
@@ -167,7 +167,7 @@ class _Session:
         """Send a token request, and return its answer where that is for Authlib to read: tokens, or an OAuth error."""
         form = str(httpx.QueryParams(data))
         url, headers, form = auth.prepare("POST", url, dict(headers), form)
-        answer = self._client.send("POST", url, query={}, headers=headers, content=form.encode())
+        answer = self._client.request("POST", url, headers=headers, content=form.encode())
         content = read_json(answer)
         is_error = isinstance(content, dict) and isinstance(content.get("error"), str)
         if not (is_error and answer.status_code in {400, 401, 403}):

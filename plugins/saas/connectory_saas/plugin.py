@@ -105,12 +105,12 @@ class SaasConnector:
         self, secrets: Secrets, code: str, code_verifier: str | None, context: CheckContext
     ) -> None:
         """Exchange an authorization code for tokens."""
-        from connectory_saas.http import Client
+        from connectory.toolkit.http import HttpClient
         from connectory_saas.oauth import Tokens
 
         auth = self._definition.auth
         if not isinstance(auth, AuthorizationCode):
             raise CheckFailed(FailureCode.HTTP_4XX, remedy="This service needs nobody's consent.")
-        with Client(context) as client:
+        with HttpClient(context) as client:
             tokens = Tokens(auth, self._definition.rate_limit, plain_values(secrets), client, context)
             tokens.exchange(code, code_verifier)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pymysql
 
 from testkit.certificates import ServerCertificate
-from testkit.debian import MARIADB_PACKAGES, unpacked
+from testkit.debian import MARIADB_PACKAGES, libraries_in, unpacked
 from testkit.ports import IPV4_LOOPBACK, free_port, loopback_addresses
 from testkit.processes import LocalServer, ServerProcess, give_to_unprivileged_account, run, unprivileged_account
 
@@ -126,10 +126,9 @@ class MariaDBServer(LocalServer):
 
 
 def _environment(root: Path, folder: Path) -> dict[str, str]:
-    libraries = (*root.glob("usr/lib/*-linux-gnu"), *root.glob("lib/*-linux-gnu"))
     return {
         "PATH": f"{root}/usr/bin:{root}/usr/sbin:/usr/bin:/bin",
-        "LD_LIBRARY_PATH": ":".join(map(str, libraries)),
+        "LD_LIBRARY_PATH": libraries_in(root),
         "HOME": str(folder),
     }
 

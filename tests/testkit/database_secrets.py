@@ -1,10 +1,8 @@
 """A secret schema with every kind of field, like PostgreSQL's."""
 
-import pytest
 from pydantic import Field
 
 from connectory import (
-    SSL_MODE_QUERY_KEY,
     Host,
     Name,
     Port,
@@ -22,8 +20,7 @@ class DatabaseSecrets(Secrets):
 
     connectory_url = UrlGrammar(
         schemes={"postgresql": {}, "postgres": {}, "postgresql+psycopg2": {}},
-        query={"sslmode": SSL_MODE_QUERY_KEY, "application_name": "application"},
-        required=frozenset({"host", "username"}),
+        query={"sslmode": "ssl_mode", "application_name": "application"},
     )
 
     host: Host
@@ -35,8 +32,3 @@ class DatabaseSecrets(Secrets):
     application: Name | None = None
     ssl_mode: SslModeField = SslMode.PREFERRED
     ssl_ca: SslCaField = None
-
-
-@pytest.fixture(scope="session")
-def database() -> type[DatabaseSecrets]:
-    return DatabaseSecrets

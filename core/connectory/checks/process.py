@@ -1,0 +1,109 @@
+"""The process of one test, as the service sees it: the pipe that its job goes down, and the pipe that its report comes up."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import suppress
+
+from connectory.checks.forkservers import ForkServerHandle
+from connectory.checks.protocol import RESULT_LIMIT, ConnectorName
+from connectory.checks.transcript import Transcript
+
+_END_LIMIT = 1.0
+"""Seconds to wait for a killed process to disappear before the report is given anyway."""
+
+
+class CheckProcess:
+    """One test's process, from its fork on. Whoever makes it must `end` it.
+
+    Args:
+        server: forks it.
+        name: the connector to test with.
+        transcript: takes in what it reports.
+
+    Attributes:
+        finished: done when the transcript is complete, or the process is dead.
+
+    Raises:
+        ForkServerLost: `server` is gone.
+    """
+
+    def __init__(self, server: ForkServerHandle, name: ConnectorName, transcript: Transcript) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._server = server
+        self._transcript = transcript
+        self._unwritten = memoryview(b"")
+        self.finished: asyncio.Future[None] = self._loop.create_future()
+        job_reader, self._job = os.pipe()
+        self._result, result_writer = os.pipe()
+        try:
+            self._fork = server.fork("test", name, job_reader, result_writer)
+        except BaseException:
+            os.close(self._job)
+            os.close(self._result)
+            raise
+        finally:
+            os.close(job_reader)
+            os.close(result_writer)
+        os.set_blocking(self._job, False)
+        os.set_blocking(self._result, False)
+        self._loop.add_reader(self._result, self._read)
+        self._fork.exit.add_done_callback(self._exited)
+
+    @property
+    def exit_status(self) -> int | None:
+        """How the process ended by itself; `None` where its fork server ended."""
+        return self._fork.exit.result() if self._fork.exit.done() else None
+
+    def write(self, job: bytes) -> None:
+        """Send the job, as far as the pipe takes it; the rest follows when the process reads."""
+        self._unwritten = memoryview(job)
+        self._loop.add_writer(self._job, self._write)
+        self._write()
+
+    def _write(self) -> None:
+        try:
+            self._unwritten = self._unwritten[os.write(self._job, self._unwritten) :]
+        except BlockingIOError:
+            return
+        except BrokenPipeError:  # it died; its exit says so
+            self._unwritten = memoryview(b"")
+        if not self._unwritten:
+            self._close_job()
+
+    def _close_job(self) -> None:
+        if self._job >= 0:
+            self._loop.remove_writer(self._job)
+            os.close(self._job)
+            self._job = -1
+
+    def _read(self) -> None:
+        with suppress(BlockingIOError):
+            while not self._transcript.complete:
+                data = os.read(self._result, RESULT_LIMIT)
+                if not data:  # its exit follows, and says how it ended
+                    self._loop.remove_reader(self._result)
+                    return
+                self._transcript.feed(data)
+            self._finish()
+
+    def _exited(self, _: asyncio.Future[int | None]) -> None:
+        if not self.finished.done():
+            self._read()  # it may have had the last word
+            self._finish()
+
+    def _finish(self) -> None:
+        if not self.finished.done():
+            self.finished.set_result(None)
+
+    async def end(self) -> None:
+        """Kill the process and whatever it has started, and return when they are gone."""
+        self._fork.exit.remove_done_callback(self._exited)
+        self._close_job()
+        self._loop.remove_reader(self._result)
+        os.close(self._result)
+        self._server.end(self._fork)
+        await asyncio.wait([self._fork.gone], timeout=_END_LIMIT)
+        if not self._fork.gone.done():
+            self._server.lose()  # it does not do as it is told; another one takes its place
