@@ -32,7 +32,7 @@ def test_the_example_passes_every_check(kit):
     verdicts = kit.run(update_golden=False)
     assert verdicts.failed | verdicts.errors == set(), verdicts.messages
     assert verdicts.passed > LIVE
-    assert len(verdicts.passed) == 28
+    assert len(verdicts.passed) == 30
 
 
 # What a plugin declares and validates
@@ -81,6 +81,13 @@ connectory_url = UrlGrammar(
     required=frozenset({"host", "password"}),
 )
 """
+SLOW_DESCRIPTION = """
+    @hookimpl
+    def connectory_describe(self) -> Description:
+        time.sleep(0.2)
+        return self.description
+
+    def test("""
 LOOSE = """
 class Loose(BaseModel):
     city: Name = "x"
@@ -88,10 +95,22 @@ class Loose(BaseModel):
 
 class LedgerSecrets(Secrets):"""
 
-# What the loader refuses, and what it says; nothing else can then be looked at.
+# What is refused when the plugin is loaded, and what the loader says; nothing else can then be looked at.
 REFUSED = {
-    "the identifier differs": (('return "ledger"', 'return "legder"'), "connectory_identifier() returns 'legder'"),
-    "the type is not a word": (('return "database"', 'return "Data Base"'), "connectory_type() must return a word"),
+    "the identifier differs": (('identifier = "ledger"', 'identifier = "legder"'), "returns 'legder'"),
+    "the type is not a word": (('type = "database"', 'type = "Data Base"'), "connectory_type() must return a word"),
+    "the test has another name": (("def test(", "def tst("), "did you mean test?"),
+    "the test takes what is not offered": (
+        ("context: CheckContext) -> None:", "context: CheckContext, timeout: float) -> None:"),
+        "Ledger.test() must take just these arguments: self, secrets, context.",
+    ),
+    "the test is async": (("def test(", "async def test("), "Ledger.test() is 'async def'"),
+    "its secrets are of another class": (
+        ("Connector[LedgerSecrets]", "Connector[dict]"),
+        "the brackets must hold a class derived from connectory.Secrets",
+    ),
+}
+REFUSED_FUNCTIONS = {
     "a required hook is not decorated": (
         ("@hookimpl\ndef connectory_test_connection(", "def connectory_test_connection("),
         "It does not implement connectory_test_connection(); decorate its implementation",
@@ -101,7 +120,7 @@ REFUSED = {
         "did you mean connectory_describe()?",
     ),
     "a hook takes what is not offered": (
-        ("context: CheckContext) -> None:", "context: CheckContext, timeout: float) -> None:"),
+        ("(secrets, context):", "(secrets, context, timeout):"),
         "connectory_test_connection() takes timeout, but the hook offers only: secrets, context.",
     ),
     "a hook is async": (
@@ -109,7 +128,7 @@ REFUSED = {
         "connectory_test_connection() is 'async def'",
     ),
     "a hook is a generator": (
-        ("    connection, _ = context.connect", "    yield\n    connection, _ = context.connect"),
+        ("    Ledger().test(", "    yield\n    Ledger().test("),
         "connectory_test_connection() holds 'yield'",
     ),
     "its secrets are of another class": (
@@ -122,10 +141,40 @@ REFUSED = {
 @pytest.mark.parametrize(("change", "reason"), REFUSED.values(), ids=REFUSED)
 def test_what_the_loader_refuses_is_told_in_its_words(kit, change, reason):
     kit.change(*change)
+    expect_refusal(kit, reason)
+
+
+@pytest.mark.parametrize(("change", "reason"), REFUSED_FUNCTIONS.values(), ids=REFUSED_FUNCTIONS)
+def test_what_the_loader_refuses_of_functions_is_told_too(kit, change, reason):
+    kit.write_as_functions()
+    kit.change(*change)
+    expect_refusal(kit, reason)
+
+
+def expect_refusal(kit, reason):
     verdicts = kit.run(only="the_catalogue_loads_it or can_be_shown")
     assert verdicts.failed == {"the_catalogue_loads_it"}, verdicts.messages
     assert verdicts.errors == {"the_description_can_be_shown"}
     assert reason in verdicts.messages
+
+
+def test_a_plugin_of_functions_passes_every_check(kit):
+    kit.write_as_functions()
+    verdicts = kit.run()
+    assert verdicts.failed | verdicts.errors == set(), verdicts.messages
+
+
+def test_a_hook_that_is_not_decorated_is_found(kit):
+    kit.write_as_functions()
+    kit.change("@hookimpl\ndef connectory_describe(", "def connectory_describe(")
+    verdicts = kit.run(only="looks_like_a_hook or can_be_shown")
+    assert verdicts.failed == {"no_function_only_looks_like_a_hook", "the_description_can_be_shown"}, verdicts.messages
+
+
+def test_a_function_that_is_named_like_a_hook_is_found(kit):
+    kit.write_as_functions()
+    kit.module += "\n\ndef connectory_tests():\n    pass\n"
+    assert kit.run(only="looks_like_a_hook").failed == {"no_function_only_looks_like_a_hook"}
 
 
 def test_an_author_sees_where_the_import_failed(kit):
@@ -138,17 +187,9 @@ def test_an_author_sees_where_the_import_failed(kit):
 
 
 DEFECTS = {
-    "an optional hook is not decorated": (
-        [("@hookimpl\ndef connectory_describe(", "def connectory_describe(")],
-        {"no_function_only_looks_like_a_hook", "the_description_can_be_shown"},
-    ),
-    "a function has a hook's prefix": (
-        [("def _ask(", "def connectory_ask("), ("_ask(stream).partition", "connectory_ask(stream).partition")],
-        {"no_function_only_looks_like_a_hook"},
-    ),
     "it has no name": ([('human_readable="Ledger",', "")], {"the_description_can_be_shown"}),
     "describing it takes long": (
-        [importing("import time"), ("    return Description(", "    time.sleep(0.2)\n    return Description(")],
+        [importing("import time\nfrom connectory import hookimpl"), ("    def test(", SLOW_DESCRIPTION)],
         {"the_description_can_be_shown"},
     ),
     "its icon is large": ([('d="M1 0h6v8H1z', f'd="{"M1 0h6v8H1z" * 400}')], {"the_description_can_be_shown"}),
@@ -186,10 +227,6 @@ DEFECTS = {
     ),
     "a pattern is not for browsers": (
         [("[A-Za-z0-9_.\\-]+", "[A-Za-z0-9_.(-]+")],
-        {"patterns_are_short_and_work_in_browsers"},
-    ),
-    "a pattern is too long": (
-        [("[A-Za-z0-9_.\\-]+", f"(?:{'|'.join(['[A-Za-z0-9_.]'] * 16)})+")],
         {"patterns_are_short_and_work_in_browsers"},
     ),
     "a default looks like a credential": (
@@ -280,35 +317,44 @@ def test_has_no_secrets_must_be_true(kit):
 # What its test answers
 
 
-def connecting(codes: str, instead: str) -> tuple[str, str]:
-    """A change that raises something else where connecting fails with one of `codes`."""
+def connecting(codes: str, instead: str) -> list[tuple[str, str]]:
+    """Changes that raise something else where connecting fails with one of `codes`."""
     source = f"""
-try:
-    connection, _ = context.connect(secrets.host, secrets.port)
-except CheckFailed as failed:
-    if failed.code.value in {codes!r}:
-        raise {instead} from None
-    raise
-"""
-    return "    connection, _ = context.connect(secrets.host, secrets.port)\n", indent(source, "    ")
+@contextmanager
+def _open(context, secrets):
+    try:
+        with context.open(secrets.host, secrets.port) as link:
+            yield link
+    except CheckFailed as failed:
+        if failed.code.value in {codes!r}:
+            raise {instead} from None
+        raise
+
+
+class Ledger("""
+    opening = (
+        "            context.open(secrets.host, secrets.port) as link",
+        "            _open(context, secrets) as link",
+    )
+    return [opening, ("class Ledger(", source), importing("from contextlib import contextmanager")]
 
 
 DISGUISED = """
-                secret = b"user:" + secrets.password.get_secret_value().encode()
-                remedy = "Not accepted: " + base64.b64encode(secret).decode()
-                raise CheckFailed(FailureCode.AUTH_FAILED, remedy=remedy)
+                    secret = b"user:" + secrets.password.get_secret_value().encode()
+                    remedy = "Not accepted: " + base64.b64encode(secret).decode()
+                    raise CheckFailed(FailureCode.AUTH_FAILED, remedy=remedy)
 """
 DEAD = """
-            try:
-                greeting, _, challenge = _ask(stream).partition(b" ")
-            except (TimeoutError, CheckFailed):
-                hint = secrets.password.get_secret_value().encode().hex()
-                raise CheckFailed(FailureCode.PROTOCOL_MISMATCH, remedy=f"Tried {hint}.") from None
+                try:
+                    greeting, _, challenge = _ask(stream).partition(b" ")
+                except (TimeoutError, CheckFailed):
+                    hint = secrets.password.get_secret_value().encode().hex()
+                    raise CheckFailed(FailureCode.PROTOCOL_MISMATCH, remedy=f"Tried {hint}.") from None
 """
 AGAIN = """
-        with context.step("authenticate"):
-            pass
-        if secrets.book is not None:
+            with context.step("authenticate"):
+                pass
+            if secrets.book is not None:
 """
 END_OF_FILE = """
     if not answer.endswith(b"\\n"):
@@ -316,7 +362,7 @@ END_OF_FILE = """
 """
 
 LIVE_DEFECTS = {
-    "a step is reported twice": ([("        if secrets.book is not None:\n", AGAIN)], {"good_secrets_succeed"}),
+    "a step is reported twice": ([("            if secrets.book is not None:\n", AGAIN)], {"good_secrets_succeed"}),
     "good secrets fail": (
         [('"OPEN {secrets.book}"', '"OPEN x{secrets.book}"')],
         {"good_secrets_succeed"},
@@ -332,8 +378,8 @@ LIVE_DEFECTS = {
     "a silent server is a defect of the driver": (
         [
             (
-                "    except ConnectionError:",
-                "    except TimeoutError:\n        raise RuntimeError\n    except ConnectionError:",
+                "    answer = stream.readline(1024)\n",
+                "    try:\n        answer = stream.readline(1024)\n    except TimeoutError:\n        raise RuntimeError from None\n",
             )
         ],
         {"a_silent_server_is_given_up_in_time"},
@@ -343,15 +389,15 @@ LIVE_DEFECTS = {
         {"a_server_that_hangs_up_is_a_failure"},
     ),
     "a refused connection gets another code": (
-        [connecting("connect_refused", "CheckFailed(FailureCode.CONNECT_TIMEOUT)")],
+        connecting("connect_refused", "CheckFailed(FailureCode.CONNECT_TIMEOUT)"),
         {"a_port_that_refuses_is_connect_refused"},
     ),
     "an unknown host gets another code": (
-        [connecting("dns_failed dns_timeout", "CheckFailed(FailureCode.CONNECT_REFUSED)")],
+        connecting("dns_failed dns_timeout", "CheckFailed(FailureCode.CONNECT_REFUSED)"),
         {"an_unknown_host_is_dns_failed"},
     ),
     "a denied address is no failure": (
-        [importing("from connectory import CheckSkipped"), connecting("address_not_allowed", "CheckSkipped")],
+        connecting("address_not_allowed", "__import__('connectory').CheckSkipped"),
         {"an_address_that_the_policy_denies_is_not_connected_to"},
     ),
     "a remedy repeats the password in disguise": (
@@ -359,7 +405,7 @@ LIVE_DEFECTS = {
         {"secrets_never_show[good]"},
     ),
     "a remedy for a dead server repeats the password in disguise": (
-        [('            greeting, _, challenge = _ask(stream).partition(b" ")\n', DEAD)],
+        [('                greeting, _, challenge = _ask(stream).partition(b" ")\n', DEAD)],
         {"secrets_never_show[silent]", "secrets_never_show[closing]"},
     ),
 }
