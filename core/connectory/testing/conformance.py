@@ -267,6 +267,7 @@ class ConnectorConformance:
         model, parts = connector.secrets_model, as_parts(connector.secrets_model, self._any_secrets())
         needed = [name for name in parts if not is_accepted(model, {key: parts[key] for key in parts if key != name})]
         texts = [place for place in text_places(connector.schema) if isinstance(parts.get(place), str)]
+        texts = [place for place in texts if not is_accepted(model, parts | {place: "\0"})]
         complaints = []
         for missing in needed:
             wrong = [place for place in texts if place != missing]

@@ -188,10 +188,6 @@ DEFECTS = {
         [("[A-Za-z0-9_.\\-]+", "[A-Za-z0-9_.(-]+")],
         {"patterns_are_short_and_work_in_browsers"},
     ),
-    "a pattern is too long": (
-        [("[A-Za-z0-9_.\\-]+", f"(?:{'|'.join(['[A-Za-z0-9_.]'] * 16)})+")],
-        {"patterns_are_short_and_work_in_browsers"},
-    ),
     "a default looks like a credential": (
         [("default=None", 'default="sk_live_4242424242"')],
         {"defaults_fit_and_give_nothing_away"},
