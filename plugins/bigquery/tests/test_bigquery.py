@@ -464,9 +464,7 @@ def test_the_url_of_some_parts_gives_the_same_parts(parts: dict[str, Any]) -> No
 
 @settings(max_examples=400)
 @given(st.fixed_dictionaries({"project": projects}, optional={"dataset": datasets}), st.data())
-def test_a_mutated_url_is_refused_or_holds_vetted_parts(
-    parts: dict[str, Any], data: st.DataObject
-) -> None:
+def test_a_mutated_url_is_refused_or_holds_vetted_parts(parts: dict[str, Any], data: st.DataObject) -> None:
     """It gives only parts that could have been sent as parts."""
     url = BigQuerySecrets.connectory_url.render(parts)
     at = data.draw(st.integers(0, len(url)))

@@ -250,9 +250,7 @@ class TestTls:
         assert report.reason is not None
         assert "set ssl_mode" in report.reason
 
-    def test_silence_after_the_handshake_is_given_up(
-        self, check: Check, certificates: Certificates
-    ) -> None:
+    def test_silence_after_the_handshake_is_given_up(self, check: Check, certificates: Certificates) -> None:
         with hostile.silent_after_tls(certificates.server) as server:
             report = check(**at(server, ssl_mode="required"), deadline=3)
         assert report.code == FailureCode.TIMEOUT
@@ -310,9 +308,7 @@ class TestHostileServers:
         ("number", "code"),
         [(18, FailureCode.AUTH_FAILED), (8000, FailureCode.AUTH_FAILED), (999, FailureCode.QUERY_FAILED)],
     )
-    def test_errors_are_told_apart_by_number(
-        self, check: Check, number: int, code: FailureCode
-    ) -> None:
+    def test_errors_are_told_apart_by_number(self, check: Check, number: int, code: FailureCode) -> None:
         """Their text is not shown."""
         with mongodb_hostile.rejects(number, "marker-4e1a Authentication failed not authorized") as server:
             report = check(**at(server))

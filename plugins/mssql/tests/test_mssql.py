@@ -373,9 +373,7 @@ class TestFindingADriver:
         assert self.find(monkeypatch, listed[:3]) == "ODBC Driver 17 for SQL Server"
         assert self.find(monkeypatch, listed[:2]) == "FreeTDS"
 
-    def test_a_driver_that_is_not_listed_is_found(
-        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-    ) -> None:
+    def test_a_driver_that_is_not_listed_is_found(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         """Where packages put it."""
         library = tmp_path / "libtdsodbc.so"
         library.touch()
