@@ -66,7 +66,7 @@ def test_the_format_is_the_documented_one():
     assert VAULT.kid_of(envelope) == "2026-11"
 
 
-def test_an_envelope_opens_with_an_independent_reading_of_the_format():
+def test_an_envelope_opens_with_another_reading_of_the_format():
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
     envelope = VAULT.seal(MARKER, **PLACE)

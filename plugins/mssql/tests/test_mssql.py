@@ -253,9 +253,10 @@ class TestTls:
         assert check(**reader, ssl_mode=mode).status == "succeeded"
 
     @pytest.mark.parametrize("mode", ["verify-ca", "verify-full"])
-    def test_a_certificate_of_another_authority_is_refused_before_the_login(
+    def test_a_certificate_of_another_authority_is_refused(
         self, check: Check, mssql: MSSQLServer, reader: dict[str, Any], certificates: Certificates, mode: str
     ) -> None:
+        """Before the login."""
         before = len(mssql.logins)
         for more in ({"ssl_ca": certificates.other_ca_pem}, {}):  # without a CA the machine's own are trusted
             report = check(**reader, ssl_mode=mode, **more)
@@ -311,9 +312,10 @@ class TestHostileServers:
             ([99999], FailureCode.QUERY_FAILED),
         ],
     )
-    def test_errors_are_told_apart_by_number_and_their_text_is_not_shown(
+    def test_errors_are_told_apart_by_number(
         self, check: Check, certificates: Certificates, numbers: list[int], code: FailureCode
     ) -> None:
+        """Their text is not shown."""
         text = "marker-90cd Cannot open database. Login failed. (4060) (SQLDriverConnect)"
         with mssql_hostile.rejects_logins(certificates.server, *numbers, text=text) as server:
             report = check(**at(server, dbname="d"))
@@ -371,9 +373,8 @@ class TestFindingADriver:
         assert self.find(monkeypatch, listed[:3]) == "ODBC Driver 17 for SQL Server"
         assert self.find(monkeypatch, listed[:2]) == "FreeTDS"
 
-    def test_a_driver_that_is_not_listed_is_found_where_packages_put_it(
-        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-    ) -> None:
+    def test_a_driver_that_is_not_listed_is_found(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        """Where packages put it."""
         library = tmp_path / "libtdsodbc.so"
         library.touch()
         assert self.find(monkeypatch, [], (str(tmp_path)[1:] + "/libtds*.so",)) == str(library)

@@ -147,9 +147,10 @@ class TestTls:
         assert check(**account(mysql) | {"host": "localhost", "ssl_mode": mode}).status == "succeeded"
 
     @pytest.mark.parametrize("mode", ["verify-ca", "verify-full"])
-    def test_a_certificate_of_another_authority_is_refused_before_the_login(
+    def test_a_certificate_of_another_authority_is_refused(
         self, check: Check, mysql: MySQL8Front, account: Account, certificates: Certificates, mode: str
     ) -> None:
+        """Before the login."""
         for more in ({"ssl_ca": certificates.other_ca_pem}, {}):  # without a CA the machine's own are trusted
             report = check(**account(mysql), ssl_mode=mode, **more)
             assert report.code == FailureCode.TLS_UNTRUSTED
@@ -222,7 +223,8 @@ class TestLogin:
                 # An account with an empty password must not become a way around it either.
                 assert "in clear" in report.reason
 
-    def test_a_method_that_gives_the_password_away_is_refused_as_the_default_too(self, check: Check) -> None:
+    def test_a_default_method_that_gives_the_password_away(self, check: Check) -> None:
+        """It is refused as the default of the server too."""
         for method in ("mysql_clear_password", "dialog"):
             with mysql_hostile.greets_with(method, b"Password: ") as server:
                 assert check(**at(server)).code == FailureCode.INSECURE_AUTH_REFUSED
@@ -289,7 +291,8 @@ class TestHostileServers:
             assert report.code == FailureCode.PROTOCOL_MISMATCH
             assert PASSWORD.encode() not in server.received
 
-    def test_a_server_that_waits_for_the_client_to_speak_is_silent_to_this_protocol(self, check: Check) -> None:
+    def test_a_server_that_waits_for_the_client_is_silent(self, check: Check) -> None:
+        """In this protocol the server speaks first."""
         with hostile.speaks_http() as server:
             assert check(**at(server), deadline=2).code == FailureCode.TIMEOUT
 

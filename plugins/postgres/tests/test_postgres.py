@@ -125,9 +125,10 @@ class TestTls:
         assert check(**behind_tls, ssl_mode=mode, ssl_ca=certificates.ca_pem).status == "succeeded"
 
     @pytest.mark.parametrize("mode", ["verify-ca", "verify-full"])
-    def test_a_certificate_of_another_authority_is_refused_before_the_login(
+    def test_a_certificate_of_another_authority_is_refused(
         self, check: Check, behind_tls: dict[str, Any], certificates: Certificates, mode: str
     ) -> None:
+        """Before the login."""
         for more in ({"ssl_ca": certificates.other_ca_pem}, {}):  # without a CA the machine's own are trusted
             report = check(**behind_tls, ssl_mode=mode, **more)
             assert report.code == FailureCode.TLS_UNTRUSTED

@@ -121,9 +121,8 @@ def test_a_schema_that_may_not_be_used_is_no_missing_schema(
 
 @pytest.mark.parametrize("mode", ["disabled", "preferred", "verify-full"])
 @pytest.mark.parametrize("host", ["::1", "[::1]"])
-def test_an_ipv6_literal_connects_although_the_driver_knows_ipv4_only(
-    check: Check, account: Account, host: str, mode: str
-) -> None:
+def test_an_ipv6_literal_connects(check: Check, account: Account, host: str, mode: str) -> None:
+    """Although the driver knows IPv4 only."""
     assert check(**account() | {"host": host}, ssl_mode=mode).status == "succeeded"
 
 

@@ -87,9 +87,10 @@ def test_a_strategy_sends_what_it_says(
 
 
 @pytest.mark.parametrize("key", ["a b:c", "ö", "a\r\nX-Injected: 1", "a\0b", " a", "a\x7f"])
-def test_a_key_that_could_not_be_sent_as_it_is_is_refused_beforehand(
+def test_a_key_that_could_not_be_sent_as_it_is_is_refused(
     define: Define, workbench: Workbench, ledger: Any, key: str
 ) -> None:
+    """Before anything is connected to."""
     connector = define(LEDGER.format(auth="{strategy: header, name: X-Api-Key, value: <key>}"), **at(ledger))
     with pytest.raises(ValueError, match="key: Must be printable ASCII characters without spaces"):
         workbench.test_loaded(connector, SECRETS | {"key": key})

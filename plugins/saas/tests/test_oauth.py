@@ -119,7 +119,8 @@ class TestTokenEndpointsThatMisbehave:
 
 
 class TestAdobesExchange:
-    def test_the_token_comes_from_adobes_login_host_and_goes_with_the_clients_key(self, check: Check) -> None:
+    def test_the_token_comes_from_adobes_login_host(self, check: Check) -> None:
+        """It goes to the API together with the key of the client."""
         with saas.AdobeCampaign() as adobe:
             report = check(adobe)
             [form] = adobe.token_requests()

@@ -150,7 +150,7 @@ def test_a_rate_limit_is_a_failed_test_with_the_wait(api: httpx.Client) -> None:
     assert answer["failure_code"] == "rate_limited"
 
 
-def test_a_definition_of_the_deployers_own_is_tested_like_any_other(api: httpx.Client) -> None:
+def test_the_deployers_own_definition_is_tested_like_any_other(api: httpx.Client) -> None:
     def answer(asked: Asked) -> Answer:
         return as_json(200 if asked.headers.get("x-key") == "right" else 401, [])
 
@@ -171,7 +171,8 @@ def test_consent_is_asked_for_at_the_vendors_address(api: httpx.Client) -> None:
     assert Outreach.secrets["client_secret"] not in str(url)
 
 
-def test_a_consent_makes_a_connection_work_and_its_tokens_are_renewed(api: httpx.Client) -> None:
+def test_a_consent_makes_a_connection_work(api: httpx.Client) -> None:
+    """Its tokens are renewed when they are revoked."""
     with Salesforce() as salesforce:
         here = f"127.0.0.1:{salesforce.port}"
         callback = f"{str(api.base_url).rstrip('/')}/oauth/callback"

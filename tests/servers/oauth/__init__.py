@@ -1,0 +1,1 @@
+"""A provider of OAuth 2.0 with a consent page."""
