@@ -1,1 +1,1 @@
-"""A provider of OAuth 2.0 with a consent page."""
+"""An OAuth 2.0 and OpenID Connect provider, with people who consent."""
