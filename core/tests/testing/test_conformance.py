@@ -379,8 +379,7 @@ LIVE_DEFECTS = {
         [
             (
                 "    answer = stream.readline(1024)\n",
-                "    try:\n        answer = stream.readline(1024)\n"
-                "    except TimeoutError:\n        raise RuntimeError from None\n",
+                "    try:\n        answer = stream.readline(1024)\n    except TimeoutError:\n        raise RuntimeError\n",
             )
         ],
         {"a_silent_server_is_given_up_in_time"},
