@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from connectory.testing import Workbench
 from servers.mariadb.server import MariaDBServer
 from servers.postgres.server import PostgresServer
 from servers.postgres.tls import PostgresTlsFront
@@ -16,6 +17,13 @@ from testkit.certificates import Certificates, make_certificates
 
 settings.register_profile("patient", parent=settings(), deadline=None)  # a busy machine is no failure
 settings.load_profile("patient")
+
+
+@pytest.fixture(scope="session")
+def workbench() -> Iterator[Workbench]:
+    """Tests connections as the service does. Its processes keep the connectors and their drivers imported."""
+    with Workbench() as workbench:
+        yield workbench
 
 
 @pytest.fixture(scope="session")

@@ -123,7 +123,7 @@ class TestBigQuery:
         connection = http.client.HTTPConnection(server.host, server.port, timeout=20)
         return call(connection, "GET", f"/bigquery/v2/projects/{path}", Authorization=f"Bearer {token}")
 
-    def test_it_gives_a_token_for_an_assertion_of_the_accounts_key_only(self, bigquery: BigQueryServer) -> None:
+    def test_it_gives_a_token_for_the_accounts_key_only(self, bigquery: BigQueryServer) -> None:
         account, other = bigquery.create_account("ann"), bigquery.create_account("other")
         assert self.token(bigquery, self.assertion(account))[0] == 200
         for wrong in (

@@ -34,7 +34,7 @@ class TestDebian:
         assert (unpacked("mariadb", MARIADB_PACKAGES) / "usr/sbin/mariadbd").is_file()
         assert list(unpacked("odbc", ODBC_PACKAGES).glob("usr/lib/*/odbc/libtdsodbc.so"))
 
-    def test_a_package_that_cannot_be_had_is_reported_in_the_words_of_apt(self, tmp_path, monkeypatch):
+    def test_a_package_that_cannot_be_had_is_told_in_apts_words(self, tmp_path, monkeypatch):
         monkeypatch.setattr("testkit.cache.cache_folder", lambda: tmp_path)
         with pytest.raises(ServerFailed, match="Unable to locate package no-such-package"):
             unpacked("nothing", ("no-such-package",))
@@ -360,7 +360,8 @@ class TestMSSQL:
 
 
 class TestSnowflake:
-    def test_its_driver_logs_in_and_a_wrong_password_has_its_own_number(self):
+    def test_its_driver_logs_in_and_knows_a_wrong_password(self):
+        """A wrong password has an error number of its own."""
         with SnowflakeServer() as server:
             server.create_user("APP", PASSWORD)
             address = {"account": server.account, "host": server.host, "port": server.port, "protocol": "http"}
@@ -376,7 +377,8 @@ class TestSnowflake:
 
 
 class TestBigQuery:
-    def test_its_client_gets_a_token_for_the_key_file_and_runs_a_query_with_it(self):
+    def test_its_client_runs_a_query_with_a_token(self):
+        """It gets the token for the key file."""
         with BigQueryServer() as server:
             account = server.create_account("app")
             with bigquery_client(server, account.key_file(token_uri=server.token_uri)) as client:

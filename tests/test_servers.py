@@ -98,7 +98,8 @@ sys.stdin.read()
         process.stop()
         assert not process.running
 
-    def test_a_cached_thing_is_built_once_per_version_and_again_after_a_failure(self, tmp_path, monkeypatch):
+    def test_a_cached_thing_is_built_once_per_version(self, tmp_path, monkeypatch):
+        """And once more after a failure."""
         monkeypatch.setattr("testkit.cache.cache_folder", lambda: tmp_path)
         builds = []
 
@@ -152,9 +153,8 @@ class TestPostgres:
 
 
 class TestPostgresTls:
-    def test_a_verified_connection_is_encrypted_and_its_start_up_packet_recorded(
-        self, postgres, postgres_tls, certificates
-    ):
+    def test_a_verified_connection_is_encrypted(self, postgres, postgres_tls, certificates):
+        """The server records its start-up packet."""
         options = {"password": postgres.password, "sslmode": "verify-full", "sslrootcert": str(certificates.ca_file)}
         assert select_one(postgres_tls, **options, application_name="test of the front") == (1,)
         startup = postgres_tls.startups[-1]

@@ -60,7 +60,7 @@ def test_the_service_lists_and_tests_with_what_was_installed(
         assert _call(api, "PUT", "/connection/from_wheels/secret", _secrets(postgres))["test_status"] == "succeeded"
 
 
-def test_an_uninstalled_connector_vanishes_and_its_connections_stay(
+def test_an_uninstalled_connector_leaves_its_connections(
     binaries: Path, wheels: Path, tmp_path: Path, postgres: PostgresServer
 ) -> None:
     environment = _home(tmp_path)

@@ -1,49 +1,34 @@
-"""Test connections as the service does, in a process of their own: what the plugins' tests share.
+"""Test connections of one connector: what the plugins' tests share.
 
 @pytest.fixture(scope="session")
-def check() -> Iterator[Check]:
-    with checks("mysql", "connectory-mysql") as check:
-        yield check
+def check(workbench: Workbench) -> Check:
+    return check_of(workbench, "mysql", "connectory-mysql")
 
 report = check(host=..., password=..., deadline=2)
 """
 
-import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from functools import cache
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from connectory.catalog.catalog import find_connector
-from connectory.checks.egress import EgressPolicy
-from connectory.checks.report import CheckReport
-from connectory.checks.runner import CheckRunner
-from connectory.documents.validation import secrets_document
+from connectory import FailureCode
+from connectory.testing import CheckReport, Workbench, load_connector
 
 Check = Callable[..., CheckReport]
 
 
-@contextmanager
-def checks(identifier: str, distribution: str) -> Iterator[Check]:
-    """A function that tests a connection with these secrets, within `deadline` seconds (10), and returns the report.
+def check_of(
+    workbench: Workbench, identifier: str, distribution: str, settings: Mapping[str, str] | None = None
+) -> Check:
+    """A function that tests a connection with these secrets, within `deadline` seconds (10), and returns the report."""
+    connector = load_connector(identifier, distribution, settings)
 
-    The runner that it needs for each deadline is started once. SecretsInvalid is raised as it is.
-    """
-    connector = find_connector(identifier, distribution)
-    with asyncio.Runner() as loop, ExitStack() as started:
+    def check(*, deadline: float = 10, **secrets: Any) -> CheckReport:
+        return workbench.test_loaded(connector, secrets, deadline=deadline).report
 
-        @cache
-        def runner(deadline: float) -> CheckRunner:
-            new = CheckRunner(policy=EgressPolicy(allow_loopback=True), deadline=deadline)
-            loop.run(new.start())
-            started.callback(lambda: loop.run(new.stop()))
-            return new
+    return check
 
-        def check(*, deadline: float = 10, **secrets: Any) -> CheckReport:
-            document = secrets_document(connector.secrets_model, secrets)
-            flight = object()  # never joins another test
-            report = loop.run(runner(deadline).run(flight, connector, lambda: document))
-            print(report)  # pytest shows it where a test fails
-            return report
 
-        yield check
+def outcome(report: CheckReport) -> tuple[str, FailureCode | None, str]:
+    """How a test ended: its status, its code, and the step that failed (where none did, no text)."""
+    failed = [step.name for step in report.steps if step.status == "failed"]
+    return report.status, report.code, *(failed or [""])

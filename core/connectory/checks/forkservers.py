@@ -44,7 +44,7 @@ _ENVIRONMENT = {
     # glibc reserves 64 MiB of address space for each arena, up to eight for each core; the tests' limit counts that.
     "MALLOC_ARENA_MAX": "2",
 }
-_PASSED_ON = ("LD_LIBRARY_PATH", "SSL_CERT_DIR", "SSL_CERT_FILE", "TZ")
+PASSED_ON = ("LD_LIBRARY_PATH", "SSL_CERT_DIR", "SSL_CERT_FILE", "TZ")
 """Where the machine keeps libraries, trusted certificates and its clock's zone: no secrets, and no driver's defaults."""
 _PROGRAM = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from connectory.checks.forkserver import main; main()"
@@ -270,7 +270,7 @@ def _start_branch(root: ForkServerHandle, name: ConnectorName) -> ForkServerHand
 
 
 def _start_root(control: socket.socket) -> subprocess.Popen[bytes]:
-    environment = _ENVIRONMENT | {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    environment = _ENVIRONMENT | {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     path = [os.path.abspath(entry) for entry in sys.path if isinstance(entry, str)]  # noqa: PTH100 - '' stands for the current folder
     return subprocess.Popen(  # noqa: S603 - a constant program, by this interpreter
         [sys.executable, "-I", "-c", _PROGRAM, json.dumps(path)],

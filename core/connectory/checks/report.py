@@ -23,9 +23,9 @@ class CheckReport:
     """The verdict on a connection.
 
     Attributes:
-        status: `succeeded`, `failed`, or `skipped` where there is nothing to connect to.
-        code: why it failed, or `None`.
-        reason: our sentence for the code, or the plugin's own remedy; `None` unless failed.
+        status: `succeeded`, `failed`, or `skipped` where there is nothing to connect to. In REST: `test_status`.
+        code: why it failed, or `None`. In REST: `failure_code`, the code's value, such as `auth_failed`.
+        reason: our sentence for the code, or the plugin's own remedy; `None` unless failed. In REST: `failure_reason`.
         steps: the steps taken, in order.
         elapsed_ms: the whole test, in milliseconds.
         retry_after: seconds the far end asked to wait, with `rate_limited`.

@@ -1,6 +1,20 @@
 """The conformance kit: what every connector must do, as tests that a plugin author runs against their own.
 
-Install it with `pip install "connectory[testing]"`; the class to derive from is `ConnectorConformance`.
+Install it with `pip install "connectory[testing]"`.
+
+Derive from `ConnectorConformance`, which tests all that must be true of any connector. For what is true of yours alone:
+
+- `Workbench` tests a connection as the service does, in a process of its own and under a deadline, and gives an `Outcome`
+  with the `CheckReport`, which holds a `StepReport` for each step; `step_statuses` says how each ended. `silent_server`,
+  `closing_server` and `refused_port` are far ends that must not trouble any connector; each gives a `FarEnd`.
+- A `Payload` is secrets as a consumer sends them. `parse_secrets` validates it like the service, or raises
+  `SecretsInvalid`, which lists each `FieldProblem`; `is_accepted` only says whether it fits. `secrets_document` is what the
+  service would store, `mask_document` what it shows of that (with `MASK` for what is sensitive), `secret_json_schema` the
+  JSON Schema that consumers draw forms from.
+- `load_connector` gives a `LoadedConnector`, or raises `PluginBroken` with the reason; `read_settings` reads the deployer's
+  settings.
+- `build_catalog` gives the `Catalog` of all that is installed and all that sources find. Each connector has a
+  `PluginRecord` with its `PluginStatus`. It is there for authors of sources.
 """
 
 try:
@@ -10,18 +24,52 @@ except ModuleNotFoundError as error:
 
 pytest.register_assert_rewrite("connectory.testing.conformance")
 
-from connectory.testing.conformance import ConnectorConformance  # noqa: E402 - its asserts are rewritten from here on
+# The asserts of what is imported from here on are rewritten.
+from connectory.catalog.catalog import Catalog, build_catalog  # noqa: E402
+from connectory.catalog.loaded import LoadedConnector  # noqa: E402
+from connectory.catalog.loading import PluginBroken  # noqa: E402
+from connectory.catalog.record import PluginRecord, PluginStatus  # noqa: E402
+from connectory.checks.report import CheckReport, StepReport  # noqa: E402
+from connectory.contract.settings import read_settings  # noqa: E402
+from connectory.documents.json_schema import secret_json_schema  # noqa: E402
+from connectory.documents.masking import MASK, mask_document  # noqa: E402
+from connectory.documents.validation import (  # noqa: E402
+    FieldProblem,
+    SecretsInvalid,
+    parse_secrets,
+    secrets_document,
+)
+from connectory.testing.conformance import ConnectorConformance  # noqa: E402
 from connectory.testing.far_ends import FarEnd, closing_server, refused_port, silent_server  # noqa: E402
-from connectory.testing.payloads import Payload  # noqa: E402
-from connectory.testing.running import Outcome, Workbench  # noqa: E402
+from connectory.testing.payloads import Payload, is_accepted  # noqa: E402
+from connectory.testing.running import Outcome, Workbench, load_connector, step_statuses  # noqa: E402
 
 __all__ = [
+    "MASK",
+    "Catalog",
+    "CheckReport",
     "ConnectorConformance",
     "FarEnd",
+    "FieldProblem",
+    "LoadedConnector",
     "Outcome",
     "Payload",
+    "PluginBroken",
+    "PluginRecord",
+    "PluginStatus",
+    "SecretsInvalid",
+    "StepReport",
     "Workbench",
+    "build_catalog",
     "closing_server",
+    "is_accepted",
+    "load_connector",
+    "mask_document",
+    "parse_secrets",
+    "read_settings",
     "refused_port",
+    "secret_json_schema",
+    "secrets_document",
     "silent_server",
+    "step_statuses",
 ]

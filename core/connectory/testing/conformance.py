@@ -39,9 +39,8 @@ import jsonschema_rs
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from connectory.catalog.catalog import find_connector
 from connectory.catalog.loaded import LoadedConnector
-from connectory.catalog.loading import TYPE, PluginBroken, plugin_of
+from connectory.catalog.loading import PluginBroken
 from connectory.checks.report import CheckReport
 from connectory.contract.check import FailureCode
 from connectory.documents.masking import MASK, mask_document, merge_documents
@@ -51,6 +50,7 @@ from connectory.testing.exposure import appearances
 from connectory.testing.far_ends import UNKNOWN_HOST, FarEnd, closing_server, refused_port, silent_server
 from connectory.testing.payloads import (
     Payload,
+    as_parts,
     is_accepted,
     submissions,
     text_places,
@@ -58,7 +58,7 @@ from connectory.testing.payloads import (
     with_markers,
     with_value,
 )
-from connectory.testing.running import Outcome, Workbench
+from connectory.testing.running import Outcome, Workbench, load_connector
 
 UPDATE_GOLDEN = "CONNECTORY_UPDATE_GOLDEN"
 """Environment variable that makes the golden schema file be written instead of compared."""
@@ -116,22 +116,24 @@ class ConnectorConformance:
         del host, port
         return {}
 
-    # What the plugin declares
+    def stored_tokens(self) -> Mapping[str, Any] | None:
+        """What an earlier test or consent handed to `context.store_tokens`, where the connector works with such tokens."""
+        return None
 
-    @pytest.fixture
-    def plugin(self) -> Any:
-        """What the entry point names, imported."""
-        found = declaration.find_entry_point(self.identifier, self.distribution)
-        assert found is not None, self._not_installed()
-        return plugin_of(found.load())
+    # What the plugin declares
 
     @pytest.fixture
     def connector(self) -> LoadedConnector:
         """The connector, as the service loads it."""
+        return self._load()
+
+    def _load(self) -> LoadedConnector:
         try:
-            return find_connector(self.identifier, self.distribution)
-        except (LookupError, PluginBroken) as problem:
-            pytest.fail(f"The connector does not load: {problem}")
+            return load_connector(self.identifier, self.distribution)
+        except LookupError:
+            pytest.fail(self._not_installed(), pytrace=False)
+        except PluginBroken as problem:
+            pytest.fail(_with_traceback(f"The connector does not load: {problem}", problem), pytrace=False)
 
     def _not_installed(self) -> str:
         return (
@@ -147,47 +149,17 @@ class ConnectorConformance:
         """A service of another version refuses it with a reason, instead of failing in the middle."""
         _expect_none(declaration.requirement_complaints(self.distribution))
 
-    def test_the_identifier_is_the_entry_points_name(self, plugin: Any) -> None:
-        """One entry point is one connector, and both have one name."""
-        identify = declaration.implementation(plugin, "connectory_identifier")
-        assert identify is not None, "connectory_identifier() is not implemented."
-        assert identify() == self.identifier
-
-    def test_the_type_is_a_word(self, plugin: Any) -> None:
-        """Consumers filter by it."""
-        kind_of = declaration.implementation(plugin, "connectory_type")
-        assert kind_of is not None, "connectory_type() is not implemented."
-        kind = kind_of()
-        assert isinstance(kind, str), "connectory_type() must return a word."
-        assert TYPE.fullmatch(kind), f"connectory_type() returns {kind!r}; use lower-case letters, digits, '-' and '_'."
-
-    def test_every_required_hook_is_implemented(self, plugin: Any) -> None:
-        """The four required hooks are there, and decorated."""
-        _expect_none(declaration.missing_hooks(plugin))
-
-    def test_no_function_only_looks_like_a_hook(self, plugin: Any) -> None:
-        """A misspelt or undecorated hook would never be called."""
-        _expect_none(declaration.stray_hooks(plugin))
-
-    def test_hooks_take_only_what_is_offered(self, plugin: Any) -> None:
-        """An implementation may take fewer arguments than its hook offers, and none besides."""
-        _expect_none(declaration.unoffered_arguments(plugin))
-
-    def test_hooks_are_plain_functions(self, plugin: Any) -> None:
-        """Coroutines and generators would return without having run."""
-        _expect_none(declaration.unusual_functions(plugin))
-
     def test_the_catalogue_loads_it(self) -> None:
-        """The service takes the connector, within its time for loading."""
-        try:
-            connector = find_connector(self.identifier, self.distribution)
-        except (LookupError, PluginBroken) as problem:
-            pytest.fail(f"The connector does not load: {problem}")
-        assert connector.listing()["identifier"] == self.identifier
+        """The service takes the connector, within its time for loading: hooks, identifier, type and schema are right."""
+        assert self._load().identifier == self.identifier
 
-    def test_the_description_can_be_shown(self, plugin: Any) -> None:
+    def test_no_function_only_looks_like_a_hook(self, connector: LoadedConnector) -> None:
+        """A misspelt or undecorated hook would never be called."""
+        _expect_none(declaration.stray_hooks(connector))
+
+    def test_the_description_can_be_shown(self, connector: LoadedConnector) -> None:
         """A name of its own, a small and harmless icon, and all of it at once."""
-        _expect_none(declaration.description_complaints(plugin))
+        _expect_none(declaration.description_complaints(connector))
 
     def test_nothing_heavy_is_imported_early(self, connector: LoadedConnector) -> None:
         """Drawing the list of connectors and their forms imports no driver, and nothing of a running service."""
@@ -215,6 +187,10 @@ class ConnectorConformance:
             )
         )
 
+    def test_patterns_are_short_and_work_in_browsers(self, connector: LoadedConnector) -> None:
+        """Each has at most 200 characters, and ECMAScript takes it with the flag `u` and with the flag `v`."""
+        _expect_none(schema_rules.pattern_complaints(connector.schema))
+
     def test_defaults_fit_and_give_nothing_away(self, connector: LoadedConnector) -> None:
         """Each default is accepted by its own schema, and none looks like somebody's credential."""
         _expect_none(schema_rules.default_complaints(connector.schema))
@@ -232,8 +208,8 @@ class ConnectorConformance:
         if changed:
             pytest.fail(f"The schema differs from {self.golden_schema}; {remedy}\n{changed}", pytrace=False)
 
-    def test_schema_and_validator_accept_the_same(self, connector: LoadedConnector) -> None:
-        """The schema tells the truth: what it accepts is accepted, and the reverse."""
+    def test_the_schema_says_what_is_accepted(self, connector: LoadedConnector) -> None:
+        """It accepts all that the service accepts; what the service checks besides, a field's description says in words."""
         model, validator = connector.secrets_model, jsonschema_rs.validator_for(connector.schema)
         parts = self.secrets_for_server("server.example", 443)
         marked, _ = with_markers(model, connector.schema, parts)
@@ -247,11 +223,14 @@ class ConnectorConformance:
         )
         @given(submissions(connector.schema, [parts, marked, *self._as_url(model, parts)]))
         def agree(payload: Payload) -> None:
-            refused = [error.message for error in validator.iter_errors(payload)]
-            accepted = is_accepted(model, payload)
-            assert accepted == (not refused), (
-                f"The schema {'refuses' if refused else 'accepts'} and the validator {'accepts' if accepted else 'refuses'} "
-                f"{_short(payload)}: {_short(refused or _problems(model, payload))}"
+            refused, problems = [error.message for error in validator.iter_errors(payload)], _problems(model, payload)
+            if refused:
+                assert problems, f"The schema refuses and the service accepts {_short(payload)}: {_short(refused)}"
+                return
+            unsaid = [problem for problem in problems if not schema_rules.is_said(connector.schema, problem, payload)]
+            assert not unsaid, (
+                f"The schema accepts and the service refuses {_short(payload)}: {_short(unsaid)}; say it in the schema, or "
+                "name the field in the problem and repeat its message in the description of that field."
             )
 
         agree()
@@ -282,6 +261,26 @@ class ConnectorConformance:
                     if not any(loc and loc == path[: len(loc)] for loc in (problem["loc"] for problem in problems)):
                         complaints.append(f"{place} does not refuse the control character {control!r}, or not by name.")
         _expect_none(sorted(set(complaints)))
+
+    def test_all_problems_come_in_one_answer(self, connector: LoadedConnector) -> None:
+        """Whoever fills in a form learns of a wrong field and of a missing one at once."""
+        model, parts = connector.secrets_model, as_parts(connector.secrets_model, self._any_secrets())
+        needed = [name for name in parts if not is_accepted(model, {key: parts[key] for key in parts if key != name})]
+        texts = [place for place in text_places(connector.schema) if isinstance(parts.get(place), str)]
+        texts = [place for place in texts if not is_accepted(model, parts | {place: "\0"})]
+        complaints = []
+        for missing in needed:
+            wrong = [place for place in texts if place != missing]
+            broken = {name: value for name, value in parts.items() if name != missing}
+            named = {
+                problem["loc"][0] for problem in _problems(model, broken | dict.fromkeys(wrong, "\0")) if problem["loc"]
+            }
+            unnamed = sorted({*wrong, missing} - named)
+            if unnamed:
+                complaints.append(
+                    f"With {missing} missing and {', '.join(wrong)} wrong, these are not named: {unnamed}."
+                )
+        _expect_none(complaints)
 
     def test_an_unknown_field_is_refused_and_not_repeated(self, connector: LoadedConnector) -> None:
         """A secret sent under a wrong name, or as a name, does not come back."""
@@ -323,30 +322,49 @@ class ConnectorConformance:
         with Workbench() as cls.workbench:
             yield
 
-    def check(self, payload: Payload, *, far_end: FarEnd | None = None, **limits: Any) -> Outcome:
-        """Run the connector's test, with the settings that lead it to `far_end`."""
-        environment = self.settings_for_server(far_end.host, far_end.port) if far_end is not None else {}
-        limits = {"deadline": self.deadline} | limits
-        return self.workbench.test(self.identifier, self.distribution, payload, settings=environment, **limits)
+    def check(
+        self,
+        payload: Payload,
+        *,
+        far_end: FarEnd | None = None,
+        deadline: float | None = None,
+        allow_loopback: bool = True,
+    ) -> Outcome:
+        """Run the connector's test, with the settings that lead it to `far_end`. Default deadline: the class's."""
+        return self.workbench.test(
+            self.identifier,
+            self.distribution,
+            payload,
+            settings=self._settings_for(far_end),
+            tokens=self.stored_tokens(),
+            deadline=self.deadline if deadline is None else deadline,
+            allow_loopback=allow_loopback,
+        )
 
-    def check_far_end(self, far_end: FarEnd, **limits: Any) -> Outcome:
+    def check_far_end(self, far_end: FarEnd, *, deadline: float | None = None, allow_loopback: bool = True) -> Outcome:
         """Run the connector's test against one of the kit's own far ends."""
-        return self.check(self.secrets_for_server(far_end.host, far_end.port), far_end=far_end, **limits)
+        payload = self.secrets_for_server(far_end.host, far_end.port)
+        return self.check(payload, far_end=far_end, deadline=deadline, allow_loopback=allow_loopback)
+
+    def _settings_for(self, far_end: FarEnd | None) -> dict[str, str]:
+        return self.settings_for_server(far_end.host, far_end.port) if far_end is not None else {}
 
     def import_ahead(self) -> None:
-        """Test until the driver is imported ahead of further tests, as it is in a service that runs for a while.
-
-        The short deadline is for the far end, and importing a large driver on a busy machine takes longer.
-        """
+        """Have the driver imported before a test with the short deadline."""
         with refused_port() as far_end:
-            for _ in range(10):
-                if self.check_far_end(far_end, deadline=self.short_deadline).report.code is not FailureCode.TIMEOUT:
-                    return
+            self.workbench.import_ahead(
+                self.identifier,
+                self.distribution,
+                self.secrets_for_server(far_end.host, far_end.port),
+                settings=self._settings_for(far_end),
+                tokens=self.stored_tokens(),
+                deadline=self.short_deadline,
+            )
 
     def test_good_secrets_succeed(self, good_secrets: Payload) -> None:
         """With ordered steps that all passed."""
         report = self.check(good_secrets).report
-        assert report.status == "succeeded", f"The test ended with {report.code}: {report.reason}"
+        assert report.status == "succeeded", f"The test ended with {_ended_with(report)}: {report.reason}"
         assert (report.code, report.reason) == (None, None)
         names = [step.name for step in report.steps]
         assert names, "The test reports no step; use context.connect() and context.step()."
@@ -416,8 +434,7 @@ class ConnectorConformance:
         caplog: pytest.LogCaptureFixture = request.getfixturevalue("caplog")
         capfd: pytest.CaptureFixture[str] = request.getfixturevalue("capfd")
         # Which secrets are accepted may depend on the deployer's settings.
-        environment = os.environ | (self.settings_for_server(far_end.host, far_end.port) if far_end is not None else {})
-        connector = find_connector(self.identifier, self.distribution, environment)
+        connector = load_connector(self.identifier, self.distribution, self._settings_for(far_end))
         marked, markers = with_markers(connector.secrets_model, connector.schema, payload)
         assert markers or self.has_no_secrets, "The secrets hold no sensitive field to look for."
         deadline = self.deadline if far_end is None else self.short_deadline
@@ -456,6 +473,12 @@ def weakened_checks(tested: type[ConnectorConformance]) -> list[str]:
     return complaints + [f"The whole class is marked {name}." for name in marks if name in {"skip", "skipif", "xfail"}]
 
 
+def _with_traceback(message: str, problem: BaseException) -> str:
+    """`message`, and where in the plugin's code it went wrong. The service keeps that to itself; its author needs it."""
+    cause = problem.__cause__
+    return message if cause is None else message + "\n\n" + "".join(traceback.format_exception(cause))
+
+
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 600 else f"{text[:300]} … {text[-300:]}"
@@ -477,18 +500,18 @@ def _failure_complaints(report: CheckReport, codes: Iterable[FailureCode]) -> li
     expected = sorted(codes)
     if report.code not in expected:
         wanted = " or ".join(expected) if len(expected) <= 3 else "a code that says what the far end did"
-        complaints.append(f"The test answered {report.code} ({report.error_type}); expected {wanted}.")
+        complaints.append(f"The test answered {_ended_with(report)}; expected {wanted}.")
     if not (report.reason or "").strip():
         complaints.append("The report has no reason.")
     if [step.status for step in report.steps].count("failed") != 1:
         complaints.append(
-            f"Exactly one step must have failed; reported: {[tuple(step) for step in map(_named, report.steps)]}."
+            f"Exactly one step must have failed; reported: {[(step.name, step.status) for step in report.steps]}."
         )
     return complaints
 
 
-def _named(step: Any) -> tuple[str, str]:
-    return step.name, step.status
+def _ended_with(report: CheckReport) -> str:
+    return f"{report.code} (the connector raised {report.error_type})" if report.error_type else str(report.code)
 
 
 def _expect_connection(far_end: FarEnd) -> None:

@@ -1,4 +1,7 @@
-"""What a plugin declares: its entry point, its hooks, and what it may import. Each function returns complaints."""
+"""What a plugin declares, beyond what the loader demands: each function returns complaints.
+
+Whether the hooks are there, take what is offered and answer what they should is for `connectory.catalog.loading` to say.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from connectory.catalog.discovery import Candidate, find_installed
+from connectory.catalog.loaded import LoadedConnector
 from connectory.contract import hookspecs
 from connectory.contract.description import Description
 
@@ -44,77 +48,35 @@ def find_entry_point(identifier: str, distribution: str) -> Candidate | None:
     )
 
 
-def implementation(plugin: Any, hook: str) -> Any:
-    """The plugin's function for `hook`, if it is decorated with `hookimpl`."""
-    found = getattr(plugin, hook, None)
-    return found if hasattr(found, f"{hookspecs.PROJECT_NAME}_impl") else None
-
-
-def missing_hooks(plugin: Any) -> list[str]:
-    """Required hooks that the plugin does not implement."""
-    return [
-        f"{hook}() is not implemented; write it, and decorate it with @connectory.hookimpl."
-        for hook in hookspecs.REQUIRED_HOOKS
-        if implementation(plugin, hook) is None
-    ]
-
-
-def stray_hooks(plugin: Any) -> list[str]:
-    """Functions that look like hooks and are none: misspelt, or not decorated."""
+def stray_hooks(connector: LoadedConnector) -> list[str]:
+    """Functions that look like hooks and are not: misspelt, or not decorated. The loader sees only what is decorated."""
+    plugin = _implementations(connector, "connectory_identifier")[0].plugin
     complaints = []
     for name in dir(plugin):
         if not name.startswith("connectory_") or not inspect.isroutine(getattr(plugin, name)):
             continue
         if name not in HOOKS:
-            complaints.append(f"{name}() is no hook; the hooks are {', '.join(HOOKS)}.")
-        elif implementation(plugin, name) is None and name in hookspecs.OPTIONAL_HOOKS:
+            complaints.append(f"{name}() is not a hook; the hooks are {', '.join(HOOKS)}.")
+        elif not _implementations(connector, name):
             complaints.append(f"{name}() is never called; decorate it with @connectory.hookimpl.")
     return complaints
 
 
-def unoffered_arguments(plugin: Any) -> list[str]:
-    """Arguments that an implementation takes and its hook does not offer."""
-    complaints = []
-    for hook in HOOKS:
-        function = implementation(plugin, hook)
-        offered = inspect.signature(getattr(hookspecs, hook)).parameters
-        taken = inspect.signature(function).parameters if function is not None else {}
-        complaints += [
-            f"{hook}() takes '{argument}', but the hook offers only: {', '.join(offered) or 'nothing'}."
-            for argument in taken
-            if argument not in offered
-        ]
-    return complaints
+def _implementations(connector: LoadedConnector, hook: str) -> list[Any]:
+    return list(getattr(connector.plugin().hooks, hook).get_hookimpls())
 
 
-def unusual_functions(plugin: Any) -> list[str]:
-    """Implementations that calling would not run."""
-    return [
-        f"{hook}() is 'async def' or holds 'yield', so that calling it would not run it; write a plain function."
-        for hook in HOOKS
-        if _is_unusual(implementation(plugin, hook))
-    ]
-
-
-def _is_unusual(function: Any) -> bool:
-    kinds = (inspect.iscoroutinefunction, inspect.isasyncgenfunction, inspect.isgeneratorfunction)
-    return any(is_kind(function) for is_kind in kinds)
-
-
-def description_complaints(plugin: Any) -> list[str]:
+def description_complaints(connector: LoadedConnector) -> list[str]:
     """What keeps a user interface from showing the connector well."""
-    describe = implementation(plugin, "connectory_describe")
-    if describe is None:
-        return ["connectory_describe() is not implemented; without it people see the identifier as a name."]
-    description, seconds = describe(), min(_seconds(describe) for _ in range(3))  # the best of three, on a busy machine
-    if not isinstance(description, Description):
-        return ["connectory_describe() must return a connectory.Description."]
+    describe = connector.plugin().hooks.connectory_describe
+    description: Description | None = describe()
+    if description is None:
+        return ["The connector does not describe itself; without it people see the identifier as a name."]
     complaints = []
+    seconds = min(_seconds(describe) for _ in range(3))  # the best of three, on a busy machine
     if seconds > DESCRIBE_LIMIT:
-        complaints.append(
-            f"connectory_describe() took {seconds:.2f} s; at most {DESCRIBE_LIMIT:g} s: return constants."
-        )
-    if not description.human_readable.strip():
+        complaints.append(f"Describing it took {seconds:.2f} s; at most {DESCRIBE_LIMIT:g} s: return constants.")
+    if not (description.human_readable or "").strip():
         complaints.append("The description has no human_readable name.")
     return complaints + list(_icon_complaints(description.icon))
 
@@ -168,7 +130,4 @@ def early_imports(identifier: str, distribution: str, drivers: Collection[str]) 
         return [f"The connector does not load in a fresh interpreter:\n{finished.stderr}"]
     imported = json.loads(finished.stdout.splitlines()[-1])
     unwanted = {name for name in (*drivers, *HEAVY, *SERVER_ONLY) if name in imported}
-    return [
-        f"'{name}' is imported before a test runs; import it inside connectory_test_connection()."
-        for name in sorted(unwanted)
-    ]
+    return [f"'{name}' is imported before a test runs; import it inside the test." for name in sorted(unwanted)]

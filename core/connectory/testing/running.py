@@ -4,30 +4,114 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, Self
 
+from packaging.utils import canonicalize_name
+
 from connectory.catalog.catalog import find_connector
+from connectory.catalog.loaded import LoadedConnector
 from connectory.checks.egress import EgressPolicy
+from connectory.checks.forkservers import PASSED_ON
 from connectory.checks.report import CheckReport
-from connectory.checks.runner import CheckRunner
-from connectory.documents.validation import secrets_document
+from connectory.checks.runner import MEMORY, CheckRunner, Exchange
+from connectory.contract.check import FailureCode
+from connectory.documents.validation import Document, secrets_document
+
+_AT_ONCE = 4
+"""Tests that run at the same time: enough to save time, few enough for a small machine to keep deadlines."""
+
+_IMPORTS = 10
+"""Tests after which importing ahead is given up: then the driver takes longer than any test has."""
+
+
+def load_connector(
+    identifier: str,
+    distribution: str,
+    settings: Mapping[str, str] | None = None,
+    *,
+    source: str = "",
+    target: str = "",
+) -> LoadedConnector:
+    """Load an installed connector as the service does.
+
+    What it returns has, among others, `schema` (the JSON Schema of the secrets), `secrets_model` (the class that validates
+    them), `description`, `system_type`, and `authorization(secrets)`.
+
+    Args:
+        identifier: the connector's identifier, e.g. `postgres`.
+        distribution: the distribution that ships it, e.g. `connectory-postgres`.
+        settings: environment variables of the deployer's settings, besides those of this process.
+        source: for a connector that a source finds, the name of the source's entry point.
+        target: and what the source calls it: `SourcedConnector.target`.
+
+    Raises:
+        LookupError: `distribution` is not installed, or declares no such connector.
+        PluginBroken: the connector does not load; the message says why.
+    """
+    environment = os.environ | dict(settings or {})
+    return find_connector(identifier, canonicalize_name(distribution), environment, source=source, target=target)
 
 
 class Outcome(NamedTuple):
-    """What a test answered, and how many seconds that took."""
+    """What a test answered, and how long that took.
+
+    Attributes:
+        report: the verdict, with the steps taken.
+        seconds: from asking for the test to its report, with the time it waited for its turn and its process.
+    """
 
     report: CheckReport
     seconds: float
 
 
-class Workbench:
-    """Runs connectors' tests one after the other, and keeps what they share. A context manager."""
+def step_statuses(report: CheckReport) -> dict[str, str]:
+    """How each step of a test ended, by the step's name, in the order in which they were taken."""
+    return {step.name: step.status for step in report.steps}
 
-    def __init__(self) -> None:
+
+class _Start(NamedTuple):
+    """What a runner starts with. Its processes see neither a later environment nor a later `sys.path`, so that after a
+    change there, as after one of the limits, a test needs another runner."""
+
+    deadline: float
+    allow_loopback: bool
+    environment: tuple[str | None, ...]
+    path: tuple[str, ...]
+
+
+class Workbench:
+    """Tests connections, each in a process of its own, as the service does.
+
+    It keeps what tests share, a runner for each deadline, so one workbench serves a whole test session. Use it as a context
+    manager, and not inside a coroutine: it runs an event loop of its own.
+
+        @pytest.fixture(scope="session")
+        def workbench() -> Iterator[Workbench]:
+            with Workbench() as workbench:
+                yield workbench
+
+        def test_a_silent_server_is_a_timeout(workbench: Workbench) -> None:
+            with silent_server() as server:
+                secrets = {"host": server.host, "port": server.port, "password": "any"}
+                report, seconds = workbench.test("redis", "connectory-redis", secrets, deadline=2)
+            assert report.code is FailureCode.TIMEOUT
+            assert seconds < 3
+
+    Every report is printed, so that pytest shows it where a test fails. Tokens are never printed.
+
+    Args:
+        deny: networks in CIDR notation that no test may connect to, besides those that never are allowed.
+        memory: bytes of address space that a test may use more than before it began. Default 512 MiB, as in the service.
+    """
+
+    def __init__(self, *, deny: Iterable[str] = (), memory: int = MEMORY) -> None:
+        self._deny = tuple(deny)
+        self._memory = memory
         self._loop = asyncio.Runner()
-        self._runners: dict[tuple[float, bool], CheckRunner] = {}
+        self._runners: dict[_Start, CheckRunner] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -53,6 +137,9 @@ class Workbench:
         """Validate `payload` and test a connection with it.
 
         Args:
+            identifier: the connector's identifier.
+            distribution: the distribution that ships it.
+            payload: the secrets, as a consumer sends them: plain JSON values.
             settings: environment variables of the deployer's settings, besides those of this process.
             tokens: what an earlier run handed to `context.store_tokens`. Default: nothing.
             deadline: seconds after which the test is killed.
@@ -60,23 +147,129 @@ class Workbench:
 
         Raises:
             SecretsInvalid: `payload` does not fit the connector's schema.
-            PluginBroken: the connector does not load.
+            LookupError, PluginBroken: the connector does not load.
         """
-        connector = find_connector(identifier, distribution, os.environ | dict(settings or {}))
+        connector = load_connector(identifier, distribution, settings)
+        return self.test_loaded(connector, payload, tokens=tokens, deadline=deadline, allow_loopback=allow_loopback)
+
+    def test_loaded(
+        self,
+        connector: LoadedConnector,
+        payload: Mapping[str, Any],
+        *,
+        tokens: Mapping[str, Any] | None = None,
+        deadline: float = 10.0,
+        allow_loopback: bool = True,
+    ) -> Outcome:
+        """Like `test`, with a connector that `load_connector` returned: one that a source found, for instance."""
         document = secrets_document(connector.secrets_model, dict(payload))
+        return self._loop.run(self._run(connector, document, self._start(deadline, allow_loopback), tokens))
 
-        async def run() -> Outcome:
-            runner = await self._runner(deadline, allow_loopback=allow_loopback)
-            started = time.monotonic()
-            report = await runner.run("conformance", connector, lambda: document, lambda: tokens)
-            return Outcome(report, time.monotonic() - started)
+    def test_all(
+        self,
+        identifier: str,
+        distribution: str,
+        payloads: Iterable[Mapping[str, Any]],
+        *,
+        settings: Mapping[str, str] | None = None,
+        deadline: float = 10.0,
+        allow_loopback: bool = True,
+    ) -> list[Outcome]:
+        """Test a connection with each of `payloads`, four at a time; the outcomes are in their order.
 
-        return self._loop.run(run())
+        Raises:
+            SecretsInvalid: one of `payloads` does not fit the connector's schema; then nothing was tested.
+            LookupError, PluginBroken: the connector does not load.
+        """
+        connector = load_connector(identifier, distribution, settings)
+        documents = [secrets_document(connector.secrets_model, dict(payload)) for payload in payloads]
+        start = self._start(deadline, allow_loopback)
 
-    async def _runner(self, deadline: float, *, allow_loopback: bool) -> CheckRunner:
-        limits = (deadline, allow_loopback)
-        if limits not in self._runners:
-            runner = CheckRunner(policy=EgressPolicy(allow_loopback=allow_loopback), deadline=deadline)
+        async def together() -> list[Outcome]:
+            return await asyncio.gather(*(self._run(connector, document, start) for document in documents))
+
+        return self._loop.run(together())
+
+    def import_ahead(
+        self,
+        identifier: str,
+        distribution: str,
+        payload: Mapping[str, Any],
+        *,
+        settings: Mapping[str, str] | None = None,
+        tokens: Mapping[str, Any] | None = None,
+        deadline: float = 10.0,
+        allow_loopback: bool = True,
+    ) -> None:
+        """Test until the driver is imported ahead of further tests, as it is in a service that runs for a while.
+
+        Call it before a test with a short deadline: that is for the far end, and importing a large driver on a busy machine
+        takes longer. The arguments are those of `test`; `payload` should lead to a `refused_port`, which answers at once.
+        """
+        connector = load_connector(identifier, distribution, settings)
+        for _ in range(_IMPORTS):
+            outcome = self.test_loaded(
+                connector, payload, tokens=tokens, deadline=deadline, allow_loopback=allow_loopback
+            )
+            if outcome.report.code is not FailureCode.TIMEOUT:
+                return
+
+    def exchange_code(
+        self,
+        identifier: str,
+        distribution: str,
+        payload: Mapping[str, Any],
+        code: str,
+        code_verifier: str | None = None,
+        *,
+        settings: Mapping[str, str] | None = None,
+        deadline: float = 10.0,
+        allow_loopback: bool = True,
+    ) -> Outcome:
+        """Validate `payload` and exchange an authorization code for tokens, which are `report.tokens` where that succeeds.
+
+        Args:
+            code: the code that the provider handed out after consent.
+            code_verifier: what the challenge was made from; `None` without PKCE.
+
+        Raises:
+            SecretsInvalid: `payload` does not fit the connector's schema.
+            LookupError, PluginBroken: the connector does not load.
+        """
+        connector = load_connector(identifier, distribution, settings)
+        document = secrets_document(connector.secrets_model, dict(payload))
+        exchange = Exchange(code, code_verifier)
+        return self._loop.run(self._run(connector, document, self._start(deadline, allow_loopback), exchange=exchange))
+
+    def _start(self, deadline: float, allow_loopback: bool) -> _Start:
+        environment = tuple(os.environ.get(name) for name in PASSED_ON)
+        return _Start(deadline, allow_loopback, environment, tuple(sys.path))
+
+    async def _run(
+        self,
+        connector: LoadedConnector,
+        document: Document,
+        start: _Start,
+        tokens: Mapping[str, Any] | None = None,
+        exchange: Exchange | None = None,
+    ) -> Outcome:
+        runner = await self._runner(start)
+        never_joined = object()  # two tests of one connection are two tests here
+        started = time.monotonic()
+        report = await runner.run(never_joined, connector, lambda: document, lambda: tokens, exchange)
+        outcome = Outcome(report, time.monotonic() - started)
+        print(f"{connector.identifier}, after {outcome.seconds:.2f} s: {report}")
+        return outcome
+
+    async def _runner(self, start: _Start) -> CheckRunner:
+        runner = self._runners.get(start)
+        if runner is None:
+            runner = self._runners[start] = CheckRunner(
+                policy=EgressPolicy(allow_loopback=start.allow_loopback, deny=self._deny),
+                deadline=start.deadline,
+                concurrency=_AT_ONCE,
+                queue=sys.maxsize,
+                memory=self._memory,
+            )
             await runner.start()
-            self._runners[limits] = runner
-        return self._runners[limits]
+        return runner

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import jsonschema_rs
+import regress
 
-from connectory.contract.secrets import Secrets
+from connectory.contract.secrets import URL_FIELD, Secrets
+from connectory.documents.validation import FieldProblem
 
 JSON_SCHEMA = "https://json-schema.org/draft/2020-12/schema"
 
@@ -61,6 +63,50 @@ def property_complaints(schema: dict[str, Any]) -> list[str]:
     return complaints
 
 
+PATTERN_LIMIT = 200
+"""Characters that a pattern may have: more than that helps nobody who reads the schema, or meets the pattern in a message."""
+
+
+def pattern_complaints(schema: dict[str, Any]) -> list[str]:
+    """Whether people can read each pattern, and browsers use it.
+
+    JSON Schema's patterns are ECMAScript's with the flag `u`; the `pattern` of a form's field has the flag `v`.
+    """
+    complaints = []
+    for place, pattern in patterns(schema):
+        if len(pattern) > PATTERN_LIMIT:
+            complaints.append(
+                f"{place} has a pattern of {len(pattern)} characters; at most {PATTERN_LIMIT}: show a shorter one that accepts "
+                "more, and say the rule in the description."
+            )
+        for flag in "uv":
+            try:
+                regress.Regex(pattern, flag)
+            except regress.RegressError as error:
+                complaints.append(
+                    f"{place} has a pattern that ECMAScript refuses with the flag {flag} ({error}); "
+                    r"within brackets, escape ( ) [ ] { } / - \ |, and nothing without need: " + pattern
+                )
+    return complaints
+
+
+def patterns(schema: Any, place: str = "The schema") -> Iterator[tuple[str, str]]:
+    """Every pattern at any depth, also those of conditions, by where it stands."""
+    if isinstance(schema, list):
+        for item in schema:
+            yield from patterns(item, place)
+    if not isinstance(schema, dict):
+        return
+    for key, value in schema.items():
+        if key == "pattern" and isinstance(value, str):
+            yield place, value
+        elif key in {"properties", "patternProperties"}:
+            for name, found in value.items():
+                yield from patterns(found, name if place == "The schema" else f"{place}.{name}")
+        elif key not in {"default", "const", "enum", "examples"}:
+            yield from patterns(value, place)
+
+
 def sensitivity_complaints(schema: dict[str, Any], model: type[Secrets], *, has_no_secrets: bool) -> list[str]:
     """Whether what looks sensitive is, and whether anything is."""
     places = dict(properties_at_every_depth(schema))
@@ -86,6 +132,26 @@ def sensitivity_complaints(schema: dict[str, Any], model: type[Secrets], *, has_
             for name in sorted(shown & sensitive)
         ]
     return complaints
+
+
+_OF_SEVERAL_FIELDS = {"exactly_one", "missing_parts", "url_and_parts"}
+"""Problems between fields. Their messages name the fields, and the schema says as much as can be read."""
+
+
+def is_said(schema: dict[str, Any], problem: FieldProblem, payload: dict[str, Any]) -> bool:
+    """Whether people who read `schema`, which accepts `payload`, can know of `problem`: a description holds its message.
+
+    What a url gives is not a field of `payload`; its problem must name the url, or the field that it gives.
+    """
+    places = dict(properties_at_every_depth(schema))
+    names = [str(part) for part in problem["loc"] if not isinstance(part, int)]
+    path = [".".join(names[:depth]) for depth in range(1, len(names) + 1)]
+    known = [places[place] for place in path if place in places]
+    if not known:
+        return False
+    if problem["type"] in _OF_SEVERAL_FIELDS or (URL_FIELD in payload and names[0] not in payload.keys() - {URL_FIELD}):
+        return True
+    return any(problem["msg"] in str(found.get("description", "")) for found in known)
 
 
 def default_complaints(schema: dict[str, Any]) -> list[str]:

@@ -5,7 +5,7 @@
 - Certificates and keys as PEM text: `PemCertificates`, `PemPrivateKey`, `rsa_private_key`.
 - Files for drivers that take nothing else: `path_of`.
 - What a driver's data means: `failure_of_sqlstate`, `failure_of_status`, `Failures`.
-- HTTP: `HttpClient`, which `context.http` gives.
+- HTTP: `HttpClient`, which `context.http` gives; `wait_in`, `number_in`, `bounded_wait` for the waits that headers ask for.
 - Urls: `QueryKey`, for query keys that are not simply a field's value.
 """
 
@@ -13,7 +13,7 @@ from connectory.contract.check import Address, Failures, Link
 from connectory.contract.fields import PemCertificates, PemPrivateKey
 from connectory.contract.urls import QueryKey
 from connectory.toolkit.files import path_of
-from connectory.toolkit.http import HttpClient, failure_of_status
+from connectory.toolkit.http import HttpClient, bounded_wait, failure_of_status, number_in, wait_in
 from connectory.toolkit.pem import rsa_private_key
 from connectory.toolkit.postgres import request_tls
 from connectory.toolkit.sqlstate import failure_of_sqlstate
@@ -27,12 +27,15 @@ __all__ = [
     "PemCertificates",
     "PemPrivateKey",
     "QueryKey",
+    "bounded_wait",
     "failure_of_sqlstate",
     "failure_of_status",
+    "number_in",
     "path_of",
     "request_tls",
     "rsa_private_key",
     "system_certificates",
     "tls_context",
     "tls_failure",
+    "wait_in",
 ]

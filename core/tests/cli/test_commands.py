@@ -48,7 +48,8 @@ def test_serve_prints_one_line_and_makes_private_files(home):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
 
 
-def test_token_prints_a_working_token_and_nothing_else_without_a_running_service(home):
+def test_token_prints_a_working_token_and_nothing_else(home):
+    """It needs no running service."""
     done = run_command(home, "token", "--scope", "connection:read")
     assert (done.returncode, done.stderr) == (0, "")
     assert re.fullmatch(r"[A-Za-z0-9_-]{40,}\n", done.stdout)

@@ -176,7 +176,7 @@ def test_nesting_has_a_limit_before_anything_else_is_looked_at():
         assert refused(Service, {field: deep}, STORED) == [([], "recursion")]
 
 
-# Stored secrets do not follow to another endpoint (C01)
+# Stored secrets do not follow to another endpoint
 
 
 @pytest.mark.parametrize("replace", [True, False])

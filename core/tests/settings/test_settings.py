@@ -57,7 +57,8 @@ def test_arguments_win_over_the_environment(monkeypatch):
         ("CONNECTORY_LOG_LEVEL", "S3cretPw"),
     ],
 )
-def test_a_value_that_does_not_fit_is_one_line_that_names_the_setting_and_not_the_value(monkeypatch, name, value):
+def test_a_value_that_does_not_fit_is_told_in_one_line(monkeypatch, name, value):
+    """It names the setting and does not repeat the value."""
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsInvalid) as raised:
         read_settings()

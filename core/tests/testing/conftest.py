@@ -12,6 +12,38 @@ from testkit.distribution import install
 EXAMPLE = Path(__file__).parents[3] / "examples" / "connectory-ledger"
 
 
+# The example as a module of functions, the other form that a plugin may have.
+FUNCTIONS = """
+
+from connectory import hookimpl
+
+
+@hookimpl
+def connectory_identifier():
+    return "ledger"
+
+
+@hookimpl
+def connectory_type():
+    return "database"
+
+
+@hookimpl
+def connectory_secret_schema():
+    return LedgerSecrets
+
+
+@hookimpl
+def connectory_describe():
+    return Ledger.description
+
+
+@hookimpl
+def connectory_test_connection(secrets, context):
+    Ledger().test(secrets, context)
+"""
+
+
 class Verdicts(NamedTuple):
     """The names of the checks that ran, by how they ended; an error is a check that could not even begin."""
 
@@ -31,6 +63,11 @@ class Kit:
         self.tests = (EXAMPLE / "tests" / "test_ledger.py").read_text()
         self.golden = (EXAMPLE / "tests" / "secret_schema.json").read_text()
         self.project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
+
+    def write_as_functions(self) -> None:
+        """Have the entry point name a module of functions, instead of the class."""
+        self.module += FUNCTIONS
+        self.project["entry-points"]["connectory.connectors"] = {"ledger": "connectory_ledger"}
 
     def change(self, old: str, new: str) -> None:
         """Change the plugin's source."""

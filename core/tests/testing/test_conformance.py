@@ -32,7 +32,7 @@ def test_the_example_passes_every_check(kit):
     verdicts = kit.run(update_golden=False)
     assert verdicts.failed | verdicts.errors == set(), verdicts.messages
     assert verdicts.passed > LIVE
-    assert len(verdicts.passed) == 33
+    assert len(verdicts.passed) == 30
 
 
 # What a plugin declares and validates
@@ -81,6 +81,13 @@ connectory_url = UrlGrammar(
     required=frozenset({"host", "password"}),
 )
 """
+SLOW_DESCRIPTION = """
+    @hookimpl
+    def connectory_describe(self) -> Description:
+        time.sleep(0.2)
+        return self.description
+
+    def test("""
 LOOSE = """
 class Loose(BaseModel):
     city: Name = "x"
@@ -88,43 +95,101 @@ class Loose(BaseModel):
 
 class LedgerSecrets(Secrets):"""
 
-DEFECTS = {
-    "the identifier differs": (
-        [('return "ledger"', 'return "legder"')],
-        {"the_identifier_is_the_entry_points_name", "the_catalogue_loads_it"},
+# What is refused when the plugin is loaded, and what the loader says; nothing else can then be looked at.
+REFUSED = {
+    "the identifier differs": (('identifier = "ledger"', 'identifier = "legder"'), "returns 'legder'"),
+    "the type is not a word": (('type = "database"', 'type = "Data Base"'), "connectory_type() must return a word"),
+    "the test has another name": (("def test(", "def tst("), "did you mean test?"),
+    "the test takes what is not offered": (
+        ("context: CheckContext) -> None:", "context: CheckContext, timeout: float) -> None:"),
+        "Ledger.test() must take just these arguments: self, secrets, context.",
     ),
-    "the type is no word": (
-        [('return "database"', 'return "Data Base"')],
-        {"the_type_is_a_word", "the_catalogue_loads_it"},
+    "the test is async": (("def test(", "async def test("), "Ledger.test() is 'async def'"),
+    "its secrets are of another class": (
+        ("Connector[LedgerSecrets]", "Connector[dict]"),
+        "the brackets must hold a class derived from connectory.Secrets",
     ),
+}
+REFUSED_FUNCTIONS = {
     "a required hook is not decorated": (
-        [("@hookimpl\ndef connectory_test_connection(", "def connectory_test_connection(")],
-        {"every_required_hook_is_implemented", "the_catalogue_loads_it"},
+        ("@hookimpl\ndef connectory_test_connection(", "def connectory_test_connection("),
+        "It does not implement connectory_test_connection(); decorate its implementation",
     ),
     "a hook is misspelt": (
-        [("def connectory_describe(", "def connectory_descripe(")],
-        {"no_function_only_looks_like_a_hook", "the_description_can_be_shown", "the_catalogue_loads_it"},
-    ),
-    "an optional hook is not decorated": (
-        [("@hookimpl\ndef connectory_describe(", "def connectory_describe(")],
-        {"no_function_only_looks_like_a_hook", "the_description_can_be_shown"},
+        ("def connectory_describe(", "def connectory_descripe("),
+        "did you mean connectory_describe()?",
     ),
     "a hook takes what is not offered": (
-        [("context: CheckContext) -> None:", "context: CheckContext, timeout: float) -> None:")],
-        {"hooks_take_only_what_is_offered", "the_catalogue_loads_it"},
+        ("(secrets, context):", "(secrets, context, timeout):"),
+        "connectory_test_connection() takes timeout, but the hook offers only: secrets, context.",
     ),
     "a hook is async": (
-        [("def connectory_test_connection(", "async def connectory_test_connection(")],
-        {"hooks_are_plain_functions", "the_catalogue_loads_it"},
+        ("def connectory_test_connection(", "async def connectory_test_connection("),
+        "connectory_test_connection() is 'async def'",
     ),
     "a hook is a generator": (
-        [("    connection, _ = context.connect", "    yield\n    connection, _ = context.connect")],
-        {"hooks_are_plain_functions", "the_catalogue_loads_it"},
+        ("    Ledger().test(", "    yield\n    Ledger().test("),
+        "connectory_test_connection() holds 'yield'",
     ),
-    "it does not load": ([("return LedgerSecrets", "return dict")], {"the_catalogue_loads_it"}),
+    "its secrets are of another class": (
+        ("return LedgerSecrets", "return dict"),
+        "must return a subclass of connectory.Secrets",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "reason"), REFUSED.values(), ids=REFUSED)
+def test_what_the_loader_refuses_is_told_in_its_words(kit, change, reason):
+    kit.change(*change)
+    expect_refusal(kit, reason)
+
+
+@pytest.mark.parametrize(("change", "reason"), REFUSED_FUNCTIONS.values(), ids=REFUSED_FUNCTIONS)
+def test_what_the_loader_refuses_of_functions_is_told_too(kit, change, reason):
+    kit.write_as_functions()
+    kit.change(*change)
+    expect_refusal(kit, reason)
+
+
+def expect_refusal(kit, reason):
+    verdicts = kit.run(only="the_catalogue_loads_it or can_be_shown")
+    assert verdicts.failed == {"the_catalogue_loads_it"}, verdicts.messages
+    assert verdicts.errors == {"the_description_can_be_shown"}
+    assert reason in verdicts.messages
+
+
+def test_a_plugin_of_functions_passes_every_check(kit):
+    kit.write_as_functions()
+    verdicts = kit.run()
+    assert verdicts.failed | verdicts.errors == set(), verdicts.messages
+
+
+def test_a_hook_that_is_not_decorated_is_found(kit):
+    kit.write_as_functions()
+    kit.change("@hookimpl\ndef connectory_describe(", "def connectory_describe(")
+    verdicts = kit.run(only="looks_like_a_hook or can_be_shown")
+    assert verdicts.failed == {"no_function_only_looks_like_a_hook", "the_description_can_be_shown"}, verdicts.messages
+
+
+def test_a_function_that_is_named_like_a_hook_is_found(kit):
+    kit.write_as_functions()
+    kit.module += "\n\ndef connectory_tests():\n    pass\n"
+    assert kit.run(only="looks_like_a_hook").failed == {"no_function_only_looks_like_a_hook"}
+
+
+def test_an_author_sees_where_the_import_failed(kit):
+    """The service names only the type of the exception; the kit shows the author all of it."""
+    kit.change("import hmac\n", 'import hmac\nraise RuntimeError("the 4711th reason")\n')
+    verdicts = kit.run(only="the_catalogue_loads_it")
+    assert "Loading it raised RuntimeError" in verdicts.messages
+    assert 'raise RuntimeError("the 4711th reason")' in verdicts.messages
+    assert "connectory_ledger.py" in verdicts.messages
+
+
+DEFECTS = {
     "it has no name": ([('human_readable="Ledger",', "")], {"the_description_can_be_shown"}),
     "describing it takes long": (
-        [importing("import time"), ("    return Description(", "    time.sleep(0.2)\n    return Description(")],
+        [importing("import time\nfrom connectory import hookimpl"), ("    def test(", SLOW_DESCRIPTION)],
         {"the_description_can_be_shown"},
     ),
     "its icon is large": ([('d="M1 0h6v8H1z', f'd="{"M1 0h6v8H1z" * 400}')], {"the_description_can_be_shown"}),
@@ -140,7 +205,7 @@ DEFECTS = {
     ),
     "its schema is no JSON Schema": (
         [('description="Password of the user."', 'json_schema_extra={"$comment": 5}')],
-        {"the_schema_follows_the_standard", "schema_and_validator_accept_the_same"},
+        {"the_schema_follows_the_standard", "the_schema_says_what_is_accepted"},
     ),
     "a field has no title": ([('title="Book"', 'title=" "')], {"a_form_can_be_drawn_from_every_property"}),
     "a nested object accepts anything": (
@@ -160,6 +225,10 @@ DEFECTS = {
         ],
         {"what_is_sensitive_is_marked"},
     ),
+    "a pattern is not for browsers": (
+        [("[A-Za-z0-9_.\\-]+", "[A-Za-z0-9_.(-]+")],
+        {"patterns_are_short_and_work_in_browsers"},
+    ),
     "a default looks like a credential": (
         [("default=None", 'default="sk_live_4242424242"')],
         {"defaults_fit_and_give_nothing_away"},
@@ -171,7 +240,11 @@ DEFECTS = {
     ),
     "the validator is stricter than the schema": (
         [importing("from pydantic import field_validator"), inside(SHORT_BOOKS)],
-        {"schema_and_validator_accept_the_same"},
+        {"the_schema_says_what_is_accepted"},
+    ),
+    "the schema is stricter than the validator": (
+        [('title="Book",', 'title="Book", json_schema_extra={"not": {"const": "b"}},')],
+        {"the_schema_says_what_is_accepted"},
     ),
     "control characters are accepted": (
         [("book: Name | None", "book: str | None")],
@@ -179,7 +252,7 @@ DEFECTS = {
     ),
     "unknown fields are accepted": (
         [importing("from pydantic import ConfigDict"), inside('model_config = ConfigDict(extra="ignore")')],
-        {"an_unknown_field_is_refused_and_not_repeated", "schema_and_validator_accept_the_same"},
+        {"an_unknown_field_is_refused_and_not_repeated", "the_schema_says_what_is_accepted"},
     ),
     "a refusal repeats the value": (
         [
@@ -204,8 +277,15 @@ def test_a_defect_is_found_by_its_check(kit, changes, expected):
     imports = "" if "nothing_heavy_is_imported_early" in expected else "and not nothing_heavy"
     verdicts = kit.run(only=f"{ONLY_STATIC} {imports}")
     assert verdicts.failed == expected, verdicts.messages
-    # Where the connector cannot be loaded, the checks that need it cannot begin.
-    assert bool(verdicts.errors) == ("the_catalogue_loads_it" in expected), verdicts.messages
+    assert verdicts.errors == set(), verdicts.messages
+
+
+def test_a_rule_that_its_field_describes_need_not_be_in_the_schema(kit):
+    kit.change("import hmac\n", "import hmac\nfrom pydantic import field_validator\n")
+    kit.change(*inside(SHORT_BOOKS))
+    kit.change('left out, none is opened."', 'left out, none is opened. Value error, use a short name."')
+    verdicts = kit.run(only="the_schema_says_what_is_accepted")
+    assert verdicts.passed == {"the_schema_says_what_is_accepted"}, verdicts.messages
 
 
 def test_a_connector_that_is_not_installed_is_said_to_be_so(kit):
@@ -237,35 +317,44 @@ def test_has_no_secrets_must_be_true(kit):
 # What its test answers
 
 
-def connecting(codes: str, instead: str) -> tuple[str, str]:
-    """A change that raises something else where connecting fails with one of `codes`."""
+def connecting(codes: str, instead: str) -> list[tuple[str, str]]:
+    """Changes that raise something else where connecting fails with one of `codes`."""
     source = f"""
-try:
-    connection, _ = context.connect(secrets.host, secrets.port)
-except CheckFailed as failed:
-    if failed.code.value in {codes!r}:
-        raise {instead} from None
-    raise
-"""
-    return "    connection, _ = context.connect(secrets.host, secrets.port)\n", indent(source, "    ")
+@contextmanager
+def _open(context, secrets):
+    try:
+        with context.open(secrets.host, secrets.port) as link:
+            yield link
+    except CheckFailed as failed:
+        if failed.code.value in {codes!r}:
+            raise {instead} from None
+        raise
+
+
+class Ledger("""
+    opening = (
+        "            context.open(secrets.host, secrets.port) as link",
+        "            _open(context, secrets) as link",
+    )
+    return [opening, ("class Ledger(", source), importing("from contextlib import contextmanager")]
 
 
 DISGUISED = """
-                secret = b"user:" + secrets.password.get_secret_value().encode()
-                remedy = "Not accepted: " + base64.b64encode(secret).decode()
-                raise CheckFailed(FailureCode.AUTH_FAILED, remedy=remedy)
+                    secret = b"user:" + secrets.password.get_secret_value().encode()
+                    remedy = "Not accepted: " + base64.b64encode(secret).decode()
+                    raise CheckFailed(FailureCode.AUTH_FAILED, remedy=remedy)
 """
 DEAD = """
-            try:
-                greeting, _, challenge = _ask(stream).partition(b" ")
-            except (TimeoutError, CheckFailed):
-                hint = secrets.password.get_secret_value().encode().hex()
-                raise CheckFailed(FailureCode.PROTOCOL_MISMATCH, remedy=f"Tried {hint}.") from None
+                try:
+                    greeting, _, challenge = _ask(stream).partition(b" ")
+                except (TimeoutError, CheckFailed):
+                    hint = secrets.password.get_secret_value().encode().hex()
+                    raise CheckFailed(FailureCode.PROTOCOL_MISMATCH, remedy=f"Tried {hint}.") from None
 """
 AGAIN = """
-        with context.step("authenticate"):
-            pass
-        if secrets.book is not None:
+            with context.step("authenticate"):
+                pass
+            if secrets.book is not None:
 """
 END_OF_FILE = """
     if not answer.endswith(b"\\n"):
@@ -273,7 +362,7 @@ END_OF_FILE = """
 """
 
 LIVE_DEFECTS = {
-    "a step is reported twice": ([("        if secrets.book is not None:\n", AGAIN)], {"good_secrets_succeed"}),
+    "a step is reported twice": ([("            if secrets.book is not None:\n", AGAIN)], {"good_secrets_succeed"}),
     "good secrets fail": (
         [('"OPEN {secrets.book}"', '"OPEN x{secrets.book}"')],
         {"good_secrets_succeed"},
@@ -289,8 +378,8 @@ LIVE_DEFECTS = {
     "a silent server is a defect of the driver": (
         [
             (
-                "    except ConnectionError:",
-                "    except TimeoutError:\n        raise RuntimeError\n    except ConnectionError:",
+                "    answer = stream.readline(1024)\n",
+                "    try:\n        answer = stream.readline(1024)\n    except TimeoutError:\n        raise RuntimeError\n",
             )
         ],
         {"a_silent_server_is_given_up_in_time"},
@@ -300,15 +389,15 @@ LIVE_DEFECTS = {
         {"a_server_that_hangs_up_is_a_failure"},
     ),
     "a refused connection gets another code": (
-        [connecting("connect_refused", "CheckFailed(FailureCode.CONNECT_TIMEOUT)")],
+        connecting("connect_refused", "CheckFailed(FailureCode.CONNECT_TIMEOUT)"),
         {"a_port_that_refuses_is_connect_refused"},
     ),
     "an unknown host gets another code": (
-        [connecting("dns_failed dns_timeout", "CheckFailed(FailureCode.CONNECT_REFUSED)")],
+        connecting("dns_failed dns_timeout", "CheckFailed(FailureCode.CONNECT_REFUSED)"),
         {"an_unknown_host_is_dns_failed"},
     ),
     "a denied address is no failure": (
-        [importing("from connectory import CheckSkipped"), connecting("address_not_allowed", "CheckSkipped")],
+        connecting("address_not_allowed", "__import__('connectory').CheckSkipped"),
         {"an_address_that_the_policy_denies_is_not_connected_to"},
     ),
     "a remedy repeats the password in disguise": (
@@ -316,7 +405,7 @@ LIVE_DEFECTS = {
         {"secrets_never_show[good]"},
     ),
     "a remedy for a dead server repeats the password in disguise": (
-        [('            greeting, _, challenge = _ask(stream).partition(b" ")\n', DEAD)],
+        [('                greeting, _, challenge = _ask(stream).partition(b" ")\n', DEAD)],
         {"secrets_never_show[silent]", "secrets_never_show[closing]"},
     ),
 }

@@ -23,7 +23,12 @@ from connectory.testing.payloads import (
     with_markers,
     with_value,
 )
-from connectory.testing.schema_rules import frame_complaints, sensitivity_complaints, standard_complaints
+from connectory.testing.schema_rules import (
+    frame_complaints,
+    pattern_complaints,
+    sensitivity_complaints,
+    standard_complaints,
+)
 
 # Far ends
 
@@ -197,3 +202,30 @@ def test_a_connector_without_sensitive_fields_has_to_say_so():
     schema = secret_json_schema(Open, "open", "Open")
     assert len(sensitivity_complaints(schema, Open, has_no_secrets=False)) == 1
     assert sensitivity_complaints(schema, Open, has_no_secrets=True) == []
+
+
+# Patterns
+
+
+@pytest.mark.parametrize("pattern", ["", "^(?:[A-Za-z0-9_.\\-]+)$", "[\\(\\)]", "a" * 200, "\\p{L}"])
+def test_a_short_pattern_that_both_flags_take_is_fine(pattern):
+    assert pattern_complaints({"properties": {"name": {"type": "string", "pattern": pattern}}}) == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "complaint"),
+    [
+        ("a" * 201, "a pattern of 201 characters; at most 200"),
+        ("[(]", "ECMAScript refuses with the flag v"),
+        ("a-b]", "ECMAScript refuses with the flag u"),
+    ],
+)
+@pytest.mark.parametrize(
+    "wrap", [lambda found: found, lambda found: {"anyOf": [{"type": "object"}, found]}], ids=["plain", "inner"]
+)
+def test_other_patterns_are_named_by_their_place(wrap, pattern, complaint):
+    schema = {"properties": {"file": {"properties": {"name": wrap({"type": "string", "pattern": pattern})}}}}
+    complaints = pattern_complaints(schema)
+    assert complaints
+    assert all(found.startswith("file.name has a pattern") for found in complaints)
+    assert any(complaint in found for found in complaints)

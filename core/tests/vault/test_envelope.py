@@ -65,7 +65,7 @@ def test_the_format_is_the_documented_one():
     assert len(body_of(envelope)) == 16 + 32 + 12 + len(MARKER) + 16
 
 
-def test_an_envelope_opens_with_an_independent_reading_of_the_format():
+def test_an_envelope_opens_with_another_reading_of_the_format():
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
     envelope = VAULT.seal(MARKER, **PLACE)

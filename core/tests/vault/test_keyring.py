@@ -31,7 +31,8 @@ def key_file(directory: Path, document: object, mode: int = 0o600) -> Path:
     return path
 
 
-def test_a_generated_file_is_private_and_loads_as_the_ring_it_was_made_from(tmp_path):
+def test_a_generated_file_is_private(tmp_path):
+    """It loads as the ring that it was made from."""
     made = generate_keyring(tmp_path / "keys.json")
     read = load_keyring(tmp_path / "keys.json")
     assert stat.S_IMODE((tmp_path / "keys.json").stat().st_mode) == 0o600
@@ -59,7 +60,8 @@ def test_generating_never_replaces_a_file(tmp_path):
     assert names_in(tmp_path) == ["keys.json"]
 
 
-def test_of_many_processes_that_generate_at_once_one_wins_and_the_file_is_whole(tmp_path):
+def test_one_of_many_processes_that_generate_at_once_wins(tmp_path):
+    """The file is whole."""
     path = tmp_path / "keys.json"
 
     def generate(_: int) -> KeyRing | None:
@@ -75,7 +77,7 @@ def test_of_many_processes_that_generate_at_once_one_wins_and_the_file_is_whole(
     assert names_in(tmp_path) == ["keys.json"]
 
 
-def test_generating_where_no_directory_is_names_the_file_and_the_reason(tmp_path):
+def test_generating_without_a_directory_names_file_and_reason(tmp_path):
     with pytest.raises(KeyRingInvalid, match=r"nowhere/keys.json cannot be created \(No such file or directory\)"):
         generate_keyring(tmp_path / "nowhere" / "keys.json")
 
@@ -110,7 +112,8 @@ def test_an_added_key_is_written_through_a_link_and_keeps_the_owner(tmp_path):
     assert real.stat().st_uid == owner
 
 
-def test_adding_a_key_while_another_process_does_is_refused_and_changes_nothing(tmp_path):
+def test_adding_a_key_while_another_process_does_is_refused(tmp_path):
+    """The file stays as it was."""
     path = tmp_path / "keys.json"
     ring = generate_keyring(path)
     (tmp_path / "keys.json.new").write_text("")
@@ -119,7 +122,8 @@ def test_adding_a_key_while_another_process_does_is_refused_and_changes_nothing(
     assert load_keyring(path) == ring
 
 
-def test_adding_a_key_to_an_invalid_file_is_refused_and_leaves_no_draft(tmp_path):
+def test_adding_a_key_to_an_invalid_file_is_refused(tmp_path):
+    """No draft is left behind."""
     path = key_file(tmp_path, "{}")
     with pytest.raises(KeyRingInvalid):
         add_key(path, promote=True)
@@ -127,7 +131,8 @@ def test_adding_a_key_to_an_invalid_file_is_refused_and_leaves_no_draft(tmp_path
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o660, 0o644, 0o601])
-def test_a_file_open_to_group_or_world_is_refused_with_the_command_that_closes_it(tmp_path, mode):
+def test_a_file_open_to_group_or_world_is_refused(tmp_path, mode):
+    """The message holds the command that closes it."""
     path = key_file(tmp_path, {"primary": "a", "keys": {"a": GOOD}}, mode)
     with pytest.raises(KeyRingInvalid, match=f"has mode {mode:04o}.*run `chmod 600 {re.escape(str(path))}`"):
         load_keyring(path)

@@ -16,18 +16,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectory import FailureCode
-from connectory.checks.report import CheckReport
-from connectory.documents.json_schema import secret_json_schema
-from connectory.documents.masking import MASK, mask_document
-from connectory.documents.validation import SecretsInvalid, parse_secrets, secrets_document
+from connectory.testing import MASK, SecretsInvalid, mask_document, parse_secrets, secret_json_schema, secrets_document
 from connectory_bigquery import BigQuerySecrets, BigQuerySettings, KeyFile
 from servers.bigquery.server import BigQueryServer, ServiceAccount
 from testkit import hostile
 from testkit.certificates import Certificates
+from testkit.checking import Check, outcome
 from testkit.loopback import LoopbackServer
 from testkit.tls_front import TlsFront
-
-Check = Callable[..., CheckReport]
 
 # The payload that the specification prints.
 SPECIFICATION = {
@@ -51,11 +47,6 @@ KEY_FILE = SPECIFICATION["keyfile_creds"]
 SCHEMA = jsonschema_rs.validator_for(secret_json_schema(BigQuerySecrets, "bigquery", "BigQuery"))
 
 
-def outcome(report: CheckReport) -> tuple[str, FailureCode | None, str]:
-    failed = [step.name for step in report.steps if step.status == "failed"]
-    return report.status, report.code, *(failed or [""])
-
-
 def accepts(payload: Any) -> bool:
     """Whether the validator accepts it; the schema must say the same."""
     try:
@@ -68,7 +59,8 @@ def accepts(payload: Any) -> bool:
 
 
 class TestKeyFile:
-    def test_the_specifications_payload_is_accepted_and_its_key_is_judged_by_the_test(self, check: Check) -> None:
+    def test_the_specifications_payload_is_accepted(self, check: Check) -> None:
+        """Its key is not a real one, and that is for the test to find out."""
         assert accepts(SPECIFICATION)
         with hostile.silent() as server:
             report = check(**SPECIFICATION, token_uri=f"http://127.0.0.1:{server.port}/token")
@@ -153,7 +145,8 @@ class TestKeyFile:
             {"private_key": ""},
         ],
     )
-    def test_a_member_that_could_lead_elsewhere_is_refused_in_both_forms(self, change: dict[str, Any]) -> None:
+    def test_a_member_that_could_lead_elsewhere_is_refused(self, change: dict[str, Any]) -> None:
+        """Both as an object and as text."""
         assert not accepts({"keyfile_creds": KEY_FILE | change})
         assert not accepts({"keyfile_creds": json.dumps(KEY_FILE | change)})
 
@@ -214,9 +207,10 @@ def test_a_url_gives_project_and_dataset(check: Check, bigquery: BigQueryServer,
     assert check(url="bigquery://nowhere").code is FailureCode.DATABASE_NOT_FOUND
 
 
-def test_wrong_key_unknown_account_and_disabled_account_are_refused(
+def test_wrong_keys_and_wrong_accounts_are_refused(
     check: Check, bigquery: BigQueryServer, account: ServiceAccount
 ) -> None:
+    """An unknown account too, and one that is disabled."""
     other_key = bigquery.create_account("other").key_file()["private_key"]
     disabled = bigquery.create_account("disabled", disabled=True)
     reports = [
@@ -299,9 +293,10 @@ def test_an_api_that_is_not_enabled_is_named(check: Check) -> None:
         (200, b'{"access_token": "a\\nb", "expires_in": 1}', FailureCode.PROTOCOL_MISMATCH),
     ],
 )
-def test_an_answer_of_the_token_endpoint_is_told_by_its_form_and_not_shown(
+def test_an_answer_of_the_token_endpoint_is_not_shown(
     check: Check, status: int, content: bytes, code: FailureCode
 ) -> None:
+    """It is told by its form."""
     with hostile.silent() as elsewhere, answering(status, content, f"http://127.0.0.1:{elsewhere.port}/") as server:
         report = check(token_uri=f"{server.url}/token")
         assert (report.status, report.code) == ("failed", code)
@@ -323,7 +318,7 @@ class TestTls:
 
     @pytest.mark.parametrize("kind", ["untrusted", "wrong_host"])
     @pytest.mark.parametrize(("which", "step"), [("token_uri", "tls"), ("endpoint", "query")])
-    def test_a_certificate_that_is_not_googles_is_refused_before_anything_is_sent(
+    def test_a_certificate_that_is_not_googles_is_refused(
         self,
         check: Check,
         bigquery: BigQueryServer,
@@ -333,6 +328,7 @@ class TestTls:
         which: str,
         step: str,
     ) -> None:
+        """Nothing has been sent by then."""
         monkeypatch.setenv("SSL_CERT_FILE", str(certificates.ca_file))
         with TlsFront(bigquery, getattr(certificates, kind)) as front:
             report = check(**{which: f"https://127.0.0.1:{front.port}/token"})
@@ -362,9 +358,10 @@ class TestFarEnds:
             (hostile.closes_at_once, FailureCode.PROTOCOL_MISMATCH),
         ],
     )
-    def test_token_and_call_share_one_deadline_and_say_what_the_far_end_did(
+    def test_token_and_call_share_one_deadline(
         self, check: Check, which: str, step: str, far_end: Callable[[], LoopbackServer], code: FailureCode
     ) -> None:
+        """The code says what the far end did."""
         with far_end() as server:
             report = check(**{which: f"http://127.0.0.1:{server.port}/token"}, deadline=5)
         assert outcome(report) == ("failed", code, step)
@@ -467,9 +464,8 @@ def test_the_url_of_some_parts_gives_the_same_parts(parts: dict[str, Any]) -> No
 
 @settings(max_examples=400)
 @given(st.fixed_dictionaries({"project": projects}, optional={"dataset": datasets}), st.data())
-def test_a_mutated_url_is_refused_or_holds_only_parts_that_could_have_been_sent(
-    parts: dict[str, Any], data: st.DataObject
-) -> None:
+def test_a_mutated_url_is_refused_or_holds_vetted_parts(parts: dict[str, Any], data: st.DataObject) -> None:
+    """It gives only parts that could have been sent as parts."""
     url = BigQuerySecrets.connectory_url.render(parts)
     at = data.draw(st.integers(0, len(url)))
     more = data.draw(

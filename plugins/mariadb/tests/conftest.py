@@ -1,20 +1,20 @@
 """A real MariaDB, and the connector's test run as the service runs it."""
 
 import secrets as random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from connectory.testing import Workbench
 from servers.mariadb.server import MariaDBServer
-from testkit.checking import Check, checks
+from testkit.checking import Check, check_of
 
 
 @pytest.fixture(scope="session")
-def check() -> Iterator[Check]:
+def check(workbench: Workbench) -> Check:
     """Test a connection with these secrets, within `deadline` seconds, and return the report."""
-    with checks("mariadb", "connectory-mariadb") as check:
-        yield check
+    return check_of(workbench, "mariadb", "connectory-mariadb")
 
 
 @pytest.fixture(scope="session")

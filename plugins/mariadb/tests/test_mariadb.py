@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from connectory import FailureCode
-from connectory.checks.report import CheckReport
+from connectory.testing import step_statuses
 from connectory_mariadb import MariaDBSecrets
 from servers.mariadb.server import MariaDBServer
 from servers.mysql import hostile as mysql_hostile
@@ -17,10 +17,6 @@ from testkit.passwords import AWKWARD_PASSWORDS
 from testkit.url_properties import UrlProperties
 
 Account = Callable[..., dict[str, Any]]
-
-
-def steps(report: CheckReport) -> dict[str, str]:
-    return {step.name: step.status for step in report.steps}
 
 
 def at(server: Any, **more: Any) -> dict[str, Any]:
@@ -59,7 +55,7 @@ def test_an_unknown_user_fails_like_a_wrong_password(check: Check, account: Acco
     wrong_user, wrong_password = check(**mine | {"username": "ghost"}), check(**mine | {"password": "wrong"})
     assert wrong_user.code == wrong_password.code == FailureCode.AUTH_FAILED
     assert wrong_user.reason == wrong_password.reason
-    assert steps(wrong_user)["authenticate"] == "failed"
+    assert step_statuses(wrong_user)["authenticate"] == "failed"
 
 
 def test_an_unknown_database_is_told_to_those_who_may_know(
@@ -69,7 +65,7 @@ def test_an_unknown_database_is_told_to_those_who_may_know(
     for name in ("nowhere", "n" * 300):
         report = check(**account() | superuser | {"dbname": name})
         assert report.code == FailureCode.DATABASE_NOT_FOUND
-        assert steps(report)["query"] == "failed"
+        assert step_statuses(report)["query"] == "failed"
 
 
 def test_a_database_without_a_grant_is_permission_denied(check: Check, account: Account) -> None:
@@ -148,7 +144,7 @@ class TestTls:
     def test_it_is_reported_as_skipped_where_it_is_not_used(self, check: Check, account: Account) -> None:
         report = check(**account(), ssl_mode="disabled")
         assert report.status == "succeeded"
-        assert steps(report)["tls"] == "skipped"
+        assert step_statuses(report)["tls"] == "skipped"
 
     @pytest.mark.parametrize("mode", ["required", "verify-ca", "verify-full"])
     def test_a_trusted_certificate_is_accepted(
@@ -158,13 +154,14 @@ class TestTls:
         assert check(**mine).status == "succeeded"
 
     @pytest.mark.parametrize("mode", ["verify-ca", "verify-full"])
-    def test_a_certificate_of_another_authority_is_refused_before_the_login(
+    def test_a_certificate_of_another_authority_is_refused(
         self, check: Check, account: Account, certificates: Certificates, mode: str
     ) -> None:
+        """Before the login."""
         for more in ({"ssl_ca": certificates.other_ca_pem}, {}):  # without a CA the machine's own are trusted
             report = check(**account(), ssl_mode=mode, **more)
             assert report.code == FailureCode.TLS_UNTRUSTED
-            assert steps(report)["tls"] == "failed"
+            assert step_statuses(report)["tls"] == "failed"
 
     def test_a_server_that_offers_none_gets_no_login(self, check: Check) -> None:
         with mysql_hostile.chooses_login("mysql_native_password") as server:

@@ -4,18 +4,18 @@ from collections.abc import Iterator
 
 import pytest
 
+from connectory.testing import Workbench
 from servers.mongodb.server import MongoDBServer
 from testkit.certificates import Certificates
-from testkit.checking import Check, checks
+from testkit.checking import Check, check_of
 
 PASSWORD = "pw1-of-the-reader"
 
 
 @pytest.fixture(scope="session")
-def check() -> Iterator[Check]:
+def check(workbench: Workbench) -> Check:
     """Test a connection with these secrets, within `deadline` seconds, and return the report."""
-    with checks("mongodb", "connectory-mongodb") as check:
-        yield check
+    return check_of(workbench, "mongodb", "connectory-mongodb")
 
 
 @pytest.fixture(scope="session")

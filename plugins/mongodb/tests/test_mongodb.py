@@ -10,14 +10,13 @@ import dns.resolver
 import pytest
 
 from connectory import Address, CheckFailed, FailureCode, SslMode
-from connectory.checks.report import CheckReport
-from connectory.documents.validation import SecretsInvalid, parse_secrets
+from connectory.testing import SecretsInvalid, parse_secrets, step_statuses
 from connectory_mongodb import MongoDBSecrets, connectory_test_connection
 from servers.mongodb import hostile as mongodb_hostile
 from servers.mongodb.server import MongoDBServer
 from testkit import hostile
 from testkit.certificates import Certificates
-from testkit.checking import Check, checks
+from testkit.checking import Check
 from testkit.dns import NameServer
 from testkit.loopback import LoopbackServer
 from testkit.passwords import AWKWARD_PASSWORDS
@@ -41,10 +40,6 @@ def reader(mongodb: MongoDBServer) -> dict[str, Any]:
 @pytest.fixture
 def root(mongodb: MongoDBServer, reader: dict[str, Any]) -> dict[str, Any]:
     return reader | {"username": mongodb.superuser, "password": mongodb.password, "auth_source": "admin"}
-
-
-def statuses(report: CheckReport) -> dict[str, str]:
-    return {step.name: step.status for step in report.steps}
 
 
 def at(server: LoopbackServer, **more: Any) -> dict[str, Any]:
@@ -109,7 +104,7 @@ def test_a_good_connection_passes_every_step(check: Check, reader: dict[str, Any
     report = check(**reader)
     assert report.status == "succeeded"
     steps = ["resolve", "connect", "tls", "authenticate", "query"]
-    assert statuses(report) == dict.fromkeys(steps, "passed") | {"tls": "skipped"}
+    assert step_statuses(report) == dict.fromkeys(steps, "passed") | {"tls": "skipped"}
 
 
 def test_the_url_connects_like_the_parts(check: Check, mongodb: MongoDBServer) -> None:
@@ -171,7 +166,7 @@ def test_other_spellings_of_the_host_connect(check: Check, reader: dict[str, Any
 
 
 @pytest.mark.parametrize("number", range(len(AWKWARD_PASSWORDS)))
-def test_awkward_passwords_log_in_exactly_or_are_refused_with_the_reason(
+def test_awkward_passwords_log_in_exactly_or_say_why_not(
     check: Check, mongodb: MongoDBServer, reader: dict[str, Any], number: int
 ) -> None:
     name, password = f"awkward_{number}", AWKWARD_PASSWORDS[number]
@@ -203,7 +198,7 @@ class TestTls:
     def test_it_is_used_where_it_is_offered(self, check: Check, behind_tls: dict[str, Any]) -> None:
         report = check(**behind_tls)
         assert report.status == "succeeded"
-        assert statuses(report)["tls"] == "passed"
+        assert step_statuses(report)["tls"] == "passed"
 
     def test_where_it_is_only_preferred_a_plain_server_will_do(self, check: Check, reader: dict[str, Any]) -> None:
         assert check(**reader | {"ssl_mode": "preferred"}).status == "succeeded"
@@ -226,15 +221,15 @@ class TestTls:
 
     @pytest.mark.parametrize("mode", ["verify-ca", "verify-full"])
     def test_the_machines_own_authorities_are_trusted(
-        self, behind_tls: dict[str, Any], trusting_machine: None, mode: str
+        self, check: Check, behind_tls: dict[str, Any], trusting_machine: None, mode: str
     ) -> None:
-        with checks("mongodb", "connectory-mongodb") as check:  # whose processes get this test's environment
-            assert check(**behind_tls, ssl_mode=mode).status == "succeeded"
+        assert check(**behind_tls, ssl_mode=mode).status == "succeeded"
 
     @pytest.mark.parametrize("mode", ["verify-ca", "verify-full"])
-    def test_a_certificate_of_another_authority_is_refused_before_the_login(
+    def test_a_certificate_of_another_authority_is_refused(
         self, check: Check, behind_tls: dict[str, Any], certificates: Certificates, mode: str
     ) -> None:
+        """Before the login."""
         for more in ({"ssl_ca": certificates.other_ca_pem}, {}):  # without a CA the machine's own are trusted
             report = check(**behind_tls, ssl_mode=mode, **more)
             assert report.code == FailureCode.TLS_UNTRUSTED
@@ -255,13 +250,11 @@ class TestTls:
         assert report.reason is not None
         assert "set ssl_mode" in report.reason
 
-    def test_a_server_that_falls_silent_after_the_handshake_is_given_up(
-        self, check: Check, certificates: Certificates
-    ) -> None:
+    def test_silence_after_the_handshake_is_given_up(self, check: Check, certificates: Certificates) -> None:
         with hostile.silent_after_tls(certificates.server) as server:
             report = check(**at(server, ssl_mode="required"), deadline=3)
         assert report.code == FailureCode.TIMEOUT
-        assert statuses(report)["tls"] == "passed"
+        assert step_statuses(report)["tls"] == "passed"
 
 
 class TestHostileServers:
@@ -297,7 +290,8 @@ class TestHostileServers:
         with mongodb_hostile.sends_a_bomb(claimed) as server:
             assert check(**at(server), deadline=20).code == FailureCode.PROTOCOL_MISMATCH
 
-    def test_an_answer_that_lacks_what_was_asked_for_is_a_protocol_mismatch(self, check: Check) -> None:
+    def test_an_incomplete_answer_is_a_protocol_mismatch(self, check: Check) -> None:
+        """It lacks what was asked for."""
         with mongodb_hostile.answers_nothing_useful() as server:
             report = check(url=f"mongodb://{server.host}:{server.port}/shop?tls=false")
         assert report.code == FailureCode.PROTOCOL_MISMATCH
@@ -314,9 +308,8 @@ class TestHostileServers:
         ("number", "code"),
         [(18, FailureCode.AUTH_FAILED), (8000, FailureCode.AUTH_FAILED), (999, FailureCode.QUERY_FAILED)],
     )
-    def test_errors_are_told_apart_by_number_and_their_text_is_not_shown(
-        self, check: Check, number: int, code: FailureCode
-    ) -> None:
+    def test_errors_are_told_apart_by_number(self, check: Check, number: int, code: FailureCode) -> None:
+        """Their text is not shown."""
         with mongodb_hostile.rejects(number, "marker-4e1a Authentication failed not authorized") as server:
             report = check(**at(server))
         assert report.code == code

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from connectory.testing import Workbench
 from servers.mssql import odbc
 from servers.mssql.server import MSSQLServer
 from testkit.certificates import Certificates
-from testkit.checking import Check, checks
+from testkit.checking import Check, check_of
 
 PASSWORD = "pw1-of-the-reader"
 
@@ -22,10 +23,9 @@ def odbc_settings() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def check(odbc_settings: None) -> Iterator[Check]:
+def check(odbc_settings: None, workbench: Workbench) -> Check:
     """Test a connection with these secrets, within `deadline` seconds, and return the report. With FreeTDS."""
-    with checks("mssql", "connectory-mssql") as check:
-        yield check
+    return check_of(workbench, "mssql", "connectory-mssql")
 
 
 @pytest.fixture(scope="session")

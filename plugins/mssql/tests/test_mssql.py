@@ -3,7 +3,6 @@
 import importlib.util
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,9 +11,7 @@ import pytest
 
 import connectory_mssql
 from connectory import CheckFailed, FailureCode, SslMode
-from connectory.checks.report import CheckReport
-from connectory.contract.settings import read_settings
-from connectory.documents.validation import SecretsInvalid, parse_secrets
+from connectory.testing import SecretsInvalid, Workbench, parse_secrets, read_settings, step_statuses
 from connectory_mssql import MSSQLSecrets, MSSQLSettings
 from servers.mssql import hostile as mssql_hostile
 from servers.mssql import odbc
@@ -22,7 +19,7 @@ from servers.mssql import wire as tds
 from servers.mssql.server import MSSQLServer
 from testkit import hostile
 from testkit.certificates import Certificates
-from testkit.checking import Check, checks
+from testkit.checking import Check, check_of
 from testkit.loopback import LoopbackServer
 from testkit.passwords import AWKWARD_PASSWORDS
 from testkit.url_properties import UrlProperties
@@ -43,24 +40,18 @@ def reader(mssql: MSSQLServer) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def check_with_microsofts_driver(odbc_settings: None) -> Iterator[Check]:
+def check_with_microsofts_driver(odbc_settings: None, workbench: Workbench) -> Check:
     """As `check`, with the driver that the package mssql-python-odbc brings."""
     package = importlib.util.find_spec("mssql_python_odbc")
     assert package is not None, "The package mssql-python-odbc is not installed: run `make install`."
     assert package.origin is not None
     libraries = Path(package.origin).parent / "libs/linux/debian_ubuntu/x86_64/lib"
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("CONNECTORY_MSSQL_ODBC_DRIVER", str(next(libraries.glob("libmsodbcsql-18*.so*"))))
-        with checks("mssql", "connectory-mssql") as check:
-            yield check
+    settings = {"CONNECTORY_MSSQL_ODBC_DRIVER": str(next(libraries.glob("libmsodbcsql-18*.so*")))}
+    return check_of(workbench, "mssql", "connectory-mssql", settings)
 
 
 def at(server: LoopbackServer, **more: Any) -> dict[str, Any]:
     return {"host": server.host, "port": server.port, "username": "reader", "password": "marker-5b02"} | more
-
-
-def statuses(report: CheckReport) -> dict[str, str]:
-    return {step.name: step.status for step in report.steps}
 
 
 class TestUrl(UrlProperties):
@@ -136,7 +127,7 @@ def test_what_an_odbc_string_cannot_carry_is_refused_at_its_field(field: str, va
 def test_a_good_connection_passes_every_step(check: Check, mssql: MSSQLServer, reader: dict[str, Any]) -> None:
     report = check(**reader)
     assert report.status == "succeeded"
-    assert statuses(report) == dict.fromkeys(["resolve", "connect", "tls", "authenticate", "query"], "passed")
+    assert step_statuses(report) == dict.fromkeys(["resolve", "connect", "tls", "authenticate", "query"], "passed")
     assert mssql.logins[-1].encrypted == "yes"
     assert mssql.logins[-1].database == "shop"
 
@@ -257,15 +248,15 @@ class TestTls:
 
     @pytest.mark.parametrize("mode", ["verify-ca", "verify-full"])
     def test_the_machines_own_authorities_are_trusted(
-        self, reader: dict[str, Any], trusting_machine: None, mode: str
+        self, check: Check, reader: dict[str, Any], trusting_machine: None, mode: str
     ) -> None:
-        with checks("mssql", "connectory-mssql") as check:  # whose processes get this test's environment
-            assert check(**reader, ssl_mode=mode).status == "succeeded"
+        assert check(**reader, ssl_mode=mode).status == "succeeded"
 
     @pytest.mark.parametrize("mode", ["verify-ca", "verify-full"])
-    def test_a_certificate_of_another_authority_is_refused_before_the_login(
+    def test_a_certificate_of_another_authority_is_refused(
         self, check: Check, mssql: MSSQLServer, reader: dict[str, Any], certificates: Certificates, mode: str
     ) -> None:
+        """Before the login."""
         before = len(mssql.logins)
         for more in ({"ssl_ca": certificates.other_ca_pem}, {}):  # without a CA the machine's own are trusted
             report = check(**reader, ssl_mode=mode, **more)
@@ -321,9 +312,10 @@ class TestHostileServers:
             ([99999], FailureCode.QUERY_FAILED),
         ],
     )
-    def test_errors_are_told_apart_by_number_and_their_text_is_not_shown(
+    def test_errors_are_told_apart_by_number(
         self, check: Check, certificates: Certificates, numbers: list[int], code: FailureCode
     ) -> None:
+        """Their text is not shown."""
         text = "marker-90cd Cannot open database. Login failed. (4060) (SQLDriverConnect)"
         with mssql_hostile.rejects_logins(certificates.server, *numbers, text=text) as server:
             report = check(**at(server, dbname="d"))
@@ -381,9 +373,8 @@ class TestFindingADriver:
         assert self.find(monkeypatch, listed[:3]) == "ODBC Driver 17 for SQL Server"
         assert self.find(monkeypatch, listed[:2]) == "FreeTDS"
 
-    def test_a_driver_that_is_not_listed_is_found_where_packages_put_it(
-        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-    ) -> None:
+    def test_a_driver_that_is_not_listed_is_found(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        """Where packages put it."""
         library = tmp_path / "libtdsodbc.so"
         library.touch()
         assert self.find(monkeypatch, [], (str(tmp_path)[1:] + "/libtds*.so",)) == str(library)
@@ -407,11 +398,11 @@ class TestFindingADriver:
         for name in ("FreeTDS", "Microsoft's ODBC Driver 18", "CONNECTORY_MSSQL_ODBC_DRIVER"):
             assert name in failure.remedy
 
-    def test_a_driver_that_cannot_be_loaded_is_driver_missing(self, mssql: MSSQLServer, reader: dict[str, Any]) -> None:
-        with pytest.MonkeyPatch.context() as environment:
-            environment.setenv("CONNECTORY_MSSQL_ODBC_DRIVER", "/nonexistent/libtdsodbc.so")
-            with checks("mssql", "connectory-mssql") as check:
-                report = check(**reader)
+    def test_a_driver_that_cannot_be_loaded_is_driver_missing(
+        self, workbench: Workbench, reader: dict[str, Any]
+    ) -> None:
+        settings = {"CONNECTORY_MSSQL_ODBC_DRIVER": "/nonexistent/libtdsodbc.so"}
+        report = check_of(workbench, "mssql", "connectory-mssql", settings)(**reader)
         assert report.code == FailureCode.DRIVER_MISSING
         assert report.reason is not None
         assert "FreeTDS" in report.reason

@@ -6,17 +6,17 @@ from typing import Any
 
 import pytest
 
+from connectory.testing import Workbench
 from servers.mariadb.server import MariaDBServer
 from servers.mysql.server import MySQL8Front
 from testkit.certificates import Certificates
-from testkit.checking import Check, checks
+from testkit.checking import Check, check_of
 
 
 @pytest.fixture(scope="session")
-def check() -> Iterator[Check]:
+def check(workbench: Workbench) -> Check:
     """Test a connection with these secrets, within `deadline` seconds, and return the report."""
-    with checks("mysql", "connectory-mysql") as check:
-        yield check
+    return check_of(workbench, "mysql", "connectory-mysql")
 
 
 @pytest.fixture(scope="session")

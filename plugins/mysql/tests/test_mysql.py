@@ -9,25 +9,20 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from connectory import FailureCode
-from connectory.checks.report import CheckReport
-from connectory.documents.validation import SecretsInvalid
+from connectory.testing import SecretsInvalid, step_statuses
 from connectory_mysql import MySQLSecrets
 from servers.mariadb.server import MariaDBServer
 from servers.mysql import hostile as mysql_hostile
 from servers.mysql.server import MySQL8Front
 from testkit import hostile
 from testkit.certificates import Certificates
-from testkit.checking import Check, checks
+from testkit.checking import Check
 from testkit.loopback import LoopbackServer
 from testkit.passwords import AWKWARD_PASSWORDS
 from testkit.url_properties import UrlProperties
 
 Account = Callable[..., dict[str, Any]]
 PASSWORD = "marker-1f0c"
-
-
-def steps(report: CheckReport) -> dict[str, str]:
-    return {step.name: step.status for step in report.steps}
 
 
 def at(server: Any, **more: Any) -> dict[str, Any]:
@@ -61,7 +56,7 @@ def test_an_unknown_user_fails_like_a_wrong_password(check: Check, mysql: MySQL8
     wrong_user, wrong_password = check(**mine | {"username": "ghost"}), check(**mine | {"password": "wrong"})
     assert wrong_user.code == wrong_password.code == FailureCode.AUTH_FAILED
     assert wrong_user.reason == wrong_password.reason
-    assert steps(wrong_user)["authenticate"] == "failed"
+    assert step_statuses(wrong_user)["authenticate"] == "failed"
 
 
 def test_a_missing_user_name_says_so_and_is_not_made_up(check: Check, mysql: MySQL8Front) -> None:
@@ -75,7 +70,7 @@ def test_an_unknown_database_is_told_to_those_who_may_know(check: Check, mysql: 
     for name in ("nowhere", "n" * 300):
         report = check(**account(mysql) | superuser | {"dbname": name})
         assert report.code == FailureCode.DATABASE_NOT_FOUND
-        assert steps(report)["query"] == "failed"
+        assert step_statuses(report)["query"] == "failed"
 
 
 def test_a_database_without_a_grant_is_permission_denied(check: Check, mysql: MySQL8Front, account: Account) -> None:
@@ -124,7 +119,7 @@ def test_options_of_the_driver_are_no_fields(check: Check, mysql: MySQL8Front, m
 class TestTls:
     def test_it_is_used_where_it_is_offered(self, check: Check, mysql: MySQL8Front, account: Account) -> None:
         mine = account(mysql)
-        assert steps(check(**mine))["tls"] == "passed"
+        assert step_statuses(check(**mine))["tls"] == "passed"
         assert mysql.logins[-1].user == mine["username"]
         assert mysql.logins[-1].encrypted
 
@@ -135,7 +130,7 @@ class TestTls:
         check(**mine)  # makes the user known, so that a proof without the password is enough
         report = check(**mine, ssl_mode="disabled")
         assert report.status == "succeeded"
-        assert steps(report)["tls"] == "skipped"
+        assert step_statuses(report)["tls"] == "skipped"
         assert not mysql.logins[-1].encrypted
 
     @pytest.mark.parametrize("mode", ["required", "verify-ca", "verify-full"])
@@ -147,19 +142,19 @@ class TestTls:
 
     @pytest.mark.parametrize("mode", ["verify-ca", "verify-full"])
     def test_the_machines_own_authorities_are_trusted(
-        self, mysql: MySQL8Front, account: Account, trusting_machine: None, mode: str
+        self, check: Check, mysql: MySQL8Front, account: Account, trusting_machine: None, mode: str
     ) -> None:
-        with checks("mysql", "connectory-mysql") as check:  # whose processes get this test's environment
-            assert check(**account(mysql) | {"host": "localhost", "ssl_mode": mode}).status == "succeeded"
+        assert check(**account(mysql) | {"host": "localhost", "ssl_mode": mode}).status == "succeeded"
 
     @pytest.mark.parametrize("mode", ["verify-ca", "verify-full"])
-    def test_a_certificate_of_another_authority_is_refused_before_the_login(
+    def test_a_certificate_of_another_authority_is_refused(
         self, check: Check, mysql: MySQL8Front, account: Account, certificates: Certificates, mode: str
     ) -> None:
+        """Before the login."""
         for more in ({"ssl_ca": certificates.other_ca_pem}, {}):  # without a CA the machine's own are trusted
             report = check(**account(mysql), ssl_mode=mode, **more)
             assert report.code == FailureCode.TLS_UNTRUSTED
-            assert steps(report)["tls"] == "failed"
+            assert step_statuses(report)["tls"] == "failed"
 
     def test_a_certificate_for_another_name_passes_verify_ca_only(
         self, check: Check, mysql: MySQL8Front, mariadb: MariaDBServer, account: Account, certificates: Certificates
@@ -182,7 +177,7 @@ class TestTls:
         with mysql_hostile.chooses_login("mysql_native_password") as server:
             report = check(**at(server), ssl_mode=mode)
             assert report.code == FailureCode.TLS_FAILED
-            assert steps(report)["tls"] == "failed"
+            assert step_statuses(report)["tls"] == "failed"
             assert b"reader" not in server.received
 
     def test_a_server_that_requires_it_refuses_a_plain_login(
@@ -203,7 +198,7 @@ class TestLogin:
         for mode in ("preferred", "disabled"):
             report = check(**mine, ssl_mode=mode)
             assert report.code == FailureCode.INSECURE_AUTH_REFUSED
-            assert steps(report)["authenticate"] == "failed"
+            assert step_statuses(report)["authenticate"] == "failed"
         assert not mysql_without_tls.logins
 
     def test_a_known_user_logs_in_without_tls_by_proof(
@@ -228,7 +223,8 @@ class TestLogin:
                 # An account with an empty password must not become a way around it either.
                 assert "in clear" in report.reason
 
-    def test_a_method_that_gives_the_password_away_is_refused_as_the_default_too(self, check: Check) -> None:
+    def test_a_default_method_that_gives_the_password_away(self, check: Check) -> None:
+        """It is refused as the default of the server too."""
         for method in ("mysql_clear_password", "dialog"):
             with mysql_hostile.greets_with(method, b"Password: ") as server:
                 assert check(**at(server)).code == FailureCode.INSECURE_AUTH_REFUSED
@@ -264,7 +260,7 @@ class TestHostileServers:
         with mysql_hostile.never_answers_a_query() as server:
             report = check(**at(server), deadline=2)
         assert report.code == FailureCode.TIMEOUT
-        assert steps(report)["query"] == "failed"
+        assert step_statuses(report)["query"] == "failed"
         assert report.elapsed_ms < 3000
 
     def test_silence_after_tls_ends_at_the_deadline(self, check: Check, certificates: Certificates) -> None:
@@ -295,7 +291,8 @@ class TestHostileServers:
             assert report.code == FailureCode.PROTOCOL_MISMATCH
             assert PASSWORD.encode() not in server.received
 
-    def test_a_server_that_waits_for_the_client_to_speak_is_silent_to_this_protocol(self, check: Check) -> None:
+    def test_a_server_that_waits_for_the_client_is_silent(self, check: Check) -> None:
+        """In this protocol the server speaks first."""
         with hostile.speaks_http() as server:
             assert check(**at(server), deadline=2).code == FailureCode.TIMEOUT
 
@@ -304,7 +301,7 @@ class TestHostileServers:
         with mysql_hostile.malformed_answer(answer) as server:
             report = check(**at(server), deadline=2)
         assert report.code in {FailureCode.PROTOCOL_MISMATCH, FailureCode.TIMEOUT}
-        assert steps(report)["query"] == "failed"
+        assert step_statuses(report)["query"] == "failed"
 
     @pytest.mark.parametrize("place", ["greeting", "login", "query"])
     @pytest.mark.parametrize(

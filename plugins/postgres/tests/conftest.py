@@ -1,14 +1,12 @@
 """What the tests of this connector share."""
 
-from collections.abc import Iterator
-
 import pytest
 
-from testkit.checking import Check, checks
+from connectory.testing import Workbench
+from testkit.checking import Check, check_of
 
 
 @pytest.fixture(scope="session")
-def check() -> Iterator[Check]:
+def check(workbench: Workbench) -> Check:
     """Test a PostgreSQL connection with these secrets, in a process of its own, and return the report."""
-    with checks("postgres", "connectory-postgres") as check:
-        yield check
+    return check_of(workbench, "postgres", "connectory-postgres")

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from connectory import FailureCode
-from connectory.checks.report import CheckReport
+from connectory.testing import step_statuses
 from servers.postgres.server import PostgresServer
 from servers.postgres.tls import PostgresTlsFront
 from testkit import hostile
 from testkit.certificates import Certificates
-from testkit.checking import Check, checks
+from testkit.checking import Check
 from testkit.loopback import LoopbackServer
 from testkit.passwords import AWKWARD_PASSWORDS
 
@@ -37,10 +37,6 @@ def role(postgres: PostgresServer) -> Iterator[tuple[str, str]]:
     yield name, password
     postgres.execute(f"DROP OWNED BY {name}")
     postgres.execute(f"DROP ROLE {name}")
-
-
-def passed(report: CheckReport) -> list[str]:
-    return [step.name for step in report.steps if step.status == "passed"]
 
 
 def at(server: LoopbackServer, **more: Any) -> dict[str, Any]:
@@ -116,7 +112,7 @@ class TestTls:
     def test_it_is_used_where_it_is_offered(self, check: Check, behind_tls: dict[str, Any]) -> None:
         report = check(**behind_tls)
         assert report.status == "succeeded"
-        assert "tls" in passed(report)
+        assert step_statuses(report)["tls"] == "passed"
 
     def test_it_is_reported_as_skipped_where_it_is_not_used(self, check: Check, good: dict[str, Any]) -> None:
         report = check(**good | {"ssl_mode": "disabled"})
@@ -129,9 +125,10 @@ class TestTls:
         assert check(**behind_tls, ssl_mode=mode, ssl_ca=certificates.ca_pem).status == "succeeded"
 
     @pytest.mark.parametrize("mode", ["verify-ca", "verify-full"])
-    def test_a_certificate_of_another_authority_is_refused_before_the_login(
+    def test_a_certificate_of_another_authority_is_refused(
         self, check: Check, behind_tls: dict[str, Any], certificates: Certificates, mode: str
     ) -> None:
+        """Before the login."""
         for more in ({"ssl_ca": certificates.other_ca_pem}, {}):  # without a CA the machine's own are trusted
             report = check(**behind_tls, ssl_mode=mode, **more)
             assert report.code == FailureCode.TLS_UNTRUSTED
@@ -147,10 +144,9 @@ class TestTls:
 
     @pytest.mark.parametrize("mode", ["verify-ca", "verify-full"])
     def test_the_machines_own_authorities_are_trusted(
-        self, behind_tls: dict[str, Any], trusting_machine: None, mode: str
+        self, check: Check, behind_tls: dict[str, Any], trusting_machine: None, mode: str
     ) -> None:
-        with checks("postgres", "connectory-postgres") as check:  # whose processes get this test's environment
-            assert check(**behind_tls, ssl_mode=mode).status == "succeeded"
+        assert check(**behind_tls, ssl_mode=mode).status == "succeeded"
 
     def test_text_that_only_looks_like_a_certificate_is_refused(self, check: Check, behind_tls: dict[str, Any]) -> None:
         broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"

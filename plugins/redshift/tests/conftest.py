@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
+from connectory.testing import Workbench
 from servers.redshift.server import RedshiftServer
 from testkit.certificates import Certificates
-from testkit.checking import Check, checks
+from testkit.checking import Check, check_of
 
 
 @pytest.fixture(scope="session")
-def check() -> Iterator[Check]:
+def check(workbench: Workbench) -> Check:
     """Test a connection with these secrets, within `deadline` seconds, and return the report."""
-    with checks("redshift", "connectory-redshift") as check:
-        yield check
+    return check_of(workbench, "redshift", "connectory-redshift")
 
 
 @pytest.fixture(scope="session")

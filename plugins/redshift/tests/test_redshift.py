@@ -7,25 +7,20 @@ from typing import Any
 import pytest
 
 from connectory import FailureCode
-from connectory.checks.report import CheckReport
-from connectory.documents.validation import SecretsInvalid, parse_secrets
+from connectory.testing import SecretsInvalid, parse_secrets, step_statuses
 from connectory_redshift import RedshiftSecrets
 from servers.postgres.tls import PostgresTlsFront
 from servers.redshift import hostile as redshift_hostile
 from servers.redshift.server import RedshiftServer, startup_for_postgres
 from testkit import hostile
 from testkit.certificates import Certificates
-from testkit.checking import Check, checks
+from testkit.checking import Check
 from testkit.loopback import LoopbackServer
 from testkit.passwords import AWKWARD_PASSWORDS
 from testkit.url_properties import UrlProperties
 
 Account = Callable[..., dict[str, Any]]
 PASSWORD = "marker-1f0c"
-
-
-def steps(report: CheckReport) -> dict[str, str]:
-    return {step.name: step.status for step in report.steps}
 
 
 def at(server: Any, **more: Any) -> dict[str, Any]:
@@ -96,7 +91,7 @@ def test_an_unknown_user_fails_like_a_wrong_password(check: Check, account: Acco
     wrong_user, wrong_password = check(**mine | {"user": "ghost"}), check(**mine | {"password": "wrong"})
     assert wrong_user.code == wrong_password.code == FailureCode.AUTH_FAILED
     assert wrong_user.reason == wrong_password.reason
-    assert steps(wrong_user)["authenticate"] == "failed"
+    assert step_statuses(wrong_user)["authenticate"] == "failed"
 
 
 def test_a_database_that_may_not_be_opened_is_no_missing_database(
@@ -117,7 +112,7 @@ def test_a_schema_that_may_not_be_used_is_no_missing_schema(
     mine = account()
     report = check(**mine, db_schema=schema)
     assert report.code == FailureCode.PERMISSION_DENIED
-    assert steps(report)["query"] == "failed"
+    assert step_statuses(report)["query"] == "failed"
     redshift.execute(f"GRANT USAGE ON SCHEMA {schema} TO {mine['user']}")
     for spelling in (schema, schema.upper()):  # Redshift folds names, quoted ones too
         assert check(**mine, db_schema=spelling).status == "succeeded"
@@ -126,9 +121,8 @@ def test_a_schema_that_may_not_be_used_is_no_missing_schema(
 
 @pytest.mark.parametrize("mode", ["disabled", "preferred", "verify-full"])
 @pytest.mark.parametrize("host", ["::1", "[::1]"])
-def test_an_ipv6_literal_connects_although_the_driver_knows_ipv4_only(
-    check: Check, account: Account, host: str, mode: str
-) -> None:
+def test_an_ipv6_literal_connects(check: Check, account: Account, host: str, mode: str) -> None:
+    """Although the driver knows IPv4 only."""
     assert check(**account() | {"host": host}, ssl_mode=mode).status == "succeeded"
 
 
@@ -155,22 +149,21 @@ class TestTls:
             seen = len(redshift.front.startups)
             report = check(**untrusted)
             assert report.code == FailureCode.TLS_UNTRUSTED
-            assert steps(report)["tls"] == "failed"
+            assert step_statuses(report)["tls"] == "failed"
             assert len(redshift.front.startups) == seen  # nobody tried to log in
 
     @pytest.mark.parametrize("mode", ["verify-ca", "verify-full"])
     def test_the_machines_own_authorities_are_trusted(
-        self, account: Account, trusting_machine: None, mode: str
+        self, check: Check, account: Account, trusting_machine: None, mode: str
     ) -> None:
-        with checks("redshift", "connectory-redshift") as check:  # whose processes get this test's environment
-            assert check(**account() | {"ssl_ca": None, "ssl_mode": mode}).status == "succeeded"
+        assert check(**account() | {"ssl_ca": None, "ssl_mode": mode}).status == "succeeded"
 
     def test_it_is_reported_as_skipped_where_it_is_not_used(
         self, check: Check, redshift: RedshiftServer, account: Account
     ) -> None:
         report = check(**account(), ssl_mode="disabled")
         assert report.status == "succeeded"
-        assert steps(report)["tls"] == "skipped"
+        assert step_statuses(report)["tls"] == "skipped"
         assert not redshift.front.startups[-1].encrypted
 
     @pytest.mark.parametrize("mode", ["preferred", "required", "verify-ca", "verify-full"])
@@ -194,7 +187,7 @@ class TestTls:
             for mode in ("required", "verify-ca", "verify-full"):
                 report = check(**at(server, ssl_mode=mode))
                 assert report.code == FailureCode.TLS_FAILED
-                assert steps(report)["tls"] == "failed"
+                assert step_statuses(report)["tls"] == "failed"
             assert b"reader" not in server.received
 
     def test_a_server_that_requires_it_refuses_a_plain_login(
@@ -258,7 +251,7 @@ class TestHostileServers:
         with hostile.postgres_never_answers_a_query() as server:
             report = check(**at(server), deadline=2)
         assert report.code == FailureCode.TIMEOUT
-        assert steps(report)["query"] == "failed"
+        assert step_statuses(report)["query"] == "failed"
         assert report.elapsed_ms < 3000
 
     def test_silence_ends_at_the_deadline(self, check: Check, certificates: Certificates) -> None:

@@ -8,11 +8,9 @@ from typing import Any
 import pytest
 
 from connectory import FailureCode
-from connectory.catalog.loaded import LoadedConnector
-from connectory.checks.report import CheckReport
+from connectory.testing import LoadedConnector, Workbench
 from servers.saas.web import Answer, Asked, WebServer, as_json
 
-Probe = Callable[..., CheckReport]
 Define = Callable[..., LoadedConnector]
 
 SECRETS = {"user": "someone", "key": "right-4711", "other": "right-0815"}
@@ -78,23 +76,24 @@ def at(server: WebServer) -> dict[str, str]:
 
 @pytest.mark.parametrize(("auth", "accepted"), STRATEGIES.values(), ids=STRATEGIES)
 def test_a_strategy_sends_what_it_says(
-    define: Define, probe: Probe, ledger: Any, auth: str, accepted: Callable[[Asked], bool]
+    define: Define, workbench: Workbench, ledger: Any, auth: str, accepted: Callable[[Asked], bool]
 ) -> None:
     ledger.accepted = accepted
     connector = define(LEDGER.format(auth=auth), **at(ledger))
-    assert probe(connector, SECRETS).status == "succeeded"
-    report = probe(connector, SECRETS | {"key": "wrong-4711"})
+    assert workbench.test_loaded(connector, SECRETS).report.status == "succeeded"
+    report = workbench.test_loaded(connector, SECRETS | {"key": "wrong-4711"}).report
     assert report.code == FailureCode.AUTH_FAILED
     assert "wrong-4711" not in repr(report)
 
 
 @pytest.mark.parametrize("key", ["a b:c", "ö", "a\r\nX-Injected: 1", "a\0b", " a", "a\x7f"])
-def test_a_key_that_could_not_be_sent_as_it_is_is_refused_beforehand(
-    define: Define, probe: Probe, ledger: Any, key: str
+def test_a_key_that_could_not_be_sent_as_it_is_is_refused(
+    define: Define, workbench: Workbench, ledger: Any, key: str
 ) -> None:
+    """Before anything is connected to."""
     connector = define(LEDGER.format(auth="{strategy: header, name: X-Api-Key, value: <key>}"), **at(ledger))
     with pytest.raises(ValueError, match="key: Must be printable ASCII characters without spaces"):
-        probe(connector, SECRETS | {"key": key})
+        workbench.test_loaded(connector, SECRETS | {"key": key})
     assert ledger.connections == 0
 
 
@@ -110,7 +109,7 @@ TOKENS = """
 
 
 @pytest.mark.parametrize("client_auth", ["client_secret_post", "client_secret_basic"])
-def test_client_credentials_are_exchanged_for_a_token(define: Define, probe: Probe, client_auth: str) -> None:
+def test_client_credentials_are_exchanged_for_a_token(define: Define, workbench: Workbench, client_auth: str) -> None:
     def answer(asked: Asked) -> Answer:
         if asked.path != "/token":
             return as_json(200 if asked.bearer == "token-1" else 401, {})
@@ -127,11 +126,11 @@ def test_client_credentials_are_exchanged_for_a_token(define: Define, probe: Pro
         hosts = ("api.ledger.example", "login.ledger.example")
         settings = {"CONNECTORY_SAAS_ENDPOINTS": json.dumps(dict.fromkeys(hosts, server.url))}
         connector = define(LEDGER.format(auth=TOKENS.format(client_auth=client_auth)), **settings)
-        report = probe(connector, SECRETS)
+        report = workbench.test_loaded(connector, SECRETS).report
         assert report.status == "succeeded"
         assert report.tokens is not None
         assert report.tokens["access_token"] == "token-1"
-        assert probe(connector, SECRETS | {"key": "wrong-4711"}).code == FailureCode.AUTH_FAILED
+        assert workbench.test_loaded(connector, SECRETS | {"key": "wrong-4711"}).report.code == FailureCode.AUTH_FAILED
 
 
 def test_basic_credentials_are_utf8_free_of_surprises() -> None:

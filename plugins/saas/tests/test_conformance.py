@@ -58,9 +58,9 @@ class ConsentConformance(SaasConformance):
     def bad_secrets(self, good_secrets: dict[str, Any]) -> dict[FailureCode, dict[str, Any]]:
         return {FailureCode.AUTH_FAILED: good_secrets | {"client_secret": "unknown"}}
 
-    def check(self, payload: Any, **limits: Any) -> Any:
-        # Tokens that have just ended, so that the client's secrets are needed to renew them.
-        return super().check(payload, **limits, tokens=self.server_in_use.stored(lasts=0))
+    def stored_tokens(self) -> dict[str, Any]:
+        # They have just ended, so that the client's secrets are needed to renew them.
+        return self.server_in_use.stored(lasts=0)
 
 
 class TestAdobeCampaign(SaasConformance):

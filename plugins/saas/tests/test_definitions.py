@@ -10,8 +10,7 @@ import pytest
 
 import connectory_saas
 from connectory import ConnectorUnusable
-from connectory.catalog.catalog import build_catalog
-from connectory.catalog.record import PluginStatus
+from connectory.testing import PluginStatus, build_catalog
 from connectory_saas.definition import load_definition
 
 FOLDER = Path(connectory_saas.__file__).with_name("definitions")
@@ -227,7 +226,7 @@ def test_a_thirteenth_service_takes_one_file_and_one_line(tmp_path: Path) -> Non
         """
         import sys
         sys.path.insert(0, sys.argv[1])
-        from connectory.catalog.catalog import build_catalog
+        from connectory.testing import build_catalog
         print(*build_catalog(environment={}).connectors)
         """
     )

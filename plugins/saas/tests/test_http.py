@@ -1,21 +1,18 @@
 """The way to the far end: TLS, and what a hostile one may do to it."""
 
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from connectory import FailureCode
-from connectory.checks.report import CheckReport
-from connectory.testing.running import Workbench
+from connectory.testing import CheckReport, Workbench
 from servers.saas import Stripe, misbehaviour
 from servers.saas.web import misbehaving
 from testkit import hostile
 from testkit.certificates import Certificates, ServerCertificate
+from testkit.checking import Check
 from testkit.loopback import LoopbackServer, Peer
-
-Check = Callable[..., CheckReport]
 
 
 def failed_step(report: CheckReport) -> str:
@@ -29,16 +26,12 @@ class TestTls:
         monkeypatch.setenv("SSL_CERT_FILE", str(certificates.ca_file))
 
     @pytest.fixture
-    def check(self) -> Iterator[Check]:
-        """With runners of this test's own, whose processes get its environment."""
-        with Workbench() as workbench:
+    def check(self, workbench: Workbench) -> Check:
+        def check(stripe: Stripe, *, host: str = "127.0.0.1") -> CheckReport:
+            settings = {"CONNECTORY_SAAS_ENDPOINTS": f'{{"api.stripe.com": "https://{host}:{stripe.port}"}}'}
+            return workbench.test("stripe", "connectory-saas", stripe.secrets, settings=settings).report
 
-            def check(stripe: Stripe, *, host: str = "127.0.0.1") -> CheckReport:
-                endpoints = f'{{"api.stripe.com": "https://{host}:{stripe.port}"}}'
-                settings = {"CONNECTORY_SAAS_ENDPOINTS": endpoints}
-                return workbench.test("stripe", "connectory-saas", stripe.secrets, settings=settings).report
-
-            yield check
+        return check
 
     @pytest.mark.usefixtures("trusting")
     @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])

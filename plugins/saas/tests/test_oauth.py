@@ -1,27 +1,17 @@
 """OAuth 2.0 tokens: obtained, kept by the service, renewed before they end, and what the failures are called."""
 
-import contextlib
-import socket
+import json
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
-from connectory import Address, FailureCode
-from connectory.catalog.catalog import find_connector
-from connectory.checks.report import CheckReport
-from connectory.contract.check import Link
-from connectory.documents.validation import parse_secrets
+from connectory import FailureCode
+from connectory.testing import CheckReport, Workbench, load_connector, parse_secrets, step_statuses
 from servers import saas
 from servers.saas import ConsentVendor, misbehaviour
 from servers.saas.web import Answer, as_json, misbehaving
-
-Check = Callable[..., CheckReport]
-
-
-def step_names(report: CheckReport) -> list[str]:
-    return [step.name for step in report.steps]
+from testkit.checking import Check
 
 
 class TestClientCredentials:
@@ -33,7 +23,7 @@ class TestClientCredentials:
     def test_a_token_is_obtained_and_handed_over_to_be_kept(self, check: Check, auth0: saas.Auth0) -> None:
         report = check(auth0)
         assert report.status == "succeeded"
-        assert step_names(report) == ["resolve", "connect", "tls", "authenticate", "query"]
+        assert list(step_statuses(report)) == ["resolve", "connect", "tls", "authenticate", "query"]
         assert report.tokens is not None
         assert report.tokens["access_token"] in auth0.good
         assert 86000 < report.tokens["expires_at"] - time.time() <= 86400
@@ -129,7 +119,8 @@ class TestTokenEndpointsThatMisbehave:
 
 
 class TestAdobesExchange:
-    def test_the_token_comes_from_adobes_login_host_and_goes_with_the_clients_key(self, check: Check) -> None:
+    def test_the_token_comes_from_adobes_login_host(self, check: Check) -> None:
+        """It goes to the API together with the key of the client."""
         with saas.AdobeCampaign() as adobe:
             report = check(adobe)
             [form] = adobe.token_requests()
@@ -142,8 +133,6 @@ class TestAdobesExchange:
         assert asked.bearer == report.tokens["access_token"]
 
     def test_login_host_and_api_may_be_two(self, check: Check) -> None:
-        import json
-
         with saas.AdobeCampaign() as login, saas.AdobeCampaign() as api:
             api.good = login.good
             endpoints = {"mc.adobe.io": api.url, "ims-na1.adobelogin.com": login.url}
@@ -210,43 +199,9 @@ class TestConsent:
         assert report.tokens["refresh_token"] in consented.refresh_tokens
 
 
-class Exchange:
-    """A context for an exchange in this process, that connects to loopback and keeps what it is handed."""
-
-    timeout = 5.0
-
-    def __init__(self, settings: Any) -> None:
-        self._settings = settings
-        self.tokens: dict[str, Any] | None = None
-
-    @contextlib.contextmanager
-    def open(self, host: str, port: int, **_: Any) -> Iterator[Link]:
-        with socket.create_connection((host, port), timeout=5) as connection:
-            yield Link(host, Address(*connection.getpeername()), connection, None, None)
-
-    def step(self, name: str) -> Any:
-        return contextlib.nullcontext()
-
-    def skip_step(self, name: str) -> None:
-        pass
-
-    def settings(self, model: Any) -> Any:
-        return self._settings
-
-    def store_tokens(self, tokens: dict[str, Any]) -> None:
-        self.tokens = tokens
-
-
 class TestAuthorization:
-    def connector(self, vendor: ConsentVendor) -> Any:
-        import json
-
-        return find_connector(
-            vendor.identifier, "connectory-saas", {"CONNECTORY_SAAS_ENDPOINTS": json.dumps(vendor.endpoints)}
-        )
-
     def test_it_needs_consent_and_says_where(self) -> None:
-        outreach = find_connector("outreach", "connectory-saas", {})
+        outreach = load_connector("outreach", "connectory-saas", {})
         assert outreach.description.authorization_required
         authorization = outreach.authorization(parse_secrets(outreach.secrets_model, saas.Outreach.secrets))
         assert authorization is not None
@@ -257,7 +212,7 @@ class TestAuthorization:
         assert not authorization.pkce
 
     def test_salesforce_takes_a_code_challenge(self) -> None:
-        salesforce = find_connector("salesforce", "connectory-saas", {})
+        salesforce = load_connector("salesforce", "connectory-saas", {})
         authorization = salesforce.authorization(parse_secrets(salesforce.secrets_model, saas.Salesforce.secrets))
         assert authorization is not None
         assert authorization.authorize_url == "https://acme.my.salesforce.com/services/oauth2/authorize"
@@ -265,42 +220,38 @@ class TestAuthorization:
 
     def test_the_others_need_none(self) -> None:
         for vendor in saas.VENDORS:
-            connector = find_connector(vendor.identifier, "connectory-saas", {})
+            connector = load_connector(vendor.identifier, "connectory-saas", {})
             needs = issubclass(vendor, ConsentVendor)
             secrets = parse_secrets(connector.secrets_model, vendor.secrets)
             assert connector.description.authorization_required == needs
             assert (connector.authorization(secrets) is not None) == needs
 
-    def test_a_code_is_exchanged_for_tokens(self, consented: ConsentVendor) -> None:
-        connector = self.connector(consented)
-        secrets = parse_secrets(connector.secrets_model, consented.secrets)
-        context: Any = Exchange(connector.plugin().settings)
-        connector.exchange_code(secrets, consented.consent(), None, context)
-        assert context.tokens["access_token"] in consented.good
-        assert context.tokens["refresh_token"] in consented.refresh_tokens
+
+class TestExchange:
+    def exchange(
+        self, workbench: Workbench, vendor: ConsentVendor, code: str, verifier: str | None = None
+    ) -> CheckReport:
+        settings = {"CONNECTORY_SAAS_ENDPOINTS": json.dumps(vendor.endpoints)}
+        kind, distribution = vendor.identifier, "connectory-saas"
+        return workbench.exchange_code(kind, distribution, vendor.secrets, code, verifier, settings=settings).report
+
+    def test_a_code_is_exchanged_for_tokens(self, workbench: Workbench, consented: ConsentVendor) -> None:
+        report = self.exchange(workbench, consented, consented.consent())
+        assert report.tokens is not None
+        assert report.tokens["access_token"] in consented.good
+        assert report.tokens["refresh_token"] in consented.refresh_tokens
         assert consented.token_requests()[0]["redirect_uri"] == consented.secrets["redirect_uri"]
 
-    def test_the_verifier_of_a_challenge_goes_along(self, consented: ConsentVendor) -> None:
+    def test_the_verifier_of_a_challenge_goes_along(self, workbench: Workbench, consented: ConsentVendor) -> None:
         from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
-        connector = self.connector(consented)
-        secrets = parse_secrets(connector.secrets_model, consented.secrets)
-        context: Any = Exchange(connector.plugin().settings)
         verifier = "v" * 50
-        connector.exchange_code(secrets, consented.consent(create_s256_code_challenge(verifier)), verifier, context)
-        assert context.tokens is not None
+        code = consented.consent(create_s256_code_challenge(verifier))
+        assert self.exchange(workbench, consented, code, verifier).tokens is not None
 
-    def test_a_code_that_is_not_accepted_is_auth_failed(self, consented: ConsentVendor) -> None:
-        from connectory import CheckFailed
-
-        connector = self.connector(consented)
-        secrets = parse_secrets(connector.secrets_model, consented.secrets)
+    def test_a_code_that_is_not_accepted_is_auth_failed(self, workbench: Workbench, consented: ConsentVendor) -> None:
         code = consented.consent()
-        context: Any = Exchange(connector.plugin().settings)
-        connector.exchange_code(secrets, code, None, context)
+        assert self.exchange(workbench, consented, code).status == "succeeded"
         for wrong in ("made up", code):  # a code works once
-            context = Exchange(connector.plugin().settings)
-            with pytest.raises(CheckFailed) as caught:
-                connector.exchange_code(secrets, wrong, None, context)
-            assert caught.value.code is FailureCode.AUTH_FAILED
-            assert context.tokens is None
+            report = self.exchange(workbench, consented, wrong)
+            assert (report.code, report.tokens) == (FailureCode.AUTH_FAILED, None)

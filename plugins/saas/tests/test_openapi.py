@@ -1,15 +1,11 @@
 """Where a vendor publishes an OpenAPI document: the connector's request and the stand-in's answers keep to it."""
 
-from collections.abc import Callable
-
 import pytest
 
-from connectory.checks.report import CheckReport
 from servers.saas import VENDORS
 from servers.saas.openapi import DESCRIBED, Operation
 from servers.saas.web import Answer, Asked
-
-Check = Callable[..., CheckReport]
+from testkit.checking import Check
 
 
 @pytest.mark.parametrize("identifier", DESCRIBED)

@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 
 from connectory import FailureCode
-from connectory.checks.report import CheckReport
+from connectory.testing import CheckReport, step_statuses
 from servers import saas
 from servers.saas import VENDORS, AdobeCampaign, ConsentVendor, Salesforce, Segment, TokenVendor, Vendor, misbehaviour
 from servers.saas.web import misbehaving
+from testkit.checking import Check
 from testkit.loopback import LoopbackServer, Peer
 
-Check = Ask = Callable[..., CheckReport]
+Ask = Callable[..., CheckReport]
 ALLOW_LOOPBACK = {"CONNECTORY_SAAS_ALLOW_HTTP_LOOPBACK": "true"}
 
 
@@ -33,16 +34,13 @@ def ask(check: Check, vendor: Vendor) -> Ask:
     return ask
 
 
-def steps(report: CheckReport) -> list[tuple[str, str]]:
-    return [(step.name, step.status) for step in report.steps]
-
-
 def test_right_secrets_succeed(ask: Ask) -> None:
     report = ask()
     assert (report.status, report.code, report.reason) == ("succeeded", None, None)
-    assert steps(report)[:3] == [("resolve", "passed"), ("connect", "passed"), ("tls", "skipped")]
-    assert {status for _, status in steps(report)[3:]} == {"passed"}
-    assert [name for name, _ in steps(report)[3:]] in (["authenticate"], ["query"], ["authenticate", "query"])
+    steps = list(step_statuses(report).items())
+    assert steps[:3] == [("resolve", "passed"), ("connect", "passed"), ("tls", "skipped")]
+    assert {status for _, status in steps[3:]} == {"passed"}
+    assert [name for name, _ in steps[3:]] in (["authenticate"], ["query"], ["authenticate", "query"])
 
 
 def test_nothing_of_the_services_own_environment_is_sent(
@@ -62,7 +60,7 @@ def test_each_kind_of_wrong_secrets_gets_its_code_and_a_remedy(ask: Ask, vendor:
     for code, changes in vendor.wrong.items():
         report = ask(**changes)
         assert report.code == code, changes
-        assert steps(report)[-1][1] == "failed"
+        assert report.steps[-1].status == "failed"
         assert report.reason
         assert not any(value in report.reason for value in changes.values())
 
@@ -172,7 +170,7 @@ def test_an_unknown_organization_of_adobes_is_told_by_its_remedy(check: Check) -
 def test_segment_asks_both_of_its_apis(check: Check) -> None:
     with Segment() as vendor:
         report = check(vendor)
-        assert [name for name, _ in steps(report)] == ["resolve", "connect", "tls", "authenticate", "query"]
+        assert list(step_statuses(report)) == ["resolve", "connect", "tls", "authenticate", "query"]
         assert [asked.path.rpartition("/")[2] for asked in vendor.asked] == ["", "metadata"]
         assert check(vendor, access_token="sgp_unknown").code == FailureCode.AUTH_FAILED
 

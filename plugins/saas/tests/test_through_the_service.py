@@ -1,6 +1,8 @@
 """The connectors as consumers of the REST API meet them, in a running service."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import httpx
 import pytest
@@ -42,11 +44,11 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
             yield client
 
 
-def stored(api: httpx.Client, key: str, kind: str, secrets: dict[str, str]) -> dict[str, object]:
+def stored(api: httpx.Client, key: str, kind: str, secrets: Mapping[str, str]) -> dict[str, object]:
     """Create a connection, store its secrets, and return the answer, which holds the verdict of the test."""
     created = api.patch("/connection", json=[{"key": key, "name": key, "connection_type": kind, "access": "read"}])
     assert created.json()["failed"] == [], created.text
-    answer = api.put(f"/connection/{key}/secret", json=secrets)
+    answer = api.put(f"/connection/{key}/secret", json=dict(secrets))
     assert answer.status_code == 200, answer.text
     return dict(answer.json())
 
@@ -94,6 +96,37 @@ def test_a_domain_that_is_not_the_vendors_is_a_422_that_names_it(api: httpx.Clie
     assert "evil.example" not in answer.text
 
 
+def test_secrets_do_not_follow_to_another_host(api: httpx.Client) -> None:
+    def refusal(key: str, changes: dict[str, str]) -> tuple[str, str]:
+        answer = api.patch(f"/connection/{key}/secret", params={"verify": False}, json=changes)
+        assert answer.status_code == 422, answer.text
+        [problem] = answer.json()["detail"]
+        return problem["loc"][-1], problem["msg"]
+
+    stored(api, "tickets", "zendesk", Zendesk.secrets)
+    assert refusal("tickets", {"domain": "evil.zendesk.com"}) == (
+        "api_key",
+        "Must be sent again, because domain changes: stored secrets do not follow to another endpoint.",
+    )
+    renamed = api.patch(
+        "/connection/tickets/secret", params={"verify": False}, json={"username": "b@acme.example/token"}
+    )
+    assert renamed.status_code == 200, renamed.text
+    shown = api.get("/connection/tickets").json()["secrets"]
+    assert (shown["username"], shown["api_key"]) == ("b@acme.example/token", "**********")
+    stored(api, "reach", "outreach", Outreach.secrets)
+    place, message = refusal("reach", {"redirect_uri": "https://evil.example/"})
+    assert (place, message.partition(":")[0]) == ("client_secret", "Must be sent again, because redirect_uri changes")
+
+
+def test_the_deployer_can_see_the_settings(tmp_path: Path) -> None:
+    settings = {"CONNECTORY_SAAS_ENDPOINTS": '{"API.stripe.com": "https://gateway.example/a/"}'}
+    answer = run_command(tmp_path / "home", "settings", "--json", settings=settings)
+    shown = {row["name"]: row["value"] for row in json.loads(answer.stdout)}
+    assert shown["CONNECTORY_SAAS_ENDPOINTS"] == '{"api.stripe.com": "https://gateway.example/a"}'
+    assert shown["CONNECTORY_SAAS_ALLOW_HTTP_LOOPBACK"] == "False"
+
+
 def test_a_token_is_obtained_once_and_kept(api: httpx.Client) -> None:
     with Auth0() as auth0:
         here = f"127.0.0.1:{auth0.port}"
@@ -117,7 +150,7 @@ def test_a_rate_limit_is_a_failed_test_with_the_wait(api: httpx.Client) -> None:
     assert answer["failure_code"] == "rate_limited"
 
 
-def test_a_definition_of_the_deployers_own_is_tested_like_any_other(api: httpx.Client) -> None:
+def test_the_deployers_own_definition_is_tested_like_any_other(api: httpx.Client) -> None:
     def answer(asked: Asked) -> Answer:
         return as_json(200 if asked.headers.get("x-key") == "right" else 401, [])
 
@@ -138,7 +171,8 @@ def test_consent_is_asked_for_at_the_vendors_address(api: httpx.Client) -> None:
     assert Outreach.secrets["client_secret"] not in str(url)
 
 
-def test_a_consent_makes_a_connection_work_and_its_tokens_are_renewed(api: httpx.Client) -> None:
+def test_a_consent_makes_a_connection_work(api: httpx.Client) -> None:
+    """Its tokens are renewed when they are revoked."""
     with Salesforce() as salesforce:
         here = f"127.0.0.1:{salesforce.port}"
         callback = f"{str(api.base_url).rstrip('/')}/oauth/callback"

@@ -18,26 +18,19 @@ from hypothesis import strategies as st
 
 import connectory_snowflake
 from connectory import FailureCode
-from connectory.checks.report import CheckReport
-from connectory.documents.json_schema import secret_json_schema
-from connectory.documents.validation import SecretsInvalid, parse_secrets
+from connectory.testing import CheckReport, SecretsInvalid, parse_secrets, secret_json_schema
 from connectory_snowflake import SnowflakeSecrets, SnowflakeSettings, connectory_secret_schema
 from servers.snowflake.server import SnowflakeServer
 from testkit import hostile
 from testkit.certificates import Certificates
+from testkit.checking import Check, outcome
 from testkit.loopback import LoopbackServer, Peer
 from testkit.passwords import AWKWARD_PASSWORDS
 from testkit.tls_front import TlsFront
 
-Check = Callable[..., CheckReport]
 CheckAll = Callable[[list[dict[str, Any]]], list[CheckReport]]
 
 PARTS = {"account_identifier": "acme", "user_login_name": "ann", "password": "pw", "warehouse_name": "wh"}
-
-
-def outcome(report: CheckReport) -> tuple[str, FailureCode | None, str]:
-    failed = [step.name for step in report.steps if step.status == "failed"]
-    return report.status, report.code, *(failed or [""])
 
 
 def pem(key: rsa.RSAPrivateKey, passphrase: str | None = None, form: PrivateFormat = PrivateFormat.PKCS8) -> str:
@@ -153,9 +146,8 @@ class TestKeyPair:
         assert outcome(report) == ("failed", FailureCode.AUTH_FAILED, "authenticate")
         assert "RSA_PUBLIC_KEY" in report.reason
 
-    def test_a_key_that_cannot_be_read_is_told_before_anything_is_connected_to(
-        self, check: Check, key: rsa.RSAPrivateKey
-    ) -> None:
+    def test_a_key_that_cannot_be_read_is_told_early(self, check: Check, key: rsa.RSAPrivateKey) -> None:
+        """Before anything is connected to."""
         with hostile.silent() as server:
             for credentials in (
                 {"private_key": "-----BEGIN PRIVATE KEY-----\nqi2unhflhncflkjas\n-----END PRIVATE KEY-----"},
@@ -314,9 +306,8 @@ def test_the_url_of_some_parts_gives_the_same_parts(parts: dict[str, Any]) -> No
 
 @settings(max_examples=400)
 @given(some_parts, st.data())
-def test_a_mutated_url_is_refused_or_holds_only_parts_that_could_have_been_sent(
-    parts: dict[str, Any], data: st.DataObject
-) -> None:
+def test_a_mutated_url_is_refused_or_holds_vetted_parts(parts: dict[str, Any], data: st.DataObject) -> None:
+    """It gives only parts that could have been sent as parts."""
     url = SnowflakeSecrets.connectory_url.render(parts)
     at = data.draw(st.integers(0, len(url)))
     more = data.draw(
@@ -361,7 +352,7 @@ class TestTls:
             assert b"p@ss" not in server.received
 
     @pytest.mark.parametrize("kind", ["untrusted", "wrong_host"])
-    def test_a_certificate_that_is_not_snowflakes_is_refused_before_the_login(
+    def test_a_certificate_that_is_not_snowflakes_is_refused(
         self,
         check: Check,
         snowflake: SnowflakeServer,
@@ -369,6 +360,7 @@ class TestTls:
         monkeypatch: pytest.MonkeyPatch,
         kind: str,
     ) -> None:
+        """Before the login."""
         monkeypatch.setenv("SSL_CERT_FILE", str(certificates.ca_file))
         with TlsFront(snowflake, getattr(certificates, kind)) as front:
             report = check(endpoint=f"https://127.0.0.1:{front.port}")

@@ -1,0 +1,1 @@
+"""A MongoDB server, and hostile ones."""

@@ -1,0 +1,1 @@
+"""A real PostgreSQL, and TLS in front of it."""

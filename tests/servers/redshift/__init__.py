@@ -1,0 +1,1 @@
+"""Redshift's login in front of a real PostgreSQL, and hostile variants."""

@@ -1,0 +1,1 @@
+"""Snowflake's emulator in an environment of its own."""

@@ -1,4 +1,4 @@
-"""A stand-in for Snowflake: fakesnow's HTTP server with Snowflake's login, roles and warehouses in front (`snowflake_app`).
+"""A stand-in for Snowflake: fakesnow's HTTP server with Snowflake's login, roles and warehouses in front (`app`).
 
 Engine: fakesnow answers queries from DuckDB; who may log in, and into what, is ours. Proven: that the real driver
 logs in with a password or a key pair over Snowflake's protocol, and what it makes of Snowflake's codes. Not proven:
