@@ -1,1 +1,1 @@
-"""Run one connection test and always come back: parent runner, template, child worker, egress rules."""
+"""Run one connection test and always come back: the service's runner, its fork servers, the process of a test, egress rules."""

@@ -26,17 +26,17 @@ JOB_LIMIT = 2**20
 RESULT_LIMIT = 2**16
 """Bytes of all that the process of a test reports: tokens and steps fit, each at its limit."""
 TOKENS_LIMIT = 2**15
-"""Bytes of the tokens, as JSON, that a run may hand over: an access and a refresh token of 16 KiB each, and no server takes a
-header as long. `CheckContext.store_tokens` states it."""
+"""Bytes of the tokens, as JSON, that a run may hand over; `CheckContext.store_tokens` states it. Web servers take headers of 8
+or 16 KiB, so this is room for an access and a refresh token that are as long as any that can be sent."""
 TOKENS_DEPTH = 32
 """Levels that tokens may nest. Whoever stores them must be able to write them out again, which is recursive."""
 STEP_LIMIT = 64
 """Steps that one test may report: each phase of a handful of requests, and no flood."""
 STEP_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 REMEDY_LIMIT = 500
-"""Characters of a plugin's own sentence: four times our own sentences for the codes."""
+"""Characters of a plugin's own sentence: three times the longest of our own for the codes."""
 ERROR_TYPE_LIMIT = 100
-"""Characters of an exception's class name, for the log: twice the longest that drivers use."""
+"""Characters of an exception's class name, for the log: a line of source holds no longer one."""
 NAME_LIMIT = 1000
 """Characters of each part of a connector's name: the longest is a target, for which `SourcedConnector` states it."""
 MESSAGE_LIMIT = 2**14

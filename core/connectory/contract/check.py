@@ -134,7 +134,8 @@ Failures = Mapping[type[BaseException], "FailureCode | CheckFailed"]
 Without an entry of yours, every test knows these: `TimeoutError` is `timeout` (in the step `resolve` `dns_timeout`, in `connect`
 `connect_timeout`), `ConnectionRefusedError` is `connect_refused`, any other `ConnectionError` and `EOFError` are
 `protocol_mismatch`, `ssl.SSLCertVerificationError` is `tls_untrusted`, any other `ssl.SSLError` is `tls_failed`, `MemoryError` is
-`resource_limit`, `ImportError` is `driver_missing`. Everything else is `internal_driver_error`.
+`resource_limit`, `ImportError` is `driver_missing`. Everything else is `internal_driver_error`. An entry of yours comes before
+these; only `MemoryError`, a denied address, and running out of descriptors or memory are never looked up.
 """
 
 
@@ -154,8 +155,8 @@ class Link:
     """An open connection to the far end.
 
     Attributes:
-        host: the name it was opened for. A driver may be given the name: in the process of a test it resolves to the vetted
-            addresses, and to nothing else.
+        host: the name it was opened for. A driver written in Python may be given the name: in the process of a test it resolves
+            to the vetted addresses, and to nothing else. A native one must be given `address`.
         address: the vetted address it is connected to.
         socket: the connection, encrypted where TLS was asked for. Its timeout is `CheckContext.timeout`.
         ssl_context: the TLS settings of `socket`, for drivers that take an `ssl.SSLContext`; `None` without TLS.
@@ -192,7 +193,8 @@ class CheckContext(ABC):
         Args:
             name: what the report calls the step: `^[a-z][a-z0-9_]{0,39}$`.
             failures: what the driver's exceptions mean in this step, by their class; of several that fit, the nearest in the
-                exception's ancestry counts. Default: only what every test knows, see `Failures`.
+                exception's ancestry counts. The table ends when another step begins. Default: only what every test knows, see
+                `Failures`.
         """
 
     @abstractmethod
@@ -203,7 +205,9 @@ class CheckContext(ABC):
     def resolve(self, host: str, port: int) -> tuple[Address, ...]:
         """Resolve `host` once and vet every address, as the step `resolve`.
 
-        Returns the addresses to connect to, at least one. The driver must be given these, not the name.
+        Returns the addresses to connect to, at least one. Python code may resolve the name again: it gets these addresses and no
+        others. Everything else that Python code connects to must come from the context, or from `socket.getaddrinfo` under a
+        name; an address as such is refused. Native drivers must be given addresses, because nothing stops them.
 
         Raises:
             CheckFailed: `dns_failed`, or `address_not_allowed` by the deployer's egress policy.

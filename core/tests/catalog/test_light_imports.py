@@ -32,11 +32,13 @@ HEAVY = {
         "boto3",
         "requests",
         "httpx",
+        "httpcore",
     ),
 }
 
 STEPS = {
     "import connectory": "import connectory",
+    "the toolkit": "import connectory.toolkit, connectory.toolkit.http, connectory.toolkit.tls",
     "the catalogue and every schema": (
         "from connectory.catalog.catalog import build_catalog\n"
         "catalog = build_catalog()\n"

@@ -47,7 +47,7 @@ Check = Callable[..., CheckReport]
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder on `sys.path`, before any template starts, that distributions are installed into."""
+    """A folder on `sys.path`, before any fork server starts, that distributions are installed into."""
     folder = tmp_path_factory.mktemp("site")
     folder.chmod(0o755)
     sys.path.insert(0, str(folder))
@@ -95,7 +95,7 @@ def check(connector_of: ConnectorOf) -> Iterator[Check]:
             started.append(new)
             nothing = DOCUMENT | {"script": "def test(*_): pass"}
             while loop.run(new.run(object(), scripted, lambda: nothing)).status != "succeeded":
-                pass  # its templates are not ready yet, and tests with short deadlines must not wait for them
+                pass  # its fork servers are not ready yet, and tests with short deadlines must not wait for them
             return new
 
         def run(

@@ -34,7 +34,7 @@ def test_the_environment_holds_the_scrubbed_set_and_nothing_else(check, connecto
         raise CheckFailed(FailureCode.QUERY_FAILED, remedy=" ".join(names))
         """
     )
-    # A policy of its own gets a runner of its own, whose template starts in the environment above.
+    # A policy of its own gets a runner of its own, whose fork server starts in the environment above.
     names = told(check(connector, policy=EgressPolicy(deny=("198.51.100.1/32",)))).split()
     machine = {"LD_LIBRARY_PATH", "SSL_CERT_DIR", "SSL_CERT_FILE", "TZ"} & os.environ.keys()
     assert set(names) == {"HOME", "LC_ALL", "MALLOC_ARENA_MAX", "PATH"} | machine
@@ -195,6 +195,24 @@ def test_a_driver_that_resolves_a_name_itself_is_let_through_to_what_is_allowed(
 
 def test_a_driver_that_resolves_a_name_itself_is_kept_from_what_is_not_allowed(check, server):
     report = check(DIAL.format(host="localhost", port=server.port), policy=EgressPolicy())
+    assert report.code is FailureCode.ADDRESS_NOT_ALLOWED
+    assert server.connections == 0
+
+
+def test_a_driver_that_resolves_a_vetted_name_again_gets_the_same_addresses_for_its_own_port(check, server):
+    report = check(f"context.resolve('localhost', {server.port + 1})" + DIAL.format(host="localhost", port=server.port))
+    assert report.status == "succeeded"
+
+
+@pytest.mark.parametrize(
+    "dial",
+    [
+        "socket.socket().connect(('localhost', {port}))",
+        "socket.socket().connect((socket.gethostbyname('localhost'), {port}))",
+    ],
+)
+def test_a_name_that_python_does_not_see_resolved_is_kept_out_even_where_it_is_allowed(check, server, dial: str):
+    report = check(f"import socket\ncontext.resolve('localhost', 1)\n{dial.format(port=server.port)}")
     assert report.code is FailureCode.ADDRESS_NOT_ALLOWED
     assert server.connections == 0
 

@@ -80,7 +80,7 @@ def test_an_exchange_fails_as_a_test_does(exchanging, body, code):
     assert "code-3f7a91" not in repr(report)
 
 
-def test_a_code_is_not_exchanged_again_when_its_template_is_lost(exchanging):
+def test_a_code_is_not_exchanged_again_when_its_fork_server_is_lost(exchanging):
     attempts = []
     body = "import os, time; os.kill(os.getppid(), 9); time.sleep(60)"
     with running() as run:

@@ -19,8 +19,8 @@ from testkit.offspring import Offspring
 
 DOCUMENT = {"token": "open-sesame-4711"}
 
-# What follows it happens in templates and tests, and not where pytest loads the connector.
-IN_TEMPLATE = 'import os\nif os.environ["HOME"] == "/nonexistent":\n    '
+# What follows it happens in fork servers and tests, and not where pytest loads the connector.
+IN_FORK_SERVER = 'import os\nif os.environ["HOME"] == "/nonexistent":\n    '
 CRASHES = ["import ctypes; ctypes.string_at(0)", "os._exit(0)", "os.kill(os.getpid(), 9)"]
 
 WAIT_FOR_ANSWER = """
@@ -48,7 +48,7 @@ async def once(runner: CheckRunner, connector):
     return await runner.run(object(), connector, lambda: DOCUMENT)
 
 
-def templates(parent: psutil.Process | Offspring) -> list[psutil.Process]:
+def fork_servers(parent: psutil.Process | Offspring) -> list[psutil.Process]:
     """The roots among a test's offspring, or the branches and tests of a root."""
     found = parent.children()
     return [process for process in found if "connectory.checks.forkserver" in " ".join(process.cmdline())]
@@ -78,7 +78,7 @@ def test_a_test_sees_no_other_connectors_imports(connector_of):
 
 @pytest.mark.parametrize("crash", CRASHES)
 def test_a_connector_whose_import_crashes_costs_only_itself(connector_of, crash: str):
-    crashing = connector_of(top=IN_TEMPLATE + crash)
+    crashing = connector_of(top=IN_FORK_SERVER + crash)
     with LoopbackServer(answer_when_told := Answering()) as server:
         sound = connector_of(WAIT_FOR_ANSWER.format(port=server.port))
 
@@ -100,7 +100,7 @@ def test_a_connector_that_cannot_be_imported_ahead_is_imported_by_its_tests(conn
     tmp_path.chmod(0o777)
     mark = tmp_path / "imported"
     connector = connector_of(
-        top=f"{IN_TEMPLATE}\n    import pathlib\n    if not pathlib.Path({str(mark)!r}).exists():\n"
+        top=f"{IN_FORK_SERVER}\n    import pathlib\n    if not pathlib.Path({str(mark)!r}).exists():\n"
         f"        pathlib.Path({str(mark)!r}).touch()\n        os._exit(1)\n"
     )
 
@@ -157,7 +157,7 @@ def test_a_driver_whose_import_hangs_delays_nobody_else_and_is_given_up(connecto
 
 
 def test_a_connector_that_does_not_load_is_unavailable_with_the_reason(connector_of):
-    connector = connector_of(top=IN_TEMPLATE + "raise ValueError('secret of the deployer')")
+    connector = connector_of(top=IN_FORK_SERVER + "raise ValueError('secret of the deployer')")
 
     async def scenario(runner):
         return await once(runner, connector)
@@ -195,7 +195,7 @@ class Answering:
 
 
 @pytest.mark.parametrize("which", ["root", "branch"])
-def test_tests_whose_template_is_killed_are_run_again_in_another(connector_of, which: str):
+def test_tests_whose_fork_server_is_killed_are_run_again_in_another(connector_of, which: str):
     with LoopbackServer(far_end := Answering()) as server:
         connector = connector_of(WAIT_FOR_ANSWER.format(port=server.port))
         offspring = Offspring()
@@ -203,8 +203,8 @@ def test_tests_whose_template_is_killed_are_run_again_in_another(connector_of, w
         async def scenario(runner):
             tests = [asyncio.create_task(once(runner, connector)) for _ in range(3)]
             await asyncio.to_thread(server.wait_for_connections, 3)
-            [root] = templates(offspring)
-            [branch] = templates(root)
+            [root] = fork_servers(offspring)
+            [branch] = fork_servers(root)
             (root if which == "root" else branch).kill()
             await asyncio.to_thread(server.wait_for_connections, 6)
             far_end.answer.set()
@@ -213,7 +213,7 @@ def test_tests_whose_template_is_killed_are_run_again_in_another(connector_of, w
         assert run(scenario) == ["succeeded"] * 3
 
 
-def test_a_test_that_kills_its_template_twice_has_crashed(connector_of, caplog):
+def test_a_test_that_kills_its_fork_server_twice_has_crashed(connector_of, caplog):
     connector = connector_of("import os\nos.kill(os.getppid(), 9)\nimport time\ntime.sleep(60)")
     sound = connector_of()
 
@@ -226,7 +226,7 @@ def test_a_test_that_kills_its_template_twice_has_crashed(connector_of, caplog):
     assert "ended twice" in caplog.text
 
 
-def test_a_template_that_no_longer_answers_is_replaced(connector_of):
+def test_a_fork_server_that_no_longer_answers_is_replaced(connector_of):
     connector = connector_of("import os, signal\nif secrets.token: os.kill(os.getppid(), signal.SIGSTOP)")
     sound = connector_of()
 
@@ -249,7 +249,7 @@ def test_an_interpreter_that_does_not_start_is_a_failed_test(connector_of, monke
     assert run(scenario).code is FailureCode.CRASHED
 
 
-def test_a_template_ends_with_the_process_that_started_it(connector_of, site):
+def test_a_fork_server_ends_with_the_process_that_started_it(connector_of, site):
     connector = connector_of("import time\ntime.sleep(600)")
     pid = os.fork()
     if pid == 0:
@@ -283,7 +283,7 @@ asyncio.run(main())
 """
 
 
-def test_signals_to_the_whole_group_do_not_end_templates_or_tests(connector_of):
+def test_signals_to_the_whole_group_do_not_end_fork_servers_or_tests(connector_of):
     with LoopbackServer(far_end := Answering()) as server:
         connector = connector_of(WAIT_FOR_ANSWER.format(port=server.port))
         offspring = Offspring()

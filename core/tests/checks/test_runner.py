@@ -41,7 +41,7 @@ def run(request: pytest.FixtureRequest):
             runner = CheckRunner(policy=EgressPolicy(allow_loopback=True), **options)
             await runner.start()
             while await status_of(runner, MANUAL, {}) != "skipped":
-                pass  # with a short deadline: until the root template is ready
+                pass  # with a short deadline: until the root is ready
             try:
                 return await scenario(runner)
             finally:
@@ -109,7 +109,7 @@ async def left(server: LoopbackServer) -> None:
     await until(lambda: not server._peers)
 
 
-def test_callers_with_the_same_flight_share_one_test(run, connector_of):
+def test_callers_that_join_share_one_test(run, connector_of):
     connector = connector_of("import time\ntime.sleep(0.3)")
     opened = []
 

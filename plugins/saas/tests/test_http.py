@@ -138,6 +138,13 @@ def test_what_the_server_says_is_never_shown(check: Check) -> None:
             assert "marker-77aa" not in repr(check(stripe))
 
 
+@pytest.mark.parametrize("target", ["http://[::1", "http://:99999999/", "//", "https:", ""])
+def test_a_redirect_to_nowhere_is_a_redirect(check: Check, target: str) -> None:
+    with Stripe() as stripe, misbehaving(stripe, misbehaviour.redirect(target)):
+        report = check(stripe)
+    assert (report.code, failed_step(report)) == (FailureCode.UNEXPECTED_REDIRECT, "authenticate")
+
+
 @pytest.mark.parametrize(
     ("header", "seconds"),
     [
