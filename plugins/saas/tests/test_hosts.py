@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -190,11 +191,15 @@ def test_secrets_do_not_follow_to_another_host() -> None:
         merged("outreach", dict(VENDORS["outreach"].secrets), redirect_uri="https://evil.example/")
 
 
-def test_the_deployer_can_see_the_settings() -> None:
+def test_the_deployer_can_see_the_settings(tmp_path: Path) -> None:
     settings = read_settings()
     catalog = build_catalog(
-        environment={"CONNECTORY_SAAS_ENDPOINTS": '{"API.stripe.com": "https://gateway.example/a/"}'}
+        environment={
+            "CONNECTORY_SAAS_ENDPOINTS": '{"API.stripe.com": "https://gateway.example/a/"}',
+            "CONNECTORY_SAAS_DEFINITIONS": str(tmp_path),
+        }
     )
     shown = {row.name: row.value for row in describe_settings(settings, catalog)}
     assert shown["CONNECTORY_SAAS_ENDPOINTS"] == '{"api.stripe.com": "https://gateway.example/a"}'
     assert shown["CONNECTORY_SAAS_ALLOW_HTTP_LOOPBACK"] == "False"
+    assert shown["CONNECTORY_SAAS_DEFINITIONS"] == str(tmp_path)

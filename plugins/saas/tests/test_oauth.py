@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from connectory import Address, FailureCode
+from connectory import FailureCode
 from connectory.catalog.catalog import find_connector
 from connectory.checks.report import CheckReport
-from connectory.contract.check import Link
 from connectory.documents.validation import parse_secrets
+from connectory.toolkit import Address, Link
 from servers import saas
 from servers.saas import ConsentVendor, misbehaviour
 from servers.saas.web import Answer, as_json, misbehaving
