@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import ssl
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -32,7 +33,15 @@ from connectory import (
     Text,
     UrlGrammar,
 )
-from connectory.toolkit import Link, PemPrivateKey, failure_of_sqlstate, failure_of_status, path_of, rsa_private_key
+from connectory.toolkit import (
+    Failures,
+    Link,
+    PemPrivateKey,
+    failure_of_sqlstate,
+    failure_of_status,
+    path_of,
+    rsa_private_key,
+)
 from connectory_snowflake_relay import relay
 
 if TYPE_CHECKING:
@@ -46,6 +55,11 @@ _ICON = (
 # Letters, digits, `-` and `_` in labels separated by dots.
 _ACCOUNT = r"[A-Za-z0-9_\-]+(?:\.[A-Za-z0-9_\-]+)*"
 _LOGIN_PATH = "/session/v1/login-request"
+# What ends our own request, once TLS is set up.
+_NO_ANSWER: Failures = {
+    http.client.HTTPException: FailureCode.PROTOCOL_MISMATCH,
+    ssl.SSLError: FailureCode.PROTOCOL_MISMATCH,
+}
 
 _UNREADABLE_KEY = "The private key is not a readable RSA key, or the passphrase does not open it."
 _NO_ACCOUNT = "Snowflake knows no account of this name; check account_identifier (without .snowflakecomputing.com)."
@@ -160,7 +174,7 @@ class Snowflake(Connector[SnowflakeSecrets]):
             context.open(server.host, server.port, tls=tls, untrusted=_UNTRUSTED) as link,
             relay(server.scheme, server.host, server.port, link.address) as proxy_port,
         ):
-            with context.step("authenticate", {http.client.HTTPException: FailureCode.PROTOCOL_MISMATCH}):
+            with context.step("authenticate", _NO_ANSWER):
                 session = _log_in(secrets, credentials, server, proxy_port, link, context)
             try:
                 with context.step("query"):

@@ -33,7 +33,7 @@ class SaasConnector(ConsentingConnector[SaasSecrets]):
         definition: what it is.
     """
 
-    identifier = ""
+    identifier = ""  # each has its own: see below
     type = "saas"
     settings = SaasSettings
 

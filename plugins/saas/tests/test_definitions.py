@@ -189,7 +189,7 @@ def test_members_of_0_1_that_nothing_read_have_no_effect(tmp_path: Path) -> None
     assert rate_limit is not None
     assert rate_limit.reset_header == "X-Reset"
     path.write_text(f"{GOOD}rate_limit: {{reqests: 2}}\n")
-    with pytest.raises(ConnectorUnusable, match="line 14, rate_limit.reqests: Extra inputs are not permitted"):
+    with pytest.raises(ConnectorUnusable, match=r"line 14, rate_limit\.reqests: Extra inputs are not permitted"):
         load_definition(path)
 
 
