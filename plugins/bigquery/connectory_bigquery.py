@@ -65,12 +65,9 @@ _API_DISABLED = "The BigQuery API is not enabled in the project; enable it in th
 _UNTRUSTED = "The certificate of Google's host was not accepted; check this service's CA certificates."
 
 _Word = Annotated[str, Text("letters, digits, '-', '_' and '.'", max_length=128, pattern=r"[A-Za-z0-9_.\-]+")]
-_Address = Annotated[
-    str,
-    Text("an https address", max_length=2048, pattern=r"https:\/\/[A-Za-z0-9_.~:\/?#@!$&'\(\)*+,;=%\-]{1,1024}"),
-]
+_Address = Annotated[str, Text("an https address", max_length=1032, pattern=r"https:\/\/[!-~]+")]
 _Email = Annotated[
-    str, Text("an e-mail address", pattern=r"[A-Za-z0-9_.%+\-]{1,200}@[A-Za-z0-9.\-]{1,200}", max_length=401)
+    str, Text("an e-mail address", pattern=r"[A-Za-z0-9%_+\-.]{1,200}@[A-Za-z0-9.\-]{1,200}", max_length=401)
 ]
 
 
@@ -78,7 +75,7 @@ class KeyFile(SecretGroup):
     """The content of a service account's key file. The private key signs; nothing is ever sent to an address in it."""
 
     type: Literal["service_account"] = Field(default="service_account", title="Type", description="Always this word.")
-    project_id: Annotated[str, Text("a project id", max_length=128, pattern=r"[A-Za-z0-9][A-Za-z0-9_.:\-]*")] = Field(
+    project_id: Annotated[str, Text("a project id", max_length=128, pattern=r"[A-Za-z0-9][A-Za-z0-9:_.\-]*")] = Field(
         title="Project ID", description="Project that runs the queries."
     )
     private_key_id: _Word | None = Field(default=None, title="Private key ID", description="Which key this is.")
@@ -128,8 +125,10 @@ _KeyFileText = Annotated[
     ),
 ]
 _PROJECT = r"[A-Za-z0-9][A-Za-z0-9_.\-]*"
-# Letters of any script: nothing tells them apart in both kinds of regular expression.
-_Dataset = Annotated[str, Text("letters, digits, '_' and '-'", without=" !\"#$%&'()*+,./:;<=>?@[\\]^`{|}~")]
+# Letters, digits, `_` and `-`; letters of any script, since nothing tells them apart in both kinds of regular expression.
+_Dataset = Annotated[
+    str, Text("letters, digits, '_' and '-'", pattern=r"[^\x00-\x2c\x2e\x2f\x3a-\x40\x5b-\x5e\x60\x7b-\x7f]+")
+]
 
 
 class BigQuerySecrets(Secrets):
