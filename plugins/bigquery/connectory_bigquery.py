@@ -7,35 +7,28 @@ Facts are from Google's documentation: "OAuth 2.0 for server to server applicati
 from __future__ import annotations
 
 import json
-import re
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, HttpUrl
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic import Field, HttpUrl, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic_core import PydanticCustomError
 
 from connectory import (
     CheckContext,
     CheckFailed,
+    Connector,
     DeployerSettings,
     Description,
     FailureCode,
-    Grammar,
-    PemPrivateKey,
     SecretGroup,
     Secrets,
     SslMode,
+    Text,
     UrlGrammar,
-    UrlText,
-    hookimpl,
-    rsa_private_key,
-    tls_context,
-    tls_failure,
 )
+from connectory.toolkit import Failures, PemPrivateKey, failure_of_status, rsa_private_key, tls_context, tls_failure
 
 if TYPE_CHECKING:
     import requests
@@ -54,7 +47,7 @@ _TOKEN_URI: Literal["https://oauth2.googleapis.com/token"] = "https://oauth2.goo
 _SCOPE = "https://www.googleapis.com/auth/bigquery"
 
 _UNREADABLE_KEY = (
-    "The private_key of keyfile_creds is no readable RSA key; download a new key file from Google Cloud's console."
+    "The private_key of keyfile_creds is not a readable RSA key; download a new key file from Google Cloud's console."
 )
 _REJECTED_KEY = (
     "Google rejected the key: it or its service account may have been deleted, or belong to another client_email."
@@ -71,33 +64,23 @@ _NO_DATASET_ACCESS = "The service account may not read the dataset; grant it the
 _API_DISABLED = "The BigQuery API is not enabled in the project; enable it in the Google Cloud console."
 _UNTRUSTED = "The certificate of Google's host was not accepted; check this service's CA certificates."
 
-# What each member of a key file may hold. None needs an escape in JSON, but for the private key's line breaks.
-_PROJECT_ID = r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}"
-_WORD = r"[A-Za-z0-9_.-]{1,128}"
-_EMAIL = r"[A-Za-z0-9_.%+-]{1,200}@[A-Za-z0-9.-]{1,200}"
-_ADDRESS = r"https://[A-Za-z0-9_.~:/?#@!$&'()*+,;=%-]{1,1024}"
-
-
-def _text(pattern: str, expected: str) -> Grammar:
-    return Grammar(pattern=pattern, expected=expected, max_length=2048)
-
-
-_Word = Annotated[str, _text(_WORD, "letters, digits, '-', '_' and '.'")]
-_Address = Annotated[str, _text(_ADDRESS, "an https address")]
+_Word = Annotated[str, Text("letters, digits, '-', '_' and '.'", max_length=128, pattern=r"[A-Za-z0-9_.\-]+")]
+_Address = Annotated[str, Text("an https address", max_length=1032, pattern=r"https:\/\/[!-~]+")]
+_Email = Annotated[
+    str, Text("an e-mail address", pattern=r"[A-Za-z0-9%_+\-.]{1,200}@[A-Za-z0-9.\-]{1,200}", max_length=401)
+]
 
 
 class KeyFile(SecretGroup):
     """The content of a service account's key file. The private key signs; nothing is ever sent to an address in it."""
 
     type: Literal["service_account"] = Field(default="service_account", title="Type", description="Always this word.")
-    project_id: Annotated[str, _text(_PROJECT_ID, "a project id")] = Field(
+    project_id: Annotated[str, Text("a project id", max_length=128, pattern=r"[A-Za-z0-9][A-Za-z0-9:_.\-]*")] = Field(
         title="Project ID", description="Project that runs the queries."
     )
     private_key_id: _Word | None = Field(default=None, title="Private key ID", description="Which key this is.")
     private_key: PemPrivateKey = Field(title="Private key", description="The key itself, as PEM.")
-    client_email: Annotated[str, _text(_EMAIL, "an e-mail address")] = Field(
-        title="Client email", description="The service account."
-    )
+    client_email: _Email = Field(title="Client email", description="The service account.")
     client_id: _Word | None = Field(default=None, title="Client ID", description="Number of the account; not used.")
     auth_uri: _Address | None = Field(default=None, title="Auth URI", description="Not used.")
     token_uri: Literal["https://oauth2.googleapis.com/token"] = Field(
@@ -112,61 +95,40 @@ class KeyFile(SecretGroup):
     )
 
 
-def _key_file_text() -> str:
-    """A pattern for the same object as JSON text: flat, in any order, with the escapes that serializers use in key files."""
-    space, slash, sign = r"[ \t\r\n]*", r"\\?/", r"\\u003[Dd]|\\u002[BbFf6]"
-    address = rf"https:{slash}{slash}(?:[A-Za-z0-9_.~:?#@!$&'()*+,;=%-]|{slash}|{sign}){{1,1024}}"
-    gap = r"(?: |\\[nrt])*"
-    kind = r"(?:RSA |ENCRYPTED )?PRIVATE KEY-----"
-    members = {
-        "type": "service_account",
-        "project_id": _PROJECT_ID,
-        "private_key_id": _WORD,
-        "private_key": rf"{gap}-----BEGIN {kind}(?:[A-Za-z0-9+= ]|{slash}|\\[nrt]|\\u003[Dd]|\\u002[BbFf])+-----END {kind}{gap}",
-        "client_email": _EMAIL,
-        "client_id": _WORD,
-        "auth_uri": address,
-        "token_uri": _TOKEN_URI.replace("/", slash).replace(".", r"\."),
-        "auth_provider_x509_cert_url": address,
-        "client_x509_cert_url": address,
-        "universe_domain": r"googleapis\.com",
-    }
-    required = [name for name, field in KeyFile.model_fields.items() if field.is_required()]
-    present = "".join(rf'(?=[ -~\t\r\n]*"{name}"{space}:)' for name in required)
-    member = "(?:" + "|".join(rf'"{name}"{space}:{space}"{value}"' for name, value in members.items()) + ")"
-    return rf"{present}{space}\{{{space}{member}(?:{space},{space}{member})*{space}\}}{space}"
+_KEY_FILE_LIMIT = 16_384
+"""Characters of a key file's text. Google's have about 2,400, most of them the private key's."""
 
 
-@dataclass(frozen=True)
-class _OrJsonText:
-    """Accepts a key file's JSON text too. Only text that is a key file by its pattern reaches the JSON parser."""
-
-    grammar: Grammar
-
-    def read(self, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        if len(value) > self.grammar.max_length or not re.fullmatch(self.grammar.pattern, value):
-            raise PydanticCustomError("key_file", f"Must be {self.grammar.expected}.")
-        return json.loads(value)
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_before_validator_function(self.read, handler(source))
-
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        pattern, length = f"^(?:{self.grammar.pattern})$", self.grammar.max_length
-        return {"anyOf": [handler(schema), {"type": "string", "maxLength": length, "pattern": pattern}]}
+def _read_key_file(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    """The key file that a text holds. A text that holds none is refused as a whole: to name its members would be to quote it."""
+    if not isinstance(value, str):
+        return validate(value)
+    try:
+        members = json.loads(value) if len(value) <= _KEY_FILE_LIMIT else None
+        if (
+            isinstance(members, dict) and None not in members.values()
+        ):  # no key file holds `null`, which means absent elsewhere
+            return validate(members)
+    except (ValueError, RecursionError):
+        pass
+    raise PydanticCustomError(
+        "key_file", "Must be the content of a service account's key file, as a JSON object or as the file's text."
+    )
 
 
-_KEY_FILE = Grammar(
-    pattern=_key_file_text(),
-    expected="the content of a service account's key file, as a JSON object or as the file's text",
-    max_length=16384,
-)
+_KeyFileText = Annotated[
+    str,
+    Field(
+        description="The text of the file, which holds this object as JSON.",
+        max_length=_KEY_FILE_LIMIT,
+        pattern=r"^[ \t\r\n]*\{",
+    ),
+]
+_PROJECT = r"[A-Za-z0-9][A-Za-z0-9_.\-]*"
 # Letters, digits, `_` and `-`; letters of any script, since nothing tells them apart in both kinds of regular expression.
-_NOT_IN_DATASET = " !\"#$%&'()*+,./:;<=>?@[\\]^`{|}~"
-_DATASET = r"[^\x00-\x2c\x2e\x2f\x3a-\x40\x5b-\x5e\x60\x7b-\x7f]+"
-_PROJECT = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}"
+_Dataset = Annotated[
+    str, Text("letters, digits, '_' and '-'", pattern=r"[^\x00-\x2c\x2e\x2f\x3a-\x40\x5b-\x5e\x60\x7b-\x7f]+")
+]
 
 
 class BigQuerySecrets(Secrets):
@@ -179,19 +141,21 @@ class BigQuerySecrets(Secrets):
         username=None,
         password=None,
         path=("dataset",),
-        texts={"dataset": UrlText(max_length=1024, without=_NOT_IN_DATASET)},
         host_pattern=_PROJECT,
     )
 
-    keyfile_creds: Annotated[KeyFile, _OrJsonText(_KEY_FILE)] = Field(
-        title="Keyfile creds", description="Content of the service account's key file: the JSON object, or its text."
+    keyfile_creds: Annotated[KeyFile, WrapValidator(_read_key_file, json_schema_input_type=KeyFile | _KeyFileText)] = (
+        Field(
+            title="Keyfile creds",
+            description="Content of the service account's key file: the JSON object, or the file's text, which must hold it.",
+        )
     )
-    project: Annotated[str, _text(_PROJECT, "a project id")] | None = Field(
+    project: Annotated[str, Text("a project id", max_length=128, pattern=_PROJECT)] | None = Field(
         default=None, title="Project", description="Project of the dataset and the queries; the key file's by default."
     )
-    dataset: (
-        Annotated[str, Grammar(pattern=_DATASET, expected="letters, digits, '_' and '-'", max_length=1024)] | None
-    ) = Field(default=None, title="Dataset", description="Dataset that must exist; not checked when left out.")
+    dataset: _Dataset | None = Field(
+        default=None, title="Dataset", description="Dataset that must exist; not checked when left out."
+    )
 
 
 class BigQuerySettings(DeployerSettings):
@@ -207,83 +171,47 @@ class BigQuerySettings(DeployerSettings):
     bigquery_token_uri: HttpUrl = HttpUrl(_TOKEN_URI)
 
 
-@hookimpl
-def connectory_identifier() -> str:
-    """The identifier."""
-    return "bigquery"
+class BigQuery(Connector[BigQuerySecrets]):
+    """Google BigQuery."""
 
-
-@hookimpl
-def connectory_type() -> str:
-    """The system type."""
-    return "database"
-
-
-@hookimpl
-def connectory_secret_schema() -> type[Secrets]:
-    """The fields of a connection."""
-    return BigQuerySecrets
-
-
-@hookimpl
-def connectory_settings() -> type[DeployerSettings]:
-    """The settings of the deployer."""
-    return BigQuerySettings
-
-
-@hookimpl
-def connectory_describe() -> Description:
-    """What user interfaces show."""
-    return Description(
+    identifier = "bigquery"
+    type = "database"
+    description = Description(
         human_readable="BigQuery",
         icon=_ICON,
         user_guide="https://cloud.google.com/iam/docs/keys-create-delete",
         category="DATABASE",
         drivers=("google.cloud.bigquery", "google.oauth2.service_account", "google.auth.transport.requests"),
     )
+    settings = BigQuerySettings
+
+    def test(self, secrets: BigQuerySecrets, context: CheckContext) -> None:
+        """Exchange a signed assertion for a token, run `SELECT 1` in the project, and ask for the dataset."""
+        settings = context.settings(BigQuerySettings)
+        endpoint, token_uri = settings.bigquery_endpoint, settings.bigquery_token_uri
+        key = rsa_private_key(secrets.keyfile_creds.private_key.get_secret_value(), remedy=_UNREADABLE_KEY)
+        # To know by type what fails here. The client's own connection comes after; it resolves the name again, which in the
+        # process of a test gives what was vetted here.
+        tls = SslMode.VERIFY_FULL if token_uri.scheme == "https" else SslMode.DISABLED
+        with context.open(*_address(token_uri), tls=tls, untrusted=_UNTRUSTED):
+            pass
+        with _session(context) as session:
+            # Google's client takes it for granted that an answer is JSON, and holds a token of the right form.
+            with context.step("authenticate", _NO_TOKEN):
+                credentials = _log_in(secrets.keyfile_creds, key, token_uri, session)
+            client = _client(secrets, credentials, session, endpoint)
+            if _address(endpoint) != _address(token_uri):
+                context.resolve(*_address(endpoint))
+            with context.step("query", _NO_JSON):
+                _query(client, secrets, context)
 
 
-@hookimpl
-def connectory_test_connection(secrets: BigQuerySecrets, context: CheckContext) -> None:
-    """Exchange a signed assertion for a token, run `SELECT 1` in the project, and ask for the dataset."""
-    settings = context.settings(BigQuerySettings)
-    key = rsa_private_key(secrets.keyfile_creds.private_key.get_secret_value(), remedy=_UNREADABLE_KEY)
-    _reach(settings.bigquery_token_uri, context)
-    with _session(context) as session:
-        with context.step("authenticate"):
-            credentials = _log_in(secrets.keyfile_creds, key, settings.bigquery_token_uri, session)
-        if _address(settings.bigquery_endpoint) != _address(settings.bigquery_token_uri):
-            context.resolve(*_address(settings.bigquery_endpoint))
-        with context.step("query"):
-            _query(_client(secrets, credentials, session, settings.bigquery_endpoint), secrets, context)
+_NO_JSON: Failures = {ValueError: FailureCode.PROTOCOL_MISMATCH}
+_NO_TOKEN: Failures = {**_NO_JSON, TypeError: FailureCode.PROTOCOL_MISMATCH, KeyError: FailureCode.PROTOCOL_MISMATCH}
 
 
 def _address(url: HttpUrl) -> tuple[str, int]:
     return (url.host or "").strip("[]"), url.port or 443
-
-
-def _reach(url: HttpUrl, context: CheckContext) -> None:
-    """Connect and do a TLS handshake, to know by type what fails there; the client's own connection comes after.
-
-    It resolves the name again, which in the process of a test gives what was vetted here.
-    """
-    host, port = _address(url)
-    connection, _ = context.connect(host, port)
-    with connection:
-        if url.scheme == "http":
-            context.skip_step("tls")
-            return
-        with context.step("tls"):
-            connection.settimeout(context.timeout)
-            try:
-                tls_context(SslMode.VERIFY_FULL, None).wrap_socket(connection, server_hostname=host).close()
-            except OSError as error:
-                raise _tls_failure(error) from error
-
-
-def _tls_failure(error: OSError) -> CheckFailed:
-    code = tls_failure(error)
-    return CheckFailed(code, remedy=_UNTRUSTED if code is FailureCode.TLS_UNTRUSTED else None)
 
 
 @contextmanager
@@ -301,13 +229,10 @@ def _session(context: CheckContext) -> Iterator[requests.Session]:
                 response = super().send(request, **(options | {"timeout": context.timeout}))
                 response.content  # noqa: B018 - read here, so that what fails while reading is told by type too
             except requests.RequestException as error:
-                raise _network_failure(error) from error
-            if 300 <= response.status_code < 400:
-                raise CheckFailed(FailureCode.UNEXPECTED_REDIRECT)
-            if response.status_code == 429:
-                raise CheckFailed(FailureCode.RATE_LIMITED)
-            if response.status_code >= 500:
-                raise CheckFailed(FailureCode.HTTP_5XX)
+                raise _cause(error) from error
+            code = failure_of_status(response.status_code)
+            if code in _TOLD_BY_STATUS:
+                raise CheckFailed(code)
             return response
 
     with requests.Session() as session:
@@ -317,14 +242,18 @@ def _session(context: CheckContext) -> Iterator[requests.Session]:
         yield session
 
 
-def _network_failure(error: BaseException | None) -> CheckFailed:
+# Google's client would follow the first and try again after the others; what other statuses mean, Google's reasons tell.
+_TOLD_BY_STATUS = {FailureCode.UNEXPECTED_REDIRECT, FailureCode.RATE_LIMITED, FailureCode.HTTP_5XX}
+
+
+def _cause(error: BaseException | None) -> Exception:
+    """What requests and urllib3 have wrapped into `error`, for the service to tell by its type."""
     while error is not None:
         if isinstance(error, ssl.SSLError):
-            return _tls_failure(error)
-        if isinstance(error, ConnectionRefusedError):
-            return CheckFailed(FailureCode.CONNECT_REFUSED)
-        if isinstance(error, TimeoutError):
-            return CheckFailed(FailureCode.TIMEOUT)
+            code = tls_failure(error)
+            return CheckFailed(code, remedy=_UNTRUSTED if code is FailureCode.TLS_UNTRUSTED else None)
+        if isinstance(error, ConnectionRefusedError | TimeoutError):
+            return error
         error = error.__cause__ or error.__context__
     return CheckFailed(FailureCode.PROTOCOL_MISMATCH)
 
@@ -342,9 +271,6 @@ def _log_in(key_file: KeyFile, key: RSAPrivateKey, token_uri: HttpUrl, session: 
         credentials.refresh(Request(session))  # type: ignore[no-untyped-call]
     except RefreshError as error:
         raise _token_failure(error) from error
-    except (ValueError, TypeError, KeyError) as error:
-        # An answer that is no token: Google's client takes its form for granted.
-        raise CheckFailed(FailureCode.PROTOCOL_MISMATCH) from error
     session.headers["Authorization"] = f"Bearer {credentials.token}"
     return credentials
 
@@ -372,23 +298,27 @@ def _client(secrets: BigQuerySecrets, credentials: Credentials, session: request
 
 
 def _query(client: Client, secrets: BigQuerySecrets, context: CheckContext) -> None:
-    from google.api_core.exceptions import GoogleAPICallError
     from google.api_core.retry import Retry
 
     once = Retry(predicate=lambda _: False)
-    not_found, no_access = CheckFailed(FailureCode.DATABASE_NOT_FOUND, remedy=_NO_PROJECT), _NO_JOBS
-    try:
+    with _judged(CheckFailed(FailureCode.DATABASE_NOT_FOUND, remedy=_NO_PROJECT), _NO_JOBS):
         seconds = context.timeout
         rows = client.query_and_wait("SELECT 1", retry=once, job_retry=once, api_timeout=seconds, wait_timeout=seconds)
         list(rows)
-        if secrets.dataset is not None:
-            not_found, no_access = CheckFailed(FailureCode.SCHEMA_NOT_FOUND, remedy=_NO_DATASET), _NO_DATASET_ACCESS
+    if secrets.dataset is not None:
+        with _judged(CheckFailed(FailureCode.SCHEMA_NOT_FOUND, remedy=_NO_DATASET), _NO_DATASET_ACCESS):
             client.get_dataset(f"{client.project}.{secrets.dataset}", retry=once, timeout=context.timeout)
+
+
+@contextmanager
+def _judged(not_found: CheckFailed, no_access: str) -> Iterator[None]:
+    """Tell what an error of Google's means for the call inside, by its status and reasons."""
+    from google.api_core.exceptions import GoogleAPICallError
+
+    try:
+        yield
     except GoogleAPICallError as error:
         raise _call_failure(error, not_found, no_access) from error
-    except ValueError as error:
-        # Google's client takes it for granted that an answer is JSON.
-        raise CheckFailed(FailureCode.PROTOCOL_MISMATCH) from error
 
 
 def _call_failure(error: GoogleAPICallError, not_found: CheckFailed, no_access: str) -> CheckFailed:

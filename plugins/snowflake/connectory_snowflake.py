@@ -9,7 +9,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import socket
+import ssl
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -21,23 +21,26 @@ from pydantic import Field, HttpUrl
 from connectory import (
     CheckContext,
     CheckFailed,
+    Connector,
     DeployerSettings,
     Description,
     Endpoint,
     FailureCode,
-    Grammar,
     Name,
-    PemPrivateKey,
     Secrets,
     SecretText,
     SslMode,
+    Text,
     UrlGrammar,
-    hookimpl,
+)
+from connectory.toolkit import (
+    Failures,
+    Link,
+    PemPrivateKey,
+    failure_of_sqlstate,
+    failure_of_status,
     path_of,
     rsa_private_key,
-    system_certificates,
-    tls_context,
-    tls_failure,
 )
 from connectory_snowflake_relay import relay
 
@@ -49,26 +52,16 @@ _ICON = (
     '<path d="M12 2v20M3 7l18 10M3 17L21 7M9 4l3 3 3-3M9 20l3-3 3 3" fill="none" stroke="#29a8df" stroke-width="2"/></svg>'
 )
 
-# Letters, digits, `-` and `_` in labels separated by dots; short enough that the host below is a host name (RFC 1035 §2.3.4).
-_ACCOUNT = r"(?=[A-Za-z0-9_.-]{1,200}(?:$|[/?]))[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*"
+# Letters, digits, `-` and `_` in labels separated by dots.
+_ACCOUNT = r"[A-Za-z0-9_\-]+(?:\.[A-Za-z0-9_\-]+)*"
 _LOGIN_PATH = "/session/v1/login-request"
+# What ends our own request, once TLS is set up.
+_NO_ANSWER: Failures = {
+    http.client.HTTPException: FailureCode.PROTOCOL_MISMATCH,
+    ssl.SSLError: FailureCode.PROTOCOL_MISMATCH,
+}
 
-# Codes that a login is answered with. Where Snowflake names no other, a code of this range means that the login is refused.
-_LOGIN_CODES = range(390000, 391000)
-_WRONG_PASSWORD = 390100
-_WRONG_TOKEN = 390144
-_ROLE_NOT_GRANTED = 390189
-_ADDRESS_REFUSED = 390422
-_TIMEOUT_SQLSTATE = "HYT00"
-_NO_PRIVILEGE_SQLSTATE = "42501"
-
-_REFUSED = (
-    "Snowflake refused the login, though not for a wrong password; its LOGIN_HISTORY says why (the user may be locked)."
-)
-_WRONG_KEY = (
-    "Snowflake rejected the key pair; check the user name, and that its RSA_PUBLIC_KEY belongs to this private key."
-)
-_UNREADABLE_KEY = "The private key is no readable RSA key, or the passphrase does not open it."
+_UNREADABLE_KEY = "The private key is not a readable RSA key, or the passphrase does not open it."
 _NO_ACCOUNT = "Snowflake knows no account of this name; check account_identifier (without .snowflakecomputing.com)."
 _NO_ROLE = "The role does not exist or is not granted to the user; check role_name."
 _NO_WAREHOUSE = "The warehouse does not exist, or the role may not use it; check warehouse_name and the role's grants."
@@ -77,7 +70,22 @@ _NO_SCHEMA = (
     "The schema does not exist in the database, or the role may not use it; check schema_name and the role's grants."
 )
 _UNTRUSTED = "The certificate of Snowflake's host was not accepted; check account_identifier, and this service's CA certificates."
+_REFUSED = (
+    "Snowflake refused the login, though not for a wrong password; its LOGIN_HISTORY says why (the user may be locked)."
+)
+_WRONG_KEY = (
+    "Snowflake rejected the key pair; check the user name, and that its RSA_PUBLIC_KEY belongs to this private key."
+)
 _NETWORK_POLICY = "A network policy of Snowflake's refuses this service's address; ask the account's administrator."
+
+# Codes that a login is answered with. Where Snowflake names no other, a code of this range means that the login is refused.
+_LOGIN_CODES = range(390000, 391000)
+_LOGIN_FAILURES = {
+    390100: (FailureCode.AUTH_FAILED, None),  # wrong password
+    390144: (FailureCode.AUTH_FAILED, _WRONG_KEY),  # wrong token
+    390189: (FailureCode.PERMISSION_DENIED, _NO_ROLE),  # role not granted
+    390422: (FailureCode.PERMISSION_DENIED, _NETWORK_POLICY),  # address refused
+}
 
 
 class SnowflakeSecrets(Secrets):
@@ -90,7 +98,6 @@ class SnowflakeSecrets(Secrets):
         username="user_login_name",
         path=("database_name", "schema_name"),
         query={"warehouse": "warehouse_name", "role": "role_name"},
-        required=frozenset({"account_identifier", "user_login_name"}),
         required_parts=frozenset({"warehouse_name"}),
         host_pattern=_ACCOUNT,
     )
@@ -98,7 +105,8 @@ class SnowflakeSecrets(Secrets):
 
     account_identifier: Annotated[
         str,
-        Grammar(pattern=_ACCOUNT, expected="an account identifier such as myorg-myaccount", max_length=200),
+        # Short enough that the host below is a host name (RFC 1035 §2.3.4).
+        Text("an account identifier such as myorg-myaccount", max_length=200, pattern=_ACCOUNT),
         Endpoint(),
     ] = Field(title="Account Name", description="Account identifier, without .snowflakecomputing.com.")
     user_login_name: Name = Field(title="Username", description="Login name of the user.")
@@ -140,34 +148,12 @@ class _Server(NamedTuple):
     port: int
 
 
-@hookimpl
-def connectory_identifier() -> str:
-    """The identifier."""
-    return "snowflake"
+class Snowflake(Connector[SnowflakeSecrets]):
+    """Snowflake."""
 
-
-@hookimpl
-def connectory_type() -> str:
-    """The system type."""
-    return "database"
-
-
-@hookimpl
-def connectory_secret_schema() -> type[Secrets]:
-    """The fields of a connection."""
-    return SnowflakeSecrets
-
-
-@hookimpl
-def connectory_settings() -> type[DeployerSettings]:
-    """The settings of the deployer."""
-    return SnowflakeSettings
-
-
-@hookimpl
-def connectory_describe() -> Description:
-    """What user interfaces show."""
-    return Description(
+    identifier = "snowflake"
+    type = "database"
+    description = Description(
         human_readable="Snowflake",
         icon=_ICON,
         user_guide="https://docs.snowflake.com/en/user-guide/key-pair-auth",
@@ -176,25 +162,25 @@ def connectory_describe() -> Description:
         # imports first, and takes most of the time, does.
         drivers=("google.protobuf.descriptor_pb2", "google.protobuf.internal.builder", "tomlkit"),
     )
+    settings = SnowflakeSettings
 
-
-@hookimpl
-def connectory_test_connection(secrets: SnowflakeSecrets, context: CheckContext) -> None:
-    """Log in, ask for the session's role, warehouse, database and schema, and compare them with those that were given."""
-    server = _server(secrets.account_identifier, context.settings(SnowflakeSettings).snowflake_endpoint)
-    credentials = _credentials(secrets)
-    connection, address = context.connect(server.host, server.port)
-    with (
-        _secured(connection, server, context) as connection,
-        relay(server.scheme, server.host, server.port, address) as proxy_port,
-    ):
-        with context.step("authenticate"):
-            session = _log_in(secrets, credentials, server, proxy_port, connection, context)
-        try:
-            with context.step("query"):
-                _check_session(session, secrets)
-        finally:
-            session.close(retry=False)
+    def test(self, secrets: SnowflakeSecrets, context: CheckContext) -> None:
+        """Log in, ask for the session's role, warehouse, database and schema, and compare them with those that were given."""
+        server = _server(secrets.account_identifier, context.settings(SnowflakeSettings).snowflake_endpoint)
+        credentials = _credentials(secrets)
+        # A connection of our own first: what fails with TLS, the driver reports only as text.
+        tls = SslMode.VERIFY_FULL if server.scheme == "https" else SslMode.DISABLED
+        with (
+            context.open(server.host, server.port, tls=tls, untrusted=_UNTRUSTED) as link,
+            relay(server.scheme, server.host, server.port, link.address) as proxy_port,
+        ):
+            with context.step("authenticate", _NO_ANSWER):
+                session = _log_in(secrets, credentials, server, proxy_port, link, context)
+            try:
+                with context.step("query"):
+                    _check_session(session, secrets)
+            finally:
+                session.close(retry=False)
 
 
 def _server(account: str, endpoint: HttpUrl | None) -> _Server:
@@ -204,37 +190,19 @@ def _server(account: str, endpoint: HttpUrl | None) -> _Server:
     return _Server("https", f"{account.replace('_', '-')}.snowflakecomputing.{'cn' if in_china else 'com'}", 443)
 
 
-def _secured(connection: socket.socket, server: _Server, context: CheckContext) -> socket.socket:
-    """The connection with TLS on it, whose failures the driver reports only as text; plain where the deployer chose http."""
-    if server.scheme == "http":
-        context.skip_step("tls")
-        return connection
-    with context.step("tls"):
-        connection.settimeout(context.timeout)
-        try:
-            return tls_context(SslMode.VERIFY_FULL, None).wrap_socket(connection, server_hostname=server.host)
-        except OSError as error:
-            connection.close()
-            code = tls_failure(error)
-            remedy = _UNTRUSTED if code is FailureCode.TLS_UNTRUSTED else None
-            raise CheckFailed(code, remedy=remedy) from error
-
-
 def _log_in(
     secrets: SnowflakeSecrets,
     credentials: dict[str, Any],
     server: _Server,
     proxy_port: int,
-    connection: socket.socket,
+    link: Link,
     context: CheckContext,
 ) -> SnowflakeConnection:
     # The driver's core reads these when it is loaded: no configuration file is looked for, and no cloud's metadata service.
     os.environ |= {"SNOWFLAKE_HOME": "/nonexistent", "SNOWFLAKE_DISABLE_PLATFORM_DETECTION": "true"}
     connector = _driver()
     seconds = max(1, int(context.timeout))
-    trusted: AbstractContextManager[str | None] = nullcontext()
-    if server.scheme == "https":
-        trusted = path_of(system_certificates())
+    trusted: AbstractContextManager[str | None] = nullcontext() if link.ca is None else path_of(link.ca)
     with trusted as trusted_path:
         parameters = {
             "account": secrets.account_identifier,
@@ -271,7 +239,7 @@ def _log_in(
                 **{name: value for name, value in (parameters | credentials).items() if value is not None}
             )
         except connector.Error as error:
-            raise _login_failure(error, secrets, server, connection, context) from error
+            raise _login_failure(error, secrets, server, link, context) from error
     return session
 
 
@@ -312,46 +280,27 @@ def _credentials(secrets: SnowflakeSecrets) -> dict[str, Any]:
 
 
 def _login_failure(
-    error: Error, secrets: SnowflakeSecrets, server: _Server, connection: socket.socket, context: CheckContext
+    error: Error, secrets: SnowflakeSecrets, server: _Server, link: Link, context: CheckContext
 ) -> CheckFailed:
-    if error.sqlstate == _TIMEOUT_SQLSTATE:
+    if failure_of_sqlstate(error.sqlstate) is FailureCode.TIMEOUT:
         return CheckFailed(FailureCode.TIMEOUT)
-    if error.errno == _ROLE_NOT_GRANTED:
-        return CheckFailed(FailureCode.PERMISSION_DENIED, remedy=_NO_ROLE)
-    if error.errno == _ADDRESS_REFUSED:
-        return CheckFailed(FailureCode.PERMISSION_DENIED, remedy=_NETWORK_POLICY)
-    if error.errno == _WRONG_PASSWORD:
-        return CheckFailed(FailureCode.AUTH_FAILED)
-    if error.errno == _WRONG_TOKEN:
-        return CheckFailed(FailureCode.AUTH_FAILED, remedy=_WRONG_KEY)
     if error.errno in _LOGIN_CODES:
-        return CheckFailed(FailureCode.AUTH_FAILED, remedy=_REFUSED)
-    return _http_failure(secrets.account_identifier, server, connection, context)
-
-
-def _http_failure(account: str, server: _Server, connection: socket.socket, context: CheckContext) -> CheckFailed:
-    """Why a login got no answer of Snowflake's, by the HTTP status of one without credentials; the driver has it as text."""
-    connection.settimeout(context.timeout)
-    asking = http.client.HTTPConnection(server.host, server.port)
-    asking.sock = connection
-    try:
-        asking.request(
-            "POST",
-            _LOGIN_PATH,
-            json.dumps({"data": {"ACCOUNT_NAME": account}}),
-            {"Content-Type": "application/json", "Accept": "application/json"},
-        )
-        status = asking.getresponse().status
-    except TimeoutError:
-        return CheckFailed(FailureCode.TIMEOUT)
-    except (http.client.HTTPException, OSError):
-        return CheckFailed(FailureCode.PROTOCOL_MISMATCH)
-    if status in {403, 404}:
+        code, remedy = _LOGIN_FAILURES.get(error.errno, (FailureCode.AUTH_FAILED, _REFUSED))
+        return CheckFailed(code, remedy=remedy)
+    status = _status_of_login(secrets.account_identifier, server, link, context)
+    if status in {401, 403, 404}:
         return CheckFailed(FailureCode.HTTP_4XX, remedy=_NO_ACCOUNT)
-    if status == 429:
-        return CheckFailed(FailureCode.RATE_LIMITED)
-    by_hundreds = {3: FailureCode.UNEXPECTED_REDIRECT, 4: FailureCode.HTTP_4XX, 5: FailureCode.HTTP_5XX}
-    return CheckFailed(by_hundreds.get(status // 100, FailureCode.PROTOCOL_MISMATCH))
+    return CheckFailed(failure_of_status(status) or FailureCode.PROTOCOL_MISMATCH)
+
+
+def _status_of_login(account: str, server: _Server, link: Link, context: CheckContext) -> int:
+    """The HTTP status of a login without credentials: where Snowflake does not answer a login, the driver has it only as text."""
+    link.socket.settimeout(context.timeout)
+    asking = http.client.HTTPConnection(server.host, server.port)
+    asking.sock = link.socket
+    headers = {"Content-Type": "application/json", "Accept": "application/json"}
+    asking.request("POST", _LOGIN_PATH, json.dumps({"data": {"ACCOUNT_NAME": account}}), headers)
+    return asking.getresponse().status
 
 
 def _check_session(session: SnowflakeConnection, secrets: SnowflakeSecrets) -> None:
@@ -364,8 +313,7 @@ def _check_session(session: SnowflakeConnection, secrets: SnowflakeSecrets) -> N
         )
         role, warehouse, database, schema = cursor.fetchall()[0]
     except connector.Error as error:
-        known = {_TIMEOUT_SQLSTATE: FailureCode.TIMEOUT, _NO_PRIVILEGE_SQLSTATE: FailureCode.PERMISSION_DENIED}
-        raise CheckFailed(known.get(error.sqlstate or "", FailureCode.QUERY_FAILED)) from error
+        raise CheckFailed(failure_of_sqlstate(error.sqlstate)) from error
     for given, current, code, remedy in (
         (secrets.role_name, role, FailureCode.PERMISSION_DENIED, _NO_ROLE),
         (secrets.warehouse_name, warehouse, FailureCode.PERMISSION_DENIED, _NO_WAREHOUSE),

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 
-from connectory import Address
+from connectory.toolkit import Address
 
 _HEAD_LIMIT = 2**16
 _DEFAULT_PORTS = {"http": 80, "https": 443}

@@ -151,7 +151,15 @@ class ChildContext(CheckContext):
             raise CheckFailed(failure)
 
     @contextmanager
-    def open(self, host: str, port: int, *, tls: SslMode = SslMode.DISABLED, ca: str | None = None) -> Iterator[Link]:
+    def open(
+        self,
+        host: str,
+        port: int,
+        *,
+        tls: SslMode = SslMode.DISABLED,
+        ca: str | None = None,
+        untrusted: str | None = None,
+    ) -> Iterator[Link]:
         connection, address = self.connect(host, port)
         settings = None
         try:
@@ -160,7 +168,7 @@ class ChildContext(CheckContext):
             else:
                 with self.step("tls"):
                     settings = tls_context(tls, ca)
-                    connection = encrypted(connection, settings, host)
+                    connection = encrypted(connection, settings, host, untrusted)
                 connection.settimeout(self.timeout)
             verifying = (system_certificates() if ca is None else ca) if tls.verifies else None
             yield Link(host, address, connection, settings, verifying)

@@ -224,7 +224,13 @@ class CheckContext(ABC):
         """
 
     def open(
-        self, host: str, port: int, *, tls: SslMode = SslMode.DISABLED, ca: str | None = None
+        self,
+        host: str,
+        port: int,
+        *,
+        tls: SslMode = SslMode.DISABLED,
+        ca: str | None = None,
+        untrusted: str | None = None,
     ) -> AbstractContextManager[Link]:
         """Connect, with TLS from the first byte or with none, as the steps `resolve`, `connect` and `tls`.
 
@@ -234,6 +240,8 @@ class CheckContext(ABC):
             tls: `disabled` reports the step `tls` as skipped. `preferred` means `required` here: a protocol that starts with
                 TLS has nothing to fall back to. Default: `disabled`.
             ca: PEM certificates to trust instead of the machine's. Default: the machine's.
+            untrusted: what to say where the certificate is not accepted, as `CheckFailed.remedy`. Default: the standard
+                sentence, which speaks of a CA certificate in the secrets.
 
         Raises:
             CheckFailed: as `connect`, or `tls_failed`, `tls_untrusted`, `protocol_mismatch` or `timeout` at the step `tls`.

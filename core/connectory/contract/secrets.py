@@ -61,7 +61,8 @@ class Secrets(BaseModel):
         for name in integer_fields(cls) & given.keys():
             given[name] = decimal(given[name])
         parts, problems, covered = cls._with_parts_of_url(given)
-        problems += cls._unless_exactly_one(parts)
+        if not problems or URL_FIELD not in given:  # a url that cannot be read may hold the password
+            problems += cls._unless_exactly_one(parts)
         try:
             secrets = validate(parts)
         except ValidationError as error:

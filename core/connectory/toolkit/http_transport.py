@@ -87,12 +87,9 @@ class Transport(httpx.BaseTransport):
 
     def _linked(self, origin: _Origin) -> Link:
         tls = SslMode.VERIFY_FULL if origin.scheme == "https" else SslMode.DISABLED
-        try:
-            return self._open.enter_context(self._context.open(origin.host, origin.port, tls=tls, ca=self._ca))
-        except CheckFailed as failure:
-            if failure.code is FailureCode.TLS_UNTRUSTED and self._ca is None:
-                raise CheckFailed(failure.code, step="tls", remedy=_UNTRUSTED) from failure
-            raise
+        untrusted = _UNTRUSTED if self._ca is None else None
+        opened = self._context.open(origin.host, origin.port, tls=tls, ca=self._ca, untrusted=untrusted)
+        return self._open.enter_context(opened)
 
     def _use(self, origin: _Origin, connected: socket.socket) -> None:
         stream = _Stream(connected, self._context)

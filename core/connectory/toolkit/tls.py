@@ -65,13 +65,16 @@ def server_name(host: str) -> str:
     return host[1:-1] if host.startswith("[") and host.endswith("]") else host.removesuffix(".")
 
 
-def encrypted(connection: socket.socket, settings: ssl.SSLContext, host: str) -> ssl.SSLSocket:
+def encrypted(
+    connection: socket.socket, settings: ssl.SSLContext, host: str, untrusted: str | None = None
+) -> ssl.SSLSocket:
     """`connection` after a TLS handshake, which takes it over.
 
     Args:
         connection: its timeout is that of each wait of the handshake.
         settings: see `tls_context`.
         host: the name that the certificate must be for, where `settings` say so.
+        untrusted: what to say where the certificate is not accepted. Default: the standard sentence.
 
     Raises:
         CheckFailed: the handshake failed; the code is that of `tls_failure`.
@@ -79,4 +82,5 @@ def encrypted(connection: socket.socket, settings: ssl.SSLContext, host: str) ->
     try:
         return settings.wrap_socket(connection, server_hostname=server_name(host))
     except OSError as error:
-        raise CheckFailed(tls_failure(error)) from error
+        code = tls_failure(error)
+        raise CheckFailed(code, remedy=untrusted if code is FailureCode.TLS_UNTRUSTED else None) from error

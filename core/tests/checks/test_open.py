@@ -35,11 +35,11 @@ def echo(certificate=None) -> LoopbackServer:
     return LoopbackServer(handle, name="echo")
 
 
-def opening(server, *, host="localhost", tls="disabled", ca=None, then="pass") -> str:
+def opening(server, *, host="localhost", tls="disabled", ca=None, untrusted=None, then="pass") -> str:
     """A test that opens a connection, says hello, and does `then` with the link."""
     return f"""
 from connectory import SslMode
-with context.open({host!r}, {server.port}, tls=SslMode({tls!r}), ca={ca!r}) as link:
+with context.open({host!r}, {server.port}, tls=SslMode({tls!r}), ca={ca!r}, untrusted={untrusted!r}) as link:
     with context.step("query"):
         link.socket.sendall(b"hello")
         assert link.socket.recv(5) == b"hello"
@@ -107,6 +107,15 @@ def test_without_authorities_of_its_own_the_machines_count(check, certificates, 
         # A memory of its own gets a runner of its own, whose processes start in the environment above.
         memory = 512 * 2**20 + VERIFYING.index(tls) + 1
         assert check(opening(server, tls=tls.value, then=then), memory=memory).status == "succeeded"
+
+
+def test_a_connector_may_say_itself_what_to_do_where_a_certificate_is_not_accepted(check, certificates):
+    with echo(certificates.untrusted) as server:
+        report = check(opening(server, tls="verify-full", ca=certificates.ca_pem, untrusted="Ask the ledger's owner."))
+    assert (report.code, report.reason) == (FailureCode.TLS_UNTRUSTED, "Ask the ledger's owner.")
+    with hostile.speaks_ssh() as server:
+        report = check(opening(server, tls="verify-full", untrusted="Ask the ledger's owner."))
+    assert (report.code, report.reason) == (FailureCode.PROTOCOL_MISMATCH, FailureCode.PROTOCOL_MISMATCH.reason)
 
 
 def test_authorities_that_cannot_be_read_are_a_failure_with_a_remedy(check, certificates):

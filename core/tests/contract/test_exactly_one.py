@@ -92,6 +92,11 @@ def test_what_a_url_gives_counts(payload, accepted):
     assert accepts(Warehouse, payload) == accepted
 
 
+@pytest.mark.parametrize("url", ["warehouse://u:p@h:0/d", "warehouse://u:p@s@h/d", "https://u:p@h/d"])
+def test_nothing_is_missed_that_may_stand_in_a_url_that_cannot_be_read(url):
+    assert [problem["type"] for problem in refusal(Warehouse, {"url": url})] == ["url_invalid"]
+
+
 some_urls = st.builds(
     "warehouse://{}@h{}{}{}".format,
     st.sampled_from(["u", "u:p", "u:p:q", "u%3Ap"]),

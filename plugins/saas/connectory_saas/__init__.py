@@ -1,7 +1,7 @@
 """Connectors for web services, each described by one file of `definitions/`.
 
-The entry point `stripe = "connectory_saas:stripe"` is the connector that `definitions/stripe.yaml` describes: another service
-takes a file there, and a line in pyproject.toml.
+The entry point `stripe = "connectory_saas:stripe"` is the connector that `definitions/stripe.yaml` describes. Another service
+takes a file there, whose name is the connector's identifier, and a line in pyproject.toml.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import yaml  # type: ignore[import-untyped]
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import PydanticCustomError
 
-from connectory import ConnectorUnusable
+from connectory.sources import ConnectorUnusable
 from connectory_saas.templates import names_in
 
 IDENTIFIER = r"^[a-z][a-z0-9_]{0,63}$"
@@ -74,7 +74,7 @@ class SecretField(_Strict):
         try:
             re.compile(value or "")
         except re.error as error:
-            raise PydanticCustomError("pattern", "Is no regular expression.") from error
+            raise PydanticCustomError("pattern", "Is not a regular expression.") from error
         return value
 
 
@@ -215,44 +215,24 @@ class RateLimit(_Strict):
     """How a vendor limits requests.
 
     Attributes:
-        requests, period: that many in so many seconds, for whoever reads much later.
         reset_header, reset: a header besides `Retry-After` that says when requests are taken again: in so many `seconds`, or at a
             `unix` time.
     """
 
-    requests: Annotated[int, Field(ge=1)] | None = None
-    period: Annotated[int, Field(ge=1)] | None = None
     reset_header: HeaderName | None = None
     reset: Literal["seconds", "unix"] = "seconds"
-
-
-class Pagination(_Strict):
-    """How a vendor's lists continue, for whoever reads them later.
-
-    Attributes:
-        strategy: `link` (the next page's url is in a header or in the body), `cursor` or `offset`.
-        next: the header, or the dotted name of the member, that holds the link or cursor.
-        parameter: the query's name for cursor or offset.
-        size_parameter, size: the query's name for the size of a page, and the largest.
-    """
-
-    strategy: Literal["link", "cursor", "offset"]
-    next: Line | None = None
-    parameter: Line | None = None
-    size_parameter: Line | None = None
-    size: Annotated[int, Field(ge=1)] | None = None
 
 
 class Definition(_Strict):
     """One connector.
 
     Attributes:
-        identifier: what consumers call it; the name of its entry point or file.
+        identifier: what consumers call it. Left out, it is the file's name, and it can be no other.
         name, icon, user_guide, category: what user interfaces show. The icon is SVG.
         secrets: the fields, in order.
         auth: how requests are authorized.
         test: the requests of the test, in order.
-        rate_limit, pagination: hints.
+        rate_limit: how the vendor says when to come back.
     """
 
     identifier: Annotated[str, Field(pattern=IDENTIFIER)]
@@ -264,7 +244,6 @@ class Definition(_Strict):
     auth: Auth
     test: tuple[Request, ...] = Field(min_length=1)
     rate_limit: RateLimit | None = None
-    pagination: Pagination | None = None
 
 
 def load_definition(path: Path) -> Definition:
@@ -279,7 +258,7 @@ def load_definition(path: Path) -> Definition:
         raise ConnectorUnusable(f"{path.name} cannot be read as UTF-8 text ({type(error).__name__}).") from error
     node, data = _parsed(text, path.name)
     try:
-        definition = Definition.model_validate(data)
+        definition = Definition.model_validate(_complete(data, path.stem))
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False, include_input=False)
         raise _mistake(path.name, node, found[0]["loc"], found[0]["msg"], len(found) - 1) from None
@@ -287,6 +266,17 @@ def load_definition(path: Path) -> Definition:
     if mistakes:
         raise _mistake(path.name, node, mistakes[0][0], mistakes[0][1], len(mistakes) - 1)
     return definition
+
+
+def _complete(data: Any, identifier: str) -> Any:
+    """What a file holds, with its identifier, and without the members that version 0.1 took, and that nothing ever read."""
+    if not isinstance(data, dict):
+        return data
+    members = {"identifier": identifier} | {name: value for name, value in data.items() if name != "pagination"}
+    if isinstance(rate_limit := members.get("rate_limit"), dict):
+        read = {name: value for name, value in rate_limit.items() if name not in {"requests", "period"}}
+        members["rate_limit"] = read
+    return members
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # the C one where PyYAML has it

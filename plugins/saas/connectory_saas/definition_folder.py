@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from connectory import ConnectorSource, ConnectorUnusable, SourcedConnector
+from connectory.sources import ConnectorSource, ConnectorUnusable, SourcedConnector
 from connectory_saas.plugin import SaasConnector, plugin_of
 
 VARIABLE = "CONNECTORY_SAAS_DEFINITIONS"
+"""The setting `saas_definitions`. The service looks for connectors before it reads the settings that they declare."""
 
 
 class DefinitionFolder(ConnectorSource):

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BeforeValidator, Field, SecretStr, WithJsonSchema, create_model
 from pydantic_core import PydanticCustomError
 
-from connectory import Endpoint, Grammar, Secrets
+from connectory import Endpoint, Secrets, Text
 from connectory_saas.definition import Definition, SecretField
 from connectory_saas.settings import LOOPBACK_PATTERN
 
@@ -17,13 +17,15 @@ _ASCII = r"(?!\.\.?$)[!-~](?:[ -~]*[!-~])?"
 _NO_SPACE = r"(?!\.\.?$)[!-~]+"
 _ONLY_ASCII = r"(?![ -~]*[^ -~])"
 
-_WILD_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-# At least two labels, the last of which begins with a letter and so is no address.
-_ANY_NAME = rf"(?:{_WILD_LABEL}\.)+[A-Za-z](?:[A-Za-z0-9-]{{0,61}}[A-Za-z0-9])?"
+_LABEL_TAIL = r"(?:[A-Za-z0-9\-]{0,61}[A-Za-z0-9])?"
+_LABEL = rf"[A-Za-z0-9]{_LABEL_TAIL}"
+# At least two labels, the last of which begins with a letter, so that it is not an address.
+_ANY_NAME = rf"(?:{_LABEL}\.)+[A-Za-z]{_LABEL_TAIL}"
 
-_PORT = r"(?::[1-9][0-9]{0,4})?"
 # Encrypted, or to this machine: RFC 8252 §7.3 lets a native client have its code sent to loopback.
-_REDIRECT = rf"(?:https://{_ANY_NAME}{_PORT}|http://(?:localhost|127\.0\.0\.1|\[::1\]){_PORT})/[A-Za-z0-9._~/%-]*"
+_REDIRECT = (
+    rf"http(?:s:\/\/{_ANY_NAME}|:\/\/(?:localhost|127\.0\.0\.1|\[::1\]))(?::[1-9][0-9]{{0,4}})?\/[A-Za-z0-9._~\/%\-]*"
+)
 
 
 class SaasSecrets(Secrets):
@@ -32,7 +34,7 @@ class SaasSecrets(Secrets):
     connectory_plain_properties: ClassVar[bool] = True
 
 
-def secrets_model(definition: Definition, *, loopback: bool) -> type[Secrets]:
+def secrets_model(definition: Definition, *, loopback: bool) -> type[SaasSecrets]:
     """The class for the secrets of `definition`.
 
     Args:
@@ -47,7 +49,7 @@ def secrets_model(definition: Definition, *, loopback: bool) -> type[Secrets]:
             accepted | None if found.optional else accepted,
             Field(title=found.title, description=found.description, **default),
         )
-    model: type[Secrets] = create_model(
+    model: type[SaasSecrets] = create_model(
         f"{definition.identifier.title().replace('_', '')}Secrets", __base__=SaasSecrets, __module__=__name__, **fields
     )
     return model
@@ -67,17 +69,17 @@ def _type(found: SecretField, *, loopback: bool) -> Any:
     if found.options is not None:
         return _one_of(found.options)
     if found.hosts is not None:
-        return Annotated[str, _host_grammar(found.hosts, loopback=loopback), Endpoint()]
+        return Annotated[str, _host(found.hosts, loopback=loopback), Endpoint()]
     if found.url:
         expected = "an https url without user, query and fragment (http for localhost only)"
-        return Annotated[str, Grammar(_REDIRECT, expected, 2048), Endpoint()]
+        return Annotated[str, Text(expected, max_length=2048, pattern=_REDIRECT), Endpoint()]
     if found.pattern is not None:
-        grammar = Grammar(_ONLY_ASCII + f"(?:{found.pattern})", found.expected or "", 4096)
+        text = Text(found.expected or "", max_length=4096, pattern=_ONLY_ASCII + f"(?:{found.pattern})")
     elif found.sensitive:
-        grammar = Grammar(_NO_SPACE, "printable ASCII characters without spaces", 4096)
+        text = Text("printable ASCII characters without spaces", max_length=4096, pattern=_NO_SPACE)
     else:
-        grammar = Grammar(_ASCII, "printable ASCII characters, no space first or last", 1024)
-    return Annotated[SecretStr if found.sensitive else str, grammar]
+        text = Text("printable ASCII characters, no space first or last", pattern=_ASCII)
+    return Annotated[SecretStr if found.sensitive else str, text]
 
 
 def _one_of(options: tuple[str, ...]) -> Any:
@@ -89,18 +91,22 @@ def _one_of(options: tuple[str, ...]) -> Any:
     return Annotated[str, BeforeValidator(check), WithJsonSchema({"type": "string", "enum": list(options)})]
 
 
-def _host_grammar(rules: tuple[str, ...], *, loopback: bool) -> Grammar:
-    patterns = [_host_pattern(rule) for rule in rules] + ([LOOPBACK_PATTERN] if loopback else [])
-    names = ", ".join("any host name" if rule == "**" else rule for rule in rules)
-    expected = f"a host without scheme, path and user: {names}"
-    return Grammar("|".join(f"(?:{pattern})" for pattern in patterns), expected, max_length=253)
+def _host(rules: tuple[str, ...], *, loopback: bool) -> Text:
+    names = ", ".join(rule.replace("**", "any host name") for rule in rules)
+    pattern = _host_pattern(rules) + (f"|{LOOPBACK_PATTERN}" if loopback else "")
+    return Text(f"a host without scheme, path and user: {names}", max_length=253, pattern=pattern)
 
 
-def _host_pattern(rule: str) -> str:
-    name, colon, port = rule.partition(":")
-    pattern = _ANY_NAME if name == "**" else r"\.".join(map(_label_pattern, name.split(".")))
-    return pattern + colon + port
+def _host_pattern(rules: tuple[str, ...]) -> str:
+    """A pattern for the hosts of all rules; what several begin with, a first label or `**`, stands in it once."""
+    rests: dict[str, list[str]] = {}
+    for rule in rules:
+        first = "**" if rule.startswith("**") else rule.partition(".")[0]
+        rest = rule.removeprefix(first).replace(".", r"\.").replace("*", _LABEL)
+        rests.setdefault(first, []).append(rest)
+    wild = {"**": _ANY_NAME, "*": _LABEL}
+    return "|".join(wild.get(first, first) + _any_of(some) for first, some in rests.items())
 
 
-def _label_pattern(label: str) -> str:
-    return _WILD_LABEL if label == "*" else label
+def _any_of(patterns: list[str]) -> str:
+    return patterns[0] if len(patterns) == 1 else f"(?:{'|'.join(patterns)})"

@@ -1,22 +1,15 @@
-"""The hooks of a connector that a definition describes."""
+"""The connector that a definition describes."""
 
 from __future__ import annotations
 
+import builtins
 from pathlib import Path
 
-from connectory import (
-    Authorization,
-    CheckContext,
-    CheckFailed,
-    ConnectorUnusable,
-    DeployerSettings,
-    Description,
-    FailureCode,
-    Secrets,
-    hookimpl,
-)
+from connectory import CheckContext, CheckFailed, Description, FailureCode
+from connectory.consent import Authorization, ConsentingConnector
+from connectory.sources import ConnectorUnusable
 from connectory_saas.definition import AuthorizationCode, ClientCredentials, Definition, load_definition
-from connectory_saas.fields import plain_values, secrets_model
+from connectory_saas.fields import SaasSecrets, plain_values, secrets_model
 from connectory_saas.settings import SaasSettings
 from connectory_saas.templates import fill, fill_url
 
@@ -33,29 +26,23 @@ def plugin_of(path: Path) -> SaasConnector:
     return SaasConnector(definition)
 
 
-class SaasConnector:
-    """One connector. The modules that send requests are imported when it does."""
+class SaasConnector(ConsentingConnector[SaasSecrets]):
+    """One connector. The modules that send requests are imported when it does.
+
+    Args:
+        definition: what it is.
+    """
+
+    identifier = ""  # each has its own: see below
+    type = "saas"
+    settings = SaasSettings
 
     def __init__(self, definition: Definition) -> None:
         self._definition = definition
-        self._models: dict[bool, type[Secrets]] = {}
-
-    @hookimpl
-    def connectory_identifier(self) -> str:
-        """The identifier."""
-        return self._definition.identifier
-
-    @hookimpl
-    def connectory_type(self) -> str:
-        """The system type."""
-        return "saas"
-
-    @hookimpl
-    def connectory_describe(self) -> Description:
-        """What user interfaces show."""
-        definition = self._definition
+        self._models: dict[bool, type[SaasSecrets]] = {}
         with_tokens = isinstance(definition.auth, ClientCredentials | AuthorizationCode)
-        return Description(
+        self.identifier = definition.identifier
+        self.description = Description(
             human_readable=definition.name,
             icon=definition.icon,
             user_guide=definition.user_guide,
@@ -64,28 +51,20 @@ class SaasConnector:
             drivers=("httpx", "authlib.oauth2.client") if with_tokens else ("httpx",),
         )
 
-    @hookimpl
-    def connectory_settings(self) -> type[DeployerSettings]:
-        """What the deployer may set."""
-        return SaasSettings
-
-    @hookimpl
-    def connectory_secret_schema(self, settings: SaasSettings) -> type[Secrets]:
+    def secret_schema(self, settings: SaasSettings) -> builtins.type[SaasSecrets]:
         """The fields of a connection."""
         loopback = settings.saas_allow_http_loopback
         if loopback not in self._models:
             self._models[loopback] = secrets_model(self._definition, loopback=loopback)
         return self._models[loopback]
 
-    @hookimpl
-    def connectory_test_connection(self, secrets: Secrets, context: CheckContext) -> None:
+    def test(self, secrets: SaasSecrets, context: CheckContext) -> None:
         """Send the definition's requests, and judge the answers."""
         from connectory_saas.engine import run_test
 
         run_test(self._definition, secrets, context)
 
-    @hookimpl
-    def connectory_authorization(self, secrets: Secrets, settings: SaasSettings) -> Authorization | None:
+    def authorization(self, secrets: SaasSecrets, settings: SaasSettings) -> Authorization | None:
         """Where a person consents, if that is how the service is authorized."""
         auth = self._definition.auth
         if not isinstance(auth, AuthorizationCode):
@@ -100,10 +79,7 @@ class SaasConnector:
             pkce=auth.pkce,
         )
 
-    @hookimpl
-    def connectory_exchange_code(
-        self, secrets: Secrets, code: str, code_verifier: str | None, context: CheckContext
-    ) -> None:
+    def exchange_code(self, secrets: SaasSecrets, code: str, code_verifier: str | None, context: CheckContext) -> None:
         """Exchange an authorization code for tokens."""
         from connectory.toolkit.http import HttpClient
         from connectory_saas.oauth import Tokens

@@ -24,6 +24,9 @@ def _parsed(value: Any) -> Any:
 class SaasSettings(DeployerSettings):
     """Settings of all connectors of this distribution."""
 
+    saas_definitions: str | None = Field(
+        default=None, description="A folder with definitions of your own, IDENTIFIER.yaml each. Unset, there are none."
+    )
     saas_allow_http_loopback: bool = Field(
         default=False,
         description="Whether a SaaS connector's domain may be 127.0.0.1:PORT, reached over plain http. For tests only.",

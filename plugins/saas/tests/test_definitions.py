@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import connectory_saas
-from connectory import ConnectorUnusable
+from connectory.sources import ConnectorUnusable
 from connectory.testing import PluginStatus, build_catalog
 from connectory_saas.definition import load_definition
 
@@ -168,6 +168,27 @@ def test_yaml_that_refers_to_itself_ends(tmp_path: Path) -> None:
     path = tmp_path / "ledger.yaml"
     path.write_text("identifier: &a [*a]\n")
     with pytest.raises(ConnectorUnusable, match=r"^ledger\.yaml"):
+        load_definition(path)
+
+
+def test_the_identifier_is_the_files_name(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.yaml"
+    path.write_text(GOOD.removeprefix("identifier: ledger\n"))
+    assert load_definition(path).identifier == "ledger"
+
+
+def test_members_of_0_1_that_nothing_read_have_no_effect(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.yaml"
+    path.write_text(
+        f"{GOOD}"
+        "rate_limit: {requests: 2, period: 1, reset_header: X-Reset}\n"
+        "pagination: {strategy: link, next: Link, size: 100}\n"
+    )
+    rate_limit = load_definition(path).rate_limit
+    assert rate_limit is not None
+    assert rate_limit.reset_header == "X-Reset"
+    path.write_text(f"{GOOD}rate_limit: {{reqests: 2}}\n")
+    with pytest.raises(ConnectorUnusable, match=r"line 14, rate_limit\.reqests: Extra inputs are not permitted"):
         load_definition(path)
 
 
