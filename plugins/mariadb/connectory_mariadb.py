@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from connectory import CheckContext, Description, Secrets, hookimpl
+from connectory import CheckContext, Connector, Description
 from connectory_mysql import MySQLSecrets, check_connection, mysql_url
 
 _ICON = (
@@ -18,28 +18,12 @@ class MariaDBSecrets(MySQLSecrets):
     connectory_url = mysql_url("mariadb+pymysql", "mariadb", "mysql+pymysql", "mysql")
 
 
-@hookimpl
-def connectory_identifier() -> str:
-    """The identifier."""
-    return "mariadb"
+class MariaDB(Connector[MariaDBSecrets]):
+    """MariaDB."""
 
-
-@hookimpl
-def connectory_type() -> str:
-    """The system type."""
-    return "database"
-
-
-@hookimpl
-def connectory_secret_schema() -> type[Secrets]:
-    """The fields of a connection."""
-    return MariaDBSecrets
-
-
-@hookimpl
-def connectory_describe() -> Description:
-    """What user interfaces show."""
-    return Description(
+    identifier = "mariadb"
+    type = "database"
+    description = Description(
         human_readable="MariaDB",
         icon=_ICON,
         user_guide="https://mariadb.com/docs/server/reference/sql-statements/account-management-sql-statements/create-user",
@@ -47,8 +31,6 @@ def connectory_describe() -> Description:
         drivers=("pymysql",),
     )
 
-
-@hookimpl
-def connectory_test_connection(secrets: MariaDBSecrets, context: CheckContext) -> None:
-    """Log in, open the database, and run `SELECT 1`."""
-    check_connection(secrets, context)
+    def test(self, secrets: MariaDBSecrets, context: CheckContext) -> None:
+        """Log in, open the database, and run `SELECT 1`."""
+        check_connection(secrets, context)

@@ -18,30 +18,23 @@ from urllib.parse import parse_qsl
 from pydantic import Field, SecretStr
 
 from connectory import (
-    SSL_MODE_QUERY_KEY,
-    Address,
     CheckContext,
     CheckFailed,
+    Connector,
     Description,
     Endpoint,
     FailureCode,
     Host,
     Name,
     Port,
-    QueryKey,
     Secrets,
     SslCaField,
     SslMode,
     SslModeField,
+    Text,
     UrlGrammar,
-    UrlText,
-    hookimpl,
-    path_of,
-    system_certificates,
-    text,
-    tls_context,
-    tls_failure,
 )
+from connectory.toolkit import Address, QueryKey, path_of, system_certificates, tls_context, tls_failure
 
 if TYPE_CHECKING:
     from pymongo import MongoClient
@@ -85,14 +78,11 @@ _TOO_OLD = "The server's version is older than the driver supports; upgrade it t
 _OTHER_SET = "The server is no member of the replica set that replica_set names."
 _NO_SRV = "The DNS holds no usable service record for the host (_mongodb._tcp); check it, or set use_srv to false."
 
-_NO_DATABASE_NAME = '/\\. "$'
-_DATABASE_PATTERN = r'[^\x00-\x20\x7f/\\."$]{1,63}'
-_DatabaseName = Annotated[
-    str, text('a database name, without spaces and / \\ . " $', max_length=63, pattern=_DATABASE_PATTERN)
-]
+_DATABASE_NAME = Text('a database name, without spaces and / \\ . " $', max_length=63, without='/\\. "$')
+_DatabaseName = Annotated[str, _DATABASE_NAME]
 _Password = Annotated[
     SecretStr,
-    text(
+    Text(
         "text without control characters and without characters beyond U+FFFF, such as emoji: "
         "SCRAM-SHA-256 (RFC 4013) does not allow them",
         max_length=4096,
@@ -112,7 +102,7 @@ class MongoDBSecrets(Secrets):
         query={
             "authSource": "auth_source",
             "replicaSet": "replica_set",
-            "ssl_mode": SSL_MODE_QUERY_KEY,
+            "ssl_mode": "ssl_mode",
             "tls": _TLS_QUERY_KEY,
             "ssl": _TLS_QUERY_KEY,
             # What a url copied from elsewhere holds, and a test does not need.
@@ -123,13 +113,7 @@ class MongoDBSecrets(Secrets):
             "retryWrites": QueryKey(None, _FLAG),
             "w": QueryKey(None, {"majority": None, "1": None}),
         },
-        required=frozenset({"host"}),
         required_parts=frozenset({"username", "password", "defaultauthdb"}),
-        texts={
-            "password": UrlText(4096, basic_plane=True),
-            "defaultauthdb": UrlText(63, without=_NO_DATABASE_NAME),
-            "auth_source": UrlText(63, without=_NO_DATABASE_NAME),
-        },
     )
 
     host: Host = Field(
@@ -160,28 +144,12 @@ class MongoDBSecrets(Secrets):
     ssl_ca: SslCaField = None
 
 
-@hookimpl
-def connectory_identifier() -> str:
-    """The identifier."""
-    return "mongodb"
+class MongoDB(Connector[MongoDBSecrets]):
+    """MongoDB."""
 
-
-@hookimpl
-def connectory_type() -> str:
-    """The system type."""
-    return "database"
-
-
-@hookimpl
-def connectory_secret_schema() -> type[Secrets]:
-    """The fields of a connection."""
-    return MongoDBSecrets
-
-
-@hookimpl
-def connectory_describe() -> Description:
-    """What user interfaces show."""
-    return Description(
+    identifier = "mongodb"
+    type = "database"
+    description = Description(
         human_readable="MongoDB",
         icon=_ICON,
         user_guide="https://www.mongodb.com/docs/manual/reference/connection-string/",
@@ -189,29 +157,27 @@ def connectory_describe() -> Description:
         drivers=("pymongo", "dns.resolver"),
     )
 
-
-@hookimpl
-def connectory_test_connection(secrets: MongoDBSecrets, context: CheckContext) -> None:
-    """Log in, and check that the database is there and may be used."""
-    seeds = [(secrets.host, secrets.port)]
-    if secrets.use_srv:
-        secrets, seeds = _discover(secrets, context)
-    mode = secrets.ssl_mode or (SslMode.VERIFY_FULL if secrets.use_srv else SslMode.PREFERRED)
-    connection, name, address = _connect(seeds, context)
-    with (
-        _secure(connection, name, address, mode, secrets.ssl_ca, context) as secured,
-        path_of(secrets.ssl_ca or system_certificates()) as authorities,
-    ):
-        with context.step("authenticate"):
-            _greet(secured, address, secrets, context)
-            options: dict[str, Any] = {"host": f"[{address.ip}]" if ":" in address.ip else address.ip}
-            if isinstance(secured, ssl.SSLSocket):
-                options |= _tls_options(mode, authorities)
-                # TLS needs the name, and the name resolves to what was vetted. One that ends in ".sock" is a path to pymongo.
-                options |= {"host": name} if not name.endswith(".sock") and ":" not in name else {}
-            client = _log_in(address.port, secrets, context, options)
-        with closing(client), context.step("query"):
-            _check_database(client, secrets)
+    def test(self, secrets: MongoDBSecrets, context: CheckContext) -> None:
+        """Log in, and check that the database is there and may be used."""
+        seeds = [(secrets.host, secrets.port)]
+        if secrets.use_srv:
+            secrets, seeds = _discover(secrets, context)
+        mode = secrets.ssl_mode or (SslMode.VERIFY_FULL if secrets.use_srv else SslMode.PREFERRED)
+        connection, name, address = _connect(seeds, context)
+        with (
+            _secure(connection, name, address, mode, secrets.ssl_ca, context) as secured,
+            path_of(secrets.ssl_ca or system_certificates()) as authorities,
+        ):
+            with context.step("authenticate"):
+                _greet(secured, address, secrets, context)
+                options: dict[str, Any] = {"host": f"[{address.ip}]" if ":" in address.ip else address.ip}
+                if isinstance(secured, ssl.SSLSocket):
+                    options |= _tls_options(mode, authorities)
+                    # TLS needs the name, and the name resolves to what was vetted. One that ends in ".sock" is a path to pymongo.
+                    options |= {"host": name} if not name.endswith(".sock") and ":" not in name else {}
+                client = _log_in(address.port, secrets, context, options)
+            with closing(client), context.step("query"):
+                _check_database(client, secrets)
 
 
 def _discover(secrets: MongoDBSecrets, context: CheckContext) -> tuple[MongoDBSecrets, list[tuple[str, int]]]:
@@ -238,10 +204,14 @@ def _discover(secrets: MongoDBSecrets, context: CheckContext) -> tuple[MongoDBSe
     options = dict(parse_qsl(b"".join(texts[0].strings).decode("ascii", "replace"))) if texts else {}
     source = options.get("authSource", "")
     found = {
-        "auth_source": secrets.auth_source or (source if re.fullmatch(_DATABASE_PATTERN, source) else None),
+        "auth_source": secrets.auth_source or (source if _is_database_name(source) else None),
         "replica_set": secrets.replica_set or options.get("replicaSet"),
     }
     return secrets.model_copy(update=found), seeds
+
+
+def _is_database_name(text: str) -> bool:
+    return 0 < len(text) <= _DATABASE_NAME.max_length and re.fullmatch(_DATABASE_NAME.whole_pattern, text) is not None
 
 
 def _connect(seeds: list[tuple[str, int]], context: CheckContext) -> tuple[socket.socket, str, Address]:

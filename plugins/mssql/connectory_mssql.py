@@ -16,26 +16,22 @@ from pydantic import Field, SecretStr
 
 import connectory_mssql_tds as tds
 from connectory import (
-    SSL_MODE_QUERY_KEY,
-    Address,
     CheckContext,
     CheckFailed,
+    Connector,
     DeployerSettings,
     Description,
     FailureCode,
     Host,
     Port,
-    QueryKey,
     Secrets,
     SslCaField,
     SslMode,
     SslModeField,
+    Text,
     UrlGrammar,
-    UrlText,
-    hookimpl,
-    text,
-    tls_context,
 )
+from connectory.toolkit import Address, QueryKey, failure_of_sqlstate, tls_context
 
 if TYPE_CHECKING:
     from pyodbc import Connection
@@ -56,7 +52,6 @@ _DRIVER_FILES = (
 )
 _MANAGER_LIBRARIES = ("libltdl.so.7", "libodbcinst.so.2", "libodbc.so.2")
 _NOT_LOADED = {"01000", "IM002", "IM003", "IM004", "IM005"}  # SQLSTATEs of the driver manager
-_TIMED_OUT = {"HYT00", "HYT01"}
 
 _BY_NUMBER = {
     4060: FailureCode.DATABASE_NOT_FOUND,  # cannot open the database requested by the login
@@ -81,24 +76,15 @@ _REDIRECTED = (
     "or leave read_only_connection out."
 )
 
+_LONGEST = 128  # characters of a name or a password: [MS-TDS], LOGIN7
 _REFUSED = ";{}[]"
 _REASON = "and without ; { } [ ], which an ODBC connection string does not carry safely"
-_PATTERN = r"[^\x00-\x1f\x7f;{}\[\]]*"
-_LONGEST = 128  # characters of a name or a password: [MS-TDS], LOGIN7
-_UserName = Annotated[
-    str,
-    text(
-        rf"a login's name without control characters, without \ (Windows accounts are not supported) {_REASON}",
-        max_length=_LONGEST,
-        pattern=r"[^\x00-\x1f\x7f;{}\[\]\\]*",
-    ),
-]
-_DatabaseName = Annotated[
-    str, text(f"text without control characters {_REASON}", max_length=_LONGEST, pattern=_PATTERN)
-]
-_Password = Annotated[
-    SecretStr, text(f"text without control characters {_REASON}", max_length=_LONGEST, pattern=_PATTERN)
-]
+_PLAIN = Text(f"text without control characters {_REASON}", max_length=_LONGEST, without=_REFUSED)
+_LOGIN = Text(
+    rf"a login's name without control characters, without \ (Windows accounts are not supported) {_REASON}",
+    max_length=_LONGEST,
+    without=_REFUSED + "\\",
+)
 _TRUST = {"yes": SslMode.REQUIRED, "no": SslMode.VERIFY_FULL}
 
 
@@ -108,27 +94,23 @@ class MSSQLSecrets(Secrets):
     connectory_url = UrlGrammar(
         schemes={"mssql": {}, "mssql+pyodbc": {}, "mssql+pymssql": {}},
         query={
-            "ssl_mode": SSL_MODE_QUERY_KEY,
+            "ssl_mode": "ssl_mode",
             "TrustServerCertificate": QueryKey("ssl_mode", _TRUST),
             "read_only": QueryKey("read_only_connection", {"True": True, "False": False, "true": True, "false": False}),
             # The service chooses the driver, and always encrypts.
             "driver": QueryKey(None, dict.fromkeys((*_DRIVER_NAMES, "ODBC Driver 13 for SQL Server", "SQL Server"))),
             "Encrypt": QueryKey(None, dict.fromkeys(("yes", "mandatory", "true"))),
         },
-        required=frozenset({"host"}),
         required_parts=frozenset({"username", "password"}),
-        texts={
-            "username": UrlText(_LONGEST, without=_REFUSED + "\\"),
-            "password": UrlText(_LONGEST, without=_REFUSED),
-            "dbname": UrlText(_LONGEST, without=_REFUSED),
-        },
     )
 
     host: Host = Field(title="Host", description="Name or address of the server, without an instance's name.")
     port: Port = Field(default=1433, title="Port", description="TCP port of the server or of its named instance.")
-    username: _UserName | None = Field(default=None, title="Username", description="SQL Server login.")
-    password: _Password | None = Field(default=None, title="Password", description="Password of the login.")
-    dbname: _DatabaseName | None = Field(
+    username: Annotated[str, _LOGIN] | None = Field(default=None, title="Username", description="SQL Server login.")
+    password: Annotated[SecretStr, _PLAIN] | None = Field(
+        default=None, title="Password", description="Password of the login."
+    )
+    dbname: Annotated[str, _PLAIN] | None = Field(
         default=None, title="Database", description="Database to open; without it the login's default one."
     )
     read_only_connection: bool = Field(
@@ -154,59 +136,36 @@ class MSSQLSettings(DeployerSettings):
     mssql_odbc_folder: Path | None = None
 
 
-@hookimpl
-def connectory_identifier() -> str:
-    """The identifier."""
-    return "mssql"
+class MSSQL(Connector[MSSQLSecrets]):
+    """Microsoft SQL Server. No drivers are named: pyodbc can be imported only once unixODBC is found."""
 
-
-@hookimpl
-def connectory_type() -> str:
-    """The system type."""
-    return "database"
-
-
-@hookimpl
-def connectory_secret_schema() -> type[Secrets]:
-    """The fields of a connection."""
-    return MSSQLSecrets
-
-
-@hookimpl
-def connectory_settings() -> type[DeployerSettings]:
-    """The deployer's settings."""
-    return MSSQLSettings
-
-
-@hookimpl
-def connectory_describe() -> Description:
-    """What user interfaces show. No drivers: pyodbc can be imported only once unixODBC is found."""
-    return Description(
+    identifier = "mssql"
+    type = "database"
+    description = Description(
         human_readable="Microsoft SQL Server",
         icon=_ICON,
         user_guide="https://learn.microsoft.com/en-us/sql/relational-databases/security/authentication-access/create-a-login",
         category="DATABASE",
     )
+    settings = MSSQLSettings
 
-
-@hookimpl
-def connectory_test_connection(secrets: MSSQLSecrets, context: CheckContext) -> None:
-    """Log in, and run `SELECT 1` in the database."""
-    driver = _find_driver(context.settings(MSSQLSettings))
-    connection, address = context.connect(secrets.host, secrets.port)
-    with ExitStack() as opened:
-        opened.enter_context(connection)
-        session = _encrypt(connection, secrets, context)
-        with context.step("authenticate"):
-            relay = opened.enter_context(tds.Relay(session, secrets.host))
-            try:
-                database = opened.enter_context(closing(_log_in(driver, relay, secrets, secrets.dbname, context)))
-            except CheckFailed as failure:
-                if failure.code is FailureCode.DATABASE_NOT_FOUND and secrets.dbname is not None:
-                    raise CheckFailed(_missing_or_closed(driver, address, secrets, context)) from failure
-                raise
-        with context.step("query"):
-            _query(database, context, "SELECT 1")
+    def test(self, secrets: MSSQLSecrets, context: CheckContext) -> None:
+        """Log in, and run `SELECT 1` in the database."""
+        driver = _find_driver(context.settings(MSSQLSettings))
+        connection, address = context.connect(secrets.host, secrets.port)
+        with ExitStack() as opened:
+            opened.enter_context(connection)
+            session = _encrypt(connection, secrets, context)
+            with context.step("authenticate"):
+                relay = opened.enter_context(tds.Relay(session, secrets.host))
+                try:
+                    database = opened.enter_context(closing(_log_in(driver, relay, secrets, secrets.dbname, context)))
+                except CheckFailed as failure:
+                    if failure.code is FailureCode.DATABASE_NOT_FOUND and secrets.dbname is not None:
+                        raise CheckFailed(_missing_or_closed(driver, address, secrets, context)) from failure
+                    raise
+            with context.step("query"):
+                _query(database, context, "SELECT 1")
 
 
 def _find_driver(settings: MSSQLSettings) -> str:
@@ -314,6 +273,5 @@ def _query(database: Connection, context: CheckContext, statement: str, *values:
     try:
         row = database.cursor().execute(statement, *values).fetchone()
     except pyodbc.Error as error:
-        timed_out = error.args[0] in _TIMED_OUT
-        raise CheckFailed(FailureCode.TIMEOUT if timed_out else FailureCode.QUERY_FAILED) from error
+        raise CheckFailed(failure_of_sqlstate(error.args[0])) from error
     return row[0] if row is not None else None

@@ -21,7 +21,8 @@ from contextlib import suppress
 from functools import partial
 from typing import NamedTuple, Self
 
-from connectory import CheckFailed, FailureCode, tls_failure
+from connectory import CheckFailed, FailureCode
+from connectory.toolkit import tls_failure
 
 _HEADER = struct.Struct(">BBHHBB")  # kind, status, length, process, number, window
 _END_OF_MESSAGE = 0x01

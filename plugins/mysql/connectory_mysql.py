@@ -19,25 +19,22 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from pydantic import Field
 
 from connectory import (
-    SSL_MODE_QUERY_KEY,
     CheckContext,
     CheckFailed,
+    Connector,
     Description,
     FailureCode,
     Host,
     Name,
     Port,
-    QueryKey,
     Secrets,
     SecretText,
     SslCaField,
     SslMode,
     SslModeField,
     UrlGrammar,
-    hookimpl,
-    tls_context,
-    tls_failure,
 )
+from connectory.toolkit import Failures, QueryKey, tls_context, tls_failure
 
 if TYPE_CHECKING:
     from pymysql.connections import Connection
@@ -110,7 +107,9 @@ _NEVER_IN_CLEAR = (
 # built in; a server chooses one with an AuthSwitchRequest.
 _REVEALING_METHODS = ("mysql_clear_password", "dialog", "mysql_old_password")
 # What PyMySQL raises for packets that it cannot make sense of, and for a server that asks for a local file.
-_MALFORMED = (struct.error, LookupError, ValueError, TypeError, AssertionError, RuntimeError)
+_MALFORMED: Failures = dict.fromkeys(
+    (struct.error, LookupError, ValueError, TypeError, AssertionError, RuntimeError), FailureCode.PROTOCOL_MISMATCH
+)
 
 
 def mysql_url(*schemes: str) -> UrlGrammar:
@@ -122,8 +121,7 @@ def mysql_url(*schemes: str) -> UrlGrammar:
     return UrlGrammar(
         schemes={scheme: {} for scheme in schemes},
         # PyMySQL's own default, which urls often spell out.
-        query={"ssl_mode": SSL_MODE_QUERY_KEY, "charset": QueryKey(None, {"utf8mb4": None, "utf8": None})},
-        required=frozenset({"host", "dbname"}),
+        query={"ssl_mode": "ssl_mode", "charset": QueryKey(None, {"utf8mb4": None, "utf8": None})},
     )
 
 
@@ -141,28 +139,12 @@ class MySQLSecrets(Secrets):
     ssl_ca: SslCaField = None
 
 
-@hookimpl
-def connectory_identifier() -> str:
-    """The identifier."""
-    return "mysql"
+class MySQL(Connector[MySQLSecrets]):
+    """MySQL."""
 
-
-@hookimpl
-def connectory_type() -> str:
-    """The system type."""
-    return "database"
-
-
-@hookimpl
-def connectory_secret_schema() -> type[Secrets]:
-    """The fields of a connection."""
-    return MySQLSecrets
-
-
-@hookimpl
-def connectory_describe() -> Description:
-    """What user interfaces show."""
-    return Description(
+    identifier = "mysql"
+    type = "database"
+    description = Description(
         human_readable="MySQL",
         icon=_ICON,
         user_guide="https://dev.mysql.com/doc/refman/8.4/en/creating-accounts.html",
@@ -170,11 +152,9 @@ def connectory_describe() -> Description:
         drivers=("pymysql",),
     )
 
-
-@hookimpl
-def connectory_test_connection(secrets: MySQLSecrets, context: CheckContext) -> None:
-    """Log in, open the database, and run `SELECT 1`."""
-    check_connection(secrets, context)
+    def test(self, secrets: MySQLSecrets, context: CheckContext) -> None:
+        """Log in, open the database, and run `SELECT 1`."""
+        check_connection(secrets, context)
 
 
 def check_connection(secrets: MySQLSecrets, context: CheckContext) -> None:
@@ -186,7 +166,7 @@ def check_connection(secrets: MySQLSecrets, context: CheckContext) -> None:
     import pymysql
 
     connection, _ = context.connect(secrets.host, secrets.port)
-    with connection, closing(_log_in(connection, secrets, context)) as session, context.step("query"):
+    with connection, closing(_Login(secrets, context).on(connection)) as session, context.step("query", _MALFORMED):
         try:
             session.select_db(secrets.dbname)
             with session.cursor() as cursor:
@@ -194,75 +174,89 @@ def check_connection(secrets: MySQLSecrets, context: CheckContext) -> None:
                     raise CheckFailed(FailureCode.QUERY_FAILED)
         except pymysql.Error as error:
             raise _failure(error, FailureCode.QUERY_FAILED) from error
-        except _MALFORMED as error:
-            raise CheckFailed(FailureCode.PROTOCOL_MISMATCH) from error
 
 
-def _log_in(connection: socket.socket, secrets: MySQLSecrets, context: CheckContext) -> Connection:
-    """A session on `connection`, as the steps `tls` and `authenticate`.
+class _Login:
+    """One login, as the steps `tls` and `authenticate`.
 
-    The server speaks first and offers TLS in its greeting, so the greeting belongs to the step `tls`.
+    The server speaks first and offers TLS in its greeting, so the greeting belongs to the step `tls`. PyMySQL says when it has
+    read the greeting, and comes here to encrypt the connection; either may be the end of that step.
     """
-    import pymysql
 
-    mode = secrets.ssl_mode
-    password = secrets.password.get_secret_value() if secrets.password else ""
-    tls: ssl.SSLContext | None = None
-    with ExitStack() as step:
+    def __init__(self, secrets: MySQLSecrets, context: CheckContext) -> None:
+        self._secrets = secrets
+        self._context = context
+        self._mode = secrets.ssl_mode
+        self._steps = ExitStack()
+        self._tls: ssl.SSLContext | None = None
 
-        def begin(name: str) -> None:
-            step.close()
-            step.enter_context(context.step(name))
-            if name == "authenticate" and secrets.username is None:
-                raise CheckFailed(FailureCode.AUTH_FAILED, remedy=_NO_USER)
+    def on(self, connection: socket.socket) -> Connection:
+        """A session on `connection`."""
+        import pymysql
 
-        def encrypt(plain: socket.socket, server_hostname: str) -> ssl.SSLSocket:
-            assert tls is not None
+        with self._steps:
+            if self._mode is SslMode.DISABLED:
+                self._context.skip_step("tls")
+                self._authenticate()
+            else:
+                self._begin("tls")
+                self._tls = tls_context(self._mode, self._secrets.ssl_ca)
+            session = self._session()
             try:
-                encrypted = tls.wrap_socket(plain, server_hostname=server_hostname)
-            except OSError as error:
-                raise CheckFailed(tls_failure(error)) from error
-            begin("authenticate")
-            return encrypted
+                session.connect(connection)
+            except pymysql.Error as error:
+                raise self._refusal(error) from error
+        return session
 
-        def greeted(*, offers_tls: bool) -> None:
-            if mode is SslMode.PREFERRED and not offers_tls:
-                begin("authenticate")
-
-        if mode is SslMode.DISABLED:
-            context.skip_step("tls")
-            begin("authenticate")
-        else:
-            begin("tls")
-            tls = tls_context(mode, secrets.ssl_ca)
+    def _session(self) -> Any:
+        password = self._secrets.password.get_secret_value() if self._secrets.password else ""
         session = _session_type()(
-            host=secrets.host,
-            user=secrets.username,
+            host=self._secrets.host,
+            user=self._secrets.username,
             # Bytes, because PyMySQL encodes text as Latin-1 and MySQL's own clients as UTF-8.
             password=password.encode(),
             charset="utf8mb4",
             autocommit=None,
-            read_timeout=context.timeout,
-            write_timeout=context.timeout,
-            ssl=tls if mode.needs_tls else None,
-            ssl_disabled=not mode.needs_tls,
+            read_timeout=self._context.timeout,
+            write_timeout=self._context.timeout,
+            ssl=self._tls if self._mode.needs_tls else None,
+            ssl_disabled=not self._mode.needs_tls,
             local_infile=False,
             auth_plugin_map=_REFUSED_METHODS,
             defer_connect=True,
         )
-        session.greeted = greeted
-        session.ssl = tls is not None  # not required, and a server offers it: PyMySQL uses it then
-        session.ctx = SimpleNamespace(wrap_socket=encrypt)
+        session.greeted = self._greeted
+        session.ssl = self._tls is not None  # not required, and a server offers it: PyMySQL uses it then
+        session.ctx = SimpleNamespace(wrap_socket=self._encrypt)
+        return session
+
+    def _begin(self, step: str) -> None:
+        self._steps.close()
+        self._steps.enter_context(self._context.step(step, _MALFORMED))
+
+    def _authenticate(self) -> None:
+        self._begin("authenticate")
+        if self._secrets.username is None:
+            raise CheckFailed(FailureCode.AUTH_FAILED, remedy=_NO_USER)
+
+    def _greeted(self, *, offers_tls: bool) -> None:
+        if self._mode is SslMode.PREFERRED and not offers_tls:
+            self._authenticate()
+
+    def _encrypt(self, plain: socket.socket, server_hostname: str) -> ssl.SSLSocket:
+        assert self._tls is not None
         try:
-            session.connect(connection)
-        except pymysql.Error as error:
-            failure = _failure(error, FailureCode.PROTOCOL_MISMATCH)
-            if failure.code is FailureCode.AUTH_FAILED and tls is None:
-                failure.remedy = failure.remedy or _NEEDS_TLS
-            raise failure from error
-        except _MALFORMED as error:
-            raise CheckFailed(FailureCode.PROTOCOL_MISMATCH) from error
-    return session
+            encrypted = self._tls.wrap_socket(plain, server_hostname=server_hostname)
+        except OSError as error:
+            raise CheckFailed(tls_failure(error)) from error
+        self._authenticate()
+        return encrypted
+
+    def _refusal(self, error: Exception) -> CheckFailed:
+        failure = _failure(error, FailureCode.PROTOCOL_MISMATCH)
+        if failure.code is FailureCode.AUTH_FAILED and self._tls is None:
+            failure.remedy = failure.remedy or _NEEDS_TLS
+        return failure
 
 
 def _session_type() -> type[Any]:

@@ -9,9 +9,10 @@ from typing import Any
 import dns.resolver
 import pytest
 
-from connectory import Address, CheckFailed, FailureCode, SslMode
+from connectory import CheckFailed, FailureCode, SslMode
 from connectory.testing import SecretsInvalid, parse_secrets, step_statuses
-from connectory_mongodb import MongoDBSecrets, connectory_test_connection
+from connectory.toolkit import Address
+from connectory_mongodb import MongoDB, MongoDBSecrets
 from servers.mongodb import hostile as mongodb_hostile
 from servers.mongodb.server import MongoDBServer
 from testkit import hostile
@@ -378,7 +379,7 @@ class TestServiceRecords:
         secrets = {"host": "cluster0.shop.example", "username": "reader", "password": PASSWORD, "defaultauthdb": "shop"}
         parsed = parse_secrets(MongoDBSecrets, secrets | {"use_srv": True} | more)
         context = _Context()
-        connectory_test_connection(parsed, context)
+        MongoDB().test(parsed, context)
         return context
 
     def test_the_first_server_that_accepts_is_used(
