@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from connectory.api.errors import Refused
-from connectory.catalog.catalog import Catalog
+from connectory.catalog.catalog import Catalog, ConnectorUnavailable
 from connectory.catalog.loaded import LoadedConnector
 from connectory.contract.check import FailureCode
 from connectory.documents.masking import MASK, mask_document, merge_documents
@@ -114,11 +114,10 @@ def usable_connector(catalog: Catalog, connection: Connection) -> LoadedConnecto
     Raises:
         Refused: 409, if it is not available: nothing can validate the secrets.
     """
-    connector = catalog.get(connection.connection_type)
-    if connector is None:
-        reason = catalog.unavailable_reason(connection.connection_type, connection.distribution)
-        raise Refused(409, f"The secrets cannot be validated. {reason}")
-    return connector
+    try:
+        return catalog.require(connection.connection_type, connection.distribution)
+    except ConnectorUnavailable as problem:
+        raise Refused(409, f"The secrets cannot be validated. {problem}") from None
 
 
 def validated(connector: LoadedConnector, payload: Any, stored: Document | None, *, replace: bool) -> Document:

@@ -183,7 +183,7 @@ class ConnectorConformance:
             connector = find_connector(self.identifier, self.distribution)
         except (LookupError, PluginBroken) as problem:
             pytest.fail(f"The connector does not load: {problem}")
-        assert connector.listing()["identifier"] == self.identifier
+        assert connector.identifier == self.identifier
 
     def test_the_description_can_be_shown(self, plugin: Any) -> None:
         """A name of its own, a small and harmless icon, and all of it at once."""
