@@ -20,7 +20,7 @@ from connectory.api import (
     token_endpoint,
 )
 from connectory.api.connection_types import RenderedTypes
-from connectory.api.errors import install_error_handlers
+from connectory.api.errors import errors, install_error_handlers
 from connectory.api.middleware import BodyLimit, Surroundings
 from connectory.api.openapi import install_openapi
 from connectory.api.service import Service
@@ -82,11 +82,12 @@ def create_app(service: Service) -> FastAPI:
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
         redirect_slashes=False,
+        responses=errors(405),
     )
     app.state.service = service
     app.state.rendered_types = RenderedTypes(service.catalog)
     for router in (
-        health.public,
+        health.router,
         token_endpoint.router,
         connection_types.router,
         connections.router,
@@ -96,10 +97,8 @@ def create_app(service: Service) -> FastAPI:
         consents.public,
         datasets.router,
         plugins.router,
-        health.router,
     ):
-        # Not include_router, which wraps every route once more on each request.
-        app.router.routes.extend(router.routes)
+        app.include_router(router)
     install_error_handlers(app)
     install_openapi(app, service.catalog)
     app.add_middleware(BodyLimit, limit=service.settings.max_body_bytes)

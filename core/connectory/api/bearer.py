@@ -1,17 +1,17 @@
-"""Authentication: every route declares the scope it needs, in its OpenAPI entry, and is refused without it.
+"""Authentication: every route names the scope it needs, `dependencies=[needs("connection:read")]`, and is refused without it.
 
-The check runs before anything else of the request is looked at, its body and its path included.
+FastAPI solves a route's own dependencies first, so the token is looked at before the path, the query and the body.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import Request, Response
+from fastapi import Request, Security
 from fastapi.concurrency import run_in_threadpool
-from fastapi.routing import APIRoute
+from fastapi.openapi.models import OAuthFlowClientCredentials, OAuthFlows
+from fastapi.security import OAuth2, SecurityScopes
 
 from connectory.api.errors import Refused
 from connectory.api.service import Service, service_of
@@ -20,64 +20,52 @@ from connectory.scopes import SCOPES
 from connectory.store.clients import verify_token
 from connectory.store.timestamps import utc_now
 
-SCHEME = "client_credentials"
-"""The name of the security scheme in the OpenAPI document."""
-
-_TOKEN = re.compile(rb"bearer +([A-Za-z0-9._~+/=-]{1,512}) *", re.IGNORECASE)  # RFC 6750 §2.1
-
-
-def needs(scope: str) -> dict[str, Any]:
-    """The `openapi_extra` of a route that needs `scope`. It is also what `ScopedRoute` enforces."""
-    if scope not in SCOPES:
-        raise ValueError(f"There is no scope {scope!r}.")
-    return {"security": [{SCHEME: [scope]}]}
+_SCHEME = OAuth2(
+    scheme_name="client_credentials",
+    flows=OAuthFlows(clientCredentials=OAuthFlowClientCredentials(tokenUrl="/api/v1/oauth/token", scopes=SCOPES)),
+    auto_error=False,
+)
+_TOKEN = re.compile(r"bearer +([A-Za-z0-9._~+/=-]{1,512}) *", re.IGNORECASE)  # RFC 6750 §2.1
 
 
-class ScopedRoute(APIRoute):
-    """A route that needs a scope; one that declares none cannot be made."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """FastAPI's handler, behind the check."""
-        handle = super().get_route_handler()
-        [declared] = (self.openapi_extra or {})["security"]
-        [scope] = declared[SCHEME]
-
-        async def handle_authorized(request: Request) -> Response:
-            caller = await authenticate(request)
-            if scope not in caller.scopes:
-                raise Refused(
-                    403,
-                    f"The token lacks the scope {scope}.",
-                    {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scope}"'},
-                )
-            request.scope["client_id"] = caller.client_id
-            return await handle(request)
-
-        return handle_authorized
-
-
-async def authenticate(request: Request) -> Caller:
-    """Who sent the request.
+async def authenticate(
+    request: Request, needed: SecurityScopes, authorization: Annotated[str | None, Security(_SCHEME)]
+) -> Caller:
+    """Who sent the request; its client's id is noted for the log and the audit trail.
 
     Raises:
-        Refused: 401, without a valid bearer token.
+        Refused: 401, without a valid bearer token; 403, where the token lacks a scope that the route needs.
     """
-    header = next((value for name, value in request.scope["headers"] if name == b"authorization"), None)
-    if header is None or not header[:7].lower() == b"bearer ":
+    if authorization is None or authorization[:7].lower() != "bearer ":
         raise Refused(
             401,
             "A bearer token is needed; POST /api/v1/oauth/token gives one for a client's credentials.",
             {"WWW-Authenticate": 'Bearer realm="connectory"'},
         )
-    match = _TOKEN.fullmatch(header)
-    caller = await _caller(service_of(request), match[1].decode()) if match else None
+    match = _TOKEN.fullmatch(authorization)
+    caller = await _caller(service_of(request), match[1]) if match else None
     if caller is None:
         raise Refused(
             401,
             "The bearer token is not known, revoked or expired; get a new one from POST /api/v1/oauth/token.",
             {"WWW-Authenticate": 'Bearer realm="connectory", error="invalid_token"'},
         )
+    for scope in needed.scopes:
+        if scope not in caller.scopes:
+            raise Refused(
+                403,
+                f"The token lacks the scope {scope}.",
+                {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scope}"'},
+            )
+    request.scope["client_id"] = caller.client_id
     return caller
+
+
+def needs(scope: str) -> Any:
+    """The dependency of a route that needs `scope`."""
+    if scope not in SCOPES:
+        raise ValueError(f"There is no scope {scope!r}.")
+    return Security(authenticate, scopes=[scope])
 
 
 async def _caller(service: Service, token: str) -> Caller | None:

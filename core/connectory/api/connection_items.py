@@ -2,44 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
-from sqlalchemy.engine import Connection as DatabaseConnection
+from pydantic import ValidationError
+from sqlalchemy.engine import Connection
 
-from connectory.api.connection_types import unknown_type_problem
+from connectory.api.connection_shapes import GIVEN, ConnectionItems, Item
 from connectory.api.errors import Refused, name_if_plain, rebuild
-from connectory.api.openapi import READ_ONLY
+from connectory.api.lookup import unknown_type_problem
 from connectory.api.sealing import holds_mask, problems_of, seal_document, stored_document, validated
 from connectory.api.service import Service
+from connectory.catalog.catalog import ConnectorUnavailable
 from connectory.catalog.loaded import LoadedConnector
 from connectory.documents.validation import Document, FieldProblem, SecretsInvalid
 from connectory.store.bulk_save import SaveItem
-from connectory.store.connections import EDITABLE, KEY_PATTERN, lock_by_keys
-from connectory.store.connections import StoredConnection as Connection
+from connectory.store.connections import EDITABLE, KEY_PATTERN, StoredConnection, lock_by_keys
 from connectory.store.envelopes import Sealed, load_envelopes
-
-MOST_ITEMS = 50
-"""Items to a request, as in the specification."""
-
-
-class _Item(BaseModel):
-    """One item, as far as its own members tell."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", hide_input_in_errors=True)
-
-    name: Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f]*$")] | None = None
-    key: str | None = None
-    connection_type: str | None = None
-    access: Literal["read", "write"] | None = None
-    disabled: bool = False
-    description: Annotated[str, Field(max_length=5000, pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$")] | None = None
-    secrets: dict[str, Any] | None = None
-
-
-_ITEMS: TypeAdapter[list[_Item]] = TypeAdapter(Annotated[list[_Item], Field(max_length=MOST_ITEMS)])
 
 
 @dataclass(frozen=True)
@@ -47,14 +27,23 @@ class CheckedItem:
     """A valid item: what to save, and the connection that its key names now."""
 
     save: SaveItem
-    stored: Connection | None
+    stored: StoredConnection | None
 
 
-def check_items(service: Service, database: DatabaseConnection, payload: Any) -> list[CheckedItem]:
+class _ItemInvalid(Exception):
+    """One item does not fit; the others are looked at all the same."""
+
+    def __init__(self, problems: Sequence[FieldProblem]) -> None:
+        super().__init__("an item is not valid")
+        self.problems = problems
+
+
+def check_items(service: Service, database: Connection, payload: Any) -> list[CheckedItem]:
     """Check every item against its own rules, the catalogue, and what is stored; locks the stored connections.
 
     Raises:
-        Refused: 422 with all problems found; 409 where masked secrets refer to stored ones that cannot be opened.
+        Refused: 422 with all problems found; 409 where masked secrets refer to stored ones that cannot be opened, or secrets
+            are given to a connection whose connector is not available.
     """
     items = _parse(payload)
     stored = lock_by_keys(database, {item.key for item in items if item.key is not None})
@@ -62,21 +51,20 @@ def check_items(service: Service, database: DatabaseConnection, payload: Any) ->
     checked = []
     for index, item in enumerate(items):
         known = stored.get(item.key) if item.key is not None else None
-        found = _check(service, database, index, item, known)
-        if isinstance(found, CheckedItem):
-            checked.append(found)
+        try:
+            save = _new(service, index, item) if known is None else _changed(service, database, index, item, known)
+        except _ItemInvalid as invalid:
+            problems += invalid.problems
         else:
-            problems += found
+            checked.append(CheckedItem(save, known))
     if problems:
         raise Refused(422, problems)
     return checked
 
 
-def _parse(payload: Any) -> list[_Item]:
-    if isinstance(payload, list) and len(payload) <= MOST_ITEMS:
-        payload = [_without_read_only(item) for item in payload]
+def _parse(payload: Any) -> list[Item]:
     try:
-        items = _ITEMS.validate_python(payload)
+        items: list[Item] = ConnectionItems.model_validate(payload).root
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)
         raise Refused(422, [_problem(item) for item in found]) from None
@@ -92,18 +80,12 @@ def _parse(payload: Any) -> list[_Item]:
     return items
 
 
-def _without_read_only(item: Any) -> Any:
-    if not isinstance(item, dict):
-        return item
-    return {name: value for name, value in item.items() if name not in READ_ONLY}
-
-
 def _problem(error: Any) -> FieldProblem:
     if error["type"] != "extra_forbidden":
         return rebuild([error], ["body"])[0]
     loc: list[str | int] = ["body", error["loc"][0]]
     name = name_if_plain(str(error["loc"][1]))
-    known = ", ".join(_Item.model_fields)
+    known = ", ".join(GIVEN)
     if name is None:
         message = f"Holds a member that is not known; its name is not repeated here. Known: {known}."
     else:
@@ -112,7 +94,7 @@ def _problem(error: Any) -> FieldProblem:
     return FieldProblem(loc=loc, msg=message, type="extra_forbidden")
 
 
-def _names_it(index: int, item: _Item) -> list[FieldProblem]:
+def _names_it(index: int, item: Item) -> list[FieldProblem]:
     if item.key is None:
         if item.name is None:
             message = "Field required, unless there is a key."
@@ -123,44 +105,59 @@ def _names_it(index: int, item: _Item) -> list[FieldProblem]:
     return []
 
 
-def _check(
-    service: Service, database: DatabaseConnection, index: int, item: _Item, stored: Connection | None
-) -> CheckedItem | list[FieldProblem]:
-    problems = []
-    if stored is None:
-        for name in ("connection_type", "access"):
-            if getattr(item, name) is None:
-                message = "Field required to create a connection."
-                problems.append(FieldProblem(loc=["body", index, name], msg=message, type="missing"))
-    elif "access" in item.model_fields_set and item.access is None:
-        message = "Must be one of: 'read' or 'write'."
-        problems.append(FieldProblem(loc=["body", index, "access"], msg=message, type="literal_error"))
-    identifier = item.connection_type or (stored.connection_type if stored is not None else "")
-    connector = service.catalog.get(identifier)
-    gone = stored is not None and identifier == stored.connection_type
-    if connector is None and identifier and not gone:
-        message = unknown_type_problem(service.catalog, identifier)
-        problems.append(FieldProblem(loc=["body", index, "connection_type"], msg=message, type="enum"))
-    if problems:
-        return problems
+def _new(service: Service, index: int, item: Item) -> SaveItem:
+    """A connection to create."""
+    problems = [
+        FieldProblem(loc=["body", index, name], msg="Field required to create a connection.", type="missing")
+        for name in ("connection_type", "access")
+        if getattr(item, name) is None
+    ]
+    connector = service.catalog.get(item.connection_type) if item.connection_type is not None else None
+    if item.connection_type is not None and connector is None:
+        problems.append(_unknown_type(service, index, item.connection_type))
+    if problems or connector is None:
+        raise _ItemInvalid(problems)
+    return SaveItem(
+        key=item.key,
+        connection_type=connector.identifier,
+        system_type=connector.system_type,
+        distribution=connector.record.distribution,
+        fields=_given(item),
+        seal=None if item.secrets is None else _sealer(service, connector, _document(connector, index, item.secrets)),
+    )
+
+
+def _changed(service: Service, database: Connection, index: int, item: Item, stored: StoredConnection) -> SaveItem:
+    """A stored connection to change. That its type stays the same is for the store to say, per item."""
+    identifier = item.connection_type if item.connection_type is not None else stored.connection_type
+    if identifier != stored.connection_type and service.catalog.get(identifier) is None:
+        raise _ItemInvalid([_unknown_type(service, index, identifier)])
     seal = None
     if item.secrets is not None:
-        document = _document(service, database, index, item.secrets, connector, stored)
-        if not isinstance(document, dict):
-            return document
-        seal = _sealer(service, connector, document)
-    save = SaveItem(
+        try:
+            connector = service.catalog.require(identifier, stored.distribution)
+        except ConnectorUnavailable as problem:
+            raise Refused(409, f"The secrets of '{stored.key}' cannot be validated. {problem}") from None
+        before = None
+        if stored.has_secrets and holds_mask(item.secrets):
+            before = stored_document(service.vault, stored, load_envelopes(database, stored.id)[0])
+        seal = _sealer(service, connector, _document(connector, index, item.secrets, before))
+    return SaveItem(
         key=item.key,
         connection_type=identifier,
-        system_type=connector.system_type if connector else stored.system_type if stored else "",
-        distribution=connector.record.distribution if connector else stored.distribution if stored else "",
+        system_type=stored.system_type,
+        distribution=stored.distribution,
         fields=_given(item),
         seal=seal,
     )
-    return CheckedItem(save, stored)
 
 
-def _given(item: _Item) -> dict[str, Any]:
+def _unknown_type(service: Service, index: int, identifier: str) -> FieldProblem:
+    message = unknown_type_problem(service.catalog, identifier)
+    return FieldProblem(loc=["body", index, "connection_type"], msg=message, type="enum")
+
+
+def _given(item: Item) -> dict[str, Any]:
     """The members that were given. An explicit `null` clears a description, and says nothing for the others."""
     return {
         name: getattr(item, name)
@@ -170,29 +167,15 @@ def _given(item: _Item) -> dict[str, Any]:
 
 
 def _document(
-    service: Service,
-    database: DatabaseConnection,
-    index: int,
-    secrets: dict[str, Any],
-    connector: LoadedConnector | None,
-    stored: Connection | None,
-) -> Document | list[FieldProblem]:
-    if connector is None:
-        assert stored is not None
-        reason = service.catalog.unavailable_reason(stored.connection_type, stored.distribution)
-        raise Refused(409, f"The secrets of '{stored.key}' cannot be validated. {reason}")
-    before = None
-    if stored is not None and stored.has_secrets and holds_mask(secrets):
-        before = stored_document(service.vault, stored, load_envelopes(database, stored.id)[0])
+    connector: LoadedConnector, index: int, secrets: dict[str, Any], before: Document | None = None
+) -> Document:
     try:
         return validated(connector, secrets, before, replace=True)
     except SecretsInvalid as error:
-        return problems_of(error, connector, ("body", index, "secrets"))
+        raise _ItemInvalid(problems_of(error, connector, ("body", index, "secrets"))) from None
 
 
-def _sealer(service: Service, connector: LoadedConnector | None, document: Document) -> Callable[[str], Sealed]:
-    assert connector is not None
-
+def _sealer(service: Service, connector: LoadedConnector, document: Document) -> Callable[[str], Sealed]:
     def seal(connection_id: str) -> Sealed:
         return seal_document(service.vault, connector, connection_id, document)
 

@@ -1,214 +1,50 @@
-"""`/connection/{key}/test`: test a stored connection, and record the verdict on the secrets that were tested."""
+"""`/connection/{key}/test`: test a stored connection."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine, Hashable
-from dataclasses import replace
-from typing import Any
-
-import orjson
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from connectory.api.bearer import ScopedRoute, actor, needs
-from connectory.api.connections import ConnectionKey, find_connection
-from connectory.api.errors import Refused
-from connectory.api.jsonbody import json_response
-from connectory.api.logs import log
-from connectory.api.openapi import answers
-from connectory.api.sealing import open_document, open_tokens, seal_tokens
+from connectory.api.answers import NO_STORE
+from connectory.api.bearer import needs
+from connectory.api.errors import PROTECTED, errors
+from connectory.api.lookup import ConnectionKey, find_connection
 from connectory.api.service import Service, service_of
-from connectory.checks.report import CheckReport
-from connectory.checks.runner import Exchange, QueueFull, ShuttingDown
-from connectory.contract.check import FailureCode
-from connectory.documents.validation import Document
-from connectory.store import audit
-from connectory.store.audit import AuditEntry
-from connectory.store.connections import StoredConnection as Connection
-from connectory.store.connections import record_test
-from connectory.store.envelopes import load_envelopes, load_tokens, store_tokens
-from connectory.store.timestamps import utc_now
-from connectory.vault import EnvelopeUnreadable
+from connectory.api.test_runs import TestResult, run_test, test_result
+from connectory.store.connections import StoredConnection
+from connectory.store.envelopes import load_envelopes, load_tokens
 
-router = APIRouter(prefix="/api/v1", tags=["Tests"], route_class=ScopedRoute)
-
-RESULT_EXAMPLE = {
-    "msg": "Test completed for ConnectionConfig with key: app_postgres_db.",
-    "test_status": "succeeded",
-    "failure_reason": None,
-    "failure_code": None,
-    "steps": [{"name": "resolve", "status": "passed", "elapsed_ms": 0.8}],
-}
-_RESPONSES = answers(401, 403, 404, 422, 429, 503, ok=(200, "TestResult", RESULT_EXAMPLE))
-
-
-def test_result(message: str, report: CheckReport | None) -> dict[str, Any]:
-    """The body that says how a test went; with no report, that there was none."""
-    return {
-        "msg": message,
-        "test_status": report.status if report else None,
-        "failure_reason": report.reason if report else None,
-        "failure_code": report.code if report else None,
-        "steps": report_steps(report),
-    }
-
-
-def report_steps(report: CheckReport | None) -> list[dict[str, Any]]:
-    """The steps of a test, in order."""
-    steps = report.steps if report else ()
-    return [{"name": step.name, "status": step.status, "elapsed_ms": step.elapsed_ms} for step in steps]
+router = APIRouter(prefix="/api/v1", tags=["Tests"], responses=PROTECTED)
 
 
 @router.get(
     "/connection/{connection_key}/test",
     operation_id="testConnection",
     summary="Test a connection",
-    responses=_RESPONSES,
-    openapi_extra=needs("connection:read"),
+    dependencies=[needs("connection:read")],
+    responses=errors(404, 429),
 )
 @router.post(
     "/connection/{connection_key}/test",
     operation_id="testConnectionByPost",
     summary="Test a connection (the same as GET)",
-    responses=_RESPONSES,
-    openapi_extra=needs("connection:read"),
+    dependencies=[needs("connection:read")],
+    responses=errors(404, 429),
 )
-async def test_connection(request: Request, connection_key: ConnectionKey) -> Response:
+async def test_connection(request: Request, response: Response, connection_key: ConnectionKey) -> TestResult:
     """Makes a trivial request to the system behind the connection, and always answers by the deadline.
 
     `failure_code` is one of a closed set. The verdict is stored, unless the secrets were changed in the meantime.
     """
-    service = service_of(request)
-    connection, envelope, tokens = await run_in_threadpool(_load, service, connection_key)
+    connection, envelope, tokens = await run_in_threadpool(_load, service_of(request), connection_key)
     report = await run_test(request, connection, envelope, tokens)
-    message = f"Test completed for ConnectionConfig with key: {connection.key}."
-    return json_response(test_result(message, report), headers={"Cache-Control": "no-store"})
+    response.headers.update(NO_STORE)
+    return test_result(f"Test completed for ConnectionConfig with key: {connection.key}.", report)
 
 
-def _load(service: Service, key: str) -> tuple[Connection, str | None, str | None]:
+def _load(service: Service, key: str) -> tuple[StoredConnection, str | None, str | None]:
     with service.store.read() as database:
         connection = find_connection(database, key)
         if not connection.has_secrets:
             return connection, None, None
         return connection, load_envelopes(database, connection.id)[0], load_tokens(database, connection.id)
-
-
-async def run_test(
-    request: Request, connection: Connection, envelope: str | None, tokens: str | None = None
-) -> CheckReport:
-    """Test `connection` with the secrets in `envelope`, and record the verdict. Ends when the caller leaves.
-
-    With stored tokens it goes on without a caller: a provider may have replaced them, and the new ones must not be lost.
-
-    Args:
-        tokens: the envelope of those stored for these secrets. Default: there are none.
-
-    Raises:
-        Refused: 429 where too many tests wait; 503 where the service is ending; 499 where nobody waits for the answer.
-    """
-    service, who = service_of(request), actor(request)
-    verdict = _verdict(service, connection, envelope, tokens)
-    report = await (_unless_abandoned(request, verdict) if tokens is None else verdict)
-    service.test_counts[connection.connection_type, report.code or report.status] += 1
-    if report.error_type is not None:
-        log.warning(
-            "driver failed", connection_type=connection.connection_type, error=report.error_type, request_id=who[1]
-        )
-    await run_in_threadpool(_record, service, connection, report, who)
-    return report
-
-
-async def _unless_abandoned(request: Request, verdict: Coroutine[Any, Any, CheckReport]) -> CheckReport:
-    test, departure = asyncio.create_task(verdict), asyncio.create_task(_departure(request))
-    try:
-        await asyncio.wait({test, departure}, return_when=asyncio.FIRST_COMPLETED)
-        if not test.done():
-            raise Refused(499, "The caller closed the connection.")
-        return test.result()
-    finally:
-        test.cancel()
-        departure.cancel()
-
-
-async def _departure(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
-async def _verdict(service: Service, connection: Connection, envelope: str | None, tokens: str | None) -> CheckReport:
-    connector = service.catalog.get(connection.connection_type)
-    if envelope is None and connector is not None and connector.needs_secrets:
-        return _failed(connection, FailureCode.SECRETS_MISSING)
-    flight = connection.id, connection.secrets_version
-    return await run_probe(service, connection, flight, envelope, tokens)
-
-
-async def run_probe(
-    service: Service,
-    connection: Connection,
-    flight: Hashable,
-    envelope: str | None,
-    tokens: str | None,
-    exchange: Exchange | None = None,
-) -> CheckReport:
-    """Have the runner test `connection`, or exchange a code for it. Records nothing.
-
-    Args:
-        flight: what is joined, where it already runs.
-        envelope, tokens: the envelopes of its secrets and of its tokens; opened when the work really starts.
-
-    Raises:
-        Refused: 429 where too many tests wait; 503 where the service is ending.
-    """
-    connector = service.catalog.get(connection.connection_type)
-    if connector is None:
-        reason = service.catalog.unavailable_reason(connection.connection_type, connection.distribution)
-        return CheckReport("failed", FailureCode.CONNECTOR_UNAVAILABLE, reason)
-
-    def open_secrets() -> Document:
-        return {} if envelope is None else open_document(service.vault, connection, envelope)
-
-    def open_stored_tokens() -> dict[str, Any] | None:
-        return None if tokens is None else open_tokens(service.vault, connection, tokens)
-
-    try:
-        report = await service.runner.run(flight, connector, open_secrets, open_stored_tokens, exchange)
-        return replace(report, reason=report.reason.replace("{key}", connection.key)) if report.reason else report
-    except EnvelopeUnreadable:
-        return _failed(connection, FailureCode.SECRETS_UNREADABLE)
-    except QueueFull as full:
-        message = (
-            "Too many connection tests wait; try again later (CONNECTORY_PROBE_CONCURRENCY, CONNECTORY_PROBE_QUEUE)."
-        )
-        raise Refused(429, message, {"Retry-After": str(full.retry_after)}) from None
-    except ShuttingDown:
-        raise Refused(503, "The service is ending; try again.", {"Retry-After": "5"}) from None
-
-
-def _failed(connection: Connection, code: FailureCode) -> CheckReport:
-    return CheckReport("failed", code, code.reason.replace("{key}", connection.key))
-
-
-def _record(service: Service, connection: Connection, report: CheckReport, who: tuple[str, str]) -> None:
-    now = utc_now()
-    stored = orjson.dumps({"status": report.status, "code": report.code, "steps": report_steps(report)}).decode()
-    tokens = seal_tokens(service.vault, connection, report.tokens) if report.tokens is not None else None
-    if report.status == "skipped" and tokens is None:
-        return
-    with service.store.write() as database:
-        if tokens is not None:
-            store_tokens(database, connection.id, tokens, secrets_version=connection.secrets_version)
-        if report.status == "skipped":
-            return
-        record_test(
-            database,
-            connection.id,
-            secrets_version=connection.secrets_version,
-            succeeded=report.status == "succeeded",
-            report=stored,
-            at=now,
-        )
-        code = report.code or report.status
-        entry = AuditEntry(now, who[0], "tested", connection.id, connection.key, result_code=code, request_id=who[1])
-        audit.append(database, entry)

@@ -2,68 +2,85 @@
 
 from __future__ import annotations
 
+import base64
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import orjson
 from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
 
-from connectory.api.bearer import ScopedRoute, needs
-from connectory.api.errors import Refused, refuse_field
-from connectory.api.openapi import answers
-from connectory.api.paging import PageNumber, PageSize, page_of
+from connectory.api.answers import Answer
+from connectory.api.bearer import needs
+from connectory.api.errors import PROTECTED, errors, refuse_field
+from connectory.api.lookup import unknown_type
+from connectory.api.paging import Page, PageNumber, PageSize, page_of
 from connectory.api.service import service_of
 from connectory.catalog.catalog import Catalog
-from connectory.catalog.discovery import IDENTIFIER
+from connectory.catalog.loaded import LoadedConnector
 
-router = APIRouter(prefix="/api/v1", tags=["Connection types"], route_class=ScopedRoute)
+router = APIRouter(prefix="/api/v1", tags=["Connection types"], responses=PROTECTED)
 
-_SECRET_SCHEMA_EXAMPLE = {
-    "title": "sentry_schema",
-    "description": "Sentry secrets schema",
-    "type": "object",
-    "properties": {"access_token": {"title": "Access Token", "type": "string", "sensitive": True}},
-    "required": ["access_token"],
-    "additionalProperties": False,
-}
-_ITEM_EXAMPLE: dict[str, Any] = {
-    "identifier": "manual",
-    "type": "manual",
-    "human_readable": "Manual Connector",
-    "encoded_icon": None,
-    "authorization_required": False,
-    "user_guide": None,
-    "supported_actions": [],
-    "category": "MANUAL",
-}
 
-_DISTRIBUTIONS = {
-    "bigquery": "connectory-bigquery",
-    "mariadb": "connectory-mariadb",
-    "mongodb": "connectory-mongodb",
-    "mssql": "connectory-mssql",
-    "mysql": "connectory-mysql",
-    "postgres": "connectory-postgres",
-    "redshift": "connectory-redshift",
-    "snowflake": "connectory-snowflake",
-} | dict.fromkeys(
-    (
-        "adobe_campaign",
-        "auth0",
-        "datadog",
-        "hubspot",
-        "mailchimp",
-        "outreach",
-        "salesforce",
-        "segment",
-        "sendgrid",
-        "sentry",
-        "stripe",
-        "zendesk",
-    ),
-    "connectory-saas",
-)
-# For the hint to a consumer only: which official distribution ships a connector that is not installed here.
+class ConnectionType(Answer):
+    """A connector that can be used."""
+
+    identifier: Annotated[str, Field(examples=["manual"])]
+    type: Annotated[str, Field(examples=["manual"])]
+    human_readable: Annotated[str, Field(examples=["Manual Connector"])]
+    encoded_icon: Annotated[str | None, Field(description="An SVG document in base64.")]
+    authorization_required: Annotated[bool, Field(examples=[False])]
+    user_guide: str | None
+    supported_actions: Annotated[list[str], Field(examples=[[]])]
+    category: Annotated[str | None, Field(examples=["MANUAL"])]
+
+
+class ConnectionTypePage(Page[ConnectionType]):
+    """Connection types: databases first, then SaaS, then the rest, each in alphabetical order."""
+
+
+class SecretField(BaseModel):
+    """The JSON Schema of one field, which may have further keywords."""
+
+    model_config = ConfigDict(extra="allow")
+
+    title: str = ""
+    description: str = ""
+    type: str = ""
+    sensitive: bool = False
+
+
+class SecretSchema(BaseModel):
+    """The JSON Schema of a connection type's secrets, which may have further keywords."""
+
+    model_config = ConfigDict(extra="allow")
+
+    title: Annotated[str, Field(examples=["sentry_schema"])]
+    description: Annotated[str, Field(examples=["Sentry secrets schema"])]
+    type: Literal["object"]
+    properties: Annotated[
+        dict[str, SecretField],
+        Field(examples=[{"access_token": {"title": "Access Token", "type": "string", "sensitive": True}}]),
+    ]
+    required: Annotated[list[str], Field(examples=[["access_token"]])]
+    additional_properties: Annotated[Literal[False], Field(alias="additionalProperties")]
+    any_of: Annotated[list[Any], Field(alias="anyOf", default_factory=list)]
+    all_of: Annotated[list[Any], Field(alias="allOf", default_factory=list)]
+
+
+def connection_type(connector: LoadedConnector) -> ConnectionType:
+    """What lists show of a connector."""
+    described = connector.description
+    return ConnectionType(
+        identifier=connector.identifier,
+        type=connector.system_type,
+        human_readable=described.human_readable,
+        encoded_icon=base64.b64encode(described.icon.encode()).decode() if described.icon else None,
+        authorization_required=described.authorization_required,
+        user_guide=described.user_guide,
+        supported_actions=list(described.supported_actions),
+        category=described.category,
+    )
 
 
 class RenderedTypes:
@@ -76,7 +93,7 @@ class RenderedTypes:
 
     def _render(self, search: str, system_type: str | None, page: int, size: int) -> bytes:
         found = [
-            connector.listing()
+            connection_type(connector).model_dump()
             for connector in self._catalog.connectors.values()
             if (system_type is None or connector.system_type == system_type)
             and (search in connector.identifier or search in connector.description.human_readable.casefold())
@@ -88,14 +105,8 @@ class RenderedTypes:
     "/connection_type",
     operation_id="listConnectionTypes",
     summary="List the connection types that can be used",
-    responses=answers(
-        401,
-        403,
-        422,
-        503,
-        ok=(200, "ConnectionTypePage", {"items": [_ITEM_EXAMPLE], "total": 1, "page": 1, "size": 50, "pages": 1}),
-    ),
-    openapi_extra=needs("connection_type:read"),
+    dependencies=[needs("connection_type:read")],
+    response_model=ConnectionTypePage,
 )
 async def list_connection_types(
     request: Request,
@@ -119,8 +130,9 @@ async def list_connection_types(
     "/connection_type/{connection_type}/secret",
     operation_id="getSecretSchema",
     summary="Read which secrets a connection type needs",
-    responses=answers(401, 403, 404, 422, 503, ok=(200, "SecretSchema", _SECRET_SCHEMA_EXAMPLE)),
-    openapi_extra=needs("connection_type:read"),
+    dependencies=[needs("connection_type:read")],
+    response_model=SecretSchema,
+    responses=errors(404),
 )
 async def get_secret_schema(
     request: Request,
@@ -130,23 +142,5 @@ async def get_secret_schema(
     rendered: RenderedTypes = request.app.state.rendered_types
     schema = rendered.schemas.get(connection_type)
     if schema is None:
-        raise Refused(404, _unknown_type_message(service_of(request).catalog, connection_type))
+        raise unknown_type(service_of(request).catalog, connection_type)
     return Response(schema, media_type="application/json")
-
-
-def _unknown_type_message(catalog: Catalog, identifier: str) -> str:
-    # The path may hold anything, so only what could be an identifier is repeated.
-    if not IDENTIFIER.fullmatch(identifier):
-        return "No connection type found with that name."
-    return f"No connection type found with name '{identifier}'. {_how_to_get(catalog, identifier)}".rstrip()
-
-
-def unknown_type_problem(catalog: Catalog, identifier: str) -> str:
-    """What to answer where `identifier` is given as a connection's type and no connector of that name can be used."""
-    return f"Must be one of: {', '.join(catalog.connectors)}. {_how_to_get(catalog, identifier)}".rstrip()
-
-
-def _how_to_get(catalog: Catalog, identifier: str) -> str:
-    if identifier in _DISTRIBUTIONS or any(record.identifier == identifier for record in catalog.records):
-        return catalog.unavailable_reason(identifier, _DISTRIBUTIONS.get(identifier, ""))
-    return ""

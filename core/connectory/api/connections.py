@@ -2,75 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from sqlalchemy.engine import Connection as DatabaseConnection
 
-from connectory.api.bearer import ScopedRoute, actor, needs
+from connectory.api.answers import json_response
+from connectory.api.bearer import actor, needs
+from connectory.api.bodies import JsonBody, parse_json
 from connectory.api.connection_items import CheckedItem, check_items
-from connectory.api.errors import Refused
-from connectory.api.jsonbody import json_response, parse_json, read_body
-from connectory.api.openapi import KEY_PATTERN, answers, json_body
+from connectory.api.connection_shapes import (
+    REQUEST_EXAMPLES,
+    ConnectionDetail,
+    ConnectionItems,
+    ConnectionPage,
+    ConnectionsSaved,
+    FailedConnection,
+    connection_item,
+)
+from connectory.api.errors import PROTECTED, errors
+from connectory.api.lookup import ConnectionKey, find_connection
 from connectory.api.paging import PageNumber, PageSize, page_of
 from connectory.api.sealing import open_masked_document
 from connectory.api.service import Service, service_of
 from connectory.store import audit
 from connectory.store.audit import AuditEntry
 from connectory.store.bulk_save import SaveFailed, save_connections
-from connectory.store.connections import KEY_PATTERN as KEY_GRAMMAR
-from connectory.store.connections import StoredConnection as Connection
-from connectory.store.connections import delete, find_similar_key, get_by_key
+from connectory.store.connections import delete
 from connectory.store.envelopes import load_envelopes, load_tokens
 from connectory.store.listing import Filters, TestStatus, list_connections
 from connectory.store.timestamps import utc_now
 from connectory.vault import EnvelopeUnreadable
 
-router = APIRouter(prefix="/api/v1", tags=["Connections"], route_class=ScopedRoute)
+router = APIRouter(prefix="/api/v1", tags=["Connections"], responses=PROTECTED)
 
-ConnectionKey = Annotated[
-    str,
-    Path(
-        description="The connection's key; case-sensitive.",
-        examples=["application_postgresql_db"],
-        json_schema_extra={"pattern": KEY_PATTERN, "minLength": 1, "maxLength": 200},
-    ),
-]
-
-ITEM_EXAMPLE = {
-    "name": "Application PostgreSQL DB",
-    "key": "application_postgresql_db",
-    "description": None,
-    "connection_type": "postgres",
-    "access": "read",
-    "created_at": "2022-06-16T22:20:24.972539+00:00",
-    "updated_at": "2022-06-16T22:20:24.972539+00:00",
-    "disabled": False,
-    "last_test_timestamp": None,
-    "last_test_succeeded": None,
-}
-_REQUEST_EXAMPLES = {
-    "PostgreSQL": [
-        {
-            "name": "Application PostgreSQL DB",
-            "key": "application_postgresql_db",
-            "connection_type": "postgres",
-            "access": "read",
-        }
-    ],
-    "Manual": [
-        {
-            "name": "Manual connector",
-            "key": "manual_connector",
-            "connection_type": "manual",
-            "access": "read",
-            "disabled": False,
-            "description": "Connector describing manual actions",
-        }
-    ],
-}
 _TEST_STATUS: dict[str, TestStatus] = {
     "passed": "passed",
     "succeeded": "passed",
@@ -83,55 +48,12 @@ _TestStatusWord = Literal["passed", "failed", "untested", "succeeded", "true", "
 _SYSTEM_TYPE = r"^[a-z][a-z0-9_-]{0,63}$"
 
 
-def connection_item(connection: Connection) -> dict[str, Any]:
-    """What lists show of a connection."""
-    return {
-        "name": connection.name,
-        "key": connection.key,
-        "description": connection.description,
-        "connection_type": connection.connection_type,
-        "access": connection.access,
-        "created_at": connection.created_at,
-        "updated_at": connection.updated_at,
-        "disabled": connection.disabled,
-        "last_test_timestamp": connection.last_test_timestamp,
-        "last_test_succeeded": connection.last_test_succeeded,
-    }
-
-
-def find_connection(
-    database: DatabaseConnection, key: str, missing: str = "No connection configuration found with key '{key}'."
-) -> Connection:
-    """The connection of this key.
-
-    Args:
-        missing: the message where there is none.
-
-    Raises:
-        Refused: 404; where a stored key differs only by case, `-` or `_`, it is named.
-    """
-    if not KEY_GRAMMAR.fullmatch(key):
-        raise Refused(404, "No connection configuration found: a key has 1 to 200 letters, digits, '_', '.' or '-'.")
-    found = get_by_key(database, key)
-    if found is not None:
-        return found
-    similar = find_similar_key(database, key)
-    hint = f" Did you mean '{similar}'?" if similar is not None else ""
-    raise Refused(404, missing.format(key=key) + hint)
-
-
 @router.get(
     "/connection",
     operation_id="listConnections",
     summary="List connections",
-    responses=answers(
-        401,
-        403,
-        422,
-        503,
-        ok=(200, "ConnectionPage", {"items": [ITEM_EXAMPLE], "total": 1, "page": 1, "size": 50, "pages": 1}),
-    ),
-    openapi_extra=needs("connection:read"),
+    dependencies=[needs("connection:read")],
+    response_model=ConnectionPage,
 )
 def list_all(
     request: Request,
@@ -170,18 +92,18 @@ def list_all(
     "/connection",
     operation_id="saveConnections",
     summary="Create and change connections, up to 50 at once",
-    responses=answers(
-        401, 403, 409, 413, 415, 422, 503, ok=(200, "ConnectionsSaved", {"succeeded": [ITEM_EXAMPLE], "failed": []})
-    ),
-    openapi_extra=needs("connection:create_or_update") | json_body("ConnectionItems", _REQUEST_EXAMPLES),
+    dependencies=[needs("connection:create_or_update")],
+    response_model=ConnectionsSaved,
+    responses=errors(409, 413, 415),
 )
-async def save_all(request: Request) -> Response:
+async def save_all(
+    request: Request, body: Annotated[bytes, Depends(JsonBody(ConnectionItems, REQUEST_EXAMPLES))]
+) -> Response:
     """A malformed item fails the whole request, and nothing is stored; what the store refuses is listed in `failed`.
 
     A key that is stored is changed in the members that are given; a new one is created. `secrets` are validated as by
     `PUT /connection/{connection_key}/secret`, and not tested.
     """
-    body = await read_body(request)
     return await run_in_threadpool(_save, service_of(request), body, actor(request))
 
 
@@ -224,39 +146,18 @@ def _failure(failed: SaveFailed) -> str:
 
 
 def _echo(item: CheckedItem) -> dict[str, Any]:
-    given: Mapping[str, Any] = item.save.fields
-    return {
-        "name": given.get("name"),
-        "key": item.save.key,
-        "connection_type": item.save.connection_type,
-        "access": given.get("access", item.stored.access if item.stored else "read"),
-        "disabled": given.get("disabled", False),
-        "description": given.get("description"),
-    }
+    defaults = {"access": item.stored.access if item.stored else "read", "disabled": False}
+    given = {**item.save.fields, "key": item.save.key, "connection_type": item.save.connection_type}
+    return {name: given.get(name, defaults.get(name)) for name in FailedConnection.model_fields}
 
 
 @router.get(
     "/connection/{connection_key}",
     operation_id="getConnection",
     summary="Read one connection, with its secrets masked",
-    responses=answers(
-        401,
-        403,
-        404,
-        422,
-        503,
-        ok=(
-            200,
-            "ConnectionDetail",
-            ITEM_EXAMPLE
-            | {
-                "secrets": {"host": "db.example", "dbname": "app", "username": "reader", "password": "**********"},
-                "secrets_state": "stored",
-                "authorized": False,
-            },
-        ),
-    ),
-    openapi_extra=needs("connection:read"),
+    dependencies=[needs("connection:read")],
+    response_model=ConnectionDetail,
+    responses=errors(404),
 )
 def get_one(request: Request, connection_key: ConnectionKey) -> Response:
     """Sensitive values read as `**********`; sent back, that means unchanged. Secrets are never decrypted for this.
@@ -284,9 +185,9 @@ def get_one(request: Request, connection_key: ConnectionKey) -> Response:
     "/connection/{connection_key}",
     operation_id="deleteConnection",
     summary="Delete a connection, its secrets and its datasets",
+    dependencies=[needs("connection:delete")],
     status_code=204,
-    responses=answers(401, 403, 404, 422, 503, ok=(204, None, None)),
-    openapi_extra=needs("connection:delete"),
+    responses=errors(404),
 )
 def delete_one(request: Request, connection_key: ConnectionKey) -> Response:
     """Cannot be undone."""

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
+from pydantic import Field, RootModel
 
-from connectory.api.bearer import ScopedRoute, actor, needs
-from connectory.api.connection_tests import run_probe
-from connectory.api.connections import ConnectionKey, find_connection
+from connectory.api.answers import NO_STORE, Answer
+from connectory.api.bearer import actor, needs
 from connectory.api.consent_url import ConsentImpossible, consent_url, new_verifier
-from connectory.api.errors import Refused, refuse_field
-from connectory.api.jsonbody import json_response
+from connectory.api.errors import PROTECTED, Refused, errors, refuse_field
 from connectory.api.logs import log
-from connectory.api.openapi import answers
+from connectory.api.lookup import ConnectionKey, find_connection
 from connectory.api.sealing import seal_tokens, stored_document
 from connectory.api.service import Service, service_of
+from connectory.api.test_runs import run_probe
+from connectory.catalog.catalog import ConnectorUnavailable
 from connectory.catalog.loaded import LoadedConnector
 from connectory.checks.report import CheckReport
 from connectory.checks.runner import Exchange
@@ -25,19 +27,17 @@ from connectory.contract.consent import Authorization
 from connectory.documents.validation import Document, SecretsInvalid, parse_secrets
 from connectory.store import audit, consents
 from connectory.store.audit import AuditEntry
-from connectory.store.connections import StoredConnection as Connection
-from connectory.store.connections import get_by_id
+from connectory.store.connections import StoredConnection, get_by_id
 from connectory.store.consents import Asked
 from connectory.store.envelopes import load_envelopes, store_tokens
 from connectory.store.timestamps import utc_now
 from connectory.vault import EnvelopeUnreadable
 
-router = APIRouter(prefix="/api/v1", tags=["Authorization"], route_class=ScopedRoute)
+router = APIRouter(prefix="/api/v1", tags=["Authorization"], responses=PROTECTED)
 # The provider sends a person's browser there, which has no token. What admits it is the state: random, sealed to one
 # connection and its secrets, good for ten minutes and for one use.
 public = APIRouter(prefix="/api/v1", tags=["Authorization"])
 
-_NO_STORE = {"Cache-Control": "no-store"}
 _ACTOR = "oauth callback"
 _LONGEST_CODE = 4096
 _UNKNOWN_STATE = "No authentication request found for the given state."
@@ -55,23 +55,32 @@ _PROVIDER_ERRORS = {
 _UNKNOWN_ERROR = "The provider answered with an error in place of a code"
 
 
+class ConsentAddress(RootModel[str]):
+    """Where to send the person's browser."""
+
+    root: Annotated[
+        str,
+        Field(
+            json_schema_extra={"format": "uri"},
+            examples=["https://provider.example/authorize?response_type=code&client_id=…&state=…"],
+        ),
+    ]
+
+
+class Message(Answer):
+    """What happened."""
+
+    msg: Annotated[str, Field(examples=["Authorization completed for ConnectionConfig with key: crm."])]
+
+
 @router.get(
     "/connection/{connection_key}/authorize",
     operation_id="authorizeConnection",
     summary="Get the address where a person consents to a connection",
-    responses=answers(
-        400,
-        401,
-        403,
-        404,
-        409,
-        422,
-        503,
-        ok=(200, "ConsentAddress", "https://provider.example/authorize?response_type=code&client_id=…&state=…"),
-    ),
-    openapi_extra=needs("connection:authorize"),
+    dependencies=[needs("connection:authorize")],
+    responses=errors(400, 404, 409),
 )
-def authorize(request: Request, connection_key: ConnectionKey) -> Response:
+def authorize(request: Request, response: Response, connection_key: ConnectionKey) -> ConsentAddress:
     """Open the address in a browser within ten minutes. It works once, and only while the secrets stay as they are."""
     service, who = service_of(request), actor(request)
     with service.store.read() as database:
@@ -93,14 +102,17 @@ def authorize(request: Request, connection_key: ConnectionKey) -> Response:
         audit.append(database, *([entry] if stored else []))
     if not stored:
         raise Refused(409, "The secrets are being changed by others at the same time; try again.")
-    return json_response(address, headers=_NO_STORE)
+    response.headers.update(NO_STORE)
+    return ConsentAddress(address)
 
 
-def _authorization(service: Service, connection: Connection, envelope: str | None, request_id: str) -> Authorization:
-    connector = service.catalog.get(connection.connection_type)
-    if connector is None:
-        reason = service.catalog.unavailable_reason(connection.connection_type, connection.distribution)
-        raise Refused(409, f"Consent cannot be asked for. {reason}")
+def _authorization(
+    service: Service, connection: StoredConnection, envelope: str | None, request_id: str
+) -> Authorization:
+    try:
+        connector = service.catalog.require(connection.connection_type, connection.distribution)
+    except ConnectorUnavailable as problem:
+        raise Refused(409, f"Consent cannot be asked for. {problem}") from None
     if not connector.asks_for_consent:
         raise _uses_no_code()
     document = stored_document(service.vault, connection, envelope) or {}
@@ -127,7 +139,7 @@ def _uses_no_code() -> Refused:
     return refuse_field(["path", "connection_key"], message, "authorization_not_used")
 
 
-def _incomplete(connection: Connection, connector: LoadedConnector, document: Document) -> Refused:
+def _incomplete(connection: StoredConnection, connector: LoadedConnector, document: Document) -> Refused:
     missing = [name for name in connector.schema["required"] if name not in document]
     if not missing:
         outdated = "The stored secrets do not fit this version of the connector; send a complete set again."
@@ -140,7 +152,7 @@ class _Answered:
     """A consent that was asked for, and the connection as it is when the answer comes."""
 
     asked: Asked
-    connection: Connection
+    connection: StoredConnection
     envelope: str | None = field(repr=False)
 
 
@@ -148,15 +160,9 @@ class _Answered:
     "/oauth/callback",
     operation_id="completeAuthorization",
     summary="Where a provider sends the browser back to",
-    responses=answers(
-        400,
-        404,
-        429,
-        503,
-        ok=(200, "Message", {"msg": "Authorization completed for ConnectionConfig with key: crm."}),
-    ),
+    responses=errors(400, 404, 429, 503),
+    # Not parameters of the function: FastAPI would take one that is given twice for one that is given once.
     openapi_extra={
-        "security": [],
         "parameters": [
             {"name": name, "in": "query", "required": False, "description": text, "schema": {"type": "string"}}
             for name, text in {
@@ -167,7 +173,7 @@ class _Answered:
         ],
     },
 )
-async def complete(request: Request) -> Response:
+async def complete(request: Request, response: Response) -> Message:
     """Exchanges the code for tokens, which are stored sealed. Needs no bearer token: the state admits it, once."""
     service, request_id = service_of(request), str(request.scope["request_id"])
     state, code, error = (_parameter(request, name) for name in ("state", "code", "error"))
@@ -193,8 +199,8 @@ async def complete(request: Request) -> Response:
     if report.status != "succeeded":
         reason = report.reason or FailureCode.INTERNAL_DRIVER_ERROR.reason
         raise _refused(f"The code could not be exchanged for tokens. {reason}")
-    message = f"Authorization completed for ConnectionConfig with key: {connection.key}."
-    return json_response({"msg": message}, headers=_NO_STORE)
+    response.headers.update(NO_STORE)
+    return Message(msg=f"Authorization completed for ConnectionConfig with key: {connection.key}.")
 
 
 def _parameter(request: Request, name: str) -> str:
@@ -204,7 +210,7 @@ def _parameter(request: Request, name: str) -> str:
 
 
 def _refused(message: str) -> Refused:
-    return Refused(400, message, _NO_STORE)
+    return Refused(400, message, NO_STORE)
 
 
 def _consume(service: Service, state: str) -> _Answered:
@@ -220,7 +226,7 @@ def _consume(service: Service, state: str) -> _Answered:
                 envelope = load_envelopes(database, connection.id)[0]
                 answered = _Answered(asked, connection, envelope)
     if answered is None:  # not inside: refusing would undo the use
-        raise Refused(404, _UNKNOWN_STATE, _NO_STORE)
+        raise Refused(404, _UNKNOWN_STATE, NO_STORE)
     return answered
 
 
@@ -234,7 +240,7 @@ async def _exchange(service: Service, answered: _Answered, state: str, code: str
     return await run_probe(service, answered.connection, object(), answered.envelope, None, Exchange(code, verifier))
 
 
-def _record(service: Service, connection: Connection, report: CheckReport, request_id: str) -> bool:
+def _record(service: Service, connection: StoredConnection, report: CheckReport, request_id: str) -> bool:
     """Store the tokens, if there are any; False if the secrets they were obtained with are no longer stored."""
     now = utc_now()
     sealed = seal_tokens(service.vault, connection, report.tokens) if report.tokens is not None else None

@@ -7,26 +7,26 @@ from functools import cache
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, RootModel, ValidationError
 
-from connectory.api.bearer import ScopedRoute, actor, needs
-from connectory.api.connections import ConnectionKey, find_connection
-from connectory.api.errors import Refused, rebuild, refuse_field
-from connectory.api.jsonbody import json_response, parse_json, read_body
-from connectory.api.openapi import answers, json_body
-from connectory.api.paging import PageNumber, PageSize, page_of
+from connectory.api.answers import Answer, json_response
+from connectory.api.bearer import actor, needs
+from connectory.api.bodies import JsonBody, parse_json
+from connectory.api.errors import PROTECTED, Refused, errors, rebuild, refuse_field
+from connectory.api.lookup import ConnectionKey, find_connection
+from connectory.api.paging import Page, PageNumber, PageSize, page_of
 from connectory.api.service import Service, service_of
 from connectory.documents.validation import FieldProblem
 from connectory.store import audit
 from connectory.store.audit import AuditEntry
-from connectory.store.connections import StoredConnection as Connection
+from connectory.store.connections import StoredConnection
 from connectory.store.datasets import delete, get, list_datasets, upsert_many
 from connectory.store.errors import ConnectionGone, KeyTaken
 from connectory.store.timestamps import utc_now
 
-router = APIRouter(prefix="/api/v1", tags=["Datasets"], route_class=ScopedRoute)
+router = APIRouter(prefix="/api/v1", tags=["Datasets"], responses=PROTECTED)
 
 MOST_DATASETS = 50
 """Datasets to a request, as in the specification."""
@@ -37,14 +37,6 @@ LONGEST_KEY = 200
 FidesKey = Annotated[str, Path(description="The dataset's fides_key.", examples=["example_test_dataset"])]
 
 _MISSING_CONNECTION = "No connection config with key '{key}'."
-_EXAMPLE = {
-    "fides_key": "example_test_dataset",
-    "name": "Example Test Dataset",
-    "description": "Example of a dataset containing a variety of related tables like customers, products, addresses, etc.",
-    "collections": [
-        {"name": "customer", "fields": [{"name": "email", "data_categories": ["user.contact.email"]}, {"name": "id"}]}
-    ],
-}
 # Fideslang's own messages repeat the value, so the rules of its validators are said again, by the member they guard.
 _RULES = {
     "collections": "Every collection needs a name of its own.",
@@ -59,21 +51,105 @@ _KEYS = frozenset(
 _OTHER_RULE = "Does not follow the rules of the Fides language for this member."
 
 
+# The shapes below describe datasets in the OpenAPI document. The Fides language validates them, with all of its members; its own
+# models are not used to describe, because importing them takes over a second and their validators stand in no schema.
+
+
+class DatasetField(BaseModel):
+    """A field of a collection; it may have all members of the Fides language."""
+
+    name: Annotated[str, Field(examples=["email"])]
+    description: str | None = None
+    data_categories: Annotated[
+        list[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.<>-]+$")]] | None,
+        Field(examples=[["user.contact.email"]]),
+    ] = None
+
+
+class DatasetCollection(BaseModel):
+    """A collection, such as a table; it may have all members of the Fides language."""
+
+    name: Annotated[str, Field(examples=["customer"])]
+    description: str | None = None
+    fields: list[DatasetField]
+
+
+class DatasetToSave(BaseModel):
+    """A dataset of the Fides language; a member that is not shown here may be given too."""
+
+    fides_key: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.<>-]{1,200}$")]
+    # The Fides language takes a number for a text, and stores it as text.
+    name: str | float | None = None
+    description: str | float | None = None
+    collections: list[DatasetCollection]
+
+
+class DatasetsToSave(RootModel[Annotated[list[DatasetToSave], Field(max_length=MOST_DATASETS)]]):
+    """Datasets to attach to a connection."""
+
+
+class Dataset(BaseModel):
+    """A dataset of the Fides language, with all of its members: https://ethyca.github.io/fideslang/"""
+
+    fides_key: Annotated[str, Field(examples=["example_test_dataset"])]
+    name: Annotated[str | None, Field(examples=["Example Test Dataset"])]
+    description: Annotated[str | None, Field(examples=["Customers, products, addresses, etc."])]
+    collections: list[DatasetCollection]
+
+
+class DatasetPage(Page[Dataset]):
+    """Datasets of a connection, newest first."""
+
+
+class FailedDataset(Answer):
+    """A dataset that was not saved."""
+
+    connection_key: str
+    fides_key: str
+    dataset: Dataset
+
+
+class DatasetFailure(Answer):
+    """Why a dataset was not saved."""
+
+    message: str
+    data: FailedDataset
+
+
+class DatasetsSaved(Answer):
+    """What became of each dataset of a request."""
+
+    succeeded: list[Dataset]
+    failed: Annotated[list[DatasetFailure], Field(examples=[[]])]
+
+
+_EXAMPLE = {
+    "fides_key": "example_test_dataset",
+    "name": "Example Test Dataset",
+    "description": "Example of a dataset containing a variety of related tables like customers, products, addresses, etc.",
+    "collections": [
+        {"name": "customer", "fields": [{"name": "email", "data_categories": ["user.contact.email"]}, {"name": "id"}]}
+    ],
+}
+
+
 @router.patch(
     "/connection/{connection_key}/dataset",
     operation_id="saveDatasets",
     summary="Attach datasets to a connection, or replace them, up to 50 at once",
-    responses=answers(
-        401, 403, 404, 413, 415, 422, 503, ok=(200, "DatasetsSaved", {"succeeded": [_EXAMPLE], "failed": []})
-    ),
-    openapi_extra=needs("dataset:create_or_update") | json_body("Datasets", {"Dataset": [_EXAMPLE]}),
+    dependencies=[needs("dataset:create_or_update")],
+    response_model=DatasetsSaved,
+    responses=errors(404, 413, 415),
 )
-async def save_datasets(request: Request, connection_key: ConnectionKey) -> Response:
+async def save_datasets(
+    request: Request,
+    connection_key: ConnectionKey,
+    body: Annotated[bytes, Depends(JsonBody(DatasetsToSave, {"Dataset": [_EXAMPLE]}))],
+) -> Response:
     """A malformed dataset fails the whole request. One whose key another connection uses is listed in `failed`.
 
     Of two datasets with one key in a request, the later counts.
     """
-    body = await read_body(request)
     return await run_in_threadpool(_save, service_of(request), connection_key, body, actor(request))
 
 
@@ -116,7 +192,7 @@ def _validated(payload: Any) -> dict[str, dict[str, Any]]:
     if len(payload) > MOST_DATASETS:
         raise refuse_field(["body"], f"Must have at most {MOST_DATASETS} items.", "too_long")
     # Imported here: it takes over a second, and most requests have nothing to do with datasets.
-    from fideslang.models import Dataset
+    from fideslang import models
 
     problems: list[FieldProblem] = []
     documents: dict[str, dict[str, Any]] = {}
@@ -126,7 +202,7 @@ def _validated(payload: Any) -> dict[str, dict[str, Any]]:
             problems += [FieldProblem(loc=["body", index, "fides_key"], msg="Must be a string.", type="string_type")]
             continue
         try:
-            dataset = Dataset.model_validate(item)
+            dataset = models.Dataset.model_validate(item)
         except ValidationError as error:
             problems += _problems(error, index)
             continue
@@ -164,15 +240,9 @@ def _member_names() -> frozenset[str]:
     "/connection/{connection_key}/dataset",
     operation_id="listDatasets",
     summary="List the datasets of a connection",
-    responses=answers(
-        401,
-        403,
-        404,
-        422,
-        503,
-        ok=(200, "DatasetPage", {"items": [_EXAMPLE], "total": 1, "page": 1, "size": 50, "pages": 1}),
-    ),
-    openapi_extra=needs("dataset:read"),
+    dependencies=[needs("dataset:read")],
+    response_model=DatasetPage,
+    responses=errors(404),
 )
 def list_all(request: Request, connection_key: ConnectionKey, page: PageNumber = 1, size: PageSize = 50) -> Response:
     """Newest first."""
@@ -186,8 +256,9 @@ def list_all(request: Request, connection_key: ConnectionKey, page: PageNumber =
     "/connection/{connection_key}/dataset/{fides_key}",
     operation_id="getDataset",
     summary="Read one dataset of a connection",
-    responses=answers(401, 403, 404, 422, 503, ok=(200, "Dataset", _EXAMPLE)),
-    openapi_extra=needs("dataset:read"),
+    dependencies=[needs("dataset:read")],
+    response_model=Dataset,
+    responses=errors(404),
 )
 def get_one(request: Request, connection_key: ConnectionKey, fides_key: FidesKey) -> Response:
     """The dataset as it is stored."""
@@ -203,9 +274,9 @@ def get_one(request: Request, connection_key: ConnectionKey, fides_key: FidesKey
     "/connection/{connection_key}/dataset/{fides_key}",
     operation_id="deleteDataset",
     summary="Delete one dataset of a connection",
+    dependencies=[needs("dataset:delete")],
     status_code=204,
-    responses=answers(401, 403, 404, 422, 503, ok=(204, None, None)),
-    openapi_extra=needs("dataset:delete"),
+    responses=errors(404),
 )
 def delete_one(request: Request, connection_key: ConnectionKey, fides_key: FidesKey) -> Response:
     """The connection stays."""
@@ -221,7 +292,7 @@ def delete_one(request: Request, connection_key: ConnectionKey, fides_key: Fides
     return Response(status_code=204)
 
 
-def _no_dataset(connection: Connection, fides_key: str, label: str) -> Refused:
+def _no_dataset(connection: StoredConnection, fides_key: str, label: str) -> Refused:
     # The path may hold anything, so only what could be a key is repeated.
     shown = fides_key if fides_key.replace(".", "").replace("-", "").replace("_", "").isalnum() else "?"
     return Refused(404, f"No dataset with fides_key '{shown[:200]}' and {label} '{connection.key}'")

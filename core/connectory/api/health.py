@@ -3,66 +3,68 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse
+from pydantic import Field
 
-from connectory.api.bearer import ScopedRoute, needs
-from connectory.api.jsonbody import json_response
-from connectory.api.openapi import answers, reference
+from connectory.api.answers import Answer
+from connectory.api.bearer import needs
+from connectory.api.errors import Problem, errors
 from connectory.api.service import Service, service_of
 from connectory.store.rotation import status
 
-public = APIRouter(tags=["Operation"])
-router = APIRouter(tags=["Operation"], route_class=ScopedRoute)
-
-_PUBLIC: dict[str, Any] = {"security": []}
+router = APIRouter(tags=["Operation"])
 
 
-@public.get(
-    "/health",
-    operation_id="getHealth",
-    summary="Whether the process answers",
-    responses=answers(ok=(200, "Health", {"status": "healthy"})),
-    openapi_extra=_PUBLIC,
-)
-async def health() -> Response:
+class Health(Answer):
+    """That the process answers."""
+
+    status: Literal["healthy"]
+
+
+class Ready(Answer):
+    """Whether every stored secret can be opened, and which keys that takes are missing."""
+
+    ready: Annotated[bool, Field(examples=[True])]
+    unreadable_rows: Annotated[int, Field(ge=0, examples=[0])]
+    missing_kids: Annotated[list[str], Field(examples=[[]])]
+
+
+@router.get("/health", operation_id="getHealth", summary="Whether the process answers")
+async def health() -> Health:
     """Always 200 while the service runs, whatever the state of its database."""
-    return Response(b'{"status":"healthy"}', media_type="application/json")
+    return Health(status="healthy")
 
 
-@public.get(
+@router.get(
     "/ready",
     operation_id="getReadiness",
     summary="Whether every stored secret can be used",
-    responses=answers(ok=(200, "Ready", {"ready": True, "unreadable_rows": 0, "missing_kids": []}))
-    | {
+    responses={
         503: {
+            "model": Ready | Problem,
             "description": "The database does not answer, or keys are missing that stored secrets need",
-            "content": {
-                "application/json": {"schema": {"anyOf": [reference("Ready"), reference("Problem")]}},
-            },
         }
     },
-    openapi_extra=_PUBLIC,
 )
-def ready(request: Request) -> Response:
+def ready(request: Request, response: Response) -> Ready:
     """503 names the keys that are missing; connections whose secrets need no missing key still work."""
     service = service_of(request)
     found = status(service.store, service.vault)
     missing = sorted({*found.missing_kids, *found.mismatched_kids})
-    answer = {"ready": not missing, "unreadable_rows": found.unreadable_rows, "missing_kids": missing}
-    return json_response(answer, 503 if missing else 200)
+    response.status_code = 503 if missing else 200
+    return Ready(ready=not missing, unreadable_rows=found.unreadable_rows, missing_kids=missing)
 
 
 @router.get(
     "/metrics",
     operation_id="getMetrics",
     summary="Counters in the Prometheus text format",
-    responses=answers(401, 403, 503, ok=(200, None, None))
-    | {200: {"description": "Done", "content": {"text/plain": {"schema": {"type": "string"}}}}},
-    response_class=Response,
-    openapi_extra=needs("connection:read"),
+    dependencies=[needs("connection:read")],
+    response_class=PlainTextResponse,
+    responses=errors(401, 403, 503),
 )
 def metrics(request: Request) -> Response:
     """Requests by method, route and status; connection tests by type and result; tests that run or wait now."""

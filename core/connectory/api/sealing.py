@@ -9,13 +9,13 @@ from typing import Any
 import orjson
 
 from connectory.api.errors import Refused
-from connectory.catalog.catalog import Catalog
+from connectory.catalog.catalog import Catalog, ConnectorUnavailable
 from connectory.catalog.loaded import LoadedConnector
 from connectory.contract.check import FailureCode
 from connectory.documents.masking import MASK, mask_document, merge_documents
 from connectory.documents.validation import Document, FieldProblem, SecretsInvalid, secrets_document
 from connectory.store import envelopes as sealed
-from connectory.store.connections import StoredConnection as Connection
+from connectory.store.connections import StoredConnection
 from connectory.store.envelopes import Sealed, SealedTokens, open_masked, open_secrets, seal
 from connectory.vault import EnvelopeUnreadable, Tampered, Vault
 
@@ -35,7 +35,7 @@ def seal_document(vault: Vault, connector: LoadedConnector, connection_id: str, 
     )
 
 
-def open_document(vault: Vault, connection: Connection, envelope: str) -> Document:
+def open_document(vault: Vault, connection: StoredConnection, envelope: str) -> Document:
     """The secrets of a connection.
 
     Raises:
@@ -44,7 +44,7 @@ def open_document(vault: Vault, connection: Connection, envelope: str) -> Docume
     return _secrets(open_secrets(vault, connection.id, envelope), connection)
 
 
-def open_masked_document(vault: Vault, connection: Connection, envelope: str) -> Document:
+def open_masked_document(vault: Vault, connection: StoredConnection, envelope: str) -> Document:
     """The secrets of a connection as they may be shown.
 
     Raises:
@@ -53,14 +53,14 @@ def open_masked_document(vault: Vault, connection: Connection, envelope: str) ->
     return _secrets(open_masked(vault, connection.id, envelope), connection)
 
 
-def seal_tokens(vault: Vault, connection: Connection, tokens: Mapping[str, Any]) -> SealedTokens:
+def seal_tokens(vault: Vault, connection: StoredConnection, tokens: Mapping[str, Any]) -> SealedTokens:
     """The envelope of tokens that were obtained with a connection's secrets, which are sealed in and compared on opening."""
     content = {"v": 1, **_belongs_to(connection), "tokens": dict(tokens)}
     # Not by orjson: whatever JSON a connector handed over must pass, numbers of any size included.
     return sealed.seal_tokens(vault, connection.id, json.dumps(content).encode())
 
 
-def open_tokens(vault: Vault, connection: Connection, envelope: str) -> dict[str, Any]:
+def open_tokens(vault: Vault, connection: StoredConnection, envelope: str) -> dict[str, Any]:
     """The tokens that were obtained with a connection's secrets.
 
     Raises:
@@ -73,7 +73,7 @@ def open_tokens(vault: Vault, connection: Connection, envelope: str) -> dict[str
     return tokens
 
 
-def _belongs_to(connection: Connection) -> dict[str, Any]:
+def _belongs_to(connection: StoredConnection) -> dict[str, Any]:
     return {"connection_type": connection.connection_type, "secrets_version": connection.secrets_version}
 
 
@@ -81,7 +81,7 @@ def _plaintext(connection_type: str, document: Document) -> bytes:
     return orjson.dumps({"v": 1, "connection_type": connection_type, "secrets": document})
 
 
-def _secrets(plaintext: bytes, connection: Connection) -> Document:
+def _secrets(plaintext: bytes, connection: StoredConnection) -> Document:
     content = orjson.loads(plaintext)
     if content["connection_type"] != connection.connection_type:
         raise Tampered
@@ -94,7 +94,7 @@ def holds_mask(payload: Any) -> bool:
     return _MASK in orjson.dumps(payload)  # orjson escapes no asterisk, so this is a search of all texts
 
 
-def stored_document(vault: Vault, connection: Connection, envelope: str | None) -> Document | None:
+def stored_document(vault: Vault, connection: StoredConnection, envelope: str | None) -> Document | None:
     """What a request that changes part of the secrets starts from; `None` where none are stored.
 
     Raises:
@@ -108,17 +108,16 @@ def stored_document(vault: Vault, connection: Connection, envelope: str | None) 
         raise Refused(409, FailureCode.SECRETS_UNREADABLE.reason.replace("{key}", connection.key)) from None
 
 
-def usable_connector(catalog: Catalog, connection: Connection) -> LoadedConnector:
+def usable_connector(catalog: Catalog, connection: StoredConnection) -> LoadedConnector:
     """The connector of a stored connection.
 
     Raises:
         Refused: 409, if it is not available: nothing can validate the secrets.
     """
-    connector = catalog.get(connection.connection_type)
-    if connector is None:
-        reason = catalog.unavailable_reason(connection.connection_type, connection.distribution)
-        raise Refused(409, f"The secrets cannot be validated. {reason}")
-    return connector
+    try:
+        return catalog.require(connection.connection_type, connection.distribution)
+    except ConnectorUnavailable as problem:
+        raise Refused(409, f"The secrets cannot be validated. {problem}") from None
 
 
 def validated(connector: LoadedConnector, payload: Any, stored: Document | None, *, replace: bool) -> Document:

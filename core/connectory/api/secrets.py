@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from connectory.api.bearer import ScopedRoute, actor, needs
-from connectory.api.connection_tests import RESULT_EXAMPLE, run_test, test_result
-from connectory.api.connections import ConnectionKey, find_connection
-from connectory.api.errors import Refused
-from connectory.api.jsonbody import json_response, parse_json, read_body
-from connectory.api.openapi import answers, json_body
+from connectory.api.answers import NO_STORE
+from connectory.api.bearer import actor, needs
+from connectory.api.bodies import JsonBody, parse_json
+from connectory.api.connection_shapes import Secrets
+from connectory.api.errors import PROTECTED, Refused, errors
+from connectory.api.lookup import ConnectionKey, find_connection
 from connectory.api.sealing import (
     holds_mask,
     problems_of,
@@ -22,15 +22,15 @@ from connectory.api.sealing import (
     validated,
 )
 from connectory.api.service import Service, service_of
+from connectory.api.test_runs import TestResult, run_test, test_result
 from connectory.documents.validation import SecretsInvalid
 from connectory.store import audit
 from connectory.store.audit import AuditEntry
-from connectory.store.connections import StoredConnection as Connection
-from connectory.store.connections import store_secrets
+from connectory.store.connections import StoredConnection, store_secrets
 from connectory.store.envelopes import load_envelopes
 from connectory.store.timestamps import utc_now
 
-router = APIRouter(prefix="/api/v1", tags=["Secrets"], route_class=ScopedRoute)
+router = APIRouter(prefix="/api/v1", tags=["Secrets"], responses=PROTECTED)
 
 Verify = Annotated[bool, Query(description="Test the connection with the new secrets.")]
 
@@ -44,22 +44,7 @@ _EXAMPLES = {
     },
     "Url": {"url": "mongodb://mongo_user:mongo_pass@mongodb_example/mongo_test"},
 }
-_RESPONSES = answers(
-    401,
-    403,
-    404,
-    409,
-    413,
-    415,
-    422,
-    429,
-    503,
-    ok=(
-        200,
-        "TestResult",
-        RESULT_EXAMPLE | {"msg": "Secrets updated for ConnectionConfig with key: app_postgres_db."},
-    ),
-)
+_ERRORS = errors(404, 409, 413, 415, 429)
 _ATTEMPTS = 20
 """How often a merge starts again because somebody else stored secrets in between."""
 
@@ -68,42 +53,56 @@ _ATTEMPTS = 20
     "/connection/{connection_key}/secret",
     operation_id="putSecrets",
     summary="Set the secrets of a connection",
-    responses=_RESPONSES,
-    openapi_extra=needs("connection:create_or_update") | json_body("Secrets", _EXAMPLES),
+    dependencies=[needs("connection:create_or_update")],
+    responses=_ERRORS,
 )
-async def put_secrets(request: Request, connection_key: ConnectionKey, verify: Verify = True) -> Response:
+async def put_secrets(
+    request: Request,
+    response: Response,
+    connection_key: ConnectionKey,
+    body: Annotated[bytes, Depends(JsonBody(Secrets, _EXAMPLES))],
+    verify: Verify = True,
+) -> TestResult:
     """Replaces what is stored. The secrets are stored even if the test then fails: see `test_status`.
 
     A value read back as `**********` and sent again means unchanged.
     """
-    return await _set(request, connection_key, verify=verify, replace=True)
+    response.headers.update(NO_STORE)
+    return await _set(request, connection_key, body, verify=verify, replace=True)
 
 
 @router.patch(
     "/connection/{connection_key}/secret",
     operation_id="patchSecrets",
     summary="Change some of the secrets of a connection",
-    responses=_RESPONSES,
-    openapi_extra=needs("connection:create_or_update") | json_body("Secrets", {"Password": {"password": "new"}}),
+    dependencies=[needs("connection:create_or_update")],
+    responses=_ERRORS,
 )
-async def patch_secrets(request: Request, connection_key: ConnectionKey, verify: Verify = True) -> Response:
+async def patch_secrets(
+    request: Request,
+    response: Response,
+    connection_key: ConnectionKey,
+    body: Annotated[bytes, Depends(JsonBody(Secrets, {"Password": {"password": "new"}}))],
+    verify: Verify = True,
+) -> TestResult:
     """Merges into what is stored; `null` removes a field.
 
     Where a field changes that decides where the secrets are sent, the sensitive ones must be sent again.
     """
-    return await _set(request, connection_key, verify=verify, replace=False)
+    response.headers.update(NO_STORE)
+    return await _set(request, connection_key, body, verify=verify, replace=False)
 
 
-async def _set(request: Request, key: str, *, verify: bool, replace: bool) -> Response:
+async def _set(request: Request, key: str, body: bytes, *, verify: bool, replace: bool) -> TestResult:
     service, who = service_of(request), actor(request)
-    body = await read_body(request)
     connection, envelope = await run_in_threadpool(_store, service, key, body, who, replace=replace)
     report = await run_test(request, connection, envelope) if verify else None
-    message = f"Secrets updated for ConnectionConfig with key: {connection.key}."
-    return json_response(test_result(message, report), headers={"Cache-Control": "no-store"})
+    return test_result(f"Secrets updated for ConnectionConfig with key: {connection.key}.", report)
 
 
-def _store(service: Service, key: str, body: bytes, who: tuple[str, str], *, replace: bool) -> tuple[Connection, str]:
+def _store(
+    service: Service, key: str, body: bytes, who: tuple[str, str], *, replace: bool
+) -> tuple[StoredConnection, str]:
     for _ in range(_ATTEMPTS):
         stored = _store_once(service, key, body, who, replace=replace)
         if stored is not None:
@@ -113,7 +112,7 @@ def _store(service: Service, key: str, body: bytes, who: tuple[str, str], *, rep
 
 def _store_once(
     service: Service, key: str, body: bytes, who: tuple[str, str], *, replace: bool
-) -> tuple[Connection, str] | None:
+) -> tuple[StoredConnection, str] | None:
     with service.store.read() as database:
         connection = find_connection(database, key)  # before the body is looked at: 404 wins over 422
         envelope = load_envelopes(database, connection.id)[0] if connection.has_secrets else None

@@ -5,14 +5,17 @@ from __future__ import annotations
 import base64
 import binascii
 from datetime import timedelta
-from typing import NoReturn
+from typing import Annotated, Literal, NoReturn
 from urllib.parse import parse_qsl, unquote_plus
 
-import orjson
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
 
-from connectory.api.openapi import answers, reference
+from connectory.api.answers import NO_STORE, Answer
+from connectory.api.bodies import RawBody
+from connectory.api.errors import errors
 from connectory.api.service import Service, service_of
 from connectory.scopes import SCOPES
 from connectory.store.clients import authenticate_client, issue_token
@@ -20,12 +23,38 @@ from connectory.store.timestamps import utc_now
 
 router = APIRouter(prefix="/api/v1", tags=["Authentication"])
 
-_NO_STORE = {"Cache-Control": "no-store"}  # RFC 6749 §5.1
 _FORM = "application/x-www-form-urlencoded"
-_FIELDS = {"grant_type", "client_id", "client_secret", "scope"}
 
 
-class _OauthError(Exception):
+class Token(Answer):
+    """A bearer token, and the seconds that it is good for."""
+
+    access_token: Annotated[str, Field(examples=["…"])]
+    token_type: Literal["bearer"]
+    expires_in: Annotated[int, Field(examples=[43200])]
+    scope: Annotated[str, Field(examples=["connection:read"])]
+
+
+class TokenRequest(BaseModel):
+    """The form fields of a request for a token. The credentials may be given by HTTP Basic instead."""
+
+    grant_type: Literal["client_credentials"]
+    client_id: str = ""
+    client_secret: Annotated[str, Field(json_schema_extra={"writeOnly": True})] = ""
+    scope: str = ""
+
+
+class OauthError(Answer):
+    """An error of RFC 6749 §5.2."""
+
+    error: str
+    error_description: str
+
+
+_FIELDS = frozenset(TokenRequest.model_fields)
+
+
+class _Refusal(Exception):
     """An error of RFC 6749 §5.2."""
 
     def __init__(self, error: str, description: str, *, status: int = 400, challenge: bool = False) -> None:
@@ -36,92 +65,79 @@ class _OauthError(Exception):
 @router.post(
     "/oauth/token",
     operation_id="createToken",
+    response_model=Token,
     summary="Get a bearer token for a client's credentials",
-    responses=answers(
-        413,
-        503,
-        ok=(
-            200,
-            "Token",
-            {"access_token": "…", "token_type": "bearer", "expires_in": 43200, "scope": "connection:read"},
-        ),
-    )
+    responses=errors(413, 503)
     | {
-        status: {"description": text, "content": {"application/json": {"schema": reference("OauthError")}}}
-        for status, text in {
-            400: "The request is not as RFC 6749 has it",
-            401: "The credentials are not accepted",
-        }.items()
-    },
-    openapi_extra={
-        "security": [],
-        "requestBody": {
-            "required": True,
-            "content": {_FORM: {"schema": reference("TokenRequest"), "example": {"grant_type": "client_credentials"}}},
-        },
+        400: {"model": OauthError, "description": "The request is not as RFC 6749 has it"},
+        401: {"model": OauthError, "description": "The credentials are not accepted"},
     },
 )
-async def create_token(request: Request) -> Response:
+async def create_token(
+    request: Request,
+    response: Response,
+    body: Annotated[bytes, Depends(RawBody(TokenRequest, {"Form": {"grant_type": "client_credentials"}}, _FORM))],
+) -> Token | JSONResponse:
     """The credentials are those of `connectory client create`, as form fields or as HTTP Basic.
 
     The token has all scopes of the client, or those of `scope`, separated by spaces. It survives a restart of the service.
     """
     try:
-        body = await request.body()
         token = await run_in_threadpool(_token, service_of(request), request, body)
-        return Response(orjson.dumps(token), 200, _NO_STORE, "application/json")
-    except _OauthError as error:
-        headers = _NO_STORE | ({"WWW-Authenticate": 'Basic realm="connectory"'} if error.challenge else {})
-        answer = {"error": error.error, "error_description": error.description}
-        return Response(orjson.dumps(answer), error.status, headers, "application/json")
+    except _Refusal as refusal:
+        challenge = {"WWW-Authenticate": 'Basic realm="connectory"'} if refusal.challenge else {}
+        answer = OauthError(error=refusal.error, error_description=refusal.description)
+        return JSONResponse(answer.model_dump(), refusal.status, NO_STORE | challenge)
+    response.headers.update(NO_STORE)  # RFC 6749 §5.1
+    return token
 
 
-def _token(service: Service, request: Request, body: bytes) -> dict[str, object]:
+def _token(service: Service, request: Request, body: bytes) -> Token:
     form = _form(request, body)
     if form.get("grant_type") != "client_credentials":
         kind = "unsupported_grant_type" if "grant_type" in form else "invalid_request"
-        raise _OauthError(kind, "Send the form field grant_type=client_credentials.")
+        raise _Refusal(kind, "Send the form field grant_type=client_credentials.")
     basic = request.headers.get("authorization")
     client_id, secret = _basic(basic) if basic is not None else (form.get("client_id"), form.get("client_secret"))
     if not client_id or not secret:
         _refuse_client()
     wanted = frozenset(form.get("scope", "").split())
     if not wanted <= SCOPES.keys():
-        raise _OauthError("invalid_scope", f"A scope is not known; known are: {' '.join(SCOPES)}.")
+        raise _Refusal("invalid_scope", f"A scope is not known; known are: {' '.join(SCOPES)}.")
     lifetime = timedelta(seconds=service.settings.token_lifetime)
     with service.store.read() as database:
         client = authenticate_client(database, client_id, secret)
     if client is None:
         _refuse_client()
     if not wanted <= client.scopes:
-        raise _OauthError("invalid_scope", "The client does not have every scope that was asked for.")
+        raise _Refusal("invalid_scope", "The client does not have every scope that was asked for.")
     granted = wanted or client.scopes
     with service.store.write() as database:
         if authenticate_client(database, client_id, secret) is None:  # deleted a moment ago
             _refuse_client()
         token, _ = issue_token(database, client.id, scopes=granted, lifetime=lifetime, now=utc_now())
-    return {
-        "access_token": token,
-        "token_type": "bearer",
-        "expires_in": service.settings.token_lifetime,
-        "scope": " ".join(sorted(granted)),
-    }
+    return Token(
+        access_token=token,
+        token_type="bearer",
+        expires_in=service.settings.token_lifetime,
+        scope=" ".join(sorted(granted)),
+    )
 
 
 def _refuse_client() -> NoReturn:
-    raise _OauthError("invalid_client", "The client id or secret is missing or wrong.", status=401, challenge=True)
+    raise _Refusal("invalid_client", "The client id or secret is missing or wrong.", status=401, challenge=True)
 
 
 def _form(request: Request, body: bytes) -> dict[str, str]:
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
-        raise _OauthError("invalid_request", f"The body must be a form; send the header 'Content-Type: {_FORM}'.")
+        raise _Refusal("invalid_request", f"The body must be a form; send the header 'Content-Type: {_FORM}'.")
     try:
         pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=32, errors="strict")
     except ValueError:
-        raise _OauthError("invalid_request", "The body is not a form in percent-encoded UTF-8.") from None
+        raise _Refusal("invalid_request", "The body is not a form in percent-encoded UTF-8.") from None
     form = {name: value for name, value in pairs if name in _FIELDS and value}
     if sum(1 for name, _ in pairs if name in _FIELDS) != len({name for name, _ in pairs if name in _FIELDS}):
-        raise _OauthError("invalid_request", "A form field is given twice.")
+        raise _Refusal("invalid_request", "A form field is given twice.")
     return form
 
 

@@ -30,6 +30,10 @@ def _listing_order(connector: LoadedConnector) -> tuple[int, str, str]:
     return _TYPE_ORDER.get(connector.system_type, 2), connector.system_type, connector.identifier
 
 
+class ConnectorUnavailable(LookupError):
+    """A stored connection has no connector here; the message says why, with the remedy."""
+
+
 class Catalog:
     """The connectors of this installation. Built once, at start; never changes afterwards."""
 
@@ -41,6 +45,20 @@ class Catalog:
     def get(self, identifier: str) -> LoadedConnector | None:
         """The connector, or `None` where none of that identifier loaded."""
         return self.connectors.get(identifier)
+
+    def require(self, identifier: str, distribution: str) -> LoadedConnector:
+        """The connector of a stored connection of type `identifier`.
+
+        Args:
+            distribution: the distribution that shipped the connector when the connection was stored.
+
+        Raises:
+            ConnectorUnavailable: none of that identifier loaded.
+        """
+        connector = self.get(identifier)
+        if connector is None:
+            raise ConnectorUnavailable(self.unavailable_reason(identifier, distribution))
+        return connector
 
     @cached_property
     def types(self) -> frozenset[str]:

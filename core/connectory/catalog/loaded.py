@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -115,17 +114,3 @@ class LoadedConnector:
         """
         if self.plugin().hooks.connectory_test_connection(secrets=secrets, context=context) is not None:
             raise TypeError("connectory_test_connection() must return None; it raises CheckFailed where the test fails")
-
-    def listing(self) -> dict[str, Any]:
-        """The item that `GET /connection_type` shows."""
-        icon = self.description.icon
-        return {
-            "identifier": self.identifier,
-            "type": self.system_type,
-            "human_readable": self.description.human_readable,
-            "encoded_icon": base64.b64encode(icon.encode()).decode() if icon else None,
-            "authorization_required": self.description.authorization_required,
-            "user_guide": self.description.user_guide,
-            "supported_actions": list(self.description.supported_actions),
-            "category": self.description.category,
-        }

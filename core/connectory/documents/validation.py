@@ -6,9 +6,10 @@ import contextlib
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
-from typing import Any, TypedDict, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, Secret, SecretStr, ValidationError
+from typing_extensions import TypedDict  # of Python 3.11's own, pydantic makes no schema for the OpenAPI document
 
 from connectory.contract.secrets import URL_FIELD, Secrets
 from connectory.contract.urls import UrlInvalid

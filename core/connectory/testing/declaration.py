@@ -117,7 +117,7 @@ import json, sys
 sys.path[:] = json.loads(sys.argv[1])
 from connectory.catalog.catalog import find_connector
 connector = find_connector(sys.argv[2], sys.argv[3])
-connector.listing(), connector.schema
+connector.description, connector.schema
 print(json.dumps(sorted(sys.modules)))
 """
 

@@ -43,7 +43,7 @@ STEPS = {
         "from connectory.catalog.catalog import build_catalog\n"
         "catalog = build_catalog()\n"
         "assert 'manual' in catalog.connectors\n"
-        "assert all(c.schema and c.listing() for c in catalog.connectors.values())"
+        "assert all(c.schema and c.description.human_readable for c in catalog.connectors.values())"
     ),
     "validating secrets": (
         "from connectory.catalog.catalog import build_catalog\n"

@@ -78,7 +78,7 @@ imported = [name for name in sys.modules if name.startswith(("connectory_", "goo
 here = build_catalog(selection)
 def said(catalog):
     return [
-        [c.listing(), c.schema, c.settings_values, c.asks_for_consent, repr(c.record), repr(c.description)]
+        [c.system_type, c.schema, c.settings_values, c.asks_for_consent, repr(c.record), repr(c.description)]
         for c in catalog.connectors.values()
     ]
 print(json.dumps({

@@ -1,0 +1,68 @@
+"""What a path names: a connection that is stored, or a connection type that can be used."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Path
+from sqlalchemy.engine import Connection
+
+from connectory.api.errors import Refused
+from connectory.catalog.catalog import Catalog
+from connectory.catalog.discovery import IDENTIFIER
+from connectory.store.connections import KEY_PATTERN, StoredConnection, find_similar_key, get_by_key
+
+KEY_SCHEMA = {"minLength": 1, "maxLength": 200, "pattern": r"^[A-Za-z0-9_.-]{1,200}$"}
+"""What the OpenAPI document says of a key. What validates one is `KEY_PATTERN`, which refuses `.` and `..` too."""
+
+ConnectionKey = Annotated[
+    str,
+    Path(
+        description="The connection's key; case-sensitive.",
+        examples=["application_postgresql_db"],
+        json_schema_extra=KEY_SCHEMA,
+    ),
+]
+
+
+def find_connection(
+    database: Connection, key: str, missing: str = "No connection configuration found with key '{key}'."
+) -> StoredConnection:
+    """The connection of this key.
+
+    Args:
+        missing: the message where there is none.
+
+    Raises:
+        Refused: 404; where a stored key differs only by case, `-` or `_`, it is named.
+    """
+    if not KEY_PATTERN.fullmatch(key):
+        raise Refused(404, "No connection configuration found: a key has 1 to 200 letters, digits, '_', '.' or '-'.")
+    found = get_by_key(database, key)
+    if found is not None:
+        return found
+    similar = find_similar_key(database, key)
+    hint = f" Did you mean '{similar}'?" if similar is not None else ""
+    raise Refused(404, missing.format(key=key) + hint)
+
+
+def unknown_type(catalog: Catalog, identifier: str) -> Refused:
+    """The 404 where the path names a connection type that cannot be used."""
+    # The path may hold anything, so only what could be an identifier is repeated.
+    if not IDENTIFIER.fullmatch(identifier):
+        return Refused(404, "No connection type found with that name.")
+    return Refused(404, f"No connection type found with name '{identifier}'. {_why(catalog, identifier)}")
+
+
+def unknown_type_problem(catalog: Catalog, identifier: str) -> str:
+    """What a 422 says where a connection's type is one that cannot be used. `identifier` is repeated only if it is installed."""
+    return f"Must be one of: {', '.join(catalog.connectors)}. {_why(catalog, identifier)}"
+
+
+def _why(catalog: Catalog, identifier: str) -> str:
+    if any(record.identifier == identifier for record in catalog.records):
+        return catalog.unavailable_reason(identifier, "")
+    return (
+        "No installed connector has this type. Check its spelling, or have the Python package installed that brings the "
+        "connector; GET /api/v1/plugins lists what is installed."
+    )

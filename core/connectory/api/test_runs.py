@@ -1,0 +1,185 @@
+"""Run the test of a stored connection, record the verdict on the secrets that were tested, and say how it went."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Hashable
+from dataclasses import asdict, replace
+from typing import Annotated, Any, Literal
+
+import orjson
+from fastapi import Request
+from fastapi.concurrency import run_in_threadpool
+from pydantic import Field
+
+from connectory.api.answers import Answer
+from connectory.api.bearer import actor
+from connectory.api.errors import Refused
+from connectory.api.logs import log
+from connectory.api.sealing import open_document, open_tokens, seal_tokens
+from connectory.api.service import Service, service_of
+from connectory.catalog.catalog import ConnectorUnavailable
+from connectory.checks.report import CheckReport
+from connectory.checks.runner import Exchange, QueueFull, ShuttingDown
+from connectory.contract.check import FailureCode
+from connectory.documents.validation import Document
+from connectory.store import audit
+from connectory.store.audit import AuditEntry
+from connectory.store.connections import StoredConnection, record_test
+from connectory.store.envelopes import store_tokens
+from connectory.store.timestamps import utc_now
+from connectory.vault import EnvelopeUnreadable
+
+
+class Step(Answer):
+    """One step of a test, how it ended, and how long it took."""
+
+    name: Annotated[str, Field(examples=["resolve"])]
+    status: Annotated[Literal["passed", "failed", "skipped"], Field(examples=["passed"])]
+    elapsed_ms: Annotated[float, Field(ge=0, examples=[0.8])]
+
+
+class TestResult(Answer):
+    """How a test went. All but `msg` is `null`, and there are no steps, where none was asked for."""
+
+    msg: Annotated[str, Field(examples=["Test completed for ConnectionConfig with key: app_postgres_db."])]
+    test_status: Annotated[Literal["succeeded", "failed", "skipped"] | None, Field(examples=["succeeded"])]
+    failure_reason: str | None
+    failure_code: FailureCode | None
+    steps: list[Step]
+
+
+def test_result(message: str, report: CheckReport | None) -> TestResult:
+    """How a test went; with no report, that there was none."""
+    if report is None:
+        return TestResult(msg=message, test_status=None, failure_reason=None, failure_code=None, steps=[])
+    return TestResult(
+        msg=message,
+        test_status=report.status,
+        failure_reason=report.reason,
+        failure_code=report.code,
+        steps=[Step.model_validate(asdict(step)) for step in report.steps],
+    )
+
+
+async def run_test(
+    request: Request, connection: StoredConnection, envelope: str | None, tokens: str | None = None
+) -> CheckReport:
+    """Test `connection` with the secrets in `envelope`, and record the verdict. Ends when the caller leaves.
+
+    With stored tokens it goes on without a caller: a provider may have replaced them, and the new ones must not be lost.
+
+    Args:
+        tokens: the envelope of those stored for these secrets. Default: there are none.
+
+    Raises:
+        Refused: 429 where too many tests wait; 503 where the service is ending; 499 where nobody waits for the answer.
+    """
+    service, who = service_of(request), actor(request)
+    verdict = _verdict(service, connection, envelope, tokens)
+    report = await (_unless_abandoned(request, verdict) if tokens is None else verdict)
+    service.test_counts[connection.connection_type, report.code or report.status] += 1
+    if report.error_type is not None:
+        log.warning(
+            "driver failed", connection_type=connection.connection_type, error=report.error_type, request_id=who[1]
+        )
+    await run_in_threadpool(_record, service, connection, report, who)
+    return report
+
+
+async def _unless_abandoned(request: Request, verdict: Coroutine[Any, Any, CheckReport]) -> CheckReport:
+    test, departure = asyncio.create_task(verdict), asyncio.create_task(_departure(request))
+    try:
+        await asyncio.wait({test, departure}, return_when=asyncio.FIRST_COMPLETED)
+        if not test.done():
+            raise Refused(499, "The caller closed the connection.")
+        return test.result()
+    finally:
+        test.cancel()
+        departure.cancel()
+
+
+async def _departure(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _verdict(
+    service: Service, connection: StoredConnection, envelope: str | None, tokens: str | None
+) -> CheckReport:
+    connector = service.catalog.get(connection.connection_type)
+    if envelope is None and connector is not None and connector.needs_secrets:
+        return _failed(connection, FailureCode.SECRETS_MISSING)
+    flight = connection.id, connection.secrets_version
+    return await run_probe(service, connection, flight, envelope, tokens)
+
+
+async def run_probe(
+    service: Service,
+    connection: StoredConnection,
+    flight: Hashable,
+    envelope: str | None,
+    tokens: str | None,
+    exchange: Exchange | None = None,
+) -> CheckReport:
+    """Have the runner test `connection`, or exchange a code for it. Records nothing.
+
+    Args:
+        flight: what is joined, where it already runs.
+        envelope, tokens: the envelopes of its secrets and of its tokens; opened when the work really starts.
+
+    Raises:
+        Refused: 429 where too many tests wait; 503 where the service is ending.
+    """
+    try:
+        connector = service.catalog.require(connection.connection_type, connection.distribution)
+    except ConnectorUnavailable as problem:
+        return CheckReport("failed", FailureCode.CONNECTOR_UNAVAILABLE, str(problem))
+
+    def open_secrets() -> Document:
+        return {} if envelope is None else open_document(service.vault, connection, envelope)
+
+    def open_stored_tokens() -> dict[str, Any] | None:
+        return None if tokens is None else open_tokens(service.vault, connection, tokens)
+
+    try:
+        report = await service.runner.run(flight, connector, open_secrets, open_stored_tokens, exchange)
+        return replace(report, reason=report.reason.replace("{key}", connection.key)) if report.reason else report
+    except EnvelopeUnreadable:
+        return _failed(connection, FailureCode.SECRETS_UNREADABLE)
+    except QueueFull as full:
+        message = (
+            "Too many connection tests wait; try again later (CONNECTORY_PROBE_CONCURRENCY, CONNECTORY_PROBE_QUEUE)."
+        )
+        raise Refused(429, message, {"Retry-After": str(full.retry_after)}) from None
+    except ShuttingDown:
+        raise Refused(503, "The service is ending; try again.", {"Retry-After": "5"}) from None
+
+
+def _failed(connection: StoredConnection, code: FailureCode) -> CheckReport:
+    return CheckReport("failed", code, code.reason.replace("{key}", connection.key))
+
+
+def _record(service: Service, connection: StoredConnection, report: CheckReport, who: tuple[str, str]) -> None:
+    now = utc_now()
+    steps = [asdict(step) for step in report.steps]
+    stored = orjson.dumps({"status": report.status, "code": report.code, "steps": steps}).decode()
+    tokens = seal_tokens(service.vault, connection, report.tokens) if report.tokens is not None else None
+    if report.status == "skipped" and tokens is None:
+        return
+    with service.store.write() as database:
+        if tokens is not None:
+            store_tokens(database, connection.id, tokens, secrets_version=connection.secrets_version)
+        if report.status == "skipped":
+            return
+        record_test(
+            database,
+            connection.id,
+            secrets_version=connection.secrets_version,
+            succeeded=report.status == "succeeded",
+            report=stored,
+            at=now,
+        )
+        code = report.code or report.status
+        entry = AuditEntry(now, who[0], "tested", connection.id, connection.key, result_code=code, request_id=who[1])
+        audit.append(database, entry)
