@@ -31,6 +31,10 @@ def test_the_whole_path_against_a_real_postgresql(api, postgres):
     shown = api.get("/connection/app_postgres_db").json()
     assert shown["last_test_succeeded"] is True
     assert shown["last_test_timestamp"] is not None
+    assert shown["last_test"] == {"test_status": "succeeded", "failure_code": None, "steps": body["steps"]}
+    wrong = api.put("/connection/app_postgres_db/secret", json=secrets_for(postgres, password="wrong")).json()
+    last = api.get("/connection/app_postgres_db").json()["last_test"]
+    assert last == {"test_status": "failed", "failure_code": "auth_failed", "steps": wrong["steps"]}
 
 
 def test_post_does_the_same_as_get(api):

@@ -274,11 +274,12 @@ def test_pages(library):
 def test_one_connection_shows_its_secrets_masked_and_their_state(api):
     api.create("books")
     shown = api.get("/connection/books").json()
-    assert list(shown) == [*MEMBERS, "secrets", "secrets_state", "authorized"]
+    assert list(shown) == [*MEMBERS, "secrets", "secrets_state", "authorized", "last_test"]
     assert (shown["secrets"], shown["secrets_state"]) == (None, "absent")
     api.put("/connection/books/secret?verify=false", json={"token": "tiger-lily"})
     shown = api.get("/connection/books").json()
     assert (shown["secrets"], shown["secrets_state"]) == ({"token": "**********"}, "stored")
+    assert shown["last_test"] is None
 
 
 def test_an_unknown_key_is_a_404_that_names_the_stored_key_that_is_meant(api):

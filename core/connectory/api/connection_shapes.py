@@ -15,11 +15,13 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel, create_model
 from connectory.api.answers import Answer
 from connectory.api.lookup import KEY_SCHEMA
 from connectory.api.paging import Page
+from connectory.api.test_runs import Step
+from connectory.contract.check import FailureCode
 from connectory.store import connections
 from connectory.store.connections import EDITABLE
 
 MOST_ITEMS = 50
-"""Items to a request, as in the specification."""
+"""Items to a request, as in the Integrations API of Fides."""
 
 Name = Annotated[
     str,
@@ -48,8 +50,16 @@ class ConnectionPage(Page[Connection]):
     """Connections, ordered by name, then key."""
 
 
+class LastTest(Answer):
+    """How the last test went of the secrets that are stored now."""
+
+    test_status: Literal["succeeded", "failed"]
+    failure_code: FailureCode | None
+    steps: list[Step]
+
+
 class ConnectionDetail(Connection):
-    """A stored connection, with its secrets masked."""
+    """A stored connection, with its secrets masked and the report of its last test."""
 
     secrets: Annotated[
         dict[str, Any] | None,
@@ -60,6 +70,7 @@ class ConnectionDetail(Connection):
     ]
     secrets_state: Annotated[Literal["absent", "stored", "unreadable"], Field(examples=["stored"])]
     authorized: Annotated[bool, Field(examples=[False])]
+    last_test: LastTest | None
 
 
 class Secrets(RootModel[dict[str, Any]]):
@@ -129,7 +140,7 @@ class ConnectionFailure(Answer):
 
 
 class ConnectionsSaved(Answer):
-    """What became of each item of a request."""
+    """The items of a request: those that were saved, and those that were not."""
 
     succeeded: list[Connection]
     failed: Annotated[list[ConnectionFailure], Field(examples=[[]])]

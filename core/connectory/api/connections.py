@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
+import orjson
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
@@ -28,7 +29,7 @@ from connectory.api.service import Service, service_of
 from connectory.store import audit
 from connectory.store.audit import AuditEntry
 from connectory.store.bulk_save import SaveFailed, save_connections
-from connectory.store.connections import delete
+from connectory.store.connections import delete, load_last_test
 from connectory.store.envelopes import load_envelopes, load_tokens
 from connectory.store.listing import Filters, TestStatus, list_connections
 from connectory.store.timestamps import utc_now
@@ -170,6 +171,7 @@ def get_one(request: Request, connection_key: ConnectionKey) -> Response:
         _, masked, _ = load_envelopes(database, connection.id) if connection.has_secrets else (None, None, 0)
         connector = service.catalog.get(connection.connection_type)
         consents = connector is not None and connector.asks_for_consent
+        last_test = load_last_test(database, connection.id)
         authorized = consents and load_tokens(database, connection.id) is not None
     secrets, state = None, "absent"
     if masked is not None:
@@ -177,8 +179,15 @@ def get_one(request: Request, connection_key: ConnectionKey) -> Response:
             secrets, state = open_masked_document(service.vault, connection, masked), "stored"
         except EnvelopeUnreadable:
             state = "unreadable"
-    shown = {"secrets": secrets, "secrets_state": state, "authorized": authorized}
+    shown = {"secrets": secrets, "secrets_state": state, "authorized": authorized, "last_test": _last_test(last_test)}
     return json_response(connection_item(connection) | shown)
+
+
+def _last_test(stored: str | None) -> dict[str, Any] | None:
+    if stored is None:
+        return None
+    report = orjson.loads(stored)
+    return {"test_status": report["status"], "failure_code": report["code"], "steps": report["steps"]}
 
 
 @router.delete(

@@ -51,18 +51,21 @@ def unknown_type(catalog: Catalog, identifier: str) -> Refused:
     # The path may hold anything, so only what could be an identifier is repeated.
     if not IDENTIFIER.fullmatch(identifier):
         return Refused(404, "No connection type found with that name.")
-    return Refused(404, f"No connection type found with name '{identifier}'. {_why(catalog, identifier)}")
+    message = f"No connection type found with name '{identifier}'."
+    if _is_installed(catalog, identifier):
+        message += f" {catalog.unavailable_reason(identifier, '')}"
+    return Refused(404, message)
 
 
 def unknown_type_problem(catalog: Catalog, identifier: str) -> str:
     """What a 422 says where a connection's type is one that cannot be used. `identifier` is repeated only if it is installed."""
-    return f"Must be one of: {', '.join(catalog.connectors)}. {_why(catalog, identifier)}"
-
-
-def _why(catalog: Catalog, identifier: str) -> str:
-    if any(record.identifier == identifier for record in catalog.records):
-        return catalog.unavailable_reason(identifier, "")
-    return (
-        "No installed connector has this type. Check its spelling, or have the Python package installed that brings the "
-        "connector; GET /api/v1/plugins lists what is installed."
+    why = (
+        catalog.unavailable_reason(identifier, "")
+        if _is_installed(catalog, identifier)
+        else "No installed connector has this type; GET /api/v1/plugins lists what is installed."
     )
+    return f"Must be one of: {', '.join(catalog.connectors)}. {why}"
+
+
+def _is_installed(catalog: Catalog, identifier: str) -> bool:
+    return any(record.identifier == identifier for record in catalog.records)
