@@ -13,12 +13,12 @@ from pathlib import Path
 from testkit.cache import REPOSITORY, build_once
 from testkit.processes import ServerFailed, run
 
-_LISTS = Path(__file__).with_name("environments")
+LISTS = Path(__file__).with_name("environments")
 
 
 def side_python(name: str) -> Path:
     """The interpreter of the environment `name`, which is built on the first call and kept in the cache."""
-    requirements = _LISTS / f"{name}.txt"
+    requirements = LISTS / f"{name}.txt"
     version = f"{platform.python_version()}\n{requirements.read_text()}"
     return build_once(f"environments/{name}", version, lambda folder: _build(folder, requirements)) / "bin" / "python"
 

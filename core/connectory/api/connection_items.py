@@ -117,13 +117,16 @@ def _new(service: Service, index: int, item: Item) -> SaveItem:
         problems.append(_unknown_type(service, index, item.connection_type))
     if problems or connector is None:
         raise _ItemInvalid(problems)
+    seal = None
+    if item.secrets is not None:
+        seal = _sealer(service, connector, _document(connector, index, item.secrets.root))
     return SaveItem(
         key=item.key,
         connection_type=connector.identifier,
         system_type=connector.system_type,
         distribution=connector.record.distribution,
         fields=_given(item),
-        seal=None if item.secrets is None else _sealer(service, connector, _document(connector, index, item.secrets)),
+        seal=seal,
     )
 
 
@@ -139,9 +142,9 @@ def _changed(service: Service, database: Connection, index: int, item: Item, sto
         except ConnectorUnavailable as problem:
             raise Refused(409, f"The secrets of '{stored.key}' cannot be validated. {problem}") from None
         before = None
-        if stored.has_secrets and holds_mask(item.secrets):
+        if stored.has_secrets and holds_mask(item.secrets.root):
             before = stored_document(service.vault, stored, load_envelopes(database, stored.id)[0])
-        seal = _sealer(service, connector, _document(connector, index, item.secrets, before))
+        seal = _sealer(service, connector, _document(connector, index, item.secrets.root, before))
     return SaveItem(
         key=item.key,
         connection_type=identifier,

@@ -97,7 +97,7 @@ class Item(BaseModel):
     name: Name | None = None
     key: Key | None = None
     connection_type: str | None = None
-    secrets: Annotated[dict[str, Any] | None, Field(description=Secrets.__doc__)] = None
+    secrets: Secrets | None = None
 
 
 GIVEN = tuple(name for name in ConnectionDetail.model_fields if name in EDITABLE or name in Item.model_fields)

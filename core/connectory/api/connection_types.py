@@ -51,9 +51,10 @@ class SecretField(BaseModel):
 
 
 class SecretSchema(BaseModel):
-    """The JSON Schema of a connection type's secrets, which may have further keywords."""
+    """The JSON Schema of a connection type's secrets."""
 
-    model_config = ConfigDict(extra="allow")
+    # Closed: in an open model, clients' generators keep what is further under the very name `additional_properties`.
+    model_config = ConfigDict(extra="forbid")
 
     title: Annotated[str, Field(examples=["sentry_schema"])]
     description: Annotated[str, Field(examples=["Sentry secrets schema"])]

@@ -103,8 +103,8 @@ def _example_of(kind: Any, place: str) -> Any:
 
 def _name_what_is_installed(document: dict[str, Any], catalog: Catalog) -> None:
     """Enumerate the connection types and the kinds of system, which depend on what is installed."""
-    member = document["components"]["schemas"]["ConnectionItem"]["properties"]["connection_type"]
-    member["anyOf"] = [{"type": "string", "enum": list(catalog.connectors)}, {"type": "null"}]
+    item = document["components"]["schemas"]["ConnectionItem"]["properties"]
+    item["connection_type"] = {"type": "string", "enum": list(catalog.connectors)}
     for parameter in document["paths"]["/api/v1/connection_type"]["get"]["parameters"]:
         if parameter["name"] == "system_type":
             parameter["schema"] = {"type": "string", "enum": sorted(catalog.types)}

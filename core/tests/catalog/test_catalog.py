@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from connectory import CheckFailed, CheckSkipped
+from connectory import CheckFailed, CheckSkipped, Description
 from connectory.catalog.catalog import build_catalog, find_connector
 from connectory.catalog.loading import PluginBroken
 from connectory.catalog.record import PluginStatus
@@ -30,16 +30,8 @@ def test_an_installed_connector_is_listed_with_everything_it_says(site):
     site.add("ledger", source=source(describe=describe))
     catalog = site.catalog()
     connector = catalog.get("ledger")
-    assert connector.listing() == {
-        "identifier": "ledger",
-        "type": "database",
-        "human_readable": "The Ledger",
-        "encoded_icon": "PHN2Zz48L3N2Zz4=",
-        "authorization_required": False,
-        "user_guide": None,
-        "supported_actions": [],
-        "category": "BOOKS",
-    }
+    assert (connector.identifier, connector.system_type) == ("ledger", "database")
+    assert connector.description == Description(human_readable="The Ledger", icon="<svg></svg>", category="BOOKS")
     assert connector.schema["title"] == "ledger_schema"
     assert connector.schema["description"] == "The Ledger secrets schema"
     assert connector.needs_secrets
@@ -50,7 +42,7 @@ def test_a_connector_that_does_not_describe_itself_gets_a_readable_name(site):
     site.add("great_ledger")
     connector = site.catalog().get("great_ledger")
     assert connector.description.human_readable == "Great Ledger"
-    assert connector.listing()["encoded_icon"] is None
+    assert connector.description.icon is None
 
 
 def test_an_entry_point_may_name_an_object(site):
