@@ -8,7 +8,6 @@ from typing import Annotated
 from urllib.parse import urlencode
 
 from connectory import (
-    Authorization,
     CheckContext,
     CheckFailed,
     Description,
@@ -18,9 +17,10 @@ from connectory import (
     Port,
     Secrets,
     SecretText,
+    Text,
     hookimpl,
-    text,
 )
+from connectory.consent import Authorization
 
 
 class ArchiveSecrets(Secrets):
@@ -28,7 +28,7 @@ class ArchiveSecrets(Secrets):
     port: Port
     client_id: Name
     client_secret: SecretText
-    redirect_uri: Annotated[str, text("an address", max_length=300, pattern=r"[!-~]+")]
+    redirect_uri: Annotated[str, Text("an address", max_length=300, pattern=r"[!-~]+")]
     mode: Name = "consent"
 
 

@@ -38,7 +38,7 @@ def test_the_members_of_a_connection_are_those_of_its_model_wherever_they_are_sa
     assert list(schemas["Connection"]["properties"]) == members
     assert set(schemas["ConnectionItem"]["properties"]) == set(ConnectionDetail.model_fields)
     assert sorted([*GIVEN, *READ_ONLY]) == sorted(ConnectionDetail.model_fields)
-    assert set(members) <= set(connections.Connection._fields)
+    assert set(members) <= set(connections.StoredConnection._fields)
     assert READ_ONLY == (
         "created_at",
         "updated_at",
@@ -46,6 +46,7 @@ def test_the_members_of_a_connection_are_those_of_its_model_wherever_they_are_sa
         "last_test_succeeded",
         "secrets_state",
         "authorized",
+        "last_test",
     )
 
 

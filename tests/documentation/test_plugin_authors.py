@@ -76,4 +76,3 @@ def test_it_says_what_is_wrong(check: Check, changes: dict[str, Any], code: str)
 def test_it_trusts_nobody_it_should_not(check: Check, redis: RedisServer, certificates: Certificates):
     stranger = check(port=redis.tls_port, ssl_mode="verify-full", ssl_ca=certificates.other_ca_pem)
     assert (stranger.code, stranger.steps[-1].name) == ("tls_untrusted", "tls")
-    assert check(ssl_mode="required").code == "protocol_mismatch"

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 
 from connectory import CheckFailed, FailureCode
-from connectory.toolkit.http import bounded_wait, failure_of_status, number_in, wait_in
+from connectory.toolkit import bounded_wait, failure_of_status, number_in, wait_in
 from connectory_saas.definition import Answer, Expected, RateLimit, Request
 
 _NOTHING: Any = object()
@@ -35,7 +35,7 @@ def raise_for_class(answer: httpx.Response, rate_limit: RateLimit | None = None)
     """Raise what a status means by its class, for all but successes.
 
     Raises:
-        CheckFailed: see `connectory.toolkit.http.failure_of_status`.
+        CheckFailed: see `connectory.toolkit.failure_of_status`.
     """
     code = failure_of_status(answer.status_code)
     if code is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from connectory import CheckContext, CheckFailed, FailureCode, Secrets
-from connectory.toolkit.http import HttpClient
+from connectory.toolkit import HttpClient
 from connectory_saas.answers import judge
 from connectory_saas.auth import FROM_SECRETS, Credentials, Values, bearer_token
 from connectory_saas.definition import AuthorizationCode, ClientCredentials, Definition, Request

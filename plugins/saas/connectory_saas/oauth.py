@@ -11,7 +11,7 @@ from authlib.oauth2.base import OAuth2Error  # type: ignore[import-untyped]
 from authlib.oauth2.client import OAuth2Client  # type: ignore[import-untyped]
 
 from connectory import CheckContext, CheckFailed, FailureCode
-from connectory.toolkit.http import HttpClient
+from connectory.toolkit import HttpClient
 from connectory_saas.answers import raise_for_class, read_json
 from connectory_saas.auth import Values
 from connectory_saas.definition import AuthorizationCode, ClientCredentials, RateLimit

@@ -81,7 +81,7 @@ class SaasConnector(ConsentingConnector[SaasSecrets]):
 
     def exchange_code(self, secrets: SaasSecrets, code: str, code_verifier: str | None, context: CheckContext) -> None:
         """Exchange an authorization code for tokens."""
-        from connectory.toolkit.http import HttpClient
+        from connectory.toolkit import HttpClient
         from connectory_saas.oauth import Tokens
 
         auth = self._definition.auth
