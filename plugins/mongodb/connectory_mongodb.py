@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 import socket
-import ssl
 import struct
-from collections.abc import Mapping
-from contextlib import closing, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import parse_qsl
 
@@ -34,7 +34,7 @@ from connectory import (
     Text,
     UrlGrammar,
 )
-from connectory.toolkit import Address, QueryKey, path_of, system_certificates, tls_context, tls_failure
+from connectory.toolkit import Address, Failures, Link, QueryKey, path_of, system_certificates, tls_context, tls_failure
 
 if TYPE_CHECKING:
     from pymongo import MongoClient
@@ -75,8 +75,12 @@ _NOT_SASL = (
 )
 _WANTS_TLS = "The server only takes encrypted connections; set ssl_mode to preferred or stricter."
 _TOO_OLD = "The server's version is older than the driver supports; upgrade it to MongoDB 4.4 or later."
-_OTHER_SET = "The server is no member of the replica set that replica_set names."
+_OTHER_SET = "The server does not belong to the replica set that replica_set names."
 _NO_SRV = "The DNS holds no usable service record for the host (_mongodb._tcp); check it, or set use_srv to false."
+# A server that hung up on TLS, and then takes no other connection.
+_WILL_NOT_TALK: Failures = {TimeoutError: FailureCode.TIMEOUT, OSError: FailureCode.PROTOCOL_MISMATCH}
+# An answer without its parts.
+_LACKS_PARTS: Failures = {LookupError: FailureCode.PROTOCOL_MISMATCH, TypeError: FailureCode.PROTOCOL_MISMATCH}
 
 _DATABASE_NAME = Text('a database name, without spaces and / \\ . " $', max_length=63, without='/\\. "$')
 _DatabaseName = Annotated[str, _DATABASE_NAME]
@@ -163,20 +167,16 @@ class MongoDB(Connector[MongoDBSecrets]):
         if secrets.use_srv:
             secrets, seeds = _discover(secrets, context)
         mode = secrets.ssl_mode or (SslMode.VERIFY_FULL if secrets.use_srv else SslMode.PREFERRED)
-        connection, name, address = _connect(seeds, context)
-        with (
-            _secure(connection, name, address, mode, secrets.ssl_ca, context) as secured,
-            path_of(secrets.ssl_ca or system_certificates()) as authorities,
-        ):
-            with context.step("authenticate"):
-                _greet(secured, address, secrets, context)
-                options: dict[str, Any] = {"host": f"[{address.ip}]" if ":" in address.ip else address.ip}
-                if isinstance(secured, ssl.SSLSocket):
-                    options |= _tls_options(mode, authorities)
-                    # TLS needs the name, and the name resolves to what was vetted. One that ends in ".sock" is a path to pymongo.
-                    options |= {"host": name} if not name.endswith(".sock") and ":" not in name else {}
-                client = _log_in(address.port, secrets, context, options)
-            with closing(client), context.step("query"):
+        with ExitStack() as opened:
+            link = _secure(_connect(seeds, context), mode, secrets.ssl_ca, context)
+            opened.enter_context(link.socket)
+            trusted = opened.enter_context(path_of(link.ca or ""))
+            not_sasl = CheckFailed(FailureCode.AUTH_FAILED, remedy=_NOT_SASL)
+            with context.step("authenticate", {ValueError: not_sasl}), _driver_errors(secrets):
+                _greet(link, secrets, context)
+                client = opened.enter_context(_client(link, mode, trusted, secrets, context))
+                client.admin.command("ping")
+            with context.step("query", _LACKS_PARTS), _driver_errors(secrets):
                 _check_database(client, secrets)
 
 
@@ -184,16 +184,12 @@ def _discover(secrets: MongoDBSecrets, context: CheckContext) -> tuple[MongoDBSe
     """Ask the DNS which servers `mongodb+srv://host` means, and for the two options that its TXT record may give."""
     from dns import exception, resolver
 
-    with context.step("discover"):
+    no_record = CheckFailed(FailureCode.DNS_FAILED, remedy=_NO_SRV)
+    with context.step("discover", {exception.Timeout: FailureCode.DNS_TIMEOUT, exception.DNSException: no_record}):
         texts = None
-        try:
-            answer = resolver.resolve(f"_mongodb._tcp.{secrets.host}.", "SRV", lifetime=context.timeout, search=False)
-            with suppress(resolver.NoAnswer, resolver.NXDOMAIN):
-                texts = resolver.resolve(f"{secrets.host}.", "TXT", lifetime=context.timeout, search=False)
-        except exception.Timeout as error:
-            raise CheckFailed(FailureCode.DNS_TIMEOUT) from error
-        except exception.DNSException as error:
-            raise CheckFailed(FailureCode.DNS_FAILED, remedy=_NO_SRV) from error
+        answer = resolver.resolve(f"_mongodb._tcp.{secrets.host}.", "SRV", lifetime=context.timeout, search=False)
+        with suppress(resolver.NoAnswer, resolver.NXDOMAIN):
+            texts = resolver.resolve(f"{secrets.host}.", "TXT", lifetime=context.timeout, search=False)
         # A service record may only name servers of its own domain, or whoever answers for the DNS would choose.
         labels = secrets.host.lower().split(".")
         domain = ".".join(["", *(labels[1:] if len(labels) > 2 else labels)])
@@ -214,62 +210,53 @@ def _is_database_name(text: str) -> bool:
     return 0 < len(text) <= _DATABASE_NAME.max_length and re.fullmatch(_DATABASE_NAME.whole_pattern, text) is not None
 
 
-def _connect(seeds: list[tuple[str, int]], context: CheckContext) -> tuple[socket.socket, str, Address]:
-    """A connection to the first of `seeds` that accepts one, with its name and address."""
-    *others, last = seeds
-    for name, port in others:
+def _connect(seeds: list[tuple[str, int]], context: CheckContext) -> Link:
+    """A connection to the first of `seeds` that accepts one."""
+    failure: CheckFailed
+    for name, port in seeds:
         try:
             connection, address = context.connect(name, port)
-        except CheckFailed as failure:
-            if failure.code not in {FailureCode.CONNECT_REFUSED, FailureCode.CONNECT_TIMEOUT}:
+        except CheckFailed as refusal:
+            if refusal.code not in {FailureCode.CONNECT_REFUSED, FailureCode.CONNECT_TIMEOUT}:
                 raise
+            failure = refusal
         else:
-            return connection, name, address
-    connection, address = context.connect(*last)
-    return connection, last[0], address
+            return Link(name, address, connection, None, None)
+    raise failure
 
 
-def _secure(
-    connection: socket.socket, name: str, address: Address, mode: SslMode, ca: str | None, context: CheckContext
-) -> socket.socket:
+def _secure(link: Link, mode: SslMode, ca: str | None, context: CheckContext) -> Link:
     """The connection through TLS; where that is preferred but not offered, a new one without, since the first is spoilt."""
     if mode is SslMode.DISABLED:
         context.skip_step("tls")
-        return connection
-    with context.step("tls"):
+        return link
+    with link.socket, context.step("tls", _WILL_NOT_TALK):
         # A server that takes TLS answers at once. One that does not may hang up, or wait for the rest of a long message.
-        connection.settimeout(context.timeout / 2 if mode.needs_tls else min(context.timeout / 2, _PATIENCE))
+        link.socket.settimeout(context.timeout / 2 if mode.needs_tls else min(context.timeout / 2, _PATIENCE))
+        settings = tls_context(mode, ca)
         try:
-            return tls_context(mode, ca).wrap_socket(connection, server_hostname=name)
+            encrypted = settings.wrap_socket(link.socket, server_hostname=link.host)
         except OSError as error:
             if mode.needs_tls:
-                offers_none = isinstance(error, TimeoutError) and _speaks_plainly(address, context)
+                offers_none = isinstance(error, TimeoutError) and _speaks_plainly(link.address, context)
                 raise CheckFailed(FailureCode.TLS_FAILED if offers_none else tls_failure(error)) from error
-        return _reconnect(address, context)
+            return replace(link, socket=socket.create_connection(link.address, timeout=context.timeout))
+        verifying = (ca or system_certificates()) if mode.verifies else None
+        return replace(link, socket=encrypted, ssl_context=settings, ca=verifying)
 
 
-def _reconnect(address: Address, context: CheckContext) -> socket.socket:
-    try:
-        return socket.create_connection(address, timeout=context.timeout)
-    except TimeoutError:
-        raise
-    except OSError as error:
-        raise CheckFailed(FailureCode.PROTOCOL_MISMATCH) from error
-
-
-def _greet(connection: socket.socket, address: Address, secrets: MongoDBSecrets, context: CheckContext) -> None:
+def _greet(link: Link, secrets: MongoDBSecrets, context: CheckContext) -> None:
     """Say `hello` as the driver will, whose own report of what goes wrong here is only text, and comes late."""
     from pymongo import common
 
     try:
-        hello = _first_answer(connection, context)
+        hello = _first_answer(link.socket, context)
     except TimeoutError:
         raise
     except (OSError, EOFError) as error:
-        encrypted = isinstance(connection, ssl.SSLSocket)
-        if not encrypted and _speaks_tls(address, context):
+        if not link.encrypted and _speaks_tls(link.address, context):
             raise CheckFailed(FailureCode.TLS_FAILED, remedy=_WANTS_TLS) from error
-        raise CheckFailed(FailureCode.TLS_FAILED if encrypted else FailureCode.PROTOCOL_MISMATCH) from error
+        raise CheckFailed(FailureCode.TLS_FAILED if link.encrypted else FailureCode.PROTOCOL_MISMATCH) from error
     version = hello.get("maxWireVersion")
     if not isinstance(version, int) or version < common.MIN_SUPPORTED_WIRE_VERSION:
         raise CheckFailed(FailureCode.PROTOCOL_MISMATCH, remedy=_TOO_OLD)
@@ -279,7 +266,6 @@ def _greet(connection: socket.socket, address: Address, secrets: MongoDBSecrets,
 
 def _first_answer(connection: socket.socket, context: CheckContext) -> Mapping[str, Any]:
     import bson
-    from bson.errors import BSONError
 
     document = bson.encode({"hello": 1, "$db": "admin"})
     connection.settimeout(context.timeout)
@@ -292,28 +278,64 @@ def _first_answer(connection: socket.socket, context: CheckContext) -> Mapping[s
         length, _, _, operation, _, kind = struct.unpack("<iiiiIB", head)
         if operation != _OP_MSG or kind != 0 or not 21 < length <= _HELLO_LIMIT:
             raise CheckFailed(FailureCode.PROTOCOL_MISMATCH)
-        try:
-            answer: Mapping[str, Any] = bson.decode(answers.read(length - 21))
-        except BSONError as error:
-            raise CheckFailed(FailureCode.PROTOCOL_MISMATCH) from error
+        answer: Mapping[str, Any] = bson.decode(answers.read(length - 21))
     return answer
 
 
 def _speaks_plainly(address: Address, context: CheckContext) -> bool:
+    from bson.errors import BSONError
+
     try:
-        with _reconnect(address, context) as connection:
+        with socket.create_connection(address, timeout=context.timeout) as connection:
             return bool(_first_answer(connection, context))
-    except (OSError, EOFError, CheckFailed):
+    except (OSError, EOFError, CheckFailed, BSONError):
         return False
 
 
 def _speaks_tls(address: Address, context: CheckContext) -> bool:
     try:
-        with _reconnect(address, context) as connection:
+        with socket.create_connection(address, timeout=context.timeout) as connection:
             tls_context(SslMode.REQUIRED, None).wrap_socket(connection).close()
-    except (OSError, CheckFailed):
+    except OSError:
         return False
     return True
+
+
+def _client(
+    link: Link, mode: SslMode, trusted: str, secrets: MongoDBSecrets, context: CheckContext
+) -> MongoClient[dict[str, Any]]:
+    """The driver. It is told the vetted address or, for TLS, the name that resolves to it.
+
+    Args:
+        trusted: a path to the certificates that verify the server.
+    """
+    from pymongo import MongoClient
+
+    ip, port = link.address
+    options: dict[str, Any] = {"host": f"[{ip}]" if ":" in ip else ip}
+    if link.encrypted:
+        options |= _tls_options(mode, trusted)
+        # A name that ends in ".sock" is a path to pymongo.
+        options |= {"host": link.host} if not link.host.endswith(".sock") and ":" not in link.host else {}
+    if secrets.username is not None:
+        if secrets.password is None:
+            raise CheckFailed(FailureCode.AUTH_FAILED, remedy=_NO_PASSWORD)
+        # No mechanism: the server's own choice of SCRAM-SHA-256 or SCRAM-SHA-1, neither of which shows the password.
+        options |= {"username": secrets.username, "password": secrets.password.get_secret_value()}
+        options["authSource"] = _source(secrets)
+    limit = int(context.timeout * 1000)
+    return MongoClient(
+        port=port,
+        # The answers of a server must not make the driver connect to other servers.
+        directConnection=True,
+        timeoutMS=limit,
+        serverSelectionTimeoutMS=limit,
+        connectTimeoutMS=limit,
+        serverMonitoringMode="poll",
+        retryReads=False,
+        appname="connectory",
+        **options,
+    )
 
 
 def _tls_options(mode: SslMode, authorities: str) -> dict[str, Any]:
@@ -328,79 +350,29 @@ def _tls_options(mode: SslMode, authorities: str) -> dict[str, Any]:
     }
 
 
-def _log_in(
-    port: int, secrets: MongoDBSecrets, context: CheckContext, options: Mapping[str, Any]
-) -> MongoClient[dict[str, Any]]:
-    from bson.errors import BSONError
-    from pymongo import MongoClient
-    from pymongo.errors import PyMongoError
-
-    credentials: dict[str, Any] = {}
-    if secrets.username is not None:
-        if secrets.password is None:
-            raise CheckFailed(FailureCode.AUTH_FAILED, remedy=_NO_PASSWORD)
-        credentials = {
-            # No mechanism: the server's own choice of SCRAM-SHA-256 or SCRAM-SHA-1, neither of which shows the password.
-            "username": secrets.username,
-            "password": secrets.password.get_secret_value(),
-            "authSource": _source(secrets),
-        }
-    limit = int(context.timeout * 1000)
-    client: MongoClient[dict[str, Any]] = MongoClient(
-        port=port,
-        # The answers of a server must not make the driver connect to other servers.
-        directConnection=True,
-        timeoutMS=limit,
-        serverSelectionTimeoutMS=limit,
-        connectTimeoutMS=limit,
-        serverMonitoringMode="poll",
-        retryReads=False,
-        appname="connectory",
-        **credentials,
-        **options,
-    )
-    try:
-        client.admin.command("ping")
-    except (PyMongoError, BSONError) as error:
-        client.close()
-        raise _failure(error) from error
-    except ValueError as error:  # of the driver's SASLprep
-        client.close()
-        raise CheckFailed(FailureCode.AUTH_FAILED, remedy=_NOT_SASL) from error
-    return client
-
-
 def _source(secrets: MongoDBSecrets) -> str:
     return secrets.auth_source or secrets.defaultauthdb or "admin"
 
 
-def _failure(error: Exception) -> CheckFailed:
+@contextmanager
+def _driver_errors(secrets: MongoDBSecrets) -> Iterator[None]:
+    """What the driver's exceptions mean; those of the server's answers by their numbers."""
+    from bson.errors import BSONError
     from pymongo.errors import OperationFailure, PyMongoError
 
-    if isinstance(error, PyMongoError) and error.timeout:
-        return CheckFailed(FailureCode.TIMEOUT)
-    if isinstance(error, OperationFailure):
-        code = _BY_CODE.get(error.code or 0, FailureCode.QUERY_FAILED)
-        return CheckFailed(code, remedy=_REMEDIES.get(code))
-    return CheckFailed(FailureCode.PROTOCOL_MISMATCH)
+    try:
+        yield
+    except OperationFailure as error:
+        code = FailureCode.TIMEOUT if error.timeout else _BY_CODE.get(error.code or 0, FailureCode.QUERY_FAILED)
+        if code is FailureCode.PERMISSION_DENIED and secrets.username is None:
+            raise CheckFailed(FailureCode.AUTH_FAILED, remedy=_NO_USER) from error
+        raise CheckFailed(code, remedy=_REMEDIES.get(code)) from error
+    except (PyMongoError, BSONError) as error:
+        timed_out = isinstance(error, PyMongoError) and error.timeout
+        raise CheckFailed(FailureCode.TIMEOUT if timed_out else FailureCode.PROTOCOL_MISMATCH) from error
 
 
 def _check_database(client: MongoClient[dict[str, Any]], secrets: MongoDBSecrets) -> None:
-    from bson.errors import BSONError
-    from pymongo.errors import PyMongoError
-
-    try:
-        _look_for_database(client, secrets)
-    except (PyMongoError, BSONError) as error:
-        failure = _failure(error)
-        if failure.code is FailureCode.PERMISSION_DENIED and secrets.username is None:
-            raise CheckFailed(FailureCode.AUTH_FAILED, remedy=_NO_USER) from error
-        raise failure from error
-    except (LookupError, TypeError) as error:  # an answer without its parts
-        raise CheckFailed(FailureCode.PROTOCOL_MISMATCH) from error
-
-
-def _look_for_database(client: MongoClient[dict[str, Any]], secrets: MongoDBSecrets) -> None:
     """MongoDB has no notion of a database without collections, but a user's database is one, and may hold only users."""
     from pymongo.errors import OperationFailure
 

@@ -11,7 +11,7 @@ import pytest
 
 from connectory import CheckFailed, FailureCode, SslMode
 from connectory.testing import SecretsInvalid, parse_secrets, step_statuses
-from connectory.toolkit import Address
+from connectory.toolkit import Address, Failures
 from connectory_mongodb import MongoDB, MongoDBSecrets
 from servers.mongodb import hostile as mongodb_hostile
 from servers.mongodb.server import MongoDBServer
@@ -340,9 +340,14 @@ class _Context:
         self.asked: list[str] = []
 
     @contextmanager
-    def step(self, name: str) -> Iterator[None]:
+    def step(self, name: str, failures: Failures | None = None) -> Iterator[None]:
         self.steps.append(name)
-        yield
+        known = failures or {}
+        try:
+            yield
+        except tuple(known) as error:
+            found = next(known[kind] for kind in type(error).__mro__ if kind in known)
+            raise found if isinstance(found, CheckFailed) else CheckFailed(found) from error
 
     def skip_step(self, name: str) -> None:
         self.steps.append(f"no {name}")

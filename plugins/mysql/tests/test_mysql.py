@@ -327,6 +327,13 @@ class TestHostileServers:
         assert report.code == code
         assert "marker-77aa" not in repr(report)
 
+    @pytest.mark.parametrize("number", [2003, 2013])
+    def test_a_server_that_answers_with_a_number_of_the_drivers_own_is_no_mysql(
+        self, check: Check, number: int
+    ) -> None:
+        with mysql_hostile.rejects(number) as server:
+            assert check(**at(server)).code == FailureCode.PROTOCOL_MISMATCH
+
 
 def test_the_services_own_account_and_files_are_not_used(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("USER", "LOGNAME", "MYSQL_PWD", "MYSQL_TEST_LOGIN_FILE"):
