@@ -71,6 +71,7 @@ _NO_DRIVER = (
     "tdsodbc) or Microsoft's ODBC Driver 18 for SQL Server (msodbcsql18), or name one in CONNECTORY_MSSQL_ODBC_DRIVER."
 )
 _NO_USER = "SQL Server needs a user name and a password; set both, or write them into the url."
+_NEEDS_TLS = "SQL Server's login sends the password itself, so it needs TLS; set ssl_mode to required or stricter."
 _REDIRECTED = (
     "The server sends logins on to another server, which is not followed; give the address of that one, "
     "or leave read_only_connection out."
@@ -193,18 +194,12 @@ def _find_driver(settings: MSSQLSettings) -> str:
 
 
 def _encrypt(connection: socket.socket, secrets: MSSQLSecrets, context: CheckContext) -> tds.Session:
-    with context.step("tls"):
+    unencrypted = FailureCode.TLS_FAILED if secrets.ssl_mode.needs_tls else FailureCode.INSECURE_AUTH_REFUSED
+    with context.step("tls", {tds.NoEncryption: unencrypted}):
         if secrets.ssl_mode is SslMode.DISABLED:
-            raise CheckFailed(
-                FailureCode.INSECURE_AUTH_REFUSED,
-                remedy="SQL Server's login sends the password itself, so it needs TLS; set ssl_mode to required or stricter.",
-            )
+            raise CheckFailed(FailureCode.INSECURE_AUTH_REFUSED, remedy=_NEEDS_TLS)
         connection.settimeout(context.timeout)
-        try:
-            return tds.Session(connection, tls_context(secrets.ssl_mode, secrets.ssl_ca), secrets.host)
-        except tds.NoEncryption as error:
-            must = secrets.ssl_mode.needs_tls
-            raise CheckFailed(FailureCode.TLS_FAILED if must else FailureCode.INSECURE_AUTH_REFUSED) from error
+        return tds.Session(connection, tls_context(secrets.ssl_mode, secrets.ssl_ca), secrets.host)
 
 
 def _log_in(

@@ -56,7 +56,12 @@ class NoEncryption(Exception):
 
 
 class Session:
-    """A connection to a server through TLS. Closing it closes the connection."""
+    """A connection to a server through TLS.
+
+    Attributes:
+        socket: the connection itself; closing it ends the session.
+        version: the server's, six bytes as in PRELOGIN.
+    """
 
     def __init__(self, connection: socket.socket, context: ssl.SSLContext, name: str) -> None:
         """Say hello, and encrypt.
@@ -74,6 +79,7 @@ class Session:
         # Below TDS 8.0 a handshake travels in TDS packets, and servers end it at TLS 1.2.
         context.maximum_version = ssl.TLSVersion.TLSv1_2
         self.socket = connection
+        self._receive_plain = partial(_receive, connection)
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
         connection.sendall(_packets(_PRELOGIN, _prelogin({_VERSION: bytes(6), _ENCRYPTION: bytes([_ENCRYPT_ON])})))
@@ -111,9 +117,6 @@ class Session:
         except OSError as error:
             raise CheckFailed(tls_failure(error)) from error
 
-    def _receive_plain(self, limit: int) -> bytes:
-        return _receive(self.socket, limit)
-
     def receive(self, limit: int = _CHUNK) -> bytes:
         """At least one decrypted byte, at most `limit`; EOFError at the end."""
         while True:
@@ -134,10 +137,6 @@ class Session:
         """Encrypt and send `data`."""
         self._tls.write(data)
         self.socket.sendall(self._outgoing.read())
-
-    def close(self) -> None:
-        """Close the connection."""
-        self.socket.close()
 
 
 class Relay:
@@ -171,7 +170,7 @@ class Relay:
                     end.shutdown(socket.SHUT_RDWR)  # wakes the thread, which close alone would not
         self._thread.join()
         self._listener.close()
-        self._session.close()
+        self._session.socket.close()
 
     def _serve(self) -> None:
         with suppress(OSError):
