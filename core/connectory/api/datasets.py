@@ -29,7 +29,7 @@ from connectory.store.timestamps import utc_now
 router = APIRouter(prefix="/api/v1", tags=["Datasets"], responses=PROTECTED)
 
 MOST_DATASETS = 50
-"""Datasets to a request, as in the specification."""
+"""Datasets to a request, as in the Integrations API of Fides."""
 
 LONGEST_KEY = 200
 """Characters of a fides_key, as many as a connection's key may have."""
