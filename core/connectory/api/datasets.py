@@ -148,7 +148,7 @@ async def save_datasets(
 ) -> Response:
     """A malformed dataset fails the whole request. One whose key another connection uses is listed in `failed`.
 
-    Of two datasets with one key in a request, the later counts.
+    If a request holds two datasets with one key, the later counts.
     """
     return await run_in_threadpool(_save, service_of(request), connection_key, body, actor(request))
 
