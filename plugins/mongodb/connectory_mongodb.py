@@ -75,7 +75,7 @@ _NOT_SASL = (
 )
 _WANTS_TLS = "The server only takes encrypted connections; set ssl_mode to preferred or stricter."
 _TOO_OLD = "The server's version is older than the driver supports; upgrade it to MongoDB 4.4 or later."
-_OTHER_SET = "The server does not belong to the replica set that replica_set names."
+_OTHER_SET = "The server is not a member of the replica set that replica_set names."
 _NO_SRV = "The DNS holds no usable service record for the host (_mongodb._tcp); check it, or set use_srv to false."
 # A server that hung up on TLS, and then takes no other connection.
 _WILL_NOT_TALK: Failures = {TimeoutError: FailureCode.TIMEOUT, OSError: FailureCode.PROTOCOL_MISMATCH}

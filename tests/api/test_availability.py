@@ -25,7 +25,8 @@ def median_seconds(client, path, count=40):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_fifty_hanging_tests_slow_nothing_down_and_do_not_keep_the_service_from_ending(tmp_path, number):
+def test_fifty_hanging_tests_slow_nothing_down(tmp_path, number):
+    """Nor do they keep the service from ending."""
     home = tmp_path / "home"
     with hostile.silent() as server, running_service(home, {"CONNECTORY_PROBE_DEADLINE": "30"}) as service:
         headers = {"Authorization": f"Bearer {run_command(home, 'token').stdout.strip()}"}

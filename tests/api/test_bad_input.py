@@ -52,7 +52,7 @@ def test_a_body_that_cannot_be_is_a_422(api, method, path, body):
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
 @pytest.mark.parametrize("content_type", ["application/x-www-form-urlencoded", "text/plain", "", "application/jsonx"])
-def test_e04_a_body_that_is_not_declared_json_is_a_415(api, method, path, content_type):
+def test_a_body_that_is_not_declared_json_is_a_415(api, method, path, content_type):
     api.create("books")
     assert_refused(api.raw(method, path, f"password={SECRET}".encode(), content_type), 415)
 
@@ -76,7 +76,7 @@ def test_e04_a_body_that_is_not_declared_json_is_a_415(api, method, path, conten
         {"host": "h", "ssl_ca": SECRET},
     ],
 )
-def test_e_rows_secrets_that_do_not_fit_are_not_repeated(api, body):
+def test_secrets_that_do_not_fit_are_not_repeated(api, body):
     for identifier in ("postgres", "api_ledger"):
         api.create(f"c_{identifier}", identifier)
     assert_refused(api.put("/connection/c_api_ledger/secret?verify=false", json=body), 422)
@@ -87,7 +87,7 @@ def test_e_rows_secrets_that_do_not_fit_are_not_repeated(api, body):
     assert_refused(api.patch("/connection", json=[item]), 422)
 
 
-def test_e06_a_key_file_that_is_no_json_is_not_repeated(api):
+def test_a_key_file_that_is_no_json_is_not_repeated(api):
     api.create("big", "bigquery")
     body = {"dataset": "some-dataset", "keyfile_creds": '{"private_key":"' + SECRET + '",}'}
     assert_refused(api.put("/connection/big/secret?verify=false", json=body), 422)
@@ -126,7 +126,7 @@ def test_items_that_do_not_fit_are_not_repeated(api, item):
         f"system_type={SECRET}",
     ],
 )
-def test_e11_queries_that_cannot_be_are_a_422(api, query):
+def test_queries_that_cannot_be_are_a_422(api, query):
     assert_refused(api.get(f"/connection?{query}"), 422)
     api.create("books")
     if query.startswith(("page", "size")):
@@ -151,13 +151,13 @@ def test_a_name_given_twice_in_a_json_object_counts_once_and_is_validated(api):
     assert_refused(answer, 422)
 
 
-def test_c11_a_large_body_is_refused_before_it_is_read(api, service):
+def test_a_large_body_is_refused_before_it_is_read(api, service):
     limit = service.settings.max_body_bytes
     assert_refused(api.raw("PATCH", "/connection", b" " * (limit + 1)), 413)
     assert_refused(api.raw("PATCH", "/connection", b" " * limit), 422)
 
 
-def test_c11_a_large_body_in_chunks_is_refused_while_it_arrives(api):
+def test_a_large_body_in_chunks_is_refused_while_it_arrives(api):
     sent = 0
 
     def chunks():
@@ -170,7 +170,7 @@ def test_c11_a_large_body_in_chunks_is_refused_while_it_arrives(api):
     assert_refused(answer, 413)
 
 
-def test_c11_a_hundred_thousand_names_are_a_422(api):
+def test_a_hundred_thousand_names_are_a_422(api):
     api.create("books")
     body = {f"k{number}": 0 for number in range(60_000)}
     answer = api.put("/connection/books/secret", json=body)

@@ -52,7 +52,8 @@ def test_post_does_the_same_as_get(api):
         ({"db_schema": "no_such_schema"}, "schema_not_found"),
     ],
 )
-def test_what_is_wrong_with_a_postgresql_connection_is_told_by_code_and_sentence(api, postgres, changed, code):
+def test_a_wrong_postgresql_connection_is_told_by_its_code(api, postgres, changed, code):
+    """And by the sentence of the code."""
     api.create("db", "postgres")
     body = api.put("/connection/db/secret", json=secrets_for(postgres, **changed)).json()
     assert (body["test_status"], body["failure_code"]) == ("failed", code)
@@ -149,7 +150,7 @@ def test_a_full_queue_is_a_429_that_says_when_to_come_back(api, service, monkeyp
     assert api.get("/connection/books").json()["last_test_timestamp"] is None
 
 
-def test_c02_a_test_takes_no_host_of_the_callers(api, postgres):
+def test_a_test_takes_no_host_of_the_callers(api, postgres):
     api.create("db", "postgres", secrets=secrets_for(postgres))
     with hostile.silent() as canary:
         query = f"?host={canary.host}&port={canary.port}"

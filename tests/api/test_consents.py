@@ -199,7 +199,8 @@ def test_a_challenge_is_what_authlib_makes_of_the_verifier():
     assert done.stdout.strip() == challenge_of(verifier)
 
 
-def test_a_redirect_uri_that_is_not_exactly_the_registered_one_is_refused_by_the_provider(archive, provider):
+def test_the_provider_refuses_an_unregistered_redirect_uri(archive, provider):
+    """It must be exactly the registered one."""
     for number, other in enumerate((f"{REDIRECT}/", REDIRECT.upper(), f"{REDIRECT}?x=1", "https://evil.example/")):
         key = f"deeds_{number}"
         archive.create(key, redirect_uri=other)

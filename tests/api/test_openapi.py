@@ -18,7 +18,8 @@ def operations(document):
     }
 
 
-def test_every_operation_has_a_summary_a_description_and_an_identifier_of_its_own(operations):
+def test_every_operation_is_described(operations):
+    """By a summary, a description and an identifier of its own."""
     identifiers = [operation["operationId"] for operation in operations.values()]
     assert len(set(identifiers)) == len(identifiers) == 21
     for operation in operations.values():
@@ -94,7 +95,7 @@ def test_every_reference_leads_somewhere(document):
     assert set(document["components"]["schemas"]) - names == set()
 
 
-def test_e14_the_document_holds_nothing_of_the_environment(document, settings):
+def test_the_document_holds_nothing_of_the_environment(document, settings):
     text = str(document)
     assert str(settings.home) not in text
     assert "database_url" not in text

@@ -54,7 +54,8 @@ def reopened(service, settings, token):
     return ask
 
 
-def test_a_stored_connection_whose_plugin_is_gone_is_listed_readable_and_deletable(api, service, reopened):
+def test_a_connection_whose_plugin_is_gone_can_be_read(api, service, reopened):
+    """And listed, and deleted."""
     api.create("books", secrets={"token": "tiger-lily"})
     without = Catalog(
         [record for record in service.catalog.records if record.identifier != "api_ledger"],
@@ -95,7 +96,7 @@ def test_a_connection_whose_plugin_is_blocked_says_why(api, service, reopened):
     assert reason in tested.json()["failure_reason"]
 
 
-def test_c06_a_missing_key_starts_degraded_and_put_repairs(api, service, settings, reopened, tmp_path):
+def test_a_missing_key_starts_degraded_and_put_repairs(api, service, settings, reopened, tmp_path):
     api.create("books", secrets={"token": "tiger-lily"})
     api.create("films", secrets={"token": "tiger-lily"})
     generate_keyring(tmp_path / "other.json")
@@ -138,7 +139,8 @@ def test_a_token_survives_a_restart(tmp_path):
             assert service.end()[0] == 0
 
 
-def test_a_plugin_that_is_broken_while_the_service_runs_is_told_and_nothing_is_stored(tmp_path):
+def test_a_plugin_that_breaks_while_the_service_runs_is_told(tmp_path):
+    """And nothing is stored."""
     site, home = tmp_path / "site", tmp_path / "home"
     install(site, "acme-late", entry_points={"late": "late_plugin"}, modules={"late_plugin": plugin_source("late")})
     headers = {"Authorization": f"Bearer {run_command(home, 'token').stdout.strip()}"}

@@ -99,7 +99,7 @@ def test_patch_without_stored_secrets_is_like_put(api):
 
 
 @pytest.mark.parametrize("change", [{"host": "evil.example"}, {"port": 6666}, {"ssl_mode": "disable"}])
-def test_c01_stored_secrets_do_not_follow_to_another_endpoint(postgres_connection, change):
+def test_stored_secrets_do_not_follow_to_another_endpoint(postgres_connection, change):
     api = postgres_connection
     before = secrets_of(api)
     answer = api.patch("/connection/db/secret", json=change)
@@ -142,7 +142,7 @@ def test_manual_takes_no_secrets_but_the_empty_object(api):
     assert api.put("/connection/hands/secret", json={"a": "b"}).status_code == 422
 
 
-def test_l_rows_nothing_but_the_known_fields_reaches_a_driver(api):
+def test_nothing_but_the_known_fields_reaches_a_driver(api):
     api.create("db", "postgres")
     for hostile in (
         {"host": "/var/run/postgresql", "dbname": "d"},
@@ -162,7 +162,7 @@ def test_l_rows_nothing_but_the_known_fields_reaches_a_driver(api):
     assert api.get("/connection/db").json()["secrets_state"] == "absent"
 
 
-def test_c04_an_envelope_moved_to_another_row_does_not_open(api, service):
+def test_an_envelope_moved_to_another_row_does_not_open(api, service):
     api.create("a", secrets={"token": "tiger-lily"})
     api.create("b", secrets={"token": "other"})
     with service.store.write() as database:

@@ -30,7 +30,8 @@ def schemas(anonymous):
     return anonymous.get("/openapi.json").json()["components"]["schemas"]
 
 
-def test_the_members_of_a_connection_are_those_of_its_model_wherever_they_are_said(api, schemas):
+def test_the_members_of_a_connection_are_those_of_its_model(api, schemas):
+    """In answers, in requests and in the document."""
     members = list(Connection.model_fields)
     assert list(api.create("books")) == members
     assert list(api.get("/connection").json()["items"][0]) == members

@@ -20,7 +20,7 @@ from connectory.api import (
     token_endpoint,
 )
 from connectory.api.connection_types import RenderedTypes
-from connectory.api.errors import errors, install_error_handlers
+from connectory.api.errors import install_error_handlers
 from connectory.api.middleware import BodyLimit, Surroundings
 from connectory.api.openapi import install_openapi
 from connectory.api.service import Service
@@ -82,13 +82,11 @@ def create_app(service: Service) -> FastAPI:
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
         redirect_slashes=False,
-        responses=errors(405),
     )
     app.state.service = service
     app.state.rendered_types = RenderedTypes(service.catalog)
+    # What is asked for most comes first: routes are tried one after the other.
     for router in (
-        health.router,
-        token_endpoint.router,
         connection_types.router,
         connections.router,
         secrets.router,
@@ -97,8 +95,12 @@ def create_app(service: Service) -> FastAPI:
         consents.public,
         datasets.router,
         plugins.router,
+        token_endpoint.router,
+        health.router,
     ):
-        app.include_router(router)
+        # Not include_router, which wraps every route once more: 13 to 25 µs on each request, of the 160 µs CPU that
+        # `GET /connection_type` takes; with it, `make bench` measures more than two floors.
+        app.router.routes.extend(router.routes)
     install_error_handlers(app)
     install_openapi(app, service.catalog)
     app.add_middleware(BodyLimit, limit=service.settings.max_body_bytes)

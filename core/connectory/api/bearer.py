@@ -6,12 +6,12 @@ FastAPI solves a route's own dependencies first, so the token is looked at befor
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Any
 
 from fastapi import Request, Security
 from fastapi.concurrency import run_in_threadpool
 from fastapi.openapi.models import OAuthFlowClientCredentials, OAuthFlows
-from fastapi.security import OAuth2, SecurityScopes
+from fastapi.security import OAuth2
 
 from connectory.api.errors import Refused
 from connectory.api.service import Service, service_of
@@ -20,52 +20,59 @@ from connectory.scopes import SCOPES
 from connectory.store.clients import verify_token
 from connectory.store.timestamps import utc_now
 
-_SCHEME = OAuth2(
-    scheme_name="client_credentials",
-    flows=OAuthFlows(clientCredentials=OAuthFlowClientCredentials(tokenUrl="/api/v1/oauth/token", scopes=SCOPES)),
-    auto_error=False,
-)
-_TOKEN = re.compile(r"bearer +([A-Za-z0-9._~+/=-]{1,512}) *", re.IGNORECASE)  # RFC 6750 §2.1
-
-
-async def authenticate(
-    request: Request, needed: SecurityScopes, authorization: Annotated[str | None, Security(_SCHEME)]
-) -> Caller:
-    """Who sent the request; its client's id is noted for the log and the audit trail.
-
-    Raises:
-        Refused: 401, without a valid bearer token; 403, where the token lacks a scope that the route needs.
-    """
-    if authorization is None or authorization[:7].lower() != "bearer ":
-        raise Refused(
-            401,
-            "A bearer token is needed; POST /api/v1/oauth/token gives one for a client's credentials.",
-            {"WWW-Authenticate": 'Bearer realm="connectory"'},
-        )
-    match = _TOKEN.fullmatch(authorization)
-    caller = await _caller(service_of(request), match[1]) if match else None
-    if caller is None:
-        raise Refused(
-            401,
-            "The bearer token is not known, revoked or expired; get a new one from POST /api/v1/oauth/token.",
-            {"WWW-Authenticate": 'Bearer realm="connectory", error="invalid_token"'},
-        )
-    for scope in needed.scopes:
-        if scope not in caller.scopes:
-            raise Refused(
-                403,
-                f"The token lacks the scope {scope}.",
-                {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scope}"'},
-            )
-    request.scope["client_id"] = caller.client_id
-    return caller
+_FLOWS = OAuthFlows(clientCredentials=OAuthFlowClientCredentials(tokenUrl="/api/v1/oauth/token", scopes=SCOPES))
+_TOKEN = re.compile(rb"bearer +([A-Za-z0-9._~+/=-]{1,512}) *", re.IGNORECASE)  # RFC 6750 §2.1
 
 
 def needs(scope: str) -> Any:
     """The dependency of a route that needs `scope`."""
     if scope not in SCOPES:
         raise ValueError(f"There is no scope {scope!r}.")
-    return Security(authenticate, scopes=[scope])
+    return Security(_Needs(scope), scopes=[scope])
+
+
+class _Needs(OAuth2):
+    """A security scheme that is also the check: FastAPI's usual pair of the two, one depending on the other, costs twice as
+    much (10 µs of the 160 µs CPU that `GET /connection_type` takes).
+    """
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(scheme_name="client_credentials", flows=_FLOWS)
+        self._scope = scope
+
+    async def __call__(self, request: Request) -> None:  # type: ignore[override]  # it guards no WebSocket
+        """Note the client's id for the log and the audit trail.
+
+        Raises:
+            Refused: 401, without a valid bearer token; 403, where the token lacks the scope.
+        """
+        caller = await _authenticate(request)
+        if self._scope not in caller.scopes:
+            raise Refused(
+                403,
+                f"The token lacks the scope {self._scope}.",
+                {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{self._scope}"'},
+            )
+        request.scope["client_id"] = caller.client_id
+
+
+async def _authenticate(request: Request) -> Caller:
+    header = next((value for name, value in request.scope["headers"] if name == b"authorization"), None)
+    if header is None or header[:7].lower() != b"bearer ":
+        raise Refused(
+            401,
+            "A bearer token is needed; POST /api/v1/oauth/token gives one for a client's credentials.",
+            {"WWW-Authenticate": 'Bearer realm="connectory"'},
+        )
+    match = _TOKEN.fullmatch(header)
+    caller = await _caller(service_of(request), match[1].decode()) if match else None
+    if caller is None:
+        raise Refused(
+            401,
+            "The bearer token is not known, revoked or expired; get a new one from POST /api/v1/oauth/token.",
+            {"WWW-Authenticate": 'Bearer realm="connectory", error="invalid_token"'},
+        )
+    return caller
 
 
 async def _caller(service: Service, token: str) -> Caller | None:

@@ -69,9 +69,9 @@ def _address(what: str, text: str) -> SplitResult:
         address = urlsplit(text)
         host, _ = address.hostname, address.port
     except ValueError:
-        raise ConsentImpossible(f"The {what} is no address.") from None
+        raise ConsentImpossible(f"The {what} is not an address.") from None
     if not text.isascii() or not text.isprintable() or " " in text or "\\" in text or not host:
-        raise ConsentImpossible(f"The {what} is no address.")
+        raise ConsentImpossible(f"The {what} is not an address.")
     if address.scheme != "https" and not (address.scheme == "http" and _is_loopback(host)):
         raise ConsentImpossible(f"The {what} does not begin with https://.")
     if address.username is not None or "#" in text:

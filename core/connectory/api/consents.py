@@ -116,7 +116,7 @@ def _authorization(
     if not connector.asks_for_consent:
         raise _uses_no_code()
     document = stored_document(service.vault, connection, envelope) or {}
-    model = connector.secrets_model  # imports the plugin: that it is lost is no failure of its hook
+    model = connector.secrets_model  # imports the plugin: a lost plugin must not be reported as a failure of its hook
     try:
         found = connector.authorization(parse_secrets(model, document))
     except SecretsInvalid:

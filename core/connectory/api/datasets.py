@@ -29,7 +29,7 @@ from connectory.store.timestamps import utc_now
 router = APIRouter(prefix="/api/v1", tags=["Datasets"], responses=PROTECTED)
 
 MOST_DATASETS = 50
-"""Datasets to a request, as in the specification."""
+"""Datasets to a request, as in the Integrations API of Fides."""
 
 LONGEST_KEY = 200
 """Characters of a fides_key, as many as a connection's key may have."""
@@ -148,7 +148,7 @@ async def save_datasets(
 ) -> Response:
     """A malformed dataset fails the whole request. One whose key another connection uses is listed in `failed`.
 
-    Of two datasets with one key in a request, the later counts.
+    If a request holds two datasets with one key, the later counts.
     """
     return await run_in_threadpool(_save, service_of(request), connection_key, body, actor(request))
 

@@ -15,7 +15,7 @@ from pydantic_core import core_schema
 
 from connectory.api.answers import SCHEMAS, reference
 from connectory.api.bodies import RawBody
-from connectory.api.errors import FieldProblems, Problem
+from connectory.api.errors import FieldProblems, Problem, errors
 from connectory.catalog.catalog import Catalog
 
 
@@ -39,6 +39,7 @@ def _document(app: FastAPI, catalog: Catalog) -> dict[str, Any]:
     for route in routes:
         for method in route.methods or ():
             operation = document["paths"][route.path_format][method.lower()]
+            operation["responses"] |= {str(status): described for status, described in errors(405).items()}
             for body in _bodies(route):
                 operation["requestBody"] = _request_body(body)
             if route.response_model is not None:

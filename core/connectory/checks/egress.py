@@ -51,7 +51,7 @@ class EgressPolicy:
         deny: networks in CIDR notation that are denied besides those that always are. Default none.
 
     Raises:
-        ValueError: `deny` holds something that is no network.
+        ValueError: `deny` holds something that is not a network.
     """
 
     allow_loopback: bool = False
@@ -65,7 +65,7 @@ class EgressPolicy:
         return tuple(ipaddress.ip_network(network, strict=False) for network in self.deny)
 
     def allows(self, ip: str) -> bool:
-        """Whether a test may connect to `ip`, an address as text. What is no address is not allowed."""
+        """Whether a test may connect to `ip`, an address as text. What is not an address is not allowed."""
         try:
             address: _Address = ipaddress.ip_address(ip.partition("%")[0])
         except ValueError:

@@ -21,7 +21,7 @@ class Secrets(BaseModel):
     """Base of every secret schema. Declare the fields with the types of this package, in the order to show them.
 
     A field is sensitive when its type is: `SecretText`, `SecretStr` at any depth, or a model derived from `SecretGroup`.
-    Of a single nested `Secrets` object only its own sensitive fields are; a list or any other holder of sensitive values
+    In a single nested `Secrets` object only its own sensitive fields are; a list or any other holder of sensitive values
     is sensitive as a whole.
     Unknown fields are refused. Values are not coerced, with two leniencies: `null` means absent, and a decimal string is
     taken for an integer.

@@ -1,4 +1,4 @@
-"""What finds connectors that are no entry points: in files that the deployer wrote, for instance.
+"""What finds connectors without entry points: in files that the deployer wrote, for instance.
 
 A source is an object named by an entry point of group `connectory.sources`. A complete one, for connectors that are
 described by text files in a folder that the deployer names:

@@ -55,7 +55,7 @@ def merge_documents(model: type[Secrets], submitted: Any, stored: Document | Non
         replace: `True` replaces the document, `False` merges into it. With neither stored, both are the same.
 
     Raises:
-        SecretsInvalid: `submitted` is no object; a mask was sent where nothing is stored; or a field that decides where
+        SecretsInvalid: `submitted` is not an object; a mask was sent where nothing is stored; or a field that decides where
             the secrets go changes while a stored sensitive value would be kept.
     """
     if not isinstance(submitted, Mapping):

@@ -53,7 +53,7 @@ def _marks(annotation: Any) -> Iterator[Any]:
 
 @cache
 def is_sensitive(model: type[Secrets], name: str) -> bool:
-    """Whether the field as a whole is sensitive, by its type; of a name that is no field, nothing is known, so it is."""
+    """Whether the field as a whole is sensitive, by its type. An unknown name counts as sensitive."""
     if name not in model.model_fields:
         return True
     annotation = model.model_fields[name].annotation

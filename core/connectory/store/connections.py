@@ -33,7 +33,7 @@ class StoredConnection(NamedTuple):
         system_type: the connector's type when the connection was created.
         distribution: who shipped the connector when the connection was created, like "connectory-postgres".
         access: "read" or "write".
-        version: 1, and one more for every change of fields or secrets. A test is no change.
+        version: 1, and one more for every change of fields or secrets. A test does not change it.
         secrets_version: 0 until secrets are stored, and one more each time they are.
         secrets_kid: id of the key that sealed the secrets, None where there are none.
         last_test_timestamp, last_test_succeeded: of the last test of the secrets stored now; None if untested.

@@ -76,7 +76,7 @@ def _begin_immediate(connection: Connection) -> None:
 
 def _begin(connection: Connection) -> None:
     # Past SQLAlchemy, which spends more on this statement than SQLite does on most queries. It takes no lock, so there
-    # is no error to translate.
+    # is not an error to translate.
     cast("sqlite3.Connection", connection.connection.driver_connection).execute("BEGIN")
 
 

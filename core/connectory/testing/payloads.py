@@ -48,7 +48,7 @@ def value_at(payload: Mapping[str, Any], place: str) -> Any:
 
 
 def with_value(model: type[Secrets], payload: Mapping[str, Any], place: str, value: Any) -> Payload:
-    """`payload` with `value` at a dotted name, less what may not stand beside it."""
+    """`payload` with `value` at a dotted name, without what may not stand beside it."""
     changed = as_parts(model, payload)
     name, _, rest = place.partition(".")
     grammar = model.connectory_url

@@ -44,7 +44,7 @@ def standard_complaints(schema: dict[str, Any]) -> list[str]:
     try:
         jsonschema_rs.meta.validate(schema | {"$schema": JSON_SCHEMA})
     except jsonschema_rs.ValidationError as error:
-        return [f"The schema is no valid JSON Schema 2020-12: {error.message}"]
+        return [f"The schema is not valid JSON Schema 2020-12: {error.message}"]
     return []
 
 

@@ -132,7 +132,7 @@ def failure_of_status(status: int) -> FailureCode | None:
     """What an HTTP status means by itself; `None` for success.
 
     3xx is `unexpected_redirect`, 401 `auth_failed`, 403 `permission_denied`, 429 `rate_limited`, any other 4xx `http_4xx`,
-    5xx `http_5xx`. What is no final status of HTTP (RFC 9110 §15) is `protocol_mismatch`.
+    5xx `http_5xx`. What is not a final status of HTTP (RFC 9110 §15) is `protocol_mismatch`.
     """
     if 200 <= status < 300:
         return None

@@ -199,7 +199,8 @@ def test_a_driver_that_resolves_a_name_itself_is_kept_from_what_is_not_allowed(c
     assert server.connections == 0
 
 
-def test_a_driver_that_resolves_a_vetted_name_again_gets_the_same_addresses_for_its_own_port(check, server):
+def test_a_vetted_name_resolves_again_to_the_same_addresses(check, server):
+    """For whatever port the driver asks."""
     report = check(f"context.resolve('localhost', {server.port + 1})" + DIAL.format(host="localhost", port=server.port))
     assert report.status == "succeeded"
 
@@ -211,13 +212,15 @@ def test_a_driver_that_resolves_a_vetted_name_again_gets_the_same_addresses_for_
         "socket.socket().connect((socket.gethostbyname('localhost'), {port}))",
     ],
 )
-def test_a_name_that_python_does_not_see_resolved_is_kept_out_even_where_it_is_allowed(check, server, dial: str):
+def test_a_name_that_python_does_not_see_resolved_is_kept_out(check, server, dial: str):
+    """Even where the policy allows its address."""
     report = check(f"import socket\ncontext.resolve('localhost', 1)\n{dial.format(port=server.port)}")
     assert report.code is FailureCode.ADDRESS_NOT_ALLOWED
     assert server.connections == 0
 
 
-def test_a_driver_that_kept_the_resolver_when_it_was_imported_is_kept_from_it_too(check, connector_of, server):
+def test_a_driver_that_kept_the_resolver_is_kept_from_it_too(check, connector_of, server):
+    """One that imported the function by name, for instance."""
     driver = (
         "from socket import getaddrinfo, socket\ndef dial(*place):\n    socket().connect(getaddrinfo(*place)[0][4])"
     )

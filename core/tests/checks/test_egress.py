@@ -102,7 +102,8 @@ def test_a_denied_network_is_denied_in_every_embedding(ip: ipaddress.IPv4Address
 
 
 @given(st.ip_addresses())
-def test_what_is_allowed_is_neither_link_local_multicast_unspecified_nor_loopback(ip):
+def test_what_is_allowed_is_a_public_or_private_address(ip):
+    """Neither link-local, multicast, unspecified nor loopback."""
     if DEFAULT.allows(str(ip)):
         assert not any([ip.is_link_local, ip.is_multicast, ip.is_unspecified, ip.is_loopback])
 

@@ -94,7 +94,8 @@ def test_an_entry_may_bring_a_remedy_a_wait_and_a_step(check):
     assert steps(report) == [("connect", "passed"), ("query", "failed")]
 
 
-def test_what_becomes_of_an_exception_came_from_it_and_the_table_stays_as_it_was(check):
+def test_a_failure_comes_from_its_exception(check):
+    """And the table of failures stays as it was."""
     report = check(
         f"{DRIVER}\n"
         """

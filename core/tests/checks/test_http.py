@@ -111,7 +111,8 @@ def test_a_host_that_was_not_connected_to_is_an_error_of_the_connector(check):
 
 
 @pytest.mark.parametrize("tls", [False, True])
-def test_a_connection_that_the_server_closed_after_an_answer_is_opened_again_without_a_step(check, certificates, tls):
+def test_a_connection_that_the_server_closed_is_opened_again(check, certificates, tls):
+    """After an answer, and without another step."""
     certificate = certificates.server if tls else None
     with WebServer(lambda _: Answer(200, {"Connection": "close"}, b"{}"), certificate=certificate) as server:
         report = check(asking(server.url, "'GET', '/1'", "'GET', '/2'", "'GET', '/3'", ca=certificates.ca_pem))

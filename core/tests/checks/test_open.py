@@ -72,7 +72,8 @@ def test_it_says_what_it_is_connected_to(check):
 
 @pytest.mark.parametrize("tls", WITH_TLS)
 @pytest.mark.parametrize("host", ["localhost", *loopback_addresses(), *BRACKETED])
-def test_a_server_with_a_certificate_of_the_given_authority_is_accepted_in_every_mode(check, certificates, tls, host):
+def test_a_certificate_of_the_given_authority_is_accepted(check, certificates, tls, host):
+    """In every mode."""
     then = (
         "assert link.encrypted and link.socket.version().startswith('TLS')\n"
         "    assert link.ssl_context is link.socket.context\n"
@@ -109,7 +110,8 @@ def test_without_authorities_of_its_own_the_machines_count(check, certificates, 
         assert check(opening(server, tls=tls.value, then=then), memory=memory).status == "succeeded"
 
 
-def test_a_connector_may_say_itself_what_to_do_where_a_certificate_is_not_accepted(check, certificates):
+def test_a_connector_may_say_what_to_do_about_a_certificate(check, certificates):
+    """Where the one of the far end is not accepted."""
     with echo(certificates.untrusted) as server:
         report = check(opening(server, tls="verify-full", ca=certificates.ca_pem, untrusted="Ask the ledger's owner."))
     assert (report.code, report.reason) == (FailureCode.TLS_UNTRUSTED, "Ask the ledger's owner.")

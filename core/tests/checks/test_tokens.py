@@ -88,7 +88,8 @@ def test_stored_tokens_that_cannot_be_opened_are_raised_to_the_caller(connector_
         loop.run(runner.stop())
 
 
-def test_a_process_that_writes_tokens_that_nobody_can_write_out_again_has_crashed(connector_of):
+def test_tokens_that_nobody_can_write_out_are_a_crash(connector_of):
+    """Whoever stores them must be able to."""
     nested = "[" * 40 + "]" * 40
     line = f'{{"event": "tokens", "tokens": {{"a": {nested}}}}}'
     writing = f"""

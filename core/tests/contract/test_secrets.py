@@ -265,7 +265,8 @@ def test_neither_url_nor_parts_is_refused_with_both_ways_out(database):
     assert {problem["msg"] for problem in found} == {"Must be supplied a 'url' or all of: [host, username]."}
 
 
-def test_what_is_wrong_with_the_whole_is_told_with_what_is_wrong_with_each_field(database):
+def test_all_problems_come_in_one_answer(database):
+    """Those of the whole together with those of each field."""
     assert locations(database, {"port": 0, "hots": "h"}) == [["host"], ["username"], ["port"], []]
     assert locations(database, {"url": "mysql://h", "ssl_mode": "on"}) == [["url"], ["ssl_mode"]]
     assert locations(database, {"url": "postgresql://h", "port": 1, "ssl_ca": "x"}) == [["url"], ["ssl_ca"]]

@@ -178,7 +178,8 @@ def test_what_was_saved_in_bulk_is_found_by_search(save, store):
 # -- together
 
 
-def test_twenty_threads_that_save_one_new_key_get_twenty_answers_and_one_row_and_no_update_is_lost(store, now):
+def test_threads_that_save_one_new_key_lose_no_update(store, now):
+    """Twenty threads get twenty answers, and there is one row."""
     barrier = threading.Barrier(20)
 
     def save(number: int) -> Saved | SaveFailed:
@@ -201,7 +202,8 @@ def test_twenty_threads_that_save_one_new_key_get_twenty_answers_and_one_row_and
         assert load_envelopes(database, row.id)[0] == f"secrets of {row.id}"
 
 
-def test_of_threads_that_save_one_name_without_a_key_one_creates_and_the_others_fail(store, now):
+def test_one_thread_creates_a_name_without_a_key(store, now):
+    """The others, which save the same name at the same time, fail."""
     barrier = threading.Barrier(10)
 
     def save(_: int) -> Saved | SaveFailed:
@@ -215,7 +217,7 @@ def test_of_threads_that_save_one_name_without_a_key_one_creates_and_the_others_
     assert sum(outcome == SaveFailed("key_exists", "one_name") for outcome in outcomes) == 9
 
 
-def test_an_insert_that_meets_a_row_of_a_transaction_still_open_waits_and_becomes_an_update(postgres_url, now):
+def test_an_insert_that_meets_an_uncommitted_row_becomes_an_update(postgres_url, now):
     """On PostgreSQL, where two write transactions run at once: the second looks before the first commits."""
     from connectory.store.engine import open_store
 

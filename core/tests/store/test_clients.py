@@ -46,7 +46,8 @@ def test_clients_are_listed_oldest_first(store, client, now):
     assert second.scopes == frozenset()
 
 
-def test_secrets_and_tokens_are_32_random_bytes_and_only_their_hashes_are_stored(store, client, now):
+def test_only_hashes_of_secrets_and_tokens_are_stored(store, client, now):
+    """They are 32 random bytes."""
     made, secret = client
     token = issue(store, made.id, now)
     for shown in (secret, token):

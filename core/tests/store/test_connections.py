@@ -270,7 +270,8 @@ def test_filters_narrow_the_listing_together(store, assorted, filters, expected)
     assert total == len(expected)
 
 
-def test_a_listing_is_one_query_for_the_page_and_one_for_the_count_and_reads_no_envelope(store, assorted):
+def test_a_listing_is_two_queries_and_reads_no_envelope(store, assorted):
+    """One for the page, one for the count."""
     statements: list[str] = []
     event.listen(store.reads, "before_cursor_execute", lambda _c, _cursor, statement, *_: statements.append(statement))
     with store.read() as database:

@@ -90,7 +90,8 @@ def test_a_key_that_cannot_be_stored_is_not_found(store, make, key):
         assert datasets.delete(database, owner, key) is False
 
 
-def test_threads_that_store_the_same_new_keys_all_succeed_and_leave_one_of_each(store, make, now):
+def test_threads_that_store_the_same_new_keys_all_succeed(store, make, now):
+    """And leave one of each."""
     owner, barrier = make("a"), threading.Barrier(10)
     keys = [f"k{number}" for number in range(10)]
 

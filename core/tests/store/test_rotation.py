@@ -172,7 +172,8 @@ def test_unreadable_rows_are_named_with_their_reason(store, fill):
     assert unreadable_rows(store, Vault(KeyRing("old", {"old": OLD}))) != []
 
 
-def test_a_primary_key_whose_bytes_changed_is_refused_while_secrets_need_the_old_bytes(store, fill, now):
+def test_a_primary_key_whose_bytes_changed_is_refused(store, fill, now):
+    """While secrets need the old bytes."""
     fill(BEFORE, "a")
     other = KeyRing("old", {"old": NEW})
     with pytest.raises(KeyMismatch), store.write() as database:

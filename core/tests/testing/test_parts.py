@@ -192,7 +192,7 @@ def test_a_schema_without_the_usual_frame_is_named():
 def test_a_schema_that_breaks_the_standard_is_named():
     assert standard_complaints(SCHEMA) == []
     [complaint] = standard_complaints(SCHEMA | {"type": "thing"})
-    assert complaint.startswith("The schema is no valid JSON Schema 2020-12")
+    assert complaint.startswith("The schema is not valid JSON Schema 2020-12")
 
 
 def test_a_connector_without_sensitive_fields_has_to_say_so():

@@ -48,7 +48,7 @@ class _Sender:
         """Send the request as `step`, and judge the answer.
 
         Raises:
-            CheckFailed: the answer is no success.
+            CheckFailed: the answer is not a success.
         """
         self._client.connect(self._url)
         with self._context.step(step):

@@ -156,7 +156,7 @@ def _create_full_text_index() -> None:
 
 def _create_trigram_index() -> None:
     # Search is right without this index and only slower, so a server that does not offer pg_trgm, or an account that
-    # may not create it, is no reason to stop. The savepoint keeps a refusal from undoing the tables.
+    # may not create it, is not a reason to stop. The savepoint keeps a refusal from undoing the tables.
     try:
         with op.get_bind().begin_nested():
             op.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
