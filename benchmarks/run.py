@@ -27,7 +27,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "tests"))
 
 from servers.postgres.server import PostgresServer  # noqa: E402
-from testkit.ports import free_port  # noqa: E402 - the tests' servers are no distribution
+from testkit.ports import free_port  # noqa: E402 - the tests' servers are not a distribution
 
 BIN = Path(sys.executable).parent
 ROUNDS = 7

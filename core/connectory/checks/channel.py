@@ -32,7 +32,7 @@ def receive(end: socket.socket, decode: Callable[[bytes], _MessageT]) -> tuple[_
 
     Raises:
         BlockingIOError: there is none, and `end` does not block.
-        ProtocolViolation: the other end sent something else than a message.
+        ProtocolViolation: the other end sent what is not a message.
     """
     try:
         data, descriptors, _, _ = socket.recv_fds(end, MESSAGE_LIMIT, _MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
