@@ -140,9 +140,9 @@ def decimal(value: Any) -> Any:
 
 
 Integer = Annotated[int, Strict(), BeforeValidator(decimal)]
-"""An integer that also takes a decimal string where it is not a field of `Secrets`, whose integers all do."""
+"""An integer that takes a decimal string wherever it stands; plain `int` does as a field of `Secrets`."""
 
-Port = Annotated[int, Field(ge=1, le=65535), Endpoint()]
+Port = Annotated[Integer, Field(ge=1, le=65535), Endpoint()]
 """A TCP port, 1 to 65535."""
 
 Host = Annotated[

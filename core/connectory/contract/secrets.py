@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, ClassVar, Self, get_args
+from types import NoneType, UnionType
+from typing import Annotated, Any, ClassVar, Self, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, SecretStr, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
@@ -128,11 +129,15 @@ def required_fields(model: type[Secrets]) -> frozenset[str]:
 @cache
 def integer_fields(model: type[Secrets]) -> frozenset[str]:
     """The fields that hold one integer."""
-    return frozenset(
-        name
-        for name, field in model.model_fields.items()
-        if {int} == set(get_args(field.annotation) or (field.annotation,)) - {type(None)}
-    )
+    return frozenset(name for name, field in model.model_fields.items() if _is_integer(field.annotation))
+
+
+def _is_integer(annotation: Any) -> bool:
+    if get_origin(annotation) is Annotated:
+        return _is_integer(get_args(annotation)[0])
+    if get_origin(annotation) in {Union, UnionType}:
+        return all(member is NoneType or _is_integer(member) for member in get_args(annotation))
+    return annotation is int
 
 
 def _parsed(grammar: UrlGrammar, url: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import json
 import time
+from typing import Annotated
 
 import pytest
 from hypothesis import given
@@ -65,6 +66,18 @@ def test_a_decimal_string_is_taken_for_an_integer(database, port):
     parsed = parse_secrets(database, GOOD | {"port": port})
     assert parsed.port == 5433
     assert type(parsed.port) is int
+
+
+def test_a_decimal_string_is_taken_for_an_integer_wherever_one_may_stand():
+    class Counted(Secrets):
+        port: Port | None = None
+        retries: Annotated[int, Field(ge=0)] | None = None
+        limit: int | None = None
+        ports: list[Port] | None = None
+
+    parsed = parse_secrets(Counted, {"port": "5432", "retries": "3", "limit": "7", "ports": ["1", 2]})
+    assert (parsed.port, parsed.retries, parsed.limit, parsed.ports) == (5432, 3, 7, [1, 2])
+    assert locations(Counted, {"port": "0", "retries": "-1"}) == [["port"], ["retries"]]
 
 
 @pytest.mark.parametrize("spelling", ["require", "required"])
