@@ -45,7 +45,7 @@ ConnectorOf = Callable[..., LoadedConnector]
 Check = Callable[..., CheckReport]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder on `sys.path`, before any fork server starts, that distributions are installed into."""
     folder = tmp_path_factory.mktemp("site")
@@ -55,7 +55,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     sys.path.remove(str(folder))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def connector_of(site: Path) -> ConnectorOf:
     """A new connector whose test does `body`.
 

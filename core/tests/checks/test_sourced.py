@@ -47,7 +47,7 @@ def connectory_test_connection(secrets, context):
 """
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shelf(site):
     install(
         site,
