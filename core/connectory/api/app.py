@@ -24,6 +24,7 @@ from connectory.api.errors import install_error_handlers
 from connectory.api.middleware import BodyLimit, Surroundings
 from connectory.api.openapi import install_openapi
 from connectory.api.service import Service
+from connectory.api.store_threads import StoreThreads
 from connectory.catalog.catalog import Catalog, build_catalog
 from connectory.checks.egress import EgressPolicy
 from connectory.checks.runner import CheckRunner
@@ -59,7 +60,7 @@ def open_service(settings: Settings, catalog: Catalog | None = None) -> Service:
         concurrency=settings.probe_concurrency,
         queue=settings.probe_queue,
     )
-    return Service(settings, store, vault, catalog, runner)
+    return Service(settings, store, vault, catalog, runner, StoreThreads(store))
 
 
 def create_app(service: Service) -> FastAPI:
@@ -72,6 +73,7 @@ def create_app(service: Service) -> FastAPI:
             yield
         finally:
             await service.runner.stop()
+            service.threads.close()
             service.store.close()
 
     app = FastAPI(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
-from fastapi.concurrency import run_in_threadpool
 
 from connectory.api.answers import NO_STORE
 from connectory.api.bearer import needs
@@ -36,7 +35,8 @@ async def test_connection(request: Request, response: Response, connection_key: 
 
     `failure_code` is one of a closed set. The verdict is stored, unless the secrets were changed in the meantime.
     """
-    connection, envelope, tokens = await run_in_threadpool(_load, service_of(request), connection_key)
+    service = service_of(request)
+    connection, envelope, tokens = await service.threads.read(_load, service, connection_key)
     report = await run_test(request, connection, envelope, tokens)
     response.headers.update(NO_STORE)
     return test_result(f"Test completed for ConnectionConfig with key: {connection.key}.", report)

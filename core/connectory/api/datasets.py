@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Depends, Path, Request, Response
-from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, Field, RootModel, ValidationError
 
 from connectory.api.answers import Answer, json_response
@@ -150,7 +149,8 @@ async def save_datasets(
 
     If a request holds two datasets with one key, the later counts.
     """
-    return await run_in_threadpool(_save, service_of(request), connection_key, body, actor(request))
+    service = service_of(request)
+    return await service.threads.write(_save, service, connection_key, body, actor(request))
 
 
 def _save(service: Service, key: str, body: bytes, who: tuple[str, str]) -> Response:
@@ -244,10 +244,17 @@ def _member_names() -> frozenset[str]:
     response_model=DatasetPage,
     responses=errors(404),
 )
-def list_all(request: Request, connection_key: ConnectionKey, page: PageNumber = 1, size: PageSize = 50) -> Response:
+async def list_all(
+    request: Request, connection_key: ConnectionKey, page: PageNumber = 1, size: PageSize = 50
+) -> Response:
     """Newest first."""
-    with service_of(request).store.read() as database:
-        connection = find_connection(database, connection_key, _MISSING_CONNECTION)
+    service = service_of(request)
+    return await service.threads.read(_list, service, connection_key, page, size)
+
+
+def _list(service: Service, key: str, page: int, size: int) -> Response:
+    with service.store.read() as database:
+        connection = find_connection(database, key, _MISSING_CONNECTION)
         found, total = list_datasets(database, connection.id, page=page, size=size)
     return json_response(page_of([orjson.Fragment(row.dataset) for row in found], total, page, size))
 
@@ -260,10 +267,15 @@ def list_all(request: Request, connection_key: ConnectionKey, page: PageNumber =
     response_model=Dataset,
     responses=errors(404),
 )
-def get_one(request: Request, connection_key: ConnectionKey, fides_key: FidesKey) -> Response:
+async def get_one(request: Request, connection_key: ConnectionKey, fides_key: FidesKey) -> Response:
     """The dataset as it is stored."""
-    with service_of(request).store.read() as database:
-        connection = find_connection(database, connection_key, _MISSING_CONNECTION)
+    service = service_of(request)
+    return await service.threads.read(_get, service, connection_key, fides_key)
+
+
+def _get(service: Service, key: str, fides_key: str) -> Response:
+    with service.store.read() as database:
+        connection = find_connection(database, key, _MISSING_CONNECTION)
         found = get(database, connection.id, fides_key)
     if found is None:
         raise _no_dataset(connection, fides_key, "connection key")
@@ -278,18 +290,22 @@ def get_one(request: Request, connection_key: ConnectionKey, fides_key: FidesKey
     status_code=204,
     responses=errors(404),
 )
-def delete_one(request: Request, connection_key: ConnectionKey, fides_key: FidesKey) -> Response:
+async def delete_one(request: Request, connection_key: ConnectionKey, fides_key: FidesKey) -> Response:
     """The connection stays."""
-    client, request_id = actor(request)
-    with service_of(request).store.write() as database:
-        connection = find_connection(database, connection_key, _MISSING_CONNECTION)
+    service = service_of(request)
+    await service.threads.write(_delete, service, connection_key, fides_key, actor(request))
+    return Response(status_code=204)
+
+
+def _delete(service: Service, key: str, fides_key: str, who: tuple[str, str]) -> None:
+    with service.store.write() as database:
+        connection = find_connection(database, key, _MISSING_CONNECTION)
         if not delete(database, connection.id, fides_key):
             raise _no_dataset(connection, fides_key, "connection_key")
         entry = AuditEntry(
-            utc_now(), client, "dataset_deleted", connection.id, connection.key, [fides_key], request_id=request_id
+            utc_now(), who[0], "dataset_deleted", connection.id, connection.key, [fides_key], request_id=who[1]
         )
         audit.append(database, entry)
-    return Response(status_code=204)
 
 
 def _no_dataset(connection: StoredConnection, fides_key: str, label: str) -> Refused:

@@ -49,10 +49,10 @@ async def health() -> Health:
         }
     },
 )
-def ready(request: Request, response: Response) -> Ready:
+async def ready(request: Request, response: Response) -> Ready:
     """503 names the keys that are missing; connections whose secrets need no missing key still work."""
     service = service_of(request)
-    found = status(service.store, service.vault)
+    found = await service.threads.read(status, service.store, service.vault)
     missing = sorted({*found.missing_kids, *found.mismatched_kids})
     response.status_code = 503 if missing else 200
     return Ready(ready=not missing, unreadable_rows=found.unreadable_rows, missing_kids=missing)
@@ -66,7 +66,7 @@ def ready(request: Request, response: Response) -> Ready:
     response_class=PlainTextResponse,
     responses=errors(401, 403, 503),
 )
-def metrics(request: Request) -> Response:
+async def metrics(request: Request) -> Response:
     """Requests by method, route and status; connection tests by type and result; tests that run or wait now."""
     # Imported when first asked for: it costs start-up time and most deployments of one machine never ask.
     from prometheus_client import CollectorRegistry, generate_latest

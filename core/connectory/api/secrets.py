@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from fastapi.concurrency import run_in_threadpool
 
 from connectory.api.answers import NO_STORE
 from connectory.api.bearer import actor, needs
@@ -95,13 +94,13 @@ async def patch_secrets(
 
 async def _set(request: Request, key: str, body: bytes, *, verify: bool, replace: bool) -> TestResult:
     service, who = service_of(request), actor(request)
-    connection, envelope = await run_in_threadpool(_store, service, key, body, who, replace=replace)
+    connection, envelope = await service.threads.write(_store, service, key, body, who, replace)
     report = await run_test(request, connection, envelope) if verify else None
     return test_result(f"Secrets updated for ConnectionConfig with key: {connection.key}.", report)
 
 
 def _store(
-    service: Service, key: str, body: bytes, who: tuple[str, str], *, replace: bool
+    service: Service, key: str, body: bytes, who: tuple[str, str], replace: bool
 ) -> tuple[StoredConnection, str]:
     for _ in range(_ATTEMPTS):
         stored = _store_once(service, key, body, who, replace=replace)
@@ -113,13 +112,18 @@ def _store(
 def _store_once(
     service: Service, key: str, body: bytes, who: tuple[str, str], *, replace: bool
 ) -> tuple[StoredConnection, str] | None:
-    with service.store.read() as database:
+    with service.store.look() as database:
         connection = find_connection(database, key)  # before the body is looked at: 404 wins over 422
-        envelope = load_envelopes(database, connection.id)[0] if connection.has_secrets else None
     connector = usable_connector(service.catalog, connection)
     payload = parse_json(body)
     builds_on_stored = not replace or holds_mask(payload)
-    before = stored_document(service.vault, connection, envelope) if builds_on_stored else None
+    before = None
+    if builds_on_stored and connection.has_secrets:
+        with service.store.look() as database:
+            envelope, _, version = load_envelopes(database, connection.id)
+        if version != connection.secrets_version:
+            return None
+        before = stored_document(service.vault, connection, envelope)
     try:
         document = validated(connector, payload, before, replace=replace)
     except SecretsInvalid as error:

@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal
 
 import orjson
 from fastapi import Request
-from fastapi.concurrency import run_in_threadpool
 from pydantic import Field
 
 from connectory.api.answers import Answer
@@ -83,7 +82,7 @@ async def run_test(
         log.warning(
             "driver failed", connection_type=connection.connection_type, error=report.error_type, request_id=who[1]
         )
-    await run_in_threadpool(_record, service, connection, report, who)
+    await service.threads.write(_record, service, connection, report, who)
     return report
 
 

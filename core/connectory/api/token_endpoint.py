@@ -9,7 +9,6 @@ from typing import Annotated, Literal, NoReturn
 from urllib.parse import parse_qsl, unquote_plus
 
 from fastapi import APIRouter, Depends, Request, Response
-from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
@@ -83,7 +82,8 @@ async def create_token(
     The token has all scopes of the client, or those of `scope`, separated by spaces. It survives a restart of the service.
     """
     try:
-        token = await run_in_threadpool(_token, service_of(request), request, body)
+        service = service_of(request)
+        token = await service.threads.write(_token, service, request, body)
     except _Refusal as refusal:
         challenge = {"WWW-Authenticate": 'Basic realm="connectory"'} if refusal.challenge else {}
         answer = OauthError(error=refusal.error, error_description=refusal.description)

@@ -37,7 +37,7 @@ class StoredConnection(NamedTuple):
         secrets_version: 0 until secrets are stored, and one more each time they are.
         secrets_kid: id of the key that sealed the secrets, None where there are none.
         last_test_timestamp, last_test_succeeded: of the last test of the secrets stored now; None if untested.
-            `load_last_test` tells how it went.
+            `detail.get_detail` tells how it went.
     """
 
     id: str
@@ -75,7 +75,32 @@ _BY_KEYS = (
     .order_by(connections.c.key)
     .with_for_update()
 )
-_LAST_TEST = select(connections.c.last_test_report).where(connections.c.id == bindparam("connection_id"))
+
+_STORE_SECRETS = (
+    update(connections)
+    .where(connections.c.id == bindparam("row_id"))
+    .values(
+        secrets_kid=bindparam("kid"),
+        secrets_version=connections.c.secrets_version + 1,
+        secrets_updated_at=bindparam("now"),
+        version=connections.c.version + 1,
+        updated_at=bindparam("now"),
+        last_test_timestamp=None,
+        last_test_succeeded=None,
+        last_test_report=None,
+    )
+    .returning(*COLUMNS)
+)
+_STORE_MERGED = _STORE_SECRETS.where(connections.c.secrets_version == bindparam("expected"))
+_RECORD_TEST = (
+    update(connections)
+    .where(connections.c.id == bindparam("row_id"), connections.c.secrets_version == bindparam("tested"))
+    .values(
+        last_test_timestamp=bindparam("at"),
+        last_test_succeeded=bindparam("succeeded"),
+        last_test_report=bindparam("report"),
+    )
+)
 
 
 def get_by_key(database: Connection, key: str) -> StoredConnection | None:
@@ -133,22 +158,14 @@ def store_secrets(
     Returns:
         The connection as it is now; None if there is none, or its secrets are of another version.
     """
-    statement = update(connections).where(connections.c.id == connection_id)
-    if expected_secrets_version is not None:
-        statement = statement.where(connections.c.secrets_version == expected_secrets_version)
-    statement = statement.values(
-        secrets_kid=sealed.kid,
-        secrets_version=connections.c.secrets_version + 1,
-        secrets_updated_at=now,
-        version=connections.c.version + 1,
-        updated_at=now,
-        last_test_timestamp=None,
-        last_test_succeeded=None,
-        last_test_report=None,
-    )
-    connection = _connection(database.execute(statement.returning(*COLUMNS)).one_or_none())
+    values = {"row_id": connection_id, "kid": sealed.kid, "now": now}
+    if expected_secrets_version is None:
+        rows = database.execute(_STORE_SECRETS, values)
+    else:
+        rows = database.execute(_STORE_MERGED, {**values, "expected": expected_secrets_version})
+    connection = _connection(rows.one_or_none())
     if connection is not None:
-        put_envelopes(database, {connection_id: sealed}, replace=True)
+        put_envelopes(database, {connection_id: sealed}, replace=connection.secrets_version > 1)
     return connection
 
 
@@ -165,23 +182,13 @@ def record_test(
 
     Args:
         secrets_version: of the secrets that were tested.
-        report: JSON text, which `load_last_test` gives back.
+        report: JSON text, which `detail.get_detail` gives back.
 
     Returns:
         False if other secrets were stored during the test, or the connection was deleted; then nothing is recorded.
     """
-    statement = (
-        update(connections)
-        .where(connections.c.id == connection_id, connections.c.secrets_version == secrets_version)
-        .values(last_test_timestamp=at, last_test_succeeded=succeeded, last_test_report=report)
-    )
-    return database.execute(statement).rowcount == 1
-
-
-def load_last_test(database: Connection, connection_id: str) -> str | None:
-    """The report of the last test of the secrets stored now, as `record_test` was given it; None if untested."""
-    report: str | None = database.execute(_LAST_TEST, {"connection_id": connection_id}).scalar()
-    return report
+    values = {"row_id": connection_id, "tested": secrets_version, "at": at, "succeeded": succeeded, "report": report}
+    return database.execute(_RECORD_TEST, values).rowcount == 1
 
 
 def _connection(row: Row[Any] | None) -> StoredConnection | None:

@@ -87,6 +87,7 @@ _LOAD = (
     .join_from(connection_secrets, connections)
     .where(connections.c.id == bindparam("connection_id"))
 )
+_STORE = insert(connection_secrets)
 _FORGET = delete(connection_secrets).where(connection_secrets.c.connection_id.in_(bindparam("ids", expanding=True)))
 _LOAD_TOKENS = select(connection_secrets.c.tokens_sealed).where(
     connection_secrets.c.connection_id == bindparam("connection_id")
@@ -121,7 +122,7 @@ def put_envelopes(database: Connection, sealed: Mapping[str, Sealed], *, replace
         {"connection_id": connection_id, "secrets_sealed": both.secrets, "masked_sealed": both.masked}
         for connection_id, both in sealed.items()
     ]
-    database.execute(insert(connection_secrets), rows)
+    database.execute(_STORE, rows)
 
 
 def load_tokens(database: Connection, connection_id: str) -> str | None:

@@ -1,18 +1,25 @@
 """The PostgreSQL engines: one pool, used for reading and for writing."""
 
-from sqlalchemy.engine import URL, Engine, create_engine
+from sqlalchemy import event
+from sqlalchemy.engine import URL, Connection, create_engine
 
+from connectory.store.engines import Engines
 from connectory.store.errors import StoreUrlInvalid
+from connectory.store.patience import PATIENCE, patience_left
+
+READERS = 4
+WRITERS = 4
+"""Threads, most of which wait for the database while one works."""
 
 # Limits of one statement, of a wait for a lock, and of a transaction that does nothing, so that no request and no lock
 # outlives a stuck client. A deployer's own `?options=` comes after these and wins.
-_LIMITS = "-c statement_timeout=10s -c lock_timeout=8s -c idle_in_transaction_session_timeout=60s"
+_LIMITS = f"-c statement_timeout=10s -c lock_timeout={PATIENCE * 1000:.0f} -c idle_in_transaction_session_timeout=60s"
 _CONNECT_TIMEOUT = 5
 """Seconds for each address of the host."""
 
 
-def open_engines(url: URL) -> tuple[Engine, Engine]:
-    """The engine that reads and the engine that writes, over one pool. Connects on first use.
+def open_engines(url: URL) -> Engines:
+    """The engines, over one pool. Connects on first use.
 
     Raises:
         StoreUrlInvalid: the URL holds a parameter twice.
@@ -33,6 +40,14 @@ def open_engines(url: URL) -> tuple[Engine, Engine]:
         executemany_mode="values_plus_batch",
         connect_args={"options": f"{_LIMITS} {options} -c timezone=UTC", **connect_timeout},
     )
+    event.listen(engine, "begin", _wait_no_longer)
     # Reading a page and its count is the opposite case and wants one snapshot.
     reads = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-    return reads, engine
+    return Engines(reads, writes=engine, looks=engine.execution_options(isolation_level="AUTOCOMMIT"))
+
+
+def _wait_no_longer(connection: Connection) -> None:
+    # One more statement, so only for work that has already waited in a line.
+    left = patience_left()
+    if left < PATIENCE - 1:
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {max(1, round(left * 1000))}")
