@@ -36,7 +36,7 @@ def insert_rows(database: Connection, rows: Sequence[tuple[StoredConnection, Sea
     inserted = insert_unless_taken(database, connections.c.key, values)
     stored = [(connection, sealed) for connection, sealed in rows if connection.key in inserted]
     index_rows(database, [connection.id for connection, _ in stored])
-    put_envelopes(database, {connection.id: sealed for connection, sealed in stored if sealed}, replace=False)
+    put_envelopes(database, {connection.id: sealed for connection, sealed in stored if sealed})
     return inserted
 
 
@@ -50,7 +50,7 @@ def rewrite_rows(
     unindex_rows(database, renamed)
     database.execute(_REWRITE, [_values(after) for _, after, _ in rows])
     index_rows(database, renamed)
-    put_envelopes(database, {after.id: sealed for _, after, sealed in rows if sealed}, replace=True)
+    put_envelopes(database, {after.id: sealed for _, after, sealed in rows if sealed})
 
 
 def _values(after: StoredConnection) -> dict[str, object]:

@@ -165,7 +165,7 @@ def store_secrets(
         rows = database.execute(_STORE_MERGED, {**values, "expected": expected_secrets_version})
     connection = _connection(rows.one_or_none())
     if connection is not None:
-        put_envelopes(database, {connection_id: sealed}, replace=connection.secrets_version > 1)
+        put_envelopes(database, {connection_id: sealed})
     return connection
 
 

@@ -9,9 +9,10 @@ its own row and column. Only this module and `rotation` read or write them.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.engine import Connection
 
+from connectory.store.inserting import replace_rows
 from connectory.store.tables import connection_secrets, connections
 from connectory.vault import Vault
 
@@ -87,8 +88,6 @@ _LOAD = (
     .join_from(connection_secrets, connections)
     .where(connections.c.id == bindparam("connection_id"))
 )
-_STORE = insert(connection_secrets)
-_FORGET = delete(connection_secrets).where(connection_secrets.c.connection_id.in_(bindparam("ids", expanding=True)))
 _LOAD_TOKENS = select(connection_secrets.c.tokens_sealed).where(
     connection_secrets.c.connection_id == bindparam("connection_id")
 )
@@ -106,23 +105,22 @@ def load_envelopes(database: Connection, connection_id: str) -> tuple[str | None
     return (None, None, 0) if row is None else (row[0], row[1], row[2])
 
 
-def put_envelopes(database: Connection, sealed: Mapping[str, Sealed], *, replace: bool) -> None:
+def put_envelopes(database: Connection, sealed: Mapping[str, Sealed]) -> None:
     """Store envelopes by connection id, for connections that this transaction inserted or has locked.
 
     Tokens that were obtained with the secrets before are forgotten.
-
-    Args:
-        replace: there may be envelopes of them already.
     """
-    if not sealed:
-        return
-    if replace:
-        database.execute(_FORGET, {"ids": list(sealed)})
     rows = [
-        {"connection_id": connection_id, "secrets_sealed": both.secrets, "masked_sealed": both.masked}
+        {
+            "connection_id": connection_id,
+            "secrets_sealed": both.secrets,
+            "masked_sealed": both.masked,
+            "tokens_sealed": None,
+            "tokens_kid": None,
+        }
         for connection_id, both in sealed.items()
     ]
-    database.execute(_STORE, rows)
+    replace_rows(database, connection_secrets, rows)
 
 
 def load_tokens(database: Connection, connection_id: str) -> str | None:

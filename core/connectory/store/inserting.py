@@ -1,10 +1,10 @@
-"""Insert rows unless a unique key is taken: the way out of a race that leaves the transaction usable."""
+"""Insert rows whose key may be stored already: leave those out, or replace what is stored."""
 
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Column, Executable, Select, bindparam, select
+from sqlalchemy import Column, Executable, Select, Table, bindparam, select
 from sqlalchemy.engine import Connection
 
 
@@ -33,16 +33,35 @@ def insert_unless_taken(database: Connection, unique: Column[Any], rows: Sequenc
     return set(database.execute(_own(unique), {"own": [row[identity.key] for row in rows]}).scalars())
 
 
+def replace_rows(database: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+    """Insert rows, each with all columns; one whose primary key is stored takes the place of what is there."""
+    if rows:
+        database.execute(_upsert(table, database.dialect.name), rows)
+
+
 @cache
 def _statement(unique: Column[Any], dialect: str) -> Executable:
+    statement = _insert(unique.table, dialect).on_conflict_do_nothing(index_elements=[unique])
+    return statement.returning(unique) if dialect == "postgresql" else statement
+
+
+@cache
+def _upsert(table: Table, dialect: str) -> Executable:
+    statement = _insert(table, dialect)
+    key = list(table.primary_key)
+    given = {column.name: statement.excluded[column.name] for column in table.columns if column not in key}
+    return statement.on_conflict_do_update(index_elements=key, set_=given)
+
+
+def _insert(table: Any, dialect: str) -> Any:
     # ON CONFLICT is not in SQLAlchemy's common insert; each dialect is imported only where it is used.
     if dialect == "postgresql":
         from sqlalchemy.dialects import postgresql
 
-        return postgresql.insert(unique.table).on_conflict_do_nothing(index_elements=[unique]).returning(unique)
+        return postgresql.insert(table)
     from sqlalchemy.dialects import sqlite
 
-    return sqlite.insert(unique.table).on_conflict_do_nothing(index_elements=[unique])
+    return sqlite.insert(table)
 
 
 @cache

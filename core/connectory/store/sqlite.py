@@ -26,6 +26,8 @@ _PRAGMAS = (
     "PRAGMA foreign_keys=ON",
     "PRAGMA secure_delete=ON",
     "PRAGMA trusted_schema=OFF",
+    # Four times the default: the pages that every write changes are copied to the database file a quarter as often.
+    "PRAGMA wal_autocheckpoint=4000",
     "PRAGMA journal_size_limit=16777216",
 )
 
