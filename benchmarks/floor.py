@@ -20,13 +20,13 @@ COLUMNS = (
     "last_test_timestamp", "last_test_succeeded",
 )  # fmt: skip
 SELECTED = ", ".join(COLUMNS)
-TABLES = (
-    "CREATE TABLE IF NOT EXISTS connections (id TEXT PRIMARY KEY, key TEXT UNIQUE, name TEXT, description TEXT,"
-    " connection_type TEXT, access TEXT, created_at TEXT, updated_at TEXT, disabled INTEGER,"
-    " last_test_timestamp TEXT, last_test_succeeded INTEGER, secrets TEXT)",
-    "CREATE TABLE IF NOT EXISTS datasets (fides_key TEXT PRIMARY KEY, connection_id TEXT, dataset TEXT,"
-    " updated_at TEXT)",
-)
+TABLES = """
+CREATE TABLE IF NOT EXISTS connections (
+    id TEXT PRIMARY KEY, key TEXT UNIQUE, name TEXT, description TEXT, connection_type TEXT, access TEXT, created_at TEXT,
+    updated_at TEXT, disabled INTEGER, last_test_timestamp TEXT, last_test_succeeded INTEGER, secrets TEXT
+);
+CREATE TABLE IF NOT EXISTS datasets (fides_key TEXT PRIMARY KEY, connection_id TEXT, dataset TEXT, updated_at TEXT)
+"""
 DATABASE = os.environ["FLOOR_DATABASE"]
 
 app = FastAPI(openapi_url=None)
@@ -41,8 +41,7 @@ class Sqlite:
         self._connection = sqlite3.connect(DATABASE, isolation_level=None)
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute("PRAGMA synchronous=FULL")
-        for table in TABLES:
-            self._connection.execute(table)
+        self._connection.executescript(TABLES)
 
     def all(self, statement: str, *values: object) -> list[Any]:
         return self._connection.execute(statement, values).fetchall()
@@ -62,8 +61,7 @@ class Postgres:
         self._connection = psycopg2.connect(DATABASE)
         self._connection.autocommit = True
         self._cursor = self._connection.cursor()
-        for table in TABLES:
-            self._cursor.execute(table)
+        self._cursor.execute(TABLES)
 
     def all(self, statement: str, *values: object) -> list[Any]:
         self._cursor.execute(statement.replace("?", "%s"), values)
@@ -158,6 +156,6 @@ async def save_datasets(key: str, request: Request) -> Response:
     database.change(
         "INSERT INTO datasets (fides_key, connection_id, dataset, updated_at) VALUES (?, ?, ?, ?)"
         " ON CONFLICT (fides_key) DO UPDATE SET dataset=excluded.dataset, updated_at=excluded.updated_at",
-        [(cast(str, one["fides_key"]), row[0], orjson.dumps(one).decode(), now) for one in datasets],
+        [(cast("str", one["fides_key"]), row[0], orjson.dumps(one).decode(), now) for one in datasets],
     )
     return answer({"succeeded": datasets, "failed": []})

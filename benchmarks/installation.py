@@ -123,4 +123,6 @@ class Installation:
 
     def _run(self, *arguments: str) -> str:
         command = [BIN / "connectory", *arguments]
-        return subprocess.run(command, env=os.environ | self._service, check=True, capture_output=True, text=True).stdout
+        return subprocess.run(
+            command, env=os.environ | self._service, check=True, capture_output=True, text=True
+        ).stdout

@@ -13,6 +13,7 @@ import tempfile
 import time
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import psycopg2
@@ -49,7 +50,7 @@ def _request_row(case: Case, figures: dict[int, Figures]) -> str:
     found = [figures[callers] for callers in CALLERS]
     speed = [one.service_throughput for one in found]
     reached = all(one.ratio <= case.bound for one in found) and all(
-        more >= LEAST * fewer for fewer, more in zip(speed, speed[1:], strict=False)
+        more >= LEAST * fewer for fewer, more in pairwise(speed)
     )
     columns = [
         case.name,
@@ -72,17 +73,27 @@ def measure_starts(installation: Installation) -> list[str]:
         with installation.start_floor() as floor:
             figures["floor"].append((floor.ready_after, floor.memory_at_ready))
     lines = []
-    for index, (name, unit, bound) in enumerate((("start to the first answer", "s", 2.0), ("memory (PSS)", "MiB", 1.5))):
+    for index, (name, unit, bound) in enumerate(
+        (("start to the first answer", "s", 2.0), ("memory (PSS)", "MiB", 1.5))
+    ):
         ours, theirs = (statistics.median(one[index] for one in figures[who]) for who in ("service", "floor"))
         reached = "yes" if ours <= bound * theirs else "**no**"
-        lines.append(f"| {name} | {unit} | {ours:.2f} | {theirs:.2f} | {bound:g} floors | {ours / theirs:.2f} | {reached} |")
+        lines.append(
+            f"| {name} | {unit} | {ours:.2f} | {theirs:.2f} | {bound:g} floors | {ours / theirs:.2f} | {reached} |"
+        )
     return lines
 
 
 def measure_connection_test(service: Server, database: PostgresServer) -> str:
     """A test of a local PostgreSQL, beside what psycopg2 itself takes for the same in a process that has it loaded."""
     user, password = database.superuser, database.password
-    secrets = {"host": database.host, "port": database.port, "dbname": "postgres", "username": user, "password": password}
+    secrets = {
+        "host": database.host,
+        "port": database.port,
+        "dbname": "postgres",
+        "username": user,
+        "password": password,
+    }
     item = {"name": "Bench", "key": "bench", "connection_type": "postgres", "access": "read", "secrets": secrets}
     service.request("PATCH", "/api/v1/connection", json.dumps([item]).encode())
     ours, direct = [], []
@@ -104,12 +115,15 @@ def measure_connection_test(service: Server, database: PostgresServer) -> str:
     ours_ms, direct_ms = statistics.median(ours), statistics.median(direct)
     difference = ours_ms - direct_ms
     reached = "yes" if difference <= 8 else "**no**"
-    return f"| test of a local PostgreSQL | ms | {ours_ms:.2f} | {direct_ms:.2f} | floor + 8 ms | + {difference:.2f} | {reached} |"
+    figures = f"{ours_ms:.2f} | {direct_ms:.2f} | floor + 8 ms | + {difference:.2f}"
+    return f"| test of a local PostgreSQL | ms | {figures} | {reached} |"
 
 
 def heading() -> list[str]:
     """What was measured, and where."""
-    listed = subprocess.run([BIN / "connectory", "plugins", "--json"], check=True, capture_output=True, text=True).stdout
+    listed = subprocess.run(
+        [BIN / "connectory", "plugins", "--json"], check=True, capture_output=True, text=True
+    ).stdout
     loaded = sum(record["status"] == "loaded" for record in json.loads(listed))
     machine = f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
     return [
@@ -117,8 +131,8 @@ def heading() -> list[str]:
         "",
         f"Written by `make bench` on {datetime.now(UTC):%Y-%m-%d}: {machine}, {loaded} connectors loaded.",
         "Service and floor (`benchmarks/floor.py`: a bare FastAPI with the database's driver and orjson, without authentication,",
-        "validation, encryption, audit or threads) were measured in the same run, in turns; medians. `Reached` is `yes` where the",
-        f"CPU is within the bound with 1, 8 and 32 callers, and no more callers get less than {LEAST:.0%} of what fewer get.",
+        "validation, encryption, audit or threads) were measured in the same run, in turns; medians. `Reached` is `yes` where",
+        f"the CPU is within the bound with 1, 8 and 32 callers, and no more callers get less than {LEAST:.0%} of what fewer get.",
         "",
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -10,7 +11,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from connectory.api.answers import json_response
 from connectory.api.bearer import actor, needs
 from connectory.api.bodies import JsonBody, parse_json
-from connectory.api.connection_items import CheckedItem, check_items
+from connectory.api.connection_items import CheckedItem, check_items, parse_items
 from connectory.api.connection_shapes import (
     REQUEST_EXAMPLES,
     ConnectionDetail,
@@ -18,17 +19,18 @@ from connectory.api.connection_shapes import (
     ConnectionPage,
     ConnectionsSaved,
     FailedConnection,
+    Item,
     connection_item,
 )
-from connectory.api.errors import PROTECTED, errors
+from connectory.api.errors import PROTECTED, Refused, errors
 from connectory.api.lookup import ConnectionKey, find_connection, find_detail
 from connectory.api.paging import PageNumber, PageSize, page_of
 from connectory.api.sealing import open_masked_document
 from connectory.api.service import Service, service_of
 from connectory.store import audit
 from connectory.store.audit import AuditEntry
-from connectory.store.bulk_save import SaveFailed, save_connections
-from connectory.store.connections import delete
+from connectory.store.bulk_save import SaveFailed, Superseded, save_connections
+from connectory.store.connections import delete, find_by_keys
 from connectory.store.listing import Filters, TestStatus, list_connections
 from connectory.store.timestamps import utc_now
 from connectory.vault import EnvelopeUnreadable
@@ -44,6 +46,8 @@ _TEST_STATUS: dict[str, TestStatus] = {
     "untested": "untested",
 }
 _TestStatusWord = Literal["passed", "failed", "untested", "succeeded", "true", "false"]
+_ATTEMPTS = 20
+"""How often a request starts again because others created, deleted or changed its connections in between."""
 _SYSTEM_TYPE = r"^[a-z][a-z0-9_-]{0,63}$"
 
 
@@ -113,13 +117,23 @@ async def save_all(
 
 
 def _save(service: Service, body: bytes, who: tuple[str, str]) -> Response:
-    payload = parse_json(body)
+    items = parse_items(parse_json(body))
+    for _ in range(_ATTEMPTS):
+        with contextlib.suppress(Superseded):
+            return _save_once(service, items, who)
+    raise Refused(409, "The connections are being changed by others at the same time; try again.")
+
+
+def _save_once(service: Service, items: list[Item], who: tuple[str, str]) -> Response:
+    # Validating, importing a plugin for that, and sealing take their time, and nobody waits for them at the database.
+    with service.store.look() as database:
+        seen = find_by_keys(database, {item.key for item in items if item.key is not None})
+    checked = check_items(service, items, seen)
     now = utc_now()
     with service.store.write() as database:
-        items = check_items(service, database, payload)
-        outcomes = save_connections(database, [item.save for item in items], now=now)
+        outcomes = save_connections(database, [item.save for item in checked], now=now, seen=seen)
         succeeded, failed, trail = [], [], []
-        for item, outcome in zip(items, outcomes, strict=True):
+        for item, outcome in zip(checked, outcomes, strict=True):
             if isinstance(outcome, SaveFailed):
                 failed.append({"message": _failure(outcome), "data": _echo(item)})
                 continue

@@ -28,9 +28,7 @@ ConnectionKey = Annotated[
 _MISSING = "No connection configuration found with key '{key}'."
 
 
-def find_connection(
-    database: Connection, key: str, missing: str = _MISSING
-) -> StoredConnection:
+def find_connection(database: Connection, key: str, missing: str = _MISSING) -> StoredConnection:
     """The connection of this key.
 
     Args:

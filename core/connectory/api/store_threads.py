@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from queue import SimpleQueue
 from threading import Thread
-from typing import Any, NamedTuple, TypeVar, TypeVarTuple, Unpack
+from typing import Any, NamedTuple, TypeVar, TypeVarTuple
 
 from connectory.store.engine import Store
 from connectory.store.errors import StoreUnavailable
@@ -33,11 +33,11 @@ class StoreThreads:
         self._readers = _Line("connectory-read", store.readers)
         self._writers = _Line("connectory-write", store.writers)
 
-    async def read(self, work: Callable[[Unpack[_Arguments]], _Result], *arguments: Unpack[_Arguments]) -> _Result:
+    async def read(self, work: Callable[[*_Arguments], _Result], *arguments: *_Arguments) -> _Result:
         """The result of `work`, which only reads from the store."""
         return await self._readers.run(work, arguments)
 
-    async def write(self, work: Callable[[Unpack[_Arguments]], _Result], *arguments: Unpack[_Arguments]) -> _Result:
+    async def write(self, work: Callable[[*_Arguments], _Result], *arguments: *_Arguments) -> _Result:
         """The result of `work`, which may write. Once begun it is finished, whatever becomes of the caller.
 
         Raises:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, select
 from sqlalchemy.engine import Connection
 
+from connectory.store.inserting import insert_rows
 from connectory.store.paging import load_page, paged
 from connectory.store.search import storable
 from connectory.store.tables import audit
@@ -41,13 +42,9 @@ class AuditEntry:
     request_id: str | None = None
 
 
-_APPEND = insert(audit)
-
-
 def append(database: Connection, *entries: AuditEntry) -> None:
     """Add entries, in order, with one statement."""
-    if entries:
-        database.execute(_APPEND, [_values(entry) for entry in entries])
+    insert_rows(database, audit, [_values(entry) for entry in entries])
 
 
 def list_entries(

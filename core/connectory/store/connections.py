@@ -4,13 +4,16 @@ They are created and changed by `bulk_save.save_connections` and listed by `list
 an envelope. Those are fetched by `envelopes.load_envelopes` only, so no listing, repr or error can carry one.
 """
 
+import json
 import re
 from collections.abc import Collection
 from datetime import datetime
+from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, bindparam, func, select, update
+from sqlalchemy import Row, Select, bindparam, cast, func, select, update
 from sqlalchemy import delete as delete_from
+from sqlalchemy.dialects.postgresql import JSON
 from sqlalchemy.engine import Connection
 
 from connectory.store.envelopes import Sealed, put_envelopes
@@ -70,11 +73,6 @@ COLUMNS = [connections.c[name] for name in StoredConnection._fields]
 _SELECT = select(*COLUMNS)
 _BY_KEY = _SELECT.where(connections.c.key == bindparam("key"))
 _BY_ID = _SELECT.where(connections.c.id == bindparam("connection_id"))
-_BY_KEYS = (
-    _SELECT.where(connections.c.key.in_(bindparam("keys", expanding=True)))
-    .order_by(connections.c.key)
-    .with_for_update()
-)
 
 _STORE_SECRETS = (
     update(connections)
@@ -115,12 +113,33 @@ def get_by_id(database: Connection, connection_id: str) -> StoredConnection | No
     return _connection(database.execute(_BY_ID, {"connection_id": connection_id}).one_or_none())
 
 
+def find_by_keys(database: Connection, keys: Collection[str]) -> dict[str, StoredConnection]:
+    """The stored connections among these keys, by key."""
+    return _found(database, _by_keys(database.dialect.name), keys)
+
+
 def lock_by_keys(database: Connection, keys: Collection[str]) -> dict[str, StoredConnection]:
     """The stored connections among these keys, by key, locked until the transaction ends.
 
     They are locked in the order of their keys, so that two transactions with common keys wait and do not deadlock.
     """
-    return {row.key: StoredConnection(*row) for row in database.execute(_BY_KEYS, {"keys": list(keys)})}
+    return _found(database, _by_keys(database.dialect.name, lock=True), keys)
+
+
+def _found(database: Connection, statement: Select[Any], keys: Collection[str]) -> dict[str, StoredConnection]:
+    rows = database.execute(statement, {"keys": json.dumps([key for key in keys if storable(key)])})
+    return {row.key: row for row in map(StoredConnection._make, rows)}
+
+
+@cache
+def _by_keys(dialect: str, *, lock: bool = False) -> Select[Any]:
+    # One parameter: fifty would be spelled into the statement anew each time, which takes longer than the query.
+    if dialect == "postgresql":
+        asked = func.json_array_elements_text(cast(bindparam("keys"), JSON)).table_valued("value")
+    else:
+        asked = func.json_each(bindparam("keys")).table_valued("value")
+    statement = _SELECT.where(connections.c.key.in_(select(asked.c.value))).order_by(connections.c.key)
+    return statement.with_for_update(of=connections) if lock else statement
 
 
 def find_similar_key(database: Connection, key: str) -> str | None:

@@ -39,11 +39,9 @@ class SealedTokens:
 
 def seal(vault: Vault, connection_id: str, *, secrets: bytes, masked: bytes) -> Sealed:
     """Seal both documents for one connection, with the primary key."""
-    return Sealed(
-        secrets=vault.seal(secrets, table=_TABLE, row_id=connection_id, column=_SECRETS),
-        masked=vault.seal(masked, table=_TABLE, row_id=connection_id, column=_MASKED),
-        kid=vault.ring.primary,
-    )
+    columns = [(_SECRETS, secrets), (_MASKED, masked)]
+    secrets_sealed, masked_sealed = vault.seal_row(columns, table=_TABLE, row_id=connection_id)
+    return Sealed(secrets_sealed, masked_sealed, vault.ring.primary)
 
 
 def seal_tokens(vault: Vault, connection_id: str, tokens: bytes) -> SealedTokens:
@@ -120,7 +118,7 @@ def put_envelopes(database: Connection, sealed: Mapping[str, Sealed]) -> None:
         }
         for connection_id, both in sealed.items()
     ]
-    replace_rows(database, connection_secrets, rows)
+    replace_rows(database, connection_secrets.c.connection_id, rows)
 
 
 def load_tokens(database: Connection, connection_id: str) -> str | None:

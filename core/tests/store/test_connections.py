@@ -7,6 +7,7 @@ from sqlalchemy import event, text
 
 from connectory.store import connections, datasets
 from connectory.store.connections import StoredConnection
+from connectory.store.detail import get_detail
 from connectory.store.envelopes import Sealed, load_envelopes
 from connectory.store.listing import Filters, list_connections
 
@@ -26,7 +27,7 @@ def make(store, save_one):
 
 def last_test(store, connection: StoredConnection) -> str | None:
     with store.read() as database:
-        return connections.load_last_test(database, connection.id)
+        return get_detail(database, connection.key).last_test
 
 
 def stored(store, key: str) -> StoredConnection | None:
