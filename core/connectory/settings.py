@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -61,6 +62,10 @@ class Settings(BaseSettings):
         (),
         description="Networks (CIDR, separated by commas) that tests may not connect to, besides those always denied.",
     )
+    data_categories: _List = Field(
+        (),
+        description="Data categories that datasets may use beside those of the Fides language, separated by commas.",
+    )
     probe_deadline: float = Field(10.0, ge=1, le=30, description="Seconds after which a connection test is ended.")
     probe_concurrency: int = Field(16, ge=1, le=256, description="Connection tests that run at the same time.")
     probe_queue: int = Field(
@@ -74,7 +79,7 @@ class Settings(BaseSettings):
         "info", description="Least severe lines that are logged; `info` holds one line per request."
     )
 
-    @field_validator("plugins_allow", "plugins_deny", "egress_deny", mode="before")
+    @field_validator("plugins_allow", "plugins_deny", "egress_deny", "data_categories", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         if not isinstance(value, str):
@@ -82,6 +87,14 @@ class Settings(BaseSettings):
         if value.lstrip().startswith("["):
             return json.loads(value)
         return tuple(part.strip() for part in value.split(",") if part.strip())
+
+    @field_validator("data_categories")
+    @classmethod
+    def _categories(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for category in value:
+            if not re.fullmatch(r"[A-Za-z0-9_.<>-]{1,200}", category):
+                raise ValueError("a data category has letters, digits, '.', '_', '<', '>' or '-'")
+        return value
 
     @field_validator("egress_deny")
     @classmethod

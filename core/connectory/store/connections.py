@@ -4,18 +4,17 @@ They are created and changed by `bulk_save.save_connections` and listed by `list
 an envelope. Those are fetched by `envelopes.load_envelopes` only, so no listing, repr or error can carry one.
 """
 
-import json
 import re
 from collections.abc import Collection
 from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, Select, bindparam, cast, func, select, update
+from sqlalchemy import Row, Select, bindparam, func, select, update
 from sqlalchemy import delete as delete_from
-from sqlalchemy.dialects.postgresql import JSON
 from sqlalchemy.engine import Connection
 
+from connectory.store.asked import asked, is_asked
 from connectory.store.envelopes import Sealed, put_envelopes
 from connectory.store.search import storable, unindex_rows
 from connectory.store.tables import connections
@@ -127,18 +126,13 @@ def lock_by_keys(database: Connection, keys: Collection[str]) -> dict[str, Store
 
 
 def _found(database: Connection, statement: Select[Any], keys: Collection[str]) -> dict[str, StoredConnection]:
-    rows = database.execute(statement, {"keys": json.dumps([key for key in keys if storable(key)])})
+    rows = database.execute(statement, asked(keys))
     return {row.key: row for row in map(StoredConnection._make, rows)}
 
 
 @cache
 def _by_keys(dialect: str, *, lock: bool = False) -> Select[Any]:
-    # One parameter: fifty would be spelled into the statement anew each time, which takes longer than the query.
-    if dialect == "postgresql":
-        asked = func.json_array_elements_text(cast(bindparam("keys"), JSON)).table_valued("value")
-    else:
-        asked = func.json_each(bindparam("keys")).table_valued("value")
-    statement = _SELECT.where(connections.c.key.in_(select(asked.c.value))).order_by(connections.c.key)
+    statement = _SELECT.where(is_asked(connections.c.key, dialect)).order_by(connections.c.key)
     return statement.with_for_update(of=connections) if lock else statement
 
 

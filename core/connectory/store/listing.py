@@ -25,6 +25,21 @@ TestStatus = Literal["passed", "failed", "untested"]
 _MANY_MATCHES = 2000
 
 
+Sorting = Literal["name", "key", "created_at", "updated_at", "last_test_timestamp"]
+"""What connections can be sorted by."""
+
+
+class Order(NamedTuple):
+    """The order of a listing. What sorts the same is ordered by name, then key; connections without a test come last.
+
+    Attributes:
+        descending: newest or last in the alphabet first; names and keys that tie still ascend.
+    """
+
+    by: Sorting = "name"
+    descending: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Filters:
     """Which connections to list. What is left out does not filter; all that is given must hold.
@@ -53,12 +68,13 @@ class _Shape(NamedTuple):
 
 
 _EVERYTHING = Filters()
+_BY_NAME = Order()
 
 
 def list_connections(
-    database: Connection, filters: Filters = _EVERYTHING, *, page: int = 1, size: int = 50
+    database: Connection, filters: Filters = _EVERYTHING, order: Order = _BY_NAME, *, page: int = 1, size: int = 50
 ) -> tuple[list[StoredConnection], int]:
-    """One page of the connections that pass the filters, by name and then key, and how many pass in all.
+    """One page of the connections that pass the filters, and how many pass in all.
 
     Args:
         page: from 1, of any magnitude; past the end there are no rows.
@@ -68,7 +84,7 @@ def list_connections(
     rows, total = load_page(
         database,
         _count(shape),
-        lambda total: _page(shape, in_order=shape.search == "index" and total > _MANY_MATCHES),
+        lambda total: _page(shape, order, in_order=shape.search == "index" and total > _MANY_MATCHES),
         _values(filters, shape),
         page=page,
         size=size,
@@ -105,9 +121,13 @@ def _count(shape: _Shape) -> Select[Any]:
 
 
 @cache
-def _page(shape: _Shape, *, in_order: bool) -> Select[Any]:
+def _page(shape: _Shape, order: Order, *, in_order: bool) -> Select[Any]:
     rows = select(*COLUMNS).where(*_conditions(shape, in_order=in_order))
-    return paged(rows.order_by(connections.c.name, connections.c.key))
+    column = connections.c[order.by]
+    wanted = column.desc() if order.descending else column.asc()
+    ties = [connections.c[name].asc() for name in ("name", "key") if name != order.by]
+    # Only a nullable column, because NULLS LAST keeps PostgreSQL from walking an index backwards.
+    return paged(rows.order_by(wanted.nulls_last() if column.nullable else wanted, *ties))
 
 
 def _conditions(shape: _Shape, *, in_order: bool = False) -> list[ColumnElement[bool]]:
