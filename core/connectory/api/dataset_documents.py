@@ -167,7 +167,7 @@ class _Findings:
 
 @cache
 def _taxonomy() -> frozenset[str]:
-    from fideslang import DEFAULT_TAXONOMY
+    from fideslang.default_taxonomy import DEFAULT_TAXONOMY
 
     return frozenset(str(category.fides_key) for category in DEFAULT_TAXONOMY.data_category)
 
