@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from connectory.api.answers import NO_STORE
 from connectory.api.bearer import actor, needs
 from connectory.api.bodies import JsonBody, parse_json
 from connectory.api.connection_shapes import Secrets
@@ -21,7 +20,7 @@ from connectory.api.sealing import (
     validated,
 )
 from connectory.api.service import Service, service_of
-from connectory.api.test_runs import TestResult, run_test, test_result
+from connectory.api.test_runs import TestResult, run_test, test_response
 from connectory.documents.validation import SecretsInvalid
 from connectory.store import audit
 from connectory.store.audit import AuditEntry
@@ -53,20 +52,19 @@ _ATTEMPTS = 20
     operation_id="putSecrets",
     summary="Set the secrets of a connection",
     dependencies=[needs("connection:create_or_update")],
+    response_model=TestResult,
     responses=_ERRORS,
 )
 async def put_secrets(
     request: Request,
-    response: Response,
     connection_key: ConnectionKey,
     body: Annotated[bytes, Depends(JsonBody(Secrets, _EXAMPLES))],
     verify: Verify = True,
-) -> TestResult:
+) -> Response:
     """Replaces what is stored. The secrets are stored even if the test then fails: see `test_status`.
 
     A value read back as `**********` and sent again means unchanged.
     """
-    response.headers.update(NO_STORE)
     return await _set(request, connection_key, body, verify=verify, replace=True)
 
 
@@ -75,28 +73,27 @@ async def put_secrets(
     operation_id="patchSecrets",
     summary="Change some of the secrets of a connection",
     dependencies=[needs("connection:create_or_update")],
+    response_model=TestResult,
     responses=_ERRORS,
 )
 async def patch_secrets(
     request: Request,
-    response: Response,
     connection_key: ConnectionKey,
     body: Annotated[bytes, Depends(JsonBody(Secrets, {"Password": {"password": "new"}}))],
     verify: Verify = True,
-) -> TestResult:
+) -> Response:
     """Merges into what is stored; `null` removes a field.
 
     Where a field changes that decides where the secrets are sent, the sensitive ones must be sent again.
     """
-    response.headers.update(NO_STORE)
     return await _set(request, connection_key, body, verify=verify, replace=False)
 
 
-async def _set(request: Request, key: str, body: bytes, *, verify: bool, replace: bool) -> TestResult:
+async def _set(request: Request, key: str, body: bytes, *, verify: bool, replace: bool) -> Response:
     service, who = service_of(request), actor(request)
     connection, envelope = await service.threads.write(_store, service, key, body, who, replace)
     report = await run_test(request, connection, envelope) if verify else None
-    return test_result(f"Secrets updated for ConnectionConfig with key: {connection.key}.", report)
+    return test_response(f"Secrets updated for ConnectionConfig with key: {connection.key}.", report)
 
 
 def _store(

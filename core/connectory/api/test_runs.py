@@ -8,10 +8,10 @@ from dataclasses import asdict, replace
 from typing import Annotated, Any, Literal
 
 import orjson
-from fastapi import Request
+from fastapi import Request, Response
 from pydantic import Field
 
-from connectory.api.answers import Answer
+from connectory.api.answers import NO_STORE, Answer
 from connectory.api.bearer import actor
 from connectory.api.errors import Refused
 from connectory.api.logs import log
@@ -48,17 +48,17 @@ class TestResult(Answer):
     steps: list[Step]
 
 
-def test_result(message: str, report: CheckReport | None) -> TestResult:
-    """How a test went; with no report, that there was none."""
-    if report is None:
-        return TestResult(msg=message, test_status=None, failure_reason=None, failure_code=None, steps=[])
-    return TestResult(
+def test_response(message: str, report: CheckReport | None) -> Response:
+    """How a test went, as `TestResult` describes it; with no report, that there was none. Nothing on the way may keep it."""
+    found = report or CheckReport("skipped")
+    result = TestResult(
         msg=message,
-        test_status=report.status,
-        failure_reason=report.reason,
-        failure_code=report.code,
-        steps=[Step.model_validate(asdict(step)) for step in report.steps],
+        test_status=report.status if report is not None else None,
+        failure_reason=found.reason,
+        failure_code=found.code,
+        steps=[Step.model_validate(asdict(step)) for step in found.steps],
     )
+    return Response(result.model_dump_json(), 200, NO_STORE, "application/json")
 
 
 async def run_test(
