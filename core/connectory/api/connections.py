@@ -97,7 +97,8 @@ async def list_all(
 
 
 def _list(service: Service, filters: Filters, order: Order, page: int, size: int) -> Response:
-    with service.store.read() as database:
+    # A search may take two statements, which have to see one state.
+    with service.store.read() if filters.search else service.store.look() as database:
         found, total = list_connections(database, filters, order, page=page, size=size)
     return json_response(page_of([connection_item(row) for row in found], total, page, size))
 

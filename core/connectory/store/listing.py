@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection
 
 from connectory.store import search
 from connectory.store.connections import COLUMNS, StoredConnection
-from connectory.store.paging import load_page, paged
+from connectory.store.paging import load_page, load_page_at_once, paged
 from connectory.store.search import SearchMethod, storable
 from connectory.store.tables import connections
 
@@ -81,15 +81,21 @@ def list_connections(
         size: rows to a page, at least 1.
     """
     shape = _shape(filters, database.dialect.name)
-    rows, total = load_page(
+    values = _values(filters, shape)
+    if shape.search != "index":
+        rows, total = load_page_at_once(
+            database, _count(shape), _page_at_once(shape, order), values, page=page, size=size
+        )
+        return [StoredConnection._make(row[:-1]) for row in rows], total
+    found, total = load_page(
         database,
         _count(shape),
-        lambda total: _page(shape, order, in_order=shape.search == "index" and total > _MANY_MATCHES),
-        _values(filters, shape),
+        lambda total: _page(shape, order, in_order=total > _MANY_MATCHES),
+        values,
         page=page,
         size=size,
     )
-    return [StoredConnection._make(row) for row in rows], total
+    return [StoredConnection._make(row) for row in found], total
 
 
 def _shape(filters: Filters, dialect: str) -> _Shape:
@@ -118,6 +124,11 @@ def _count(shape: _Shape) -> Select[Any]:
     if shape == (False, False, None, None, "index"):
         return search.count_in_index()
     return select(func.count()).select_from(connections).where(*_conditions(shape))
+
+
+@cache
+def _page_at_once(shape: _Shape, order: Order) -> Select[Any]:
+    return _page(shape, order, in_order=False).add_columns(_count(shape).scalar_subquery())
 
 
 @cache
