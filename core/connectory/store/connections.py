@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, Select, bindparam, func, select, update
+from sqlalchemy import Row, Select, bindparam, literal_column, select, update
 from sqlalchemy import delete as delete_from
 from sqlalchemy.engine import Connection
 
@@ -73,6 +73,14 @@ _SELECT = select(*COLUMNS)
 _BY_KEY = _SELECT.where(connections.c.key == bindparam("key"))
 _BY_ID = _SELECT.where(connections.c.id == bindparam("connection_id"))
 
+# As text, with constants and not parameters: databases use an index on an expression only for the same expression.
+_FORM = literal_column("replace(replace(lower(connections.key), '-', ''), '_', '')")
+_SIMILAR = (
+    select(connections.c.key)
+    .where(bindparam("form") == _FORM, connections.c.key != bindparam("key"))
+    .order_by(connections.c.key)
+    .limit(1)
+)
 _STORE_SECRETS = (
     update(connections)
     .where(connections.c.id == bindparam("row_id"))
@@ -140,11 +148,9 @@ def find_similar_key(database: Connection, key: str) -> str | None:
     """A stored key that differs from this one only by case, `-` or `_`; None if there is none."""
     if not storable(key):
         return None
-    stored = connections.c.key
-    form = func.replace(func.replace(func.lower(stored), "-", ""), "_", "")
-    asked = key.lower().replace("-", "").replace("_", "")
-    similar = select(stored).where(form == asked, stored != key).order_by(stored).limit(1)
-    found: str | None = database.execute(similar).scalar()
+    # Keys are ASCII, so Python and both databases agree on their lower case.
+    form = key.lower().replace("-", "").replace("_", "")
+    found: str | None = database.execute(_SIMILAR, {"form": form, "key": key}).scalar()
     return found
 
 

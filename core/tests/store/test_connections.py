@@ -299,3 +299,19 @@ def test_on_sqlite_filters_and_counts_are_answered_from_the_index(sqlite_url, no
             text("EXPLAIN QUERY PLAN SELECT count(*) FROM connections WHERE disabled IS 1 AND connection_type = 'x'")
         ).all()
     assert "USING COVERING INDEX ix_connections_listing" in str(plan)
+
+
+def test_looking_for_a_key_that_is_not_stored_scans_no_table(store, make):
+    make("My-Key_1")
+    with store.read() as database:
+        assert connections.find_similar_key(database, "mykey1") == "My-Key_1"
+        assert connections.find_similar_key(database, "My-Key_1") is None
+        form = "replace(replace(lower(connections.key), '-', ''), '_', '') = 'mykey'"
+        query = f"SELECT connections.key FROM connections WHERE {form}"
+        if store.dialect == "sqlite":
+            plan = [row[-1] for row in database.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}")]
+        else:
+            database.exec_driver_sql("SET LOCAL enable_seqscan = off")  # or an empty table is read as a whole
+            plan = [row[0] for row in database.exec_driver_sql(f"EXPLAIN {query}")]
+        assert str(connections._FORM) in query
+    assert "ix_connections_key_form" in " ".join(plan)
