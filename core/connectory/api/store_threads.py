@@ -8,6 +8,7 @@ And where writers wait for a lock of the database, readers must not stand in lin
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from queue import SimpleQueue
@@ -96,9 +97,14 @@ class _Line:
             try:
                 result = job.work(*job.arguments)
             except BaseException as error:  # whatever it is, it belongs to the one who waits
-                job.answer.get_loop().call_soon_threadsafe(_fail, job.answer, error)
+                _tell(job.answer, _fail, error)
             else:
-                job.answer.get_loop().call_soon_threadsafe(_succeed, job.answer, result)
+                _tell(job.answer, _succeed, result)
+
+
+def _tell(answer: asyncio.Future[Any], how: Callable[[asyncio.Future[Any], Any], None], what: object) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        answer.get_loop().call_soon_threadsafe(how, answer, what)
 
 
 def _succeed(answer: asyncio.Future[_Result], result: _Result) -> None:
