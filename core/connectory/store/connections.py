@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, Select, bindparam, literal_column, select, update
+from sqlalchemy import ColumnElement, Row, Select, bindparam, literal_column, select, update
 from sqlalchemy import delete as delete_from
 from sqlalchemy.engine import Connection
 
@@ -74,7 +74,7 @@ _BY_KEY = _SELECT.where(connections.c.key == bindparam("key"))
 _BY_ID = _SELECT.where(connections.c.id == bindparam("connection_id"))
 
 # As text, with constants and not parameters: databases use an index on an expression only for the same expression.
-_FORM = literal_column("replace(replace(lower(connections.key), '-', ''), '_', '')")
+_FORM: ColumnElement[str] = literal_column("replace(replace(lower(connections.key), '-', ''), '_', '')")
 _SIMILAR = (
     select(connections.c.key)
     .where(bindparam("form") == _FORM, connections.c.key != bindparam("key"))
