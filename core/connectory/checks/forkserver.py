@@ -13,6 +13,7 @@ when the process is dead, and by `Gone` when it, and whatever it started, has be
 from __future__ import annotations
 
 import gc
+import json
 import os
 import select
 import signal
@@ -25,10 +26,13 @@ from connectory.catalog.loaded import LoadedConnector
 from connectory.checks import channel
 from connectory.checks.addresses import replace_getaddrinfo
 from connectory.checks.child import load_connector, run_test
+from connectory.checks.confinement import Confinement, plan
 from connectory.checks.linux import (
     adopt_orphans,
-    children_of,
+    be_first_out_of_memory,
     die_with_parent,
+    end_offspring,
+    hide_memory,
     kill_session,
     leave_parent_behind,
     silence_standard_streams,
@@ -50,16 +54,18 @@ from connectory.checks.protocol import (
 def main() -> None:
     """Be the root, on the channel that is this process's standard input, until its other end closes."""
     die_with_parent(os.getppid())
+    be_first_out_of_memory()
+    hide_memory()
     control = socket.socket(fileno=os.dup(0))
     silence_standard_streams()
     # The service decides when tests end, not who signals everything at once: a terminal, or a service manager.
     for request in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(request, signal.SIG_IGN)
     replace_getaddrinfo()
-    _serve(control, None)
+    _serve(control, None, plan(closed=json.loads(sys.argv[2])))
 
 
-def _be_branch(parent: int, control: int, name: ConnectorName) -> NoReturn:
+def _be_branch(parent: int, control: int, name: ConnectorName, confinement: Confinement) -> NoReturn:
     """Be the branch for one connector: in a process forked for it, until the other end of `control` closes."""
     try:
         leave_parent_behind(control)
@@ -69,7 +75,7 @@ def _be_branch(parent: int, control: int, name: ConnectorName) -> NoReturn:
         if connector is None:
             channel.send(connection, encode_answer(Ready(can_fork=False)))
         else:
-            _serve(connection, connector)
+            _serve(connection, connector, confinement)
     finally:
         os._exit(0)
 
@@ -84,19 +90,28 @@ def _preload(name: ConnectorName) -> LoadedConnector | None:
     return connector if threading.active_count() == 1 else None
 
 
-def _serve(control: socket.socket, connector: LoadedConnector | None) -> None:
+def _serve(control: socket.socket, connector: LoadedConnector | None, confinement: Confinement) -> None:
     adopt_orphans()
     gc.collect()
     gc.freeze()  # what is there now is never garbage; not looking at it spares tests the copying of its pages
-    ForkServer(control, connector).serve()
+    ForkServer(control, connector, confinement).serve()
 
 
 class ForkServer:
-    """Forks processes for the service and looks after them. `connector` is what the forked tests are for, if imported."""
+    """Forks processes for the service and looks after them.
 
-    def __init__(self, control: socket.socket, connector: LoadedConnector | None) -> None:
+    Args:
+        control: the channel to the service.
+        connector: what the forked tests are for, if imported.
+        confinement: what they are kept to.
+    """
+
+    def __init__(
+        self, control: socket.socket, connector: LoadedConnector | None, confinement: Confinement
+    ) -> None:
         self._control = control
         self._connector = connector
+        self._confinement = confinement
         # A process is waited for only when the service has ended it. Until then its id cannot become another's, so
         # that the service may kill it at any time.
         self._running: dict[int, int] = {}
@@ -130,8 +145,8 @@ class ForkServer:
         pid = os.fork()
         if pid == 0:
             if request.task == "branch":
-                _be_branch(parent, descriptors[0], request.name)
-            run_test(parent, descriptors[0], descriptors[1], request.name, self._connector)
+                _be_branch(parent, descriptors[0], request.name, self._confinement)
+            run_test(parent, descriptors[0], descriptors[1], request.name, self._connector, self._confinement)
         for descriptor in descriptors:
             os.close(descriptor)
         self._running[request.number] = pid
@@ -162,11 +177,9 @@ class ForkServer:
         self._answer(Gone(number))
 
     def _kill_orphans(self) -> None:
-        """Kill what dead tests have started: it became ours when they died. Each may leave us more."""
-        while self._has_children() and (orphans := set(children_of(os.getpid())) - set(self._running.values())):
-            for orphan in orphans:
-                os.kill(orphan, signal.SIGKILL)
-                os.waitpid(orphan, 0)
+        """Kill what dead tests have started: it became ours when they died."""
+        if self._has_children():
+            end_offspring(sparing=set(self._running.values()))
 
     def _has_children(self) -> bool:
         """Whether to look for them: a look through /proc takes milliseconds."""

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from connectory.checks import channel
@@ -176,9 +176,14 @@ class ForkServerHandle:
 
 
 class ForkServers:
-    """The root, and a branch for each connector that has been tested."""
+    """The root, and a branch for each connector that has been tested.
 
-    def __init__(self) -> None:
+    Args:
+        closed: the service's own files and folders, as absolute paths, that no test may read.
+    """
+
+    def __init__(self, closed: Iterable[str] = ()) -> None:
+        self._closed = tuple(closed)
         self._root: ForkServerHandle | None = None
         self._branches: dict[ConnectorName, ForkServerHandle] = {}
         self._not_preloaded: set[ConnectorName] = set()
@@ -240,7 +245,7 @@ class ForkServers:
         if self._root is None or self._root.lost:
             ours, theirs = channel.channel()
             with theirs:
-                process = _start_root(theirs)
+                process = _start_root(theirs, self._closed)
             self._root = ForkServerHandle(ours, on_lost=lambda: self._discard(process))
         return self._root
 
@@ -269,11 +274,11 @@ def _start_branch(root: ForkServerHandle, name: ConnectorName) -> ForkServerHand
     return branch
 
 
-def _start_root(control: socket.socket) -> subprocess.Popen[bytes]:
+def _start_root(control: socket.socket, closed: tuple[str, ...]) -> subprocess.Popen[bytes]:
     environment = _ENVIRONMENT | {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     path = [os.path.abspath(entry) for entry in sys.path if isinstance(entry, str)]  # noqa: PTH100 - '' stands for the current folder
     return subprocess.Popen(  # noqa: S603 - a constant program, by this interpreter
-        [sys.executable, "-I", "-c", _PROGRAM, json.dumps(path)],
+        [sys.executable, "-I", "-c", _PROGRAM, json.dumps(path), json.dumps(closed)],
         stdin=control.fileno(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
