@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -111,6 +111,13 @@ class Settings(BaseSettings):
     def root_client_path(self) -> Path:
         """Where the first start of the embedded default writes the root client's credentials."""
         return self.home / "root_client.json"
+
+    @property
+    def own_paths(self) -> tuple[Path, ...]:
+        """The files and folders of the deployment itself, which nothing but the service and its commands may open."""
+        url = urlsplit(self.store_url)
+        database = (Path(unquote(url.path.removeprefix("/"))),) if url.scheme.startswith("sqlite") else ()
+        return tuple(path.absolute() for path in (self.home, self.keys_path, self.root_client_path, *database))
 
     @property
     def selection(self) -> Selection:

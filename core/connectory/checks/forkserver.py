@@ -119,13 +119,21 @@ class ForkServer:
         self._ending: set[int] = set()
 
     def serve(self) -> None:
-        """Do what the service asks for, until it closes its end."""
+        """Do what the service asks for, until it closes its end or this process's parent ends; then end what was forked."""
+        # The parent's end wakes this process and does not kill it, so that it can end what tests have started.
+        die_with_parent(parent := os.getppid(), by=signal.SIGCHLD)
+        try:
+            self._serve_while(parent)
+        finally:
+            end_offspring(sparing=set())
+
+    def _serve_while(self, parent: int) -> None:
         child_died = _wake_on_child()
         poll = select.poll()
         poll.register(self._control, select.POLLIN)
         poll.register(child_died, select.POLLIN)
         self._answer(Ready(can_fork=True))
-        while True:
+        while os.getppid() == parent:
             ready = {descriptor for descriptor, _ in poll.poll()}
             if child_died in ready:
                 os.read(child_died, 4096)
@@ -142,7 +150,14 @@ class ForkServer:
 
     def _fork(self, request: ForkRequest, descriptors: list[int]) -> None:
         parent = os.getpid()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:  # the machine has no room for another process: that is one failed test
+            for descriptor in descriptors:
+                os.close(descriptor)
+            self._answer(Exited(request.number, os.EX_OSERR))
+            self._answer(Gone(request.number))
+            return
         if pid == 0:
             if request.task == "branch":
                 _be_branch(parent, descriptors[0], request.name, self._confinement)
@@ -164,6 +179,8 @@ class ForkServer:
             self._wait_for(number)
 
     def _end(self, number: int) -> None:
+        if number not in self._running:  # it could not be forked
+            return
         kill_session(self._running[number])
         self._ending.add(number)
         if number in self._dead:

@@ -16,6 +16,12 @@ _CAP_DAC_READ_SEARCH = 1 << 2
 _TO_BECOME_ANOTHER_USER = (1 << 5) | (1 << 6) | (1 << 7)  # CAP_KILL, CAP_SETGID, CAP_SETUID
 _CAPABILITY_VERSION = 0x20080522
 _CLONE_NEWUSER = 0x10000000
+_CLONE_NEWNS = 0x00020000
+# linux/mount.h, linux/fcntl.h; the number of the system call is the same on every architecture.
+_MOUNT_SETATTR = 442
+_MOUNT_ATTR_RDONLY = 1
+_AT_FDCWD = -100
+_AT_RECURSIVE = 0x8000
 
 _PROCESSES = 64 + 4 * (os.cpu_count() or 1)
 """Threads and processes that a test may have: drivers start a few, those with a native core one or two for each processor."""
@@ -30,6 +36,10 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 class _CapabilityHeader(ctypes.Structure):
     _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+
+class _MountAttributes(ctypes.Structure):
+    _fields_ = tuple((name, ctypes.c_uint64) for name in ("set", "clear", "propagation", "user_namespace"))
 
 
 class _CapabilityData(ctypes.Structure):
@@ -72,15 +82,22 @@ def become_user(user: int, *, reading: bool) -> None:
     _keep_capabilities(_CAP_DAC_READ_SEARCH if reading else 0)
 
 
-def be_counted_alone() -> bool:
-    """Have the kernel count this process and its descendants apart from others of its user, where it does that; whether it does.
+def stand_apart() -> bool:
+    """Have no capabilities, and where the kernel allows that, be in a user namespace of one's own; whether it does.
 
-    In a user namespace of its own the process has the same rights to files as before, and no capabilities.
+    There the kernel counts this process and its descendants by themselves. Everything that is mounted is read-only: as the
+    owner of files, a process may change their modes and times whatever Landlock says.
     """
     release = tuple(int(part) for part in os.uname().release.split("-")[0].split(".")[:2])
-    alone = release >= _COUNTED_BY_NAMESPACE and _libc.unshare(_CLONE_NEWUSER) == 0
+    apart = release >= _COUNTED_BY_NAMESPACE and _libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNS) == 0
+    if apart:
+        read_only = _MountAttributes(set=_MOUNT_ATTR_RDONLY)
+        _libc.syscall(
+            *(_MOUNT_SETATTR, _AT_FDCWD, b"/", _AT_RECURSIVE),
+            *(ctypes.byref(read_only), ctypes.c_size_t(ctypes.sizeof(read_only))),
+        )
     _keep_capabilities(0)
-    return alone
+    return apart
 
 
 def _keep_capabilities(kept: int) -> None:

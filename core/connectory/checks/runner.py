@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from connectory.catalog.loaded import LoadedConnector
-from connectory.checks.confinement import WARNINGS, plan
+from connectory.checks.confinement import WARNINGS, level
 from connectory.checks.egress import EgressPolicy
 from connectory.checks.forkservers import ForkServerLost, ForkServers
 from connectory.checks.process import CheckProcess
@@ -108,7 +108,7 @@ class CheckRunner:
         self._shared: dict[Hashable, _SharedTest] = {}
         self._tasks: set[asyncio.Task[CheckReport]] = set()
         self._fork_servers = ForkServers(closed)
-        self.confinement = plan().level
+        self.confinement = level()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ending = False
 
