@@ -26,7 +26,7 @@ class Health(Answer):
 
 
 class Ready(Answer):
-    """Whether every stored secret can be opened, which keys that takes are missing, and what keeps tests from this machine's files."""
+    """Whether every stored secret can be opened, which keys that takes are missing, and what confines connection tests."""
 
     ready: Annotated[bool, Field(examples=[True])]
     unreadable_rows: Annotated[int, Field(ge=0, examples=[0])]

@@ -134,9 +134,7 @@ def _read_job(descriptor: int) -> Job:
     return decode_job(bytes(data))
 
 
-def _do(
-    job: Job, name: ConnectorName, connector: LoadedConnector | None, confining: Confining, emit: _Emit
-) -> Verdict:
+def _do(job: Job, name: ConnectorName, connector: LoadedConnector | None, confining: Confining, emit: _Emit) -> Verdict:
     # Before the connector is imported, where it still has to be: a thread that it starts then is confined too.
     confining.complete(memory=job.memory, also_readable=_paths(name.target, *job.settings.values()))
     try:

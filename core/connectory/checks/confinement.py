@@ -15,7 +15,6 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from glob import glob
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -49,7 +48,7 @@ _SYSTEM = (
     # Native drivers that are installed for the whole machine, and what their makers say that an administrator sets.
     *("/etc/odbc.ini", "/etc/odbcinst.ini", "/etc/freetds", "/etc/freetds.conf", "/etc/krb5.conf", "/etc/krb5.conf.d"),
 )
-_ADD_ON_PACKAGES = ("/opt/*/*/lib", "/opt/*/*/lib64", "/opt/*/*/share")
+_ADD_ON_PACKAGES = ("opt/*/*/lib", "opt/*/*/lib64", "opt/*/*/share")
 """Libraries and their messages, as the Filesystem Hierarchy Standard has them below /opt."""
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
@@ -63,19 +62,19 @@ class Confinement:
         closed: files and folders that it cannot read even where they stand in a readable one.
         users: user ids for tests, or `None` where they have to keep the service's.
         reads_for_others: whether a test needs the right to read other users' files: Python itself is closed to others.
-        landlock: whether the kernel has it.
+        has_landlock: whether the kernel has it.
     """
 
     readable: tuple[str, ...]
-    closed: tuple[str, ...]
+    closed: tuple[Path, ...]
     users: range | None
     reads_for_others: bool
-    landlock: bool
+    has_landlock: bool
 
     def begin(self) -> Confining:
         """Give up this process's user, capabilities and room to fork, for good. Files stay readable until `complete`."""
         used = address_space()
-        ruleset = self._ruleset() if self.landlock else None
+        ruleset = self._ruleset() if self.has_landlock else None
         if self.users is not None:
             # One after the other, so that no two tests at once are the same user, who may signal and watch itself.
             privileges.become_user(self.users[os.getpid() % len(self.users)], reading=self.reads_for_others)
@@ -107,7 +106,7 @@ class Confining:
     """A process whose confinement has begun. What is left needs its job, so that a process may wait for one like this."""
 
     _ruleset: landlock.Ruleset | None
-    _closed: tuple[str, ...]
+    _closed: tuple[Path, ...]
     _used: int
 
     def complete(self, *, memory: int, also_readable: Iterable[str]) -> None:
@@ -121,8 +120,8 @@ class Confining:
             OSError: the kernel refused; then the job must not be done.
         """
         if self._ruleset is not None:
-            for path in _without(self._closed, also_readable):
-                self._ruleset.allow_reading(path)
+            for path in _without(self._closed, map(Path, also_readable)):
+                self._ruleset.allow_reading(str(path))
             self._ruleset.restrict()
         limit_memory(self._used + memory)
 
@@ -133,15 +132,15 @@ def plan(closed: Iterable[str] = ()) -> Confinement:
     Args:
         closed: the service's own files and folders, as absolute paths.
     """
-    imports = [entry for entry in sys.path if os.path.isabs(entry)]
-    closed = tuple(map(os.path.realpath, closed))
+    imports = [Path(entry) for entry in sys.path if entry.startswith("/")]
+    own = tuple(Path(path).resolve() for path in closed)
     users = privileges.spare_users()
     return Confinement(
-        readable=tuple(_outermost(_without(closed, (*_SYSTEM, *_machines(), *imports)))),
-        closed=closed,
+        readable=tuple(map(str, _outermost(_without(own, (*map(Path, _SYSTEM), *_machines(), *imports))))),
+        closed=own,
         users=users,
         reads_for_others=users is not None and any(map(_is_closed_to_others, imports)),
-        landlock=landlock.abi() > 0,
+        has_landlock=landlock.abi() > 0,
     )
 
 
@@ -153,48 +152,50 @@ def level() -> Level:
     return "uid" if planned.users is not None and not planned.reads_for_others else "none"
 
 
-def _machines() -> Iterator[str]:
+def _machines() -> Iterator[Path]:
     """Where this machine, by its environment and by how Python was built, has libraries and certificates."""
-    yield from (found for pattern in _ADD_ON_PACKAGES for found in glob(pattern))
-    yield f"{sys.base_prefix}/lib"
-    yield from filter(None, os.environ.get("LD_LIBRARY_PATH", "").split(":"))
+    for pattern in _ADD_ON_PACKAGES:
+        yield from Path("/").glob(pattern)
+    yield Path(sys.base_prefix, "lib")
     trusted = ssl.get_default_verify_paths()
-    yield from filter(None, (trusted.openssl_cafile, trusted.openssl_capath, *map(os.environ.get, _CERTIFICATES)))
+    libraries = os.environ.get("LD_LIBRARY_PATH", "").split(":")
+    certificates = (trusted.openssl_cafile, trusted.openssl_capath, *map(os.environ.get, _CERTIFICATES))
+    yield from (Path(path) for path in (*libraries, *certificates) if path and path.startswith("/"))
 
 
-def _without(closed: tuple[str, ...], paths: Iterable[str]) -> Iterator[str]:
+def _without(closed: tuple[Path, ...], paths: Iterable[Path]) -> Iterator[Path]:
     """`paths`; of folders in which something closed stands, what they hold besides: Landlock allows whole folders."""
     for path in paths:
-        inside = os.path.realpath(path).rstrip("/") + "/"
-        if any(name.startswith(inside) for name in closed):
+        real = path.resolve()
+        if any(real in name.parents for name in closed):
             with suppress(OSError):
-                entries = [os.path.join(inside, entry) for entry in os.listdir(inside)]
-                yield from _without(closed, [entry for entry in entries if not _is_closed(entry, closed)])
-        elif not _is_closed(inside[:-1], closed):
+                yield from _without(closed, [entry for entry in real.iterdir() if not _is_closed(entry, closed)])
+        elif not _is_closed(real, closed):
             yield path
 
 
-def _outermost(paths: Iterable[str]) -> Iterator[str]:
+def _is_closed(path: Path, closed: tuple[Path, ...]) -> bool:
+    """Whether `path` is closed, or named like a companion of what is: SQLite's `-wal`, a backup's `.old`."""
+    return any(str(path) == str(name) or str(path).startswith((f"{name}-", f"{name}.", f"{name}~")) for name in closed)
+
+
+def _outermost(paths: Iterable[Path]) -> Iterator[Path]:
     """`paths` less the folders that stand in others of them: every rule costs each test some microseconds."""
     found = dict.fromkeys(paths)
-    folders = {path: f"{os.path.realpath(path)}/" for path in found if os.path.isdir(path)}
-    kept = {inside for inside in folders.values() if not any(inside.startswith(other) and inside != other for other in folders.values())}
-    yield from (path for path in found if path not in folders)
-    yield from sorted(kept)
+    yield from (path for path in found if not path.is_dir())
+    last: Path | None = None
+    for folder in sorted({path.resolve() for path in found if path.is_dir()}):  # a folder comes before what is in it
+        if last is None or not folder.is_relative_to(last):
+            last = folder
+            yield folder
 
 
-def _is_closed(path: str, closed: tuple[str, ...]) -> bool:
-    """Whether `path` is closed, or named like a companion of what is: SQLite's `-wal`, a backup's `.old`."""
-    return any(path == name or path.startswith((f"{name}-", f"{name}.", f"{name}~")) for name in closed)
-
-
-def _is_closed_to_others(folder: str) -> bool:
+def _is_closed_to_others(folder: Path) -> bool:
     """Whether another user cannot import from a folder: cannot get there, or not read it or what can be imported there."""
     try:
-        if any(not os.stat(way).st_mode & stat.S_IXOTH for way in Path(folder).resolve().parents):
+        if any(not way.stat().st_mode & stat.S_IXOTH for way in folder.resolve().parents):
             return True
-        with os.scandir(folder) as entries:
-            importable = [entry for entry in entries if entry.name.endswith(".py") or entry.name.isidentifier()]
-        return any(not os.stat(part).st_mode & stat.S_IROTH for part in (folder, *importable))
+        importable = [entry for entry in folder.iterdir() if entry.suffix == ".py" or entry.name.isidentifier()]
+        return any(not part.stat().st_mode & stat.S_IROTH for part in (folder, *importable))
     except OSError:
         return False  # there is nothing

@@ -106,9 +106,7 @@ class ForkServer:
         confinement: what they are kept to.
     """
 
-    def __init__(
-        self, control: socket.socket, connector: LoadedConnector | None, confinement: Confinement
-    ) -> None:
+    def __init__(self, control: socket.socket, connector: LoadedConnector | None, confinement: Confinement) -> None:
         self._control = control
         self._connector = connector
         self._confinement = confinement

@@ -109,7 +109,9 @@ def test_the_secret_is_in_no_command_line_and_no_environment(check):
     """While a test runs, of whatever process there is."""
     secret = "z" + os.urandom(12).hex()
     with LoopbackServer(Looking(secret.encode())) as server:
-        dial = "connection, _ = context.connect('127.0.0.1', {port})\nwith connection: assert connection.recv(1) == b'-'"
+        dial = (
+            "connection, _ = context.connect('127.0.0.1', {port})\nwith connection: assert connection.recv(1) == b'-'"
+        )
         report = check(dial.format(port=server.port), document={"token": secret})
     assert report.status == "succeeded"
 

@@ -39,9 +39,9 @@ def exchanging(connector_of):
 
 
 @contextmanager
-def running(policy: EgressPolicy = EgressPolicy(), *, deadline: float = 10):
+def running(*, allow_loopback: bool = False, deadline: float = 10):
     with asyncio.Runner() as loop:
-        runner = CheckRunner(policy=policy, deadline=deadline)
+        runner = CheckRunner(policy=EgressPolicy(allow_loopback=allow_loopback), deadline=deadline)
         loop.run(runner.start())
         try:
             yield lambda connector, document={"token": "t0ken-4711"}, **options: loop.run(
@@ -87,7 +87,7 @@ def test_a_code_is_not_exchanged_again_when_its_fork_server_is_lost(exchanging):
     attempts = []
     with LoopbackServer(striking(Offspring(), signal.SIGKILL)) as server:
         body = f"context.connect('127.0.0.1', {server.port})[0].recv(1)"
-        with running(EgressPolicy(allow_loopback=True)) as run:
+        with running(allow_loopback=True) as run:
             report = run(exchanging(body), exchange=CODE, tokens=lambda: attempts.append("opened"))
     assert report.code == FailureCode.CRASHED
     assert attempts == ["opened"]

@@ -253,8 +253,9 @@ def test_an_interpreter_that_does_not_start_is_a_failed_test(connector_of, monke
     assert run(scenario).code is FailureCode.CRASHED
 
 
-def test_a_fork_server_ends_with_the_process_that_started_it(connector_of, site):
-    connector = connector_of("import time\ntime.sleep(600)")
+def test_all_end_with_the_process_that_started_them(connector_of, site):
+    """Also what a test has started, in a session of its own."""
+    connector = connector_of("import os, time\nif os.fork() == 0: os.setsid()\ntime.sleep(600)")
     pid = os.fork()
     if pid == 0:
         os.execv(
@@ -263,7 +264,7 @@ def test_a_fork_server_ends_with_the_process_that_started_it(connector_of, site)
         )
     parent = psutil.Process(pid)
     family: list[psutil.Process] = []
-    while len(family) < 3:  # root, branch, test
+    while len(family) < 4:  # root, branch, test, and what it started
         family = parent.children(recursive=True)
         assert parent.status() != psutil.STATUS_ZOMBIE
     os.kill(pid, signal.SIGKILL)
