@@ -66,6 +66,12 @@ class Settings(BaseSettings):
     probe_queue: int = Field(
         64, ge=0, le=10_000, description="Connection tests that may wait; one more is answered 429."
     )
+    probe_memory: int = Field(
+        2048,
+        ge=256,
+        le=1_048_576,
+        description="MiB of memory that connection tests may take together; beyond that, the one that takes most is ended.",
+    )
     token_lifetime: int = Field(43_200, ge=60, le=31_536_000, description="Seconds that a bearer token works.")
     max_body_bytes: int = Field(
         1_048_576, ge=1024, le=104_857_600, description="Largest request body in bytes; a larger one is answered 413."

@@ -1,9 +1,9 @@
 """The processes that tests are forked from: single-threaded, in a scrubbed environment, and never told a secret.
 
-The service starts one fork server, the root: it imports the contract and no plugin. For each connector that is used, the root
-forks another, the connector's branch, which imports that connector and its drivers, once. A test is a fork of its connector's
-branch, so it starts with everything imported and nothing that another test left behind; a connector whose import crashes,
-hangs or starts threads costs its own branch only, and its tests are forked from the root and import it themselves.
+The service starts one fork server, the root: it imports the contract and no plugin. For each distribution whose connectors are
+used, the root forks another, the distribution's branch, which imports each of those connectors and its drivers, once. A test is a
+fork of its branch, so it starts with everything imported and nothing that another test left behind; a connector whose import
+crashes, hangs or starts threads costs its own branch only, and its tests are forked from the root and import it themselves.
 
 Root and branches speak alike, with the requests and answers of `connectory.checks.protocol`. They say first whether they are
 `Ready`; then each `ForkRequest`, which brings the descriptors that the new process needs, is answered by `Forked`, by `Exited`
@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def _be_branch(parent: int, control: int, name: ConnectorName, confinement: Confinement) -> NoReturn:
-    """Be the branch for one connector: in a process forked for it, until the other end of `control` closes."""
+    """Be the branch that begins with one connector: in a process forked for it, until the other end of `control` closes."""
     try:
         leave_parent_behind(control)
         die_with_parent(parent)
@@ -75,7 +75,7 @@ def _be_branch(parent: int, control: int, name: ConnectorName, confinement: Conf
         if connector is None:
             channel.send(connection, encode_answer(Ready(can_fork=False)))
         else:
-            _serve(connection, connector, confinement)
+            _serve(connection, {name: connector}, confinement)
     finally:
         os._exit(0)
 
@@ -90,11 +90,13 @@ def _preload(name: ConnectorName) -> LoadedConnector | None:
     return connector if threading.active_count() == 1 else None
 
 
-def _serve(control: socket.socket, connector: LoadedConnector | None, confinement: Confinement) -> None:
+def _serve(
+    control: socket.socket, connectors: dict[ConnectorName, LoadedConnector | None] | None, confinement: Confinement
+) -> None:
     adopt_orphans()
     gc.collect()
     gc.freeze()  # what is there now is never garbage; not looking at it spares tests the copying of its pages
-    ForkServer(control, connector, confinement).serve()
+    ForkServer(control, connectors, confinement).serve()
 
 
 class ForkServer:
@@ -102,13 +104,19 @@ class ForkServer:
 
     Args:
         control: the channel to the service.
-        connector: what the forked tests are for, if imported.
-        confinement: what they are kept to.
+        connectors: those of one distribution that are imported; the others are when they are first asked for. `None` for the
+            root, which imports none.
+        confinement: what the forked tests are kept to.
     """
 
-    def __init__(self, control: socket.socket, connector: LoadedConnector | None, confinement: Confinement) -> None:
+    def __init__(
+        self,
+        control: socket.socket,
+        connectors: dict[ConnectorName, LoadedConnector | None] | None,
+        confinement: Confinement,
+    ) -> None:
         self._control = control
-        self._connector = connector
+        self._connectors = connectors
         self._confinement = confinement
         # A process is waited for only when the service has ended it. Until then its id cannot become another's, so
         # that the service may kill it at any time.
@@ -148,6 +156,7 @@ class ForkServer:
 
     def _fork(self, request: ForkRequest, descriptors: list[int]) -> None:
         parent = os.getpid()
+        connector = self._imported(request.name)
         try:
             pid = os.fork()
         except OSError:  # the machine has no room for another process: that is one failed test
@@ -159,11 +168,21 @@ class ForkServer:
         if pid == 0:
             if request.task == "branch":
                 _be_branch(parent, descriptors[0], request.name, self._confinement)
-            run_test(parent, descriptors[0], descriptors[1], request.name, self._connector, self._confinement)
+            run_test(parent, descriptors[0], descriptors[1], request.name, connector, self._confinement)
         for descriptor in descriptors:
             os.close(descriptor)
         self._running[request.number] = pid
         self._answer(Forked(request.number, pid))
+
+    def _imported(self, name: ConnectorName) -> LoadedConnector | None:
+        """A connector of this branch's distribution; `None` where the test has to import it, and say what is wrong."""
+        if self._connectors is None:
+            return None
+        if name not in self._connectors:
+            self._connectors[name] = _preload(name)
+            if threading.active_count() > 1:  # nothing can be forked here any more
+                sys.exit()
+        return self._connectors[name]
 
     def _look_for_dead(self) -> None:
         for number, pid in self._running.items():

@@ -139,11 +139,19 @@ def _offspring(sparing: set[int]) -> set[int]:
 
 
 def _children_by_parent() -> defaultdict[int, set[int]]:
-    """The process ids of the children of each process, dead ones that were not waited for included."""
     found: defaultdict[int, set[int]] = defaultdict(set)
+    for process, (parent, _) in processes().items():
+        found[parent].add(process)
+    return found
+
+
+def processes() -> dict[int, tuple[int, int]]:
+    """For each process id there is, dead ones that were not waited for included: its parent's, and its bytes of memory."""
+    found: dict[int, tuple[int, int]] = {}
     for name in os.listdir("/proc"):  # noqa: PTH208 - this takes most of the time that ending a test takes
         if name.isdigit():
             with suppress(OSError), open(f"/proc/{name}/stat", "rb", buffering=0) as file:  # noqa: PTH123
-                # The command's name may hold spaces and parentheses; the parent is the second word after it (proc(5)).
-                found[int(file.read(512).rpartition(b")")[2].split()[1])].add(int(name))
+                # The command's name may hold spaces and parentheses; the words are counted after it (proc(5)).
+                words = file.read(1024).rpartition(b")")[2].split()
+                found[int(name)] = int(words[1]), int(words[21]) * resource.getpagesize()
     return found
