@@ -370,3 +370,21 @@ def test_ten_thousand_forks_are_one_failed_test(deployment, ending: str):
 def test_memory_is_one_failed_test(deployment):
     answer = deployment.attack("held = []\nwhile True: held.append(bytearray(1 << 24))")
     assert answer["failure_code"] == "resource_limit"
+
+
+def test_a_fork_server_that_cannot_fork_fails_that_test_only(deployment):
+    if deployment.kind.user == 0:
+        pytest.skip("no limit of processes holds for root")
+    assert deployment.test("sound")["test_status"] == "succeeded"
+    [root] = (child for child in psutil.Process(deployment.pid).children() if "forkserver" in " ".join(child.cmdline()))
+    [branch] = root.children()
+
+    def limit(processes: str) -> None:
+        account = {"user": ORDINARY, "group": ORDINARY, "extra_groups": []} if os.geteuid() == 0 else {}
+        subprocess.run(["prlimit", f"--pid={branch.pid}", f"--nproc={processes}:"], check=True, **account)
+
+    limit("1")
+    assert deployment.test("sound")["failure_code"] == "resource_limit"
+    limit("1000")
+    assert deployment.test("sound")["test_status"] == "succeeded"
+    assert root.children() == [branch]
