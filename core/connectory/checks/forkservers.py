@@ -83,10 +83,12 @@ class ForkServerHandle:
     """One fork server, root or branch, by the channel to it.
 
     Attributes:
+        first: the connector that a branch imports before it is ready; `None` for the root.
         ready: done when it can fork tests: `True`; or cannot, or is lost before it could: `False`.
     """
 
-    def __init__(self, control: socket.socket, on_lost: Callable[[], None]) -> None:
+    def __init__(self, control: socket.socket, on_lost: Callable[[], None], first: ConnectorName | None = None) -> None:
+        self.first = first
         self._loop = asyncio.get_running_loop()
         self._control = control
         self._on_lost = on_lost
@@ -110,6 +112,11 @@ class ForkServerHandle:
         if self.lost:
             raise ForkServerLost
         return fork
+
+    @property
+    def failed(self) -> bool:
+        """Whether nothing can be forked here: it is lost, or could not be made ready."""
+        return self.lost or (self.ready.done() and not self.ready.result())
 
     @property
     def idle(self) -> float:
@@ -266,13 +273,16 @@ class ForkServers:
             raise ForkServerLost
         if name in self._not_preloaded:
             return root
-        branch = self._branches.get(name.distribution)
-        if branch is None or branch.lost:
-            branch = self._branches[name.distribution] = _start_branch(root, name)
-        if await asyncio.shield(branch.ready):
-            return branch
-        if root.lost:
-            raise ForkServerLost
+        while True:
+            branch = self._branches.get(name.distribution)
+            if branch is None or branch.failed:
+                branch = self._branches[name.distribution] = _start_branch(root, name)
+            if await asyncio.shield(branch.ready):
+                return branch
+            if root.lost:
+                raise ForkServerLost
+            if branch.first == name:  # else it is another connector of the distribution that cannot be imported
+                break
         if name not in self._not_preloaded:
             self._not_preloaded.add(name)
             _log.warning(
@@ -315,7 +325,7 @@ def _start_branch(root: ForkServerHandle, name: ConnectorName) -> ForkServerHand
         except ForkServerLost:
             ours.close()
             raise
-    branch = ForkServerHandle(ours, on_lost=lambda: root.end(fork))
+    branch = ForkServerHandle(ours, on_lost=lambda: root.end(fork), first=name)
     patience = asyncio.get_running_loop().call_later(PRELOAD_LIMIT, branch.lose)
     branch.ready.add_done_callback(lambda _: patience.cancel())
     return branch

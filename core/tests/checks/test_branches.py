@@ -81,6 +81,19 @@ def test_a_connector_that_cannot_be_imported_ahead_costs_its_distribution_nothin
     assert int(first.reason) > 0
 
 
+def test_who_waits_for_a_branch_that_a_sibling_cannot_begin_gets_another(siblings, caplog):
+    """And is not told to be imported by each test itself."""
+    bad, sound = siblings(IN_FORK_SERVER + "import time; time.sleep(0.3); os._exit(1)", "")
+
+    async def scenario(test):
+        _, first = await asyncio.gather(test(bad), test(sound))
+        return first, await test(sound)
+
+    first, second = run(scenario)
+    assert first.reason == second.reason
+    assert [bad.identifier in record.getMessage() for record in caplog.records] == [True]
+
+
 def test_a_branch_that_is_idle_ends_and_comes_back(siblings, monkeypatch):
     monkeypatch.setattr("connectory.checks.forkservers.IDLE_LIMIT", 0.5)
     [connector] = siblings("")

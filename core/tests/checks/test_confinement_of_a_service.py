@@ -172,6 +172,41 @@ def test_what_confines_tests_is_said(deployment):
     assert len(told) == (0 if deployment.kind.landlock else 1)
 
 
+def test_a_test_has_given_up_what_it_does_not_need(deployment):
+    """Seen from inside: dumps, tracing, privileges, groups, capabilities; at most the right to read what belongs to others."""
+    script = """
+    import resource
+    class Header(ctypes.Structure):
+        _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+    capabilities = (ctypes.c_uint32 * 6)()
+    assert libc.capget(ctypes.byref(Header(0x20080522, 0)), capabilities) == 0
+    found = {
+        "dumpable": libc.prctl(3, 0, 0, 0, 0),
+        "may gain privileges": 1 - libc.prctl(39, 0, 0, 0, 0),
+        "groups": os.getgroups(),
+        "root": 0 in os.getresuid() + os.getresgid(),
+        "capabilities": any(capabilities[1:]) or capabilities[0] & ~4,
+        "core dumps": resource.getrlimit(resource.RLIMIT_CORE)[1],
+        "may grow files": resource.getrlimit(resource.RLIMIT_FSIZE)[1],
+    }
+    if any(found.values()):
+        done(found)
+    raise PermissionError
+    """
+    assert not went_through(deployment.attack(script))
+
+
+def test_the_kernel_ends_tests_and_not_the_service_when_memory_runs_out(deployment):
+    """And where root starts the service, each of its tests is a user of its own."""
+    with a_test_that_runs(deployment):
+        below = psutil.Process(deployment.pid).children(recursive=True)
+        priorities = {Path(f"/proc/{process.pid}/oom_score_adj").read_text().strip() for process in below}
+        users = [process.uids().real for process in below]
+    assert priorities == {"1000"}
+    assert int(Path(f"/proc/{deployment.pid}/oom_score_adj").read_text()) < 1000
+    assert len(set(users)) == (2 if deployment.kind.user == 0 else 1), users
+
+
 READS = {
     "key file": "open({home!r} + '/keys.json', 'rb').read()",
     "root client": "open({home!r} + '/root_client.json', 'rb').read()",
