@@ -37,12 +37,14 @@ _OPEN_FILES = 256
 _DEVICES = ("/dev/null", "/dev/random", "/dev/urandom", "/dev/zero")
 _SYSTEM = (
     # What the loader and the C library read: libraries, locales, and how names are resolved.
-    *("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/local/lib64", "/etc/ld.so.cache"),
+    *("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/local/lib64", "/nix/store"),
+    "/etc/ld.so.cache",
     *("/usr/share/locale", "/etc/locale.alias", "/usr/share/zoneinfo", "/etc/localtime", "/etc/timezone"),
     *("/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/host.conf", "/etc/gai.conf"),
     *("/etc/services", "/etc/protocols", "/etc/mime.types", "/sys/devices/system/cpu"),
     # Certificates that the machine trusts, and OpenSSL's settings; not the folders of private keys beside them.
     *("/etc/ssl/certs", "/etc/ssl/cert.pem", "/etc/ssl/openssl.cnf", "/etc/ca-certificates", "/etc/crypto-policies"),
+    *("/usr/local/ssl/certs", "/usr/local/ssl/cert.pem", "/usr/local/ssl/openssl.cnf"),
     *("/etc/pki/ca-trust", "/etc/pki/tls/certs", "/etc/pki/tls/cert.pem", "/etc/pki/tls/openssl.cnf"),
     *("/usr/share/ca-certificates", "/usr/local/share/ca-certificates", "/usr/share/pki", "/var/lib/ca-certificates"),
     # Native drivers that are installed for the whole machine, and what their makers say that an administrator sets.
