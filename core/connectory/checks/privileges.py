@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import resource
 from pathlib import Path
 
@@ -88,7 +89,7 @@ def stand_apart() -> bool:
     There the kernel counts this process and its descendants by themselves. Everything that is mounted is read-only: as the
     owner of files, a process may change their modes and times whatever Landlock says.
     """
-    release = tuple(int(part) for part in os.uname().release.split("-")[0].split(".")[:2])
+    release = tuple(map(int, re.findall(r"\d+", os.uname().release)[:2]))
     apart = release >= _COUNTED_BY_NAMESPACE and _libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNS) == 0
     if apart:
         read_only = _MountAttributes(set=_MOUNT_ATTR_RDONLY)
