@@ -5,7 +5,6 @@ Each imports what it needs when it runs, so that none waits for another's packag
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import json
 import sys
@@ -15,13 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from connectory.checks.linux import hide_memory
+
 if TYPE_CHECKING:
     from connectory.catalog.survey import Survey
     from connectory.settings import Settings
     from connectory.store.audit import AuditEntry
 
 _JSON = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
-_PR_SET_DUMPABLE = 4  # linux/prctl.h
 
 app = typer.Typer(
     name="connectory",
@@ -47,7 +47,7 @@ class CommandFailed(Exception):
 
 def run(arguments: list[str]) -> None:
     """Run one command and end the process. What a command cannot do is one line on standard error, and exit code 1."""
-    _hide_memory()
+    hide_memory()  # from connection tests, among others
     try:
         app(args=arguments, prog_name="connectory")
     except Exception as error:
@@ -76,12 +76,6 @@ def _told() -> tuple[type[Exception], ...]:
         EnvelopeUnreadable,
         KeyRingInvalid,
     )
-
-
-def _hide_memory() -> None:
-    """Keep other processes of the same user, connection tests among them, from reading this one's memory and environment."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def _settings(**overrides: Any) -> Settings:

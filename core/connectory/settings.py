@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -71,6 +71,12 @@ class Settings(BaseSettings):
     probe_queue: int = Field(
         64, ge=0, le=10_000, description="Connection tests that may wait; one more is answered 429."
     )
+    probe_memory: int = Field(
+        2048,
+        ge=256,
+        le=1_048_576,
+        description="MiB of memory that connection tests may take together; beyond that, the one that takes most is ended.",
+    )
     token_lifetime: int = Field(43_200, ge=60, le=31_536_000, description="Seconds that a bearer token works.")
     max_body_bytes: int = Field(
         1_048_576, ge=1024, le=104_857_600, description="Largest request body in bytes; a larger one is answered 413."
@@ -124,6 +130,13 @@ class Settings(BaseSettings):
     def root_client_path(self) -> Path:
         """Where the first start of the embedded default writes the root client's credentials."""
         return self.home / "root_client.json"
+
+    @property
+    def own_paths(self) -> tuple[Path, ...]:
+        """The files and folders of the deployment itself, which nothing but the service and its commands may open."""
+        url = urlsplit(self.store_url)
+        database = (Path(unquote(url.path.removeprefix("/"))),) if url.scheme.startswith("sqlite") else ()
+        return tuple(path.absolute() for path in (self.home, self.keys_path, self.root_client_path, *database))
 
     @property
     def selection(self) -> Selection:

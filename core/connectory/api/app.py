@@ -59,6 +59,8 @@ def open_service(settings: Settings, catalog: Catalog | None = None) -> Service:
         deadline=settings.probe_deadline,
         concurrency=settings.probe_concurrency,
         queue=settings.probe_queue,
+        total_memory=settings.probe_memory * 2**20,
+        closed=map(str, settings.own_paths),
     )
     return Service(settings, store, vault, catalog, runner, StoreThreads(store))
 

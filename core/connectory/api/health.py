@@ -13,6 +13,7 @@ from connectory.api.answers import Answer
 from connectory.api.bearer import needs
 from connectory.api.errors import Problem, errors
 from connectory.api.service import Service, service_of
+from connectory.checks.confinement import Level
 from connectory.store.rotation import status
 
 router = APIRouter(tags=["Operation"])
@@ -25,11 +26,12 @@ class Health(Answer):
 
 
 class Ready(Answer):
-    """Whether every stored secret can be opened, and which keys that takes are missing."""
+    """Whether every stored secret can be opened, which keys that takes are missing, and what confines connection tests."""
 
     ready: Annotated[bool, Field(examples=[True])]
     unreadable_rows: Annotated[int, Field(ge=0, examples=[0])]
     missing_kids: Annotated[list[str], Field(examples=[[]])]
+    confinement: Annotated[Level, Field(examples=["landlock"])]
 
 
 @router.get("/health", operation_id="getHealth", summary="Whether the process answers")
@@ -55,7 +57,12 @@ async def ready(request: Request, response: Response) -> Ready:
     found = await service.threads.read(status, service.store, service.vault)
     missing = sorted({*found.missing_kids, *found.mismatched_kids})
     response.status_code = 503 if missing else 200
-    return Ready(ready=not missing, unreadable_rows=found.unreadable_rows, missing_kids=missing)
+    return Ready(
+        ready=not missing,
+        unreadable_rows=found.unreadable_rows,
+        missing_kids=missing,
+        confinement=service.runner.confinement,
+    )
 
 
 @router.get(

@@ -253,8 +253,8 @@ def test_nobody_else_reads_the_services_memory_or_environment(home):
     """PR_SET_DUMPABLE 0 gives a process's /proc entries to root; as root the flag itself is asked."""
     code = (
         "import ctypes, sys\n"
-        "from connectory.commands import _hide_memory\n"
-        "_hide_memory()\n"
+        "from connectory.checks.linux import hide_memory\n"
+        "hide_memory()\n"
         "sys.exit(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))\n"  # PR_GET_DUMPABLE
     )
     assert subprocess.run([sys.executable, "-c", code], env=environment_of(home)).returncode == 0
