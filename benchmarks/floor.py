@@ -1,8 +1,9 @@
 """The floor: what a bare FastAPI costs for the same input and output, on SQLite or PostgreSQL.
 
-No authentication, no validation, no encryption, no audit, no threads: only routing, the same rows from and to the same database
-with the same durability, and the same JSON. It talks to the database on its event loop, which no service may do (one slow
-disk, and nobody gets an answer) and nothing is cheaper. The service is measured as a ratio to this, in the same run.
+No authentication, no validation, no encryption, no search index, no threads: only routing, the same rows from and to the same
+database with the same durability (a connection, its secrets, an entry of the audit trail), and the same JSON. It talks to the
+database on its event loop, which no service may do (one slow disk, and nobody gets an answer) and nothing is cheaper. The
+service is measured as a ratio to this, in the same run.
 """
 
 import os
@@ -10,7 +11,7 @@ import sqlite3
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import orjson
 from fastapi import FastAPI, Request, Response
@@ -23,8 +24,10 @@ SELECTED = ", ".join(COLUMNS)
 TABLES = """
 CREATE TABLE IF NOT EXISTS connections (
     id TEXT PRIMARY KEY, key TEXT UNIQUE, name TEXT, description TEXT, connection_type TEXT, access TEXT, created_at TEXT,
-    updated_at TEXT, disabled INTEGER, last_test_timestamp TEXT, last_test_succeeded INTEGER, secrets TEXT
+    updated_at TEXT, disabled INTEGER, last_test_timestamp TEXT, last_test_succeeded INTEGER
 );
+CREATE TABLE IF NOT EXISTS secrets (key TEXT PRIMARY KEY, secrets TEXT, masked TEXT);
+CREATE TABLE IF NOT EXISTS audit (at TEXT, actor TEXT, action TEXT, key TEXT, fields TEXT, request_id TEXT);
 CREATE TABLE IF NOT EXISTS datasets (fides_key TEXT PRIMARY KEY, connection_id TEXT, dataset TEXT, updated_at TEXT)
 """
 DATABASE = os.environ["FLOOR_DATABASE"]
@@ -46,9 +49,10 @@ class Sqlite:
     def all(self, statement: str, *values: object) -> list[Any]:
         return self._connection.execute(statement, values).fetchall()
 
-    def change(self, statement: str, rows: list[tuple[object, ...]]) -> None:
+    def change(self, *changes: tuple[str, list[tuple[object, ...]]]) -> None:
         self._connection.execute("BEGIN IMMEDIATE")
-        self._connection.executemany(statement, rows)
+        for statement, rows in changes:
+            self._connection.executemany(statement, rows)
         self._connection.execute("COMMIT")
 
 
@@ -67,15 +71,16 @@ class Postgres:
         self._cursor.execute(statement.replace("?", "%s"), values)
         return self._cursor.fetchall()
 
-    def change(self, statement: str, rows: list[tuple[object, ...]]) -> None:
+    def change(self, *changes: tuple[str, list[tuple[object, ...]]]) -> None:
         from psycopg2.extras import execute_values
 
         self._cursor.execute("BEGIN")
-        head, values, tail = statement.partition(f"({', '.join('?' * len(rows[0]))})")
-        if head.startswith("INSERT") and values:
-            execute_values(self._cursor, f"{head}%s{tail}", rows)
-        else:
-            self._cursor.executemany(statement.replace("?", "%s"), rows)
+        for statement, rows in changes:
+            head, values, tail = statement.partition(f"({', '.join('?' * len(rows[0]))})")
+            if head.startswith("INSERT") and values:
+                execute_values(self._cursor, f"{head}%s{tail}", rows)
+            else:
+                self._cursor.executemany(statement.replace("?", "%s"), rows)
         self._cursor.execute("COMMIT")
 
 
@@ -114,26 +119,52 @@ async def connections(page: int = 1, size: int = 50, search: str | None = None) 
 
 @app.get("/api/v1/connection/{key}")
 async def connection(key: str) -> Response:
-    [row] = database.all(f"SELECT {SELECTED}, secrets FROM connections WHERE key = ?", key)
-    return answer(dict(zip((*COLUMNS, "secrets"), row, strict=True)))
+    [row] = database.all(f"SELECT {SELECTED}, masked FROM connections LEFT JOIN secrets USING (key) WHERE key = ?", key)
+    return answer(dict(zip((*COLUMNS, "masked"), row, strict=True)))
+
+
+SAVE_CONNECTION = (
+    "INSERT INTO connections (id, key, name, description, connection_type, access, created_at, updated_at, disabled)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " ON CONFLICT (key) DO UPDATE SET name=excluded.name, updated_at=excluded.updated_at"
+)
+SAVE_DATASET = (
+    "INSERT INTO datasets (fides_key, connection_id, dataset, updated_at) VALUES (?, ?, ?, ?)"
+    " ON CONFLICT (fides_key) DO UPDATE SET dataset=excluded.dataset, updated_at=excluded.updated_at"
+)
+SAVE_SECRETS = (
+    "INSERT INTO secrets (key, secrets, masked) VALUES (?, ?, ?)"
+    " ON CONFLICT (key) DO UPDATE SET secrets=excluded.secrets, masked=excluded.masked"
+)
+AUDIT = "INSERT INTO audit (at, actor, action, key, fields, request_id) VALUES (?, ?, ?, ?, ?, ?)"
+
+
+def secrets_row(key: str, secrets: object) -> tuple[object, ...]:
+    text = orjson.dumps(secrets).decode()
+    return (key, text, text)
+
+
+def audit_row(now: str, action: str, key: str) -> tuple[object, ...]:
+    return (now, "actor", action, key, '["secrets"]', "request")
 
 
 @app.patch("/api/v1/connection")
 async def save(request: Request) -> Response:
     items = orjson.loads(await request.body())
     now = datetime.now(UTC).isoformat()
+    rows = [
+        (
+            str(uuid.uuid4()), item["key"], item["name"], item.get("description"), item["connection_type"],
+            item["access"], now, now, int(item.get("disabled", False)),
+        )
+        for item in items
+    ]  # fmt: skip
+    secrets = [secrets_row(item["key"], item["secrets"]) for item in items if "secrets" in item]
     database.change(
-        "INSERT INTO connections (id, key, name, description, connection_type, access, created_at, updated_at, disabled,"
-        " secrets) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET name=excluded.name,"
-        " secrets=excluded.secrets, updated_at=excluded.updated_at",
-        [
-            (
-                str(uuid.uuid4()), item["key"], item["name"], item.get("description"), item["connection_type"],
-                item["access"], now, now, int(item.get("disabled", False)), orjson.dumps(item.get("secrets")).decode(),
-            )
-            for item in items
-        ],
-    )  # fmt: skip
+        (SAVE_CONNECTION, rows),
+        *([(SAVE_SECRETS, secrets)] if secrets else []),
+        (AUDIT, [audit_row(now, "created", item["key"]) for item in items]),
+    )
     saved = [{name: item.get(name) for name in COLUMNS} | {"created_at": now, "updated_at": now} for item in items]
     return answer({"succeeded": saved, "failed": []})
 
@@ -143,7 +174,9 @@ async def put_secret(key: str, request: Request) -> Response:
     secrets = orjson.loads(await request.body())
     now = datetime.now(UTC).isoformat()
     database.change(
-        "UPDATE connections SET secrets = ?, updated_at = ? WHERE key = ?", [(orjson.dumps(secrets).decode(), now, key)]
+        ("UPDATE connections SET updated_at = ? WHERE key = ?", [(now, key)]),
+        (SAVE_SECRETS, [secrets_row(key, secrets)]),
+        (AUDIT, [audit_row(now, "secrets_set", key)]),
     )
     return answer({"msg": f"Secrets updated for {key}.", "test_status": None})
 
@@ -154,8 +187,10 @@ async def save_datasets(key: str, request: Request) -> Response:
     [row] = database.all("SELECT id FROM connections WHERE key = ?", key)
     now = datetime.now(UTC).isoformat()
     database.change(
-        "INSERT INTO datasets (fides_key, connection_id, dataset, updated_at) VALUES (?, ?, ?, ?)"
-        " ON CONFLICT (fides_key) DO UPDATE SET dataset=excluded.dataset, updated_at=excluded.updated_at",
-        [(cast("str", one["fides_key"]), row[0], orjson.dumps(one).decode(), now) for one in datasets],
+        (
+            SAVE_DATASET,
+            [(one["fides_key"], row[0], orjson.dumps(one).decode(), now) for one in datasets],
+        ),
+        (AUDIT, [audit_row(now, "datasets_saved", key)]),
     )
     return answer({"succeeded": datasets, "failed": []})
