@@ -77,6 +77,16 @@ class Settings(BaseSettings):
         le=1_048_576,
         description="MiB of memory that connection tests may take together; beyond that, the one that takes most is ended.",
     )
+    test_rate: float = Field(
+        10.0, gt=0, le=10_000, description="Connection tests a second that one client may go on with."
+    )
+    test_burst: int = Field(100, ge=1, le=100_000, description="Connection tests that one client may ask for at once.")
+    login_failure_rate: float = Field(
+        1.0, gt=0, le=1000, description="Failed logins a second, of one client from one address, that are answered."
+    )
+    login_failure_burst: int = Field(
+        20, ge=1, le=10_000, description="Failed logins at once, of one client from one address, that are answered."
+    )
     token_lifetime: int = Field(43_200, ge=60, le=31_536_000, description="Seconds that a bearer token works.")
     max_body_bytes: int = Field(
         1_048_576, ge=1024, le=104_857_600, description="Largest request body in bytes; a larger one is answered 413."

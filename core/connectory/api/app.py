@@ -21,6 +21,7 @@ from connectory.api import (
 )
 from connectory.api.connection_types import RenderedTypes
 from connectory.api.errors import install_error_handlers
+from connectory.api.limits import TokenBuckets
 from connectory.api.middleware import BodyLimit, Surroundings
 from connectory.api.openapi import install_openapi
 from connectory.api.service import Service
@@ -62,7 +63,16 @@ def open_service(settings: Settings, catalog: Catalog | None = None) -> Service:
         total_memory=settings.probe_memory * 2**20,
         closed=map(str, settings.own_paths),
     )
-    return Service(settings, store, vault, catalog, runner, StoreThreads(store))
+    return Service(
+        settings,
+        store,
+        vault,
+        catalog,
+        runner,
+        StoreThreads(store),
+        test_limit=TokenBuckets(rate=settings.test_rate, burst=settings.test_burst),
+        login_limit=TokenBuckets(rate=settings.login_failure_rate, burst=settings.login_failure_burst),
+    )
 
 
 def create_app(service: Service) -> FastAPI:

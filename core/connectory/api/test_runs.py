@@ -72,9 +72,13 @@ async def run_test(
         tokens: the envelope of those stored for these secrets. Default: there are none.
 
     Raises:
-        Refused: 429 where too many tests wait; 503 where the service is ending; 499 where nobody waits for the answer.
+        Refused: 429 where the client tests too often or too many tests wait; 503 where the service is ending; 499 where nobody
+            waits for the answer.
     """
     service, who = service_of(request), actor(request)
+    if wait := service.test_limit.take(who[0]):
+        message = "This client tests too often; try again later (CONNECTORY_TEST_RATE, CONNECTORY_TEST_BURST)."
+        raise Refused(429, message, {"Retry-After": str(wait)})
     verdict = _verdict(service, connection, envelope, tokens)
     report = await (_unless_abandoned(request, verdict) if tokens is None else verdict)
     service.test_counts[connection.connection_type, report.code or report.status] += 1
