@@ -17,6 +17,7 @@ from connectory.catalog.discovery import Selection
 from connectory.contract.settings import environment_name
 
 _List = Annotated[tuple[str, ...], NoDecode]
+_DataCategory = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,200}$")]
 
 
 class SettingsInvalid(Exception):
@@ -70,11 +71,16 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(
         1_048_576, ge=1024, le=104_857_600, description="Largest request body in bytes; a larger one is answered 413."
     )
+    data_categories: Annotated[tuple[_DataCategory, ...], NoDecode] = Field(
+        (),
+        description="Data categories that datasets may name besides those of the Fides language's default taxonomy, "
+        "separated by commas; each of letters, digits, '.', '_' and '-', like acme.loyalty.card.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severe lines that are logged; `info` holds one line per request."
     )
 
-    @field_validator("plugins_allow", "plugins_deny", "egress_deny", mode="before")
+    @field_validator("plugins_allow", "plugins_deny", "egress_deny", "data_categories", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         if not isinstance(value, str):

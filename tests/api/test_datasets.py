@@ -1,6 +1,9 @@
 """`/connection/{key}/dataset`."""
 
 import pytest
+from fastapi.testclient import TestClient
+
+from connectory.api.app import create_app, open_service
 
 DATASET = {
     "fides_key": "example_test_dataset",
@@ -28,9 +31,9 @@ def test_a_dataset_is_attached_read_listed_and_deleted(api):
     assert answer.status_code == 200
     assert answer.json()["failed"] == []
     [saved] = answer.json()["succeeded"]
-    assert [field["name"] for field in saved["collections"][0]["fields"]] == ["email", "id"]
+    assert saved.pop("ignored") == []
     # An old spelling is taken and answered in the new one.
-    assert saved["collections"][0]["fields"][0]["fides_meta"]["identity"] == "email"
+    assert saved["collections"][0]["fields"][1]["fides_meta"]["identity"] == "email"
     assert api.get("/connection/books/dataset/example_test_dataset").json() == saved
     assert api.get("/connection/books/dataset").json() == {
         "items": [saved],
@@ -45,6 +48,49 @@ def test_a_dataset_is_attached_read_listed_and_deleted(api):
     assert again.json()["detail"].startswith(
         "No dataset with fides_key 'example_test_dataset' and connection_key 'books'"
     )
+
+
+def test_collections_and_fields_keep_their_order(api):
+    """In answers, in what is stored, and at every depth."""
+    api.create("books")
+    nested = [{"name": "zip"}, {"name": "city"}, {"name": "area", "fields": [{"name": "y"}, {"name": "x"}]}]
+    fields = [{"name": "id"}, {"name": "email"}, {"name": "address", "fields": nested}]
+    dataset = {
+        "fides_key": "d",
+        "collections": [{"name": "orders", "fields": fields}, {"name": "customers", "fields": []}],
+    }
+
+    def names(found):
+        return [(item["name"], names(item.get("fields") or [])) for item in found]
+
+    [saved] = api.patch("/connection/books/dataset", json=[dataset]).json()["succeeded"]
+    assert names(saved["collections"]) == names(dataset["collections"])
+    stored = api.get("/connection/books/dataset/d").json()
+    assert names(stored["collections"]) == names(dataset["collections"])
+
+
+def test_a_dataset_has_all_members_that_fideslang_gives_it(api):
+    """In its order, with its defaults: what is validated by our models reads as by fideslang's own."""
+    from fideslang import models
+
+    api.create("books")
+    field = {
+        "name": "a",
+        "data_purposes": ["analytics"],
+        "fides_meta": {"references": [{"dataset": "d", "field": "c.a", "direction": "from"}], "length": 3},
+    }
+    masked = {"strategy": "string_rewrite", "configuration": {"rewrite_value": "☃", "x": [1.5, None]}}
+    collections = [
+        {"name": "c", "fields": [field], "fides_meta": {"after": ["x.y"], "partitioning": [{"field": "a"}]}},
+        {"name": "d", "fields": [{"name": "b", "fidesops_meta": {"masking_strategy_override": masked}}]},
+    ]
+    dataset = {"fides_key": "d", "name": 7, "meta": {"host": {"a": [1]}}, "tags": ["t"], "collections": collections}
+    [saved] = api.patch("/connection/books/dataset", json=[dataset]).json()["succeeded"]
+    assert saved.pop("ignored") == []
+    expected = models.Dataset.model_validate(dataset).model_dump(mode="json")
+    assert saved == expected
+    assert list(saved) == list(expected)
+    assert api.get("/connection/books/dataset/d").json() == expected
 
 
 def test_saving_again_replaces(api):
@@ -66,11 +112,224 @@ def test_a_key_of_another_connection_fails_that_dataset_only(api):
     assert failed["data"]["fides_key"] == "example_test_dataset"
 
 
+def test_the_first_of_two_items_with_one_key_counts(api):
+    """The second is not saved, and `failed` says why. That a key is taken elsewhere is told of both."""
+    api.create("books")
+    first = {"fides_key": "s", "collections": [{"name": "keepme", "fields": []}]}
+    second, other = {"fides_key": "s", "collections": []}, {"fides_key": "o", "collections": []}
+    answer = api.patch("/connection/books/dataset", json=[first, second, other]).json()
+    assert [dataset["fides_key"] for dataset in answer["succeeded"]] == ["s", "o"]
+    [failed] = answer["failed"]
+    assert failed["message"] == (
+        "Dataset with key 's' stands in an earlier item of this request, which counts; send each dataset once."
+    )
+    assert failed["data"]["connection_key"] == "books"
+    assert failed["data"]["dataset"]["collections"] == []
+    stored = api.get("/connection/books/dataset/s").json()
+    assert [collection["name"] for collection in stored["collections"]] == ["keepme"]
+    api.create("films")
+    answer = api.patch("/connection/films/dataset", json=[first, second]).json()
+    assert answer["succeeded"] == []
+    assert [failed["message"].split(" ")[4] for failed in answer["failed"]] == ["already", "stands"]
+
+
+def at_every_level(**members):
+    """A dataset with these members, once at each place that is named: dataset, collection, field, nested, meta, reference."""
+    reference = {"dataset": "o", "field": "c.f"} | members.get("reference", {})
+    nested = {"name": "n", "fides_meta": {"references": [reference]} | members.get("meta", {})}
+    field = {"name": "f", "fields": [nested | members.get("nested", {})]} | members.get("field", {})
+    collection = {"name": "c", "fields": [{"name": "e"}, field]} | members.get("collection", {})
+    return {"fides_key": "d", "collections": [collection]} | members.get("dataset", {})
+
+
+FIELD = ["collections", 0, "fields", 1]
+PLACES = {
+    "dataset": [],
+    "collection": ["collections", 0],
+    "field": FIELD,
+    "nested": [*FIELD, "fields", 0],
+    "meta": [*FIELD, "fields", 0, "fides_meta"],
+    "reference": [*FIELD, "fields", 0, "fides_meta", "references", 0],
+}
+
+
+@pytest.mark.parametrize(
+    ("place", "member", "shown", "near"),
+    [
+        ("dataset", "colections", True, "collections"),
+        ("collection", "datacategories", True, "data_categories"),
+        ("field", "datacategories", True, "data_categories"),
+        ("nested", "descripton", True, "description"),
+        ("meta", "primarykey", True, "primary_key"),
+        ("reference", "direktion", True, "direction"),
+        # What does not look like a member's name is not repeated.
+        ("field", "dataCategories", False, "data_categories"),
+        ("field", "S3cret-and-long", False, None),
+        ("field", "f" * 5000, False, None),
+        # Members of other places are not members here.
+        ("meta", "retention", True, None),
+        ("field", "third_country_transfers", True, None),
+        ("reference", "fidesops_meta", True, None),
+    ],
+)
+def test_an_unknown_member_is_refused_with_its_place(api, place, member, shown, near):
+    """And with the nearest member where one is near; what was sent in it is not repeated."""
+    api.create("books")
+    dataset = at_every_level(**{place: {member: "S3cret"}})
+    answer = api.patch("/connection/books/dataset", json=[DATASET, dataset])
+    assert answer.status_code == 422
+    [problem] = answer.json()["detail"]
+    assert problem["type"] == "extra_forbidden"
+    assert problem["loc"] == ["body", 1, *PLACES[place], *([member] if shown else [])]
+    if near is not None:
+        assert f"Did you mean '{near}'?" in problem["msg"]
+    assert "It has: " in problem["msg"]
+    assert "S3cret" not in answer.text
+    assert "ffff" not in answer.text
+    assert api.get("/connection/books/dataset").json()["total"] == 0
+
+
+@pytest.mark.parametrize(
+    ("place", "meta"),
+    [
+        (["fides_meta", "nonsense"], {"dataset": {"fides_meta": {"nonsense": 1}}}),
+        (["collections", 0, "fides_meta", "nonsense"], {"collection": {"fidesops_meta": {"nonsense": 1}}}),
+        (
+            [*FIELD, "fides_meta", "masking_strategy_override", "nonsense"],
+            {"field": {"fides_meta": {"masking_strategy_override": {"strategy": "preserve", "nonsense": 1}}}},
+        ),
+    ],
+)
+def test_an_unknown_member_of_a_meta_is_refused_too(api, place, meta):
+    api.create("books")
+    answer = api.patch("/connection/books/dataset", json=[at_every_level(**meta)])
+    assert answer.status_code == 422
+    assert [problem["loc"] for problem in answer.json()["detail"]] == [["body", 0, *place]]
+
+
+def test_every_object_of_the_fides_language_refuses_unknown_members():
+    """Also one that a new version of fideslang brings."""
+    from fideslang import models
+    from pydantic import BaseModel
+
+    from connectory.api.fides_language import kinds
+
+    assert all(kind.model_config["extra"] == "forbid" for kind in kinds())
+    derived = {base for kind in kinds() for base in kind.__mro__}
+    fideslangs = {models.Dataset}
+    while (
+        new := {
+            kind
+            for model in fideslangs
+            for field in model.model_fields.values()
+            for kind in vars(models).values()
+            if isinstance(kind, type)
+            and issubclass(kind, BaseModel)
+            and kind.__name__ in str(field.annotation).split(".")
+        }
+        - fideslangs
+    ):
+        fideslangs |= new
+    assert fideslangs <= derived
+
+
+def test_members_of_other_versions_are_accepted_and_listed_as_ignored(api):
+    """So that who moves over is not stopped. What replaces a member under its old name is not ignored."""
+    api.create("books")
+    qualified = {"data_qualifier": "aggregated.anonymized", "retention": "one year"}
+    dataset = at_every_level(
+        dataset={
+            "joint_controller": {"name": "Ada", "email": "S3cret"},
+            "third_country_transfers": ["GBR"],
+            "fidesctl_meta": {"resource_id": "x"},
+            "fidesops_meta": {"after": ["o"]},
+        }
+        | qualified,
+        collection=qualified,
+        field=qualified,
+        nested=qualified | {"fides_meta": {"identity": "email"}, "fidesops_meta": {"identity": "S3cret"}},
+    )
+    answer = api.patch("/connection/books/dataset", json=[dataset, {"fides_key": "e", "collections": []}])
+    assert answer.status_code == 200, answer.text
+    saved, other = answer.json()["succeeded"]
+    assert sorted(saved.pop("ignored")) == sorted(
+        [
+            *("joint_controller", "third_country_transfers", "fidesctl_meta", "data_qualifier", "retention"),
+            *("collections[0].data_qualifier", "collections[0].retention"),
+            *("collections[0].fields[1].data_qualifier", "collections[0].fields[1].retention"),
+            "collections[0].fields[1].fields[0].data_qualifier",
+            "collections[0].fields[1].fields[0].retention",
+            "collections[0].fields[1].fields[0].fidesops_meta",
+        ]
+    )
+    assert other["ignored"] == []
+    assert saved["fides_meta"]["after"] == ["o"]
+    assert saved["collections"][0]["fields"][1]["fields"][0]["fides_meta"]["identity"] == "email"
+    assert "S3cret" not in answer.text
+    assert api.get("/connection/books/dataset/d").json() == saved
+
+
+def test_an_answer_can_be_sent_back(api):
+    api.create("books")
+    [saved] = api.patch("/connection/books/dataset", json=[DATASET]).json()["succeeded"]
+    [again] = api.patch("/connection/books/dataset", json=[saved]).json()["succeeded"]
+    assert again == saved | {"ignored": ["ignored"]}
+
+
+@pytest.mark.parametrize("place", ["dataset", "collection", "field", "nested"])
+@pytest.mark.parametrize(
+    ("word", "near"),
+    [
+        ("user.contact.emial", "user.contact.email"),
+        ("user.nonsense", "user.sensor"),
+        ("user.provided.identifiable.contact.email", "user.contact.email"),
+        ("User.Contact.Email", "user.contact.email"),
+        ("S3cret Pw", None),
+        ("s" * 5000, None),
+    ],
+)
+def test_an_unknown_data_category_is_refused_with_its_place_and_the_nearest(api, place, word, near):
+    api.create("books")
+    dataset = at_every_level(**{place: {"data_categories": ["user", word]}})
+    answer = api.patch("/connection/books/dataset", json=[DATASET, dataset])
+    assert answer.status_code == 422
+    [problem] = answer.json()["detail"]
+    assert problem["loc"] == ["body", 1, *PLACES[place], "data_categories", 1]
+    assert problem["type"] == "unknown_data_category"
+    assert (f"Did you mean '{near}'?" in problem["msg"]) if near else ("Did you mean" not in problem["msg"])
+    assert "CONNECTORY_DATA_CATEGORIES" in problem["msg"]
+    assert word not in answer.text
+    assert api.get("/connection/books/dataset").json()["total"] == 0
+
+
+def test_a_category_that_the_deployer_names_is_known(api, settings, catalog, token):
+    further = settings.model_copy(update={"data_categories": ("acme.loyalty", "user.provided")})
+    with TestClient(create_app(open_service(further, catalog))) as client:
+        api = type(api)(client, token)
+        api.create("acme")
+        dataset = at_every_level(field={"data_categories": ["acme.loyalty", "user.contact", "user.provided"]})
+        answer = api.patch("/connection/acme/dataset", json=[dataset | {"fides_key": "acme"}])
+        assert answer.status_code == 200, answer.text
+        dataset = at_every_level(field={"data_categories": ["acme.loyalti"]})
+        [problem] = api.patch("/connection/acme/dataset", json=[dataset]).json()["detail"]
+        assert "Did you mean 'acme.loyalty'?" in problem["msg"]
+
+
+def test_an_answer_does_not_grow_with_the_number_of_problems(api):
+    api.create("books")
+    fields = [{"name": f"f{number}", "data_categories": [f"user.nonsense{number}"]} for number in range(2000)]
+    dataset = at_every_level(collection={"fields": fields})
+    answer = api.patch("/connection/books/dataset", json=[dataset, dataset])
+    assert answer.status_code == 422
+    assert len(answer.json()["detail"]) == 50
+
+
 @pytest.mark.parametrize(
     ("dataset", "loc"),
     [
         ({"collections": []}, ["body", 1, "fides_key"]),
         ({"fides_key": "a b", "collections": []}, ["body", 1, "fides_key"]),
+        ({"fides_key": "a\n", "collections": []}, ["body", 1, "fides_key"]),
         ({"fides_key": 7, "collections": []}, ["body", 1, "fides_key"]),
         ({"fides_key": "a" * 201, "collections": []}, ["body", 1, "fides_key"]),
         ({"fides_key": "x"}, ["body", 1, "collections"]),

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import cache
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from pydantic import BaseModel, Field, RootModel, ValidationError
+from pydantic import BaseModel, Field, RootModel
 
 from connectory.api.answers import Answer, json_response
 from connectory.api.bearer import actor, needs
 from connectory.api.bodies import JsonBody, parse_json
-from connectory.api.errors import PROTECTED, Refused, errors, rebuild, refuse_field
+from connectory.api.errors import PROTECTED, Refused, errors, refuse_field
 from connectory.api.lookup import ConnectionKey, find_connection
 from connectory.api.paging import Page, PageNumber, PageSize, page_of
 from connectory.api.service import Service, service_of
-from connectory.documents.validation import FieldProblem
 from connectory.store import audit
 from connectory.store.audit import AuditEntry
 from connectory.store.connections import StoredConnection
@@ -26,30 +23,21 @@ from connectory.store.datasets import delete, get, list_datasets, upsert_many
 from connectory.store.errors import ConnectionGone, KeyTaken
 from connectory.store.timestamps import utc_now
 
+if TYPE_CHECKING:
+    from connectory.api.dataset_items import DatasetItem
+
 router = APIRouter(prefix="/api/v1", tags=["Datasets"], responses=PROTECTED)
 
 MOST_DATASETS = 50
 """Datasets to a request, as in the Integrations API of Fides."""
 
-LONGEST_KEY = 200
-"""Characters of a fides_key, as many as a connection's key may have."""
-
 FidesKey = Annotated[str, Path(description="The dataset's fides_key.", examples=["example_test_dataset"])]
 
 _MISSING_CONNECTION = "No connection config with key '{key}'."
-# Fideslang's own messages repeat the value, so the rules of its validators are said again, by the member they guard.
-_RULES = {
-    "collections": "Every collection needs a name of its own.",
-    "fields": "Every field needs a name of its own.",
-    "data_type": "Must be string, integer, float, boolean, object_id or object, with [] after it for arrays.",
-    "fides_meta": "Does not fit the field: see the Fides language on data_type, length and return_all_elements.",
-}
-_KEY_RULE = "Must be a key of letters, digits, '.', '_', '<', '>' or '-'."
-_KEYS = frozenset(
-    {"fides_key", "organization_fides_key", "data_categories", "data_uses", "data_purposes", "data_subjects", "dataset"}
+_TAKEN = "Dataset with key '{fides_key}' already exists."
+_TWICE = (
+    "Dataset with key '{fides_key}' stands in an earlier item of this request, which counts; send each dataset once."
 )
-_OTHER_RULE = "Does not follow the rules of the Fides language for this member."
-
 
 # The shapes below describe datasets in the OpenAPI document. The Fides language validates them, with all of its members; its own
 # models are not used to describe, because importing them takes over a second and their validators stand in no schema.
@@ -116,10 +104,22 @@ class DatasetFailure(Answer):
     data: FailedDataset
 
 
+class SavedDataset(Dataset):
+    """A dataset as it is stored now, and what of it was not stored."""
+
+    ignored: Annotated[
+        list[str],
+        Field(
+            description="Members that only other versions of the Fides language have. They were accepted and not stored.",
+            examples=[["retention", "collections[0].fields[1].data_qualifier"]],
+        ),
+    ]
+
+
 class DatasetsSaved(Answer):
     """What became of each dataset of a request."""
 
-    succeeded: list[Dataset]
+    succeeded: list[SavedDataset]
     failed: Annotated[list[DatasetFailure], Field(examples=[[]])]
 
 
@@ -146,9 +146,10 @@ async def save_datasets(
     connection_key: ConnectionKey,
     body: Annotated[bytes, Depends(JsonBody(DatasetsToSave, {"Dataset": [_EXAMPLE]}))],
 ) -> Response:
-    """A malformed dataset fails the whole request. One whose key another connection uses is listed in `failed`.
+    """A dataset whose `fides_key` the connection already has is replaced as a whole, with everything in it.
 
-    If a request holds two datasets with one key, the later counts.
+    A malformed dataset fails the whole request, and nothing is stored: an unknown member and an unknown data category too.
+    A dataset whose key another connection uses is listed in `failed`, and so is one whose key an earlier item has.
     """
     return await run_in_threadpool(_save, service_of(request), connection_key, body, actor(request))
 
@@ -156,12 +157,15 @@ async def save_datasets(
 def _save(service: Service, key: str, body: bytes, who: tuple[str, str]) -> Response:
     with service.store.read() as database:
         connection = find_connection(database, key, _MISSING_CONNECTION)
-    documents = _validated(parse_json(body))
-    texts = {fides_key: orjson.dumps(document).decode() for fides_key, document in documents.items()}
+    items = _items(parse_json(body), service.settings.data_categories)
+    firsts: dict[str, DatasetItem] = {}
+    for item in items:
+        firsts.setdefault(item.fides_key, item)
     now = utc_now()
     try:
         with service.store.write() as database:
-            outcomes = upsert_many(database, connection.id, texts, now=now)
+            documents = {fides_key: item.document for fides_key, item in firsts.items()}
+            outcomes = upsert_many(database, connection.id, documents, now=now)
             saved = [fides_key for fides_key, outcome in outcomes.items() if not isinstance(outcome, KeyTaken)]
             if saved:
                 entry = AuditEntry(
@@ -170,70 +174,42 @@ def _save(service: Service, key: str, body: bytes, who: tuple[str, str]) -> Resp
                 audit.append(database, entry)
     except ConnectionGone:
         raise Refused(404, _MISSING_CONNECTION.format(key=key)) from None
-    failed = [
-        {
-            "message": f"Dataset with key '{fides_key}' already exists.",
-            "data": {"connection_key": key, "fides_key": fides_key, "dataset": documents[fides_key]},
-        }
-        for fides_key, outcome in outcomes.items()
-        if isinstance(outcome, KeyTaken)
-    ]
-    return json_response({"succeeded": [documents[fides_key] for fides_key in saved], "failed": failed})
+    succeeded, failed = [], []
+    for item in items:
+        if item is not firsts[item.fides_key]:
+            failed.append(_failure(key, item, _TWICE))
+        elif isinstance(outcomes[item.fides_key], KeyTaken):
+            failed.append(_failure(key, item, _TAKEN))
+        else:
+            succeeded.append(_with_ignored(item))
+    return json_response({"succeeded": succeeded, "failed": failed})
 
 
-def _validated(payload: Any) -> dict[str, dict[str, Any]]:
-    """The datasets by key.
-
-    Raises:
-        Refused: 422 with every problem.
-    """
+def _items(payload: Any, further_categories: tuple[str, ...]) -> list[DatasetItem]:
     if not isinstance(payload, list):
         raise refuse_field(["body"], "Must be a JSON array.", "list_type")
     if len(payload) > MOST_DATASETS:
         raise refuse_field(["body"], f"Must have at most {MOST_DATASETS} items.", "too_long")
-    # Imported here: it takes over a second, and most requests have nothing to do with datasets.
-    from fideslang import models
+    # Imported here: it takes about a second, and most requests have nothing to do with datasets.
+    from connectory.api.dataset_items import check_datasets
 
-    problems: list[FieldProblem] = []
-    documents: dict[str, dict[str, Any]] = {}
-    for index, item in enumerate(payload):
-        if isinstance(item, dict) and not isinstance(item.get("fides_key", ""), str):
-            # The Fides language would take a number for a key, and the caller would not find it again.
-            problems += [FieldProblem(loc=["body", index, "fides_key"], msg="Must be a string.", type="string_type")]
-            continue
-        try:
-            dataset = models.Dataset.model_validate(item)
-        except ValidationError as error:
-            problems += _problems(error, index)
-            continue
-        if len(dataset.fides_key) > LONGEST_KEY:
-            message = f"Must have at most {LONGEST_KEY} characters."
-            problems.append(FieldProblem(loc=["body", index, "fides_key"], msg=message, type="string_too_long"))
-        documents[dataset.fides_key] = dataset.model_dump(mode="json")
-    if problems:
-        raise Refused(422, problems)
-    return documents
+    return check_datasets(payload, further_categories)
 
 
-def _problems(error: ValidationError, index: int) -> Iterator[FieldProblem]:
-    known = _member_names()
-    for found in error.errors(include_url=False, include_input=False):
-        loc = [part for part in found["loc"] if isinstance(part, int) or part in known]
-        if found["type"] in {"value_error", "assertion_error"}:
-            last = next((part for part in reversed(loc) if isinstance(part, str)), "")
-            message = _KEY_RULE if last in _KEYS else _RULES.get(last, _OTHER_RULE)
-            yield FieldProblem(loc=["body", index, *loc], msg=message, type=found["type"])
-        else:
-            yield from rebuild([{**found, "loc": loc}], ["body", index])
+def _failure(connection_key: str, item: DatasetItem, message: str) -> dict[str, Any]:
+    return {
+        "message": message.format(fides_key=item.fides_key),
+        "data": {
+            "connection_key": connection_key,
+            "fides_key": item.fides_key,
+            "dataset": orjson.Fragment(item.document),
+        },
+    }
 
 
-@cache
-def _member_names() -> frozenset[str]:
-    """Every member of the Fides language's models: the names that a `loc` may hold."""
-    from fideslang import models
-
-    found = [model for model in vars(models).values() if isinstance(model, type) and issubclass(model, BaseModel)]
-    return frozenset(name for model in found for name in model.model_fields)
+def _with_ignored(item: DatasetItem) -> orjson.Fragment:
+    # The document is rendered already, for the store, and is not parsed only to get one more member.
+    return orjson.Fragment(f'{item.document[:-1]},"ignored":{orjson.dumps(item.ignored).decode()}}}')
 
 
 @router.get(
