@@ -31,7 +31,7 @@ from connectory.store.audit import AuditEntry
 from connectory.store.bulk_save import SaveFailed, save_connections
 from connectory.store.connections import delete, load_last_test
 from connectory.store.envelopes import load_envelopes, load_tokens
-from connectory.store.listing import Filters, TestStatus, list_connections
+from connectory.store.listing import Filters, Sort, TestStatus, list_connections
 from connectory.store.timestamps import utc_now
 from connectory.vault import EnvelopeUnreadable
 
@@ -46,6 +46,9 @@ _TEST_STATUS: dict[str, TestStatus] = {
     "untested": "untested",
 }
 _TestStatusWord = Literal["passed", "failed", "untested", "succeeded", "true", "false"]
+_SORT = (
+    "What to order by; descending with `-` before it. The key breaks ties. What was never tested is last, either way."
+)
 _SYSTEM_TYPE = r"^[a-z][a-z0-9_-]{0,63}$"
 
 
@@ -69,10 +72,11 @@ def list_all(
         str | None, Query(pattern=_SYSTEM_TYPE, description="`database`, `saas`, `manual`, or a plugin's own word.")
     ] = None,
     system_status: Annotated[str | None, Query(pattern=_SYSTEM_TYPE, description="Alias of `system_type`.")] = None,
+    sort: Annotated[Sort, Query(description=_SORT)] = "name",
     page: PageNumber = 1,
     size: PageSize = 50,
 ) -> Response:
-    """All filters must hold. Ordered by name, then key."""
+    """All filters must hold. Ordered by name, then key, unless `sort` says otherwise."""
     words = {_TEST_STATUS[word] for word in (test_status, testing_status) if word is not None}
     kinds = {kind for kind in (system_type, system_status) if kind is not None}
     if len(words) > 1 or len(kinds) > 1:  # a filter and its alias that differ: nothing is both
@@ -85,7 +89,7 @@ def list_all(
         search=search or None,
     )
     with service_of(request).store.read() as database:
-        found, total = list_connections(database, filters, page=page, size=size)
+        found, total = list_connections(database, filters, sort=sort, page=page, size=size)
     return json_response(page_of([connection_item(row) for row in found], total, page, size))
 
 

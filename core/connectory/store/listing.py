@@ -20,6 +20,21 @@ from connectory.store.tables import connections
 
 TestStatus = Literal["passed", "failed", "untested"]
 
+Sort = Literal[
+    "name",
+    "-name",
+    "key",
+    "-key",
+    "created_at",
+    "-created_at",
+    "updated_at",
+    "-updated_at",
+    "last_test_timestamp",
+    "-last_test_timestamp",
+]
+"""What to order by; "-" is descending. Rows of one value are ordered by key in the same direction, so that an index serves both
+directions, and every page is cut from one and the same order. What was never tested comes last in both directions."""
+
 # SQLite finds few matches fastest one by one, to be sorted afterwards, and many by walking all rows in order until the page
 # is full. Measured at 10,000 rows: 35 matches take 0.4 ms and 2.8 ms, 10,000 matches 10 ms and 2.8 ms; so even near here.
 _MANY_MATCHES = 2000
@@ -56,9 +71,9 @@ _EVERYTHING = Filters()
 
 
 def list_connections(
-    database: Connection, filters: Filters = _EVERYTHING, *, page: int = 1, size: int = 50
+    database: Connection, filters: Filters = _EVERYTHING, *, sort: Sort = "name", page: int = 1, size: int = 50
 ) -> tuple[list[StoredConnection], int]:
-    """One page of the connections that pass the filters, by name and then key, and how many pass in all.
+    """One page of the connections that pass the filters, and how many pass in all.
 
     Args:
         page: from 1, of any magnitude; past the end there are no rows.
@@ -68,7 +83,7 @@ def list_connections(
     rows, total = load_page(
         database,
         _count(shape),
-        lambda total: _page(shape, in_order=shape.search == "index" and total > _MANY_MATCHES),
+        lambda total: _page(shape, sort, in_order=shape.search == "index" and total > _MANY_MATCHES),
         _values(filters, shape),
         page=page,
         size=size,
@@ -105,9 +120,16 @@ def _count(shape: _Shape) -> Select[Any]:
 
 
 @cache
-def _page(shape: _Shape, *, in_order: bool) -> Select[Any]:
+def _page(shape: _Shape, sort: Sort, *, in_order: bool) -> Select[Any]:
     rows = select(*COLUMNS).where(*_conditions(shape, in_order=in_order))
-    return paged(rows.order_by(connections.c.name, connections.c.key))
+    return paged(rows.order_by(*_order(sort)))
+
+
+def _order(sort: Sort) -> list[ColumnElement[Any]]:
+    columns = dict.fromkeys([connections.c[sort.removeprefix("-")], connections.c.key])
+    directed = [column.desc() if sort.startswith("-") else column.asc() for column in columns]
+    # Said only where there can be nulls: PostgreSQL would not walk an index backwards for it.
+    return [order.nulls_last() if column.nullable else order for column, order in zip(columns, directed, strict=True)]
 
 
 def _conditions(shape: _Shape, *, in_order: bool = False) -> list[ColumnElement[bool]]:

@@ -66,6 +66,11 @@ connections = Table(
         "disabled",
         "last_test_succeeded",
     ),
+    # The other orders, each in both directions. Only PostgreSQL sorts by itself for the latest test first, since nulls are last
+    # in that order too: about 5 ms at 10,000 rows.
+    Index("ix_connections_created_at", "created_at", "key"),
+    Index("ix_connections_updated_at", "updated_at", "key"),
+    Index("ix_connections_last_test_timestamp", "last_test_timestamp", "key"),
 )
 
 # Apart from `connections`, so that rows stay small and no query meets an envelope that it did not ask for.
