@@ -1,9 +1,12 @@
 """`/connection/{key}/dataset`."""
 
+import re
+
 import pytest
 from fastapi.testclient import TestClient
 
 from connectory.api.app import create_app, open_service
+from documentation.pages import ROOT
 
 DATASET = {
     "fides_key": "example_test_dataset",
@@ -267,6 +270,22 @@ def test_members_of_other_versions_are_accepted_and_listed_as_ignored(api):
     assert saved["collections"][0]["fields"][1]["fields"][0]["fides_meta"]["identity"] == "email"
     assert "S3cret" not in answer.text
     assert api.get("/connection/books/dataset/d").json() == saved
+
+
+def test_the_page_lists_what_is_ignored():
+    from connectory.api import fides_language
+
+    page = (ROOT / "docs/rest.md").read_text()
+    listed: dict[str, set[str]] = {"dataset": set(), "collection": set(), "field": set()}
+    for where, members, _ in re.findall(
+        r"^\| ([a-z, ]+) \| ([^|]+) \| ([^|]+) \|$", page.split("| ignored |")[1], re.MULTILINE
+    ):
+        for place in where.split(", "):
+            listed[place] |= set(re.findall(r"`(\w+)`", members.partition(", where")[0]))
+    assert listed == {
+        place: set(fides_language.model_at(loc).other_versions)
+        for place, loc in (("dataset", []), ("collection", ["collections"]), ("field", ["collections", "fields"]))
+    }
 
 
 def test_an_answer_can_be_sent_back(api):

@@ -44,18 +44,21 @@ _TWICE = (
 
 
 class DatasetField(BaseModel):
-    """A field of a collection; it may have all members of the Fides language."""
+    """A field of a collection; it may have all members of the Fides language, and no others."""
 
     name: Annotated[str, Field(examples=["email"])]
     description: str | None = None
     data_categories: Annotated[
         list[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.<>-]+$")]] | None,
-        Field(examples=[["user.contact.email"]]),
+        Field(
+            description="Categories of the default taxonomy, and those that the operator names in CONNECTORY_DATA_CATEGORIES.",
+            examples=[["user.contact.email"]],
+        ),
     ] = None
 
 
 class DatasetCollection(BaseModel):
-    """A collection, such as a table; it may have all members of the Fides language."""
+    """A collection, such as a table; it may have all members of the Fides language, and no others."""
 
     name: Annotated[str, Field(examples=["customer"])]
     description: str | None = None
@@ -63,7 +66,7 @@ class DatasetCollection(BaseModel):
 
 
 class DatasetToSave(BaseModel):
-    """A dataset of the Fides language; a member that is not shown here may be given too."""
+    """A dataset of the Fides language; all of its members may be given, also those that are not shown here, and no others."""
 
     fides_key: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.<>-]{1,200}$")]
     # The Fides language takes a number for a text, and stores it as text.
