@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -18,6 +17,7 @@ from connectory.catalog.discovery import Selection
 from connectory.contract.settings import environment_name
 
 _List = Annotated[tuple[str, ...], NoDecode]
+_DataCategory = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,200}$")]
 
 
 class SettingsInvalid(Exception):
@@ -62,10 +62,6 @@ class Settings(BaseSettings):
         (),
         description="Networks (CIDR, separated by commas) that tests may not connect to, besides those always denied.",
     )
-    data_categories: _List = Field(
-        (),
-        description="Data categories that datasets may use beside those of the Fides language, separated by commas.",
-    )
     probe_deadline: float = Field(10.0, ge=1, le=30, description="Seconds after which a connection test is ended.")
     probe_concurrency: int = Field(16, ge=1, le=256, description="Connection tests that run at the same time.")
     probe_queue: int = Field(
@@ -91,6 +87,11 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(
         1_048_576, ge=1024, le=104_857_600, description="Largest request body in bytes; a larger one is answered 413."
     )
+    data_categories: Annotated[tuple[_DataCategory, ...], NoDecode] = Field(
+        (),
+        description="Data categories that datasets may name besides those of the Fides language's default taxonomy, "
+        "separated by commas; each of letters, digits, '.', '_' and '-', like acme.loyalty.card.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severe lines that are logged; `info` holds one line per request."
     )
@@ -103,14 +104,6 @@ class Settings(BaseSettings):
         if value.lstrip().startswith("["):
             return json.loads(value)
         return tuple(part.strip() for part in value.split(",") if part.strip())
-
-    @field_validator("data_categories")
-    @classmethod
-    def _categories(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for category in value:
-            if not re.fullmatch(r"[A-Za-z0-9_.<>-]{1,200}", category):
-                raise ValueError("a data category has letters, digits, '.', '_', '<', '>' or '-'")
-        return value
 
     @field_validator("egress_deny")
     @classmethod

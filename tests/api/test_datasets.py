@@ -1,6 +1,12 @@
 """`/connection/{key}/dataset`."""
 
+import re
+
 import pytest
+from fastapi.testclient import TestClient
+
+from connectory.api.app import create_app, open_service
+from documentation.pages import ROOT
 
 DATASET = {
     "fides_key": "example_test_dataset",
@@ -29,7 +35,6 @@ def test_a_dataset_is_attached_read_listed_and_deleted(api):
     assert answer.json()["failed"] == []
     [saved] = answer.json()["succeeded"]
     assert saved.pop("ignored") == []
-    assert [field["name"] for field in saved["collections"][0]["fields"]] == ["id", "email"]
     # An old spelling is taken and answered in the new one.
     assert saved["collections"][0]["fields"][1]["fides_meta"]["identity"] == "email"
     assert api.get("/connection/books/dataset/example_test_dataset").json() == saved
@@ -46,6 +51,49 @@ def test_a_dataset_is_attached_read_listed_and_deleted(api):
     assert again.json()["detail"].startswith(
         "No dataset with fides_key 'example_test_dataset' and connection_key 'books'"
     )
+
+
+def test_collections_and_fields_keep_their_order(api):
+    """In answers, in what is stored, and at every depth."""
+    api.create("books")
+    nested = [{"name": "zip"}, {"name": "city"}, {"name": "area", "fields": [{"name": "y"}, {"name": "x"}]}]
+    fields = [{"name": "id"}, {"name": "email"}, {"name": "address", "fields": nested}]
+    dataset = {
+        "fides_key": "d",
+        "collections": [{"name": "orders", "fields": fields}, {"name": "customers", "fields": []}],
+    }
+
+    def names(found):
+        return [(item["name"], names(item.get("fields") or [])) for item in found]
+
+    [saved] = api.patch("/connection/books/dataset", json=[dataset]).json()["succeeded"]
+    assert names(saved["collections"]) == names(dataset["collections"])
+    stored = api.get("/connection/books/dataset/d").json()
+    assert names(stored["collections"]) == names(dataset["collections"])
+
+
+def test_a_dataset_has_all_members_that_fideslang_gives_it(api):
+    """In its order, with its defaults: what is validated by our models reads as by fideslang's own."""
+    from fideslang import models
+
+    api.create("books")
+    field = {
+        "name": "a",
+        "data_purposes": ["analytics"],
+        "fides_meta": {"references": [{"dataset": "d", "field": "c.a", "direction": "from"}], "length": 3},
+    }
+    masked = {"strategy": "string_rewrite", "configuration": {"rewrite_value": "☃", "x": [1.5, None]}}
+    collections = [
+        {"name": "c", "fields": [field], "fides_meta": {"after": ["x.y"], "partitioning": [{"field": "a"}]}},
+        {"name": "d", "fields": [{"name": "b", "fidesops_meta": {"masking_strategy_override": masked}}]},
+    ]
+    dataset = {"fides_key": "d", "name": 7, "meta": {"host": {"a": [1]}}, "tags": ["t"], "collections": collections}
+    [saved] = api.patch("/connection/books/dataset", json=[dataset]).json()["succeeded"]
+    assert saved.pop("ignored") == []
+    expected = models.Dataset.model_validate(dataset).model_dump(mode="json")
+    assert saved == expected
+    assert list(saved) == list(expected)
+    assert api.get("/connection/books/dataset/d").json() == expected
 
 
 def test_saving_again_replaces(api):
@@ -67,157 +115,232 @@ def test_a_key_of_another_connection_fails_that_dataset_only(api):
     assert failed["data"]["fides_key"] == "example_test_dataset"
 
 
-def test_of_two_datasets_with_one_key_the_first_is_saved_and_the_second_fails(api):
+def test_the_first_of_two_items_with_one_key_counts(api):
+    """The second is not saved, and `failed` says why. That a key is taken elsewhere is told of both."""
     api.create("books")
-    answer = api.patch("/connection/books/dataset", json=[DATASET, DATASET | {"name": "Second"}]).json()
-    assert [saved["name"] for saved in answer["succeeded"]] == ["Example Test Dataset"]
+    first = {"fides_key": "s", "collections": [{"name": "keepme", "fields": []}]}
+    second, other = {"fides_key": "s", "collections": []}, {"fides_key": "o", "collections": []}
+    answer = api.patch("/connection/books/dataset", json=[first, second, other]).json()
+    assert [dataset["fides_key"] for dataset in answer["succeeded"]] == ["s", "o"]
     [failed] = answer["failed"]
-    assert failed["message"] == "Dataset with key 'example_test_dataset' stands in an earlier item of this request."
-    assert failed["data"]["dataset"]["name"] == "Second"
-    assert api.get("/connection/books/dataset/example_test_dataset").json()["name"] == "Example Test Dataset"
+    assert failed["message"] == (
+        "Dataset with key 's' stands in an earlier item of this request, which counts; send each dataset once."
+    )
+    assert failed["data"]["connection_key"] == "books"
+    assert failed["data"]["dataset"]["collections"] == []
+    stored = api.get("/connection/books/dataset/s").json()
+    assert [collection["name"] for collection in stored["collections"]] == ["keepme"]
+    api.create("films")
+    answer = api.patch("/connection/films/dataset", json=[first, second]).json()
+    assert answer["succeeded"] == []
+    assert [failed["message"].split(" ")[4] for failed in answer["failed"]] == ["already", "stands"]
 
 
-def test_collections_and_fields_keep_their_order_at_every_depth(api):
-    def named(*names, **members):
-        return [{"name": name, **members} for name in names]
+def at_every_level(**members):
+    """A dataset with these members, once at each place that is named: dataset, collection, field, nested, meta, reference."""
+    reference = {"dataset": "o", "field": "c.f"} | members.get("reference", {})
+    nested = {"name": "n", "fides_meta": {"references": [reference]} | members.get("meta", {})}
+    field = {"name": "f", "fields": [nested | members.get("nested", {})]} | members.get("field", {})
+    collection = {"name": "c", "fields": [{"name": "e"}, field]} | members.get("collection", {})
+    return {"fides_key": "d", "collections": [collection]} | members.get("dataset", {})
 
-    nested = {"name": "home", "fields": named("zip", "city", "area")}
-    dataset = {
-        "fides_key": "ordered",
-        "collections": [{"name": "z", "fields": [nested, *named("b", "a")]}, *named("y", "x", fields=named("q", "p"))],
-    }
-    api.create("books")
-    api.patch("/connection/books/dataset", json=[dataset])
-    z, y, x = api.get("/connection/books/dataset/ordered").json()["collections"]
-    assert [z["name"], y["name"], x["name"]] == ["z", "y", "x"]
-    assert [field["name"] for field in z["fields"]] == ["home", "b", "a"]
-    assert [field["name"] for field in z["fields"][0]["fields"]] == ["zip", "city", "area"]
-    assert [field["name"] for field in x["fields"]] == ["q", "p"]
+
+FIELD = ["collections", 0, "fields", 1]
+PLACES = {
+    "dataset": [],
+    "collection": ["collections", 0],
+    "field": FIELD,
+    "nested": [*FIELD, "fields", 0],
+    "meta": [*FIELD, "fields", 0, "fides_meta"],
+    "reference": [*FIELD, "fields", 0, "fides_meta", "references", 0],
+}
 
 
 @pytest.mark.parametrize(
-    ("change", "loc", "nearest"),
+    ("place", "member", "shown", "near"),
     [
-        ({"data_categories": ["user", "user.nonsense"]}, ["data_categories", 1], "user.sensor"),
-        (
-            {"collections": [{"name": "c", "data_categories": ["usr.contact.email"], "fields": []}]},
-            ["collections", 0, "data_categories", 0],
-            "user.contact.email",
-        ),
-        (
-            {
-                "collections": [
-                    {
-                        "name": "c",
-                        "fields": [
-                            {"name": "f", "fields": [{"name": "g", "data_categories": ["SECRET-marker-user.name"]}]}
-                        ],
-                    }
-                ]
-            },
-            ["collections", 0, "fields", 0, "fields", 0, "data_categories", 0],
-            "user.name",
-        ),
+        ("dataset", "colections", True, "collections"),
+        ("collection", "datacategories", True, "data_categories"),
+        ("field", "datacategories", True, "data_categories"),
+        ("nested", "descripton", True, "description"),
+        ("meta", "primarykey", True, "primary_key"),
+        ("reference", "direktion", True, "direction"),
+        # What does not look like a member's name is not repeated.
+        ("field", "dataCategories", False, "data_categories"),
+        ("field", "S3cret-and-long", False, None),
+        ("field", "f" * 5000, False, None),
+        # Members of other places are not members here.
+        ("meta", "retention", True, None),
+        ("field", "third_country_transfers", True, None),
+        ("reference", "fidesops_meta", True, None),
     ],
 )
-def test_a_category_outside_the_taxonomy_is_refused_with_the_nearest(api, change, loc, nearest):
+def test_an_unknown_member_is_refused_with_its_place(api, place, member, shown, near):
+    """And with the nearest member where one is near; what was sent in it is not repeated."""
     api.create("books")
-    answer = api.patch("/connection/books/dataset", json=[DATASET | change])
+    dataset = at_every_level(**{place: {member: "S3cret"}})
+    answer = api.patch("/connection/books/dataset", json=[DATASET, dataset])
     assert answer.status_code == 422
     [problem] = answer.json()["detail"]
-    assert problem["loc"] == ["body", 0, *loc]
-    assert problem["type"] == "unknown_data_category"
-    assert f"the nearest is '{nearest}'" in problem["msg"]
-    assert "marker" not in answer.text
+    assert problem["type"] == "extra_forbidden"
+    assert problem["loc"] == ["body", 1, *PLACES[place], *([member] if shown else [])]
+    if near is not None:
+        assert f"Did you mean '{near}'?" in problem["msg"]
+    assert "It has: " in problem["msg"]
+    assert "S3cret" not in answer.text
+    assert "ffff" not in answer.text
     assert api.get("/connection/books/dataset").json()["total"] == 0
 
 
-def test_the_deployers_own_categories_are_known(api, service):
-    api.create("books")
-    dataset = DATASET | {"data_categories": ["user.loyalty_card"]}
-    assert api.patch("/connection/books/dataset", json=[dataset]).status_code == 422
-    before = service.settings
-    object.__setattr__(service, "settings", before.model_copy(update={"data_categories": ("user.loyalty_card",)}))
-    try:
-        assert api.patch("/connection/books/dataset", json=[dataset]).json()["failed"] == []
-    finally:
-        object.__setattr__(service, "settings", before)
-
-
 @pytest.mark.parametrize(
-    ("change", "loc", "hint"),
+    ("place", "meta"),
     [
-        ({"datacategories": ["user"]}, ["datacategories"], "Did you mean 'data_categories'?"),
-        ({"xyzzy": 1}, ["xyzzy"], "Known here: fides_key"),
-        ({"sk_live_SECRET-marker!": 1}, [], "There is a member that is not known"),
-        ({"fides_meta": {"aftr": []}}, ["fides_meta", "aftr"], "Did you mean 'after'?"),
+        (["fides_meta", "nonsense"], {"dataset": {"fides_meta": {"nonsense": 1}}}),
+        (["collections", 0, "fides_meta", "nonsense"], {"collection": {"fidesops_meta": {"nonsense": 1}}}),
         (
-            {"collections": [{"name": "c", "fields": [{"name": "f", "descripton": "d"}]}]},
-            ["collections", 0, "fields", 0, "descripton"],
-            "Did you mean 'description'?",
-        ),
-        (
-            {
-                "collections": [
-                    {
-                        "name": "c",
-                        "fields": [
-                            {"name": "f", "fides_meta": {"references": [{"dataset": "d", "field": "a.b", "way": "to"}]}}
-                        ],
-                    }
-                ]
-            },
-            ["collections", 0, "fields", 0, "fides_meta", "references", 0, "way"],
-            "Known here: dataset, field, direction",
+            [*FIELD, "fides_meta", "masking_strategy_override", "nonsense"],
+            {"field": {"fides_meta": {"masking_strategy_override": {"strategy": "preserve", "nonsense": 1}}}},
         ),
     ],
 )
-def test_a_member_that_is_not_known_is_refused_at_its_place(api, change, loc, hint):
+def test_an_unknown_member_of_a_meta_is_refused_too(api, place, meta):
     api.create("books")
-    answer = api.patch("/connection/books/dataset", json=[DATASET | change])
+    answer = api.patch("/connection/books/dataset", json=[at_every_level(**meta)])
+    assert answer.status_code == 422
+    assert [problem["loc"] for problem in answer.json()["detail"]] == [["body", 0, *place]]
+
+
+def test_every_object_of_the_fides_language_refuses_unknown_members():
+    """Also one that a new version of fideslang brings."""
+    from fideslang import models
+    from pydantic import BaseModel
+
+    from connectory.api.fides_language import kinds
+
+    assert all(kind.model_config["extra"] == "forbid" for kind in kinds())
+    derived = {base for kind in kinds() for base in kind.__mro__}
+    fideslangs = {models.Dataset}
+    while (
+        new := {
+            kind
+            for model in fideslangs
+            for field in model.model_fields.values()
+            for kind in vars(models).values()
+            if isinstance(kind, type)
+            and issubclass(kind, BaseModel)
+            and kind.__name__ in str(field.annotation).split(".")
+        }
+        - fideslangs
+    ):
+        fideslangs |= new
+    assert fideslangs <= derived
+
+
+def test_members_of_other_versions_are_accepted_and_listed_as_ignored(api):
+    """So that who moves over is not stopped. What replaces a member under its old name is not ignored."""
+    api.create("books")
+    qualified = {"data_qualifier": "aggregated.anonymized", "retention": "one year"}
+    dataset = at_every_level(
+        dataset={
+            "joint_controller": {"name": "Ada", "email": "S3cret"},
+            "third_country_transfers": ["GBR"],
+            "fidesctl_meta": {"resource_id": "x"},
+            "fidesops_meta": {"after": ["o"]},
+        }
+        | qualified,
+        collection=qualified,
+        field=qualified,
+        nested=qualified | {"fides_meta": {"identity": "email"}, "fidesops_meta": {"identity": "S3cret"}},
+    )
+    answer = api.patch("/connection/books/dataset", json=[dataset, {"fides_key": "e", "collections": []}])
+    assert answer.status_code == 200, answer.text
+    saved, other = answer.json()["succeeded"]
+    assert sorted(saved.pop("ignored")) == sorted(
+        [
+            *("joint_controller", "third_country_transfers", "fidesctl_meta", "data_qualifier", "retention"),
+            *("collections[0].data_qualifier", "collections[0].retention"),
+            *("collections[0].fields[1].data_qualifier", "collections[0].fields[1].retention"),
+            "collections[0].fields[1].fields[0].data_qualifier",
+            "collections[0].fields[1].fields[0].retention",
+            "collections[0].fields[1].fields[0].fidesops_meta",
+        ]
+    )
+    assert other["ignored"] == []
+    assert saved["fides_meta"]["after"] == ["o"]
+    assert saved["collections"][0]["fields"][1]["fields"][0]["fides_meta"]["identity"] == "email"
+    assert "S3cret" not in answer.text
+    assert api.get("/connection/books/dataset/d").json() == saved
+
+
+def test_the_page_lists_what_is_ignored():
+    from connectory.api import fides_language
+
+    page = (ROOT / "docs/rest.md").read_text()
+    listed: dict[str, set[str]] = {"dataset": set(), "collection": set(), "field": set()}
+    for where, members, _ in re.findall(
+        r"^\| ([a-z, ]+) \| ([^|]+) \| ([^|]+) \|$", page.split("| ignored |")[1], re.MULTILINE
+    ):
+        for place in where.split(", "):
+            listed[place] |= set(re.findall(r"`(\w+)`", members.partition(", where")[0]))
+    assert listed == {
+        place: set(fides_language.model_at(loc).other_versions)
+        for place, loc in (("dataset", []), ("collection", ["collections"]), ("field", ["collections", "fields"]))
+    }
+
+
+def test_an_answer_can_be_sent_back(api):
+    api.create("books")
+    [saved] = api.patch("/connection/books/dataset", json=[DATASET]).json()["succeeded"]
+    [again] = api.patch("/connection/books/dataset", json=[saved]).json()["succeeded"]
+    assert again == saved | {"ignored": ["ignored"]}
+
+
+@pytest.mark.parametrize("place", ["dataset", "collection", "field", "nested"])
+@pytest.mark.parametrize(
+    ("word", "near"),
+    [
+        ("user.contact.emial", "user.contact.email"),
+        ("user.nonsense", "user.sensor"),
+        ("user.provided.identifiable.contact.email", "user.contact.email"),
+        ("User.Contact.Email", "user.contact.email"),
+        ("S3cret Pw", None),
+        ("s" * 5000, None),
+    ],
+)
+def test_an_unknown_data_category_is_refused_with_its_place_and_the_nearest(api, place, word, near):
+    api.create("books")
+    dataset = at_every_level(**{place: {"data_categories": ["user", word]}})
+    answer = api.patch("/connection/books/dataset", json=[DATASET, dataset])
     assert answer.status_code == 422
     [problem] = answer.json()["detail"]
-    assert problem["loc"] == ["body", 0, *loc]
-    assert hint in problem["msg"]
-    assert "marker" not in answer.text
+    assert problem["loc"] == ["body", 1, *PLACES[place], "data_categories", 1]
+    assert problem["type"] == "unknown_data_category"
+    assert (f"Did you mean '{near}'?" in problem["msg"]) if near else ("Did you mean" not in problem["msg"])
+    assert "CONNECTORY_DATA_CATEGORIES" in problem["msg"]
+    assert word not in answer.text
+    assert api.get("/connection/books/dataset").json()["total"] == 0
 
 
-def test_members_of_other_versions_of_the_language_are_taken_and_listed_as_ignored(api):
+def test_a_category_that_the_deployer_names_is_known(api, settings, catalog, token):
+    further = settings.model_copy(update={"data_categories": ("acme.loyalty", "user.provided")})
+    with TestClient(create_app(open_service(further, catalog))) as client:
+        api = type(api)(client, token)
+        api.create("acme")
+        dataset = at_every_level(field={"data_categories": ["acme.loyalty", "user.contact", "user.provided"]})
+        answer = api.patch("/connection/acme/dataset", json=[dataset | {"fides_key": "acme"}])
+        assert answer.status_code == 200, answer.text
+        dataset = at_every_level(field={"data_categories": ["acme.loyalti"]})
+        [problem] = api.patch("/connection/acme/dataset", json=[dataset]).json()["detail"]
+        assert "Did you mean 'acme.loyalty'?" in problem["msg"]
+
+
+def test_an_answer_does_not_grow_with_the_number_of_problems(api):
     api.create("books")
-    old = {
-        "retention": "No retention or erasure policy",
-        "data_qualifier": "aggregated.anonymized",
-        "joint_controller": {"name": "A"},
-        "third_country_transfers": ["USA"],
-        "fidesctl_meta": {"resource_id": "r"},
-        "collections": [{"name": "c", "retention": "x", "fields": [{"name": "f", "data_qualifier": "aggregated"}]}],
-    }
-    [saved] = api.patch("/connection/books/dataset", json=[DATASET | old]).json()["succeeded"]
-    assert saved["ignored"] == [
-        "collections.0.retention",
-        "collections.0.fields.0.data_qualifier",
-        "retention",
-        "data_qualifier",
-        "joint_controller",
-        "third_country_transfers",
-        "fidesctl_meta",
-    ]
-    assert "retention" not in api.get("/connection/books/dataset/example_test_dataset").json()
-    # What was answered can be sent back.
-    assert api.patch("/connection/books/dataset", json=[saved]).json()["succeeded"][0]["ignored"] == []
-
-
-def test_all_problems_of_all_datasets_are_told_at_once(api):
-    api.create("books")
-    first = DATASET | {"data_categories": ["nonsense"], "fides_key": "a b"}
-    answer = api.patch("/connection/books/dataset", json=[first, DATASET | {"collections": 1, "nme": "x"}])
-    places = {tuple(problem["loc"]) for problem in answer.json()["detail"]}
-    assert places == {
-        ("body", 0, "data_categories", 0),
-        ("body", 0, "fides_key"),
-        ("body", 1, "collections"),
-        ("body", 1, "nme"),
-    }
+    fields = [{"name": f"f{number}", "data_categories": [f"user.nonsense{number}"]} for number in range(2000)]
+    dataset = at_every_level(collection={"fields": fields})
+    answer = api.patch("/connection/books/dataset", json=[dataset, dataset])
+    assert answer.status_code == 422
+    assert len(answer.json()["detail"]) == 50
 
 
 @pytest.mark.parametrize(
@@ -225,6 +348,7 @@ def test_all_problems_of_all_datasets_are_told_at_once(api):
     [
         ({"collections": []}, ["body", 1, "fides_key"]),
         ({"fides_key": "a b", "collections": []}, ["body", 1, "fides_key"]),
+        ({"fides_key": "a\n", "collections": []}, ["body", 1, "fides_key"]),
         ({"fides_key": 7, "collections": []}, ["body", 1, "fides_key"]),
         ({"fides_key": "a" * 201, "collections": []}, ["body", 1, "fides_key"]),
         ({"fides_key": "x"}, ["body", 1, "collections"]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 import orjson
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -31,7 +31,7 @@ from connectory.store import audit
 from connectory.store.audit import AuditEntry
 from connectory.store.bulk_save import SaveFailed, Superseded, save_connections
 from connectory.store.connections import delete, find_by_keys
-from connectory.store.listing import Filters, Order, Sorting, TestStatus, list_connections
+from connectory.store.listing import Filters, Sort, TestStatus, list_connections
 from connectory.store.timestamps import utc_now
 from connectory.vault import EnvelopeUnreadable
 
@@ -46,10 +46,6 @@ _TEST_STATUS: dict[str, TestStatus] = {
     "untested": "untested",
 }
 _TestStatusWord = Literal["passed", "failed", "untested", "succeeded", "true", "false"]
-_SortWord = Literal[
-    "name", "-name", "key", "-key", "created_at", "-created_at", "updated_at", "-updated_at",
-    "last_test_timestamp", "-last_test_timestamp",
-]  # fmt: skip
 _ATTEMPTS = 20
 """How often a request starts again because others created, deleted or changed its connections in between."""
 _SYSTEM_TYPE = r"^[a-z][a-z0-9_-]{0,63}$"
@@ -75,11 +71,11 @@ async def list_all(
         str | None, Query(pattern=_SYSTEM_TYPE, description="`database`, `saas`, `manual`, or a plugin's own word.")
     ] = None,
     system_status: Annotated[str | None, Query(pattern=_SYSTEM_TYPE, description="Alias of `system_type`.")] = None,
-    sort: Annotated[_SortWord, Query(description="A leading `-` descends. What was never tested comes last.")] = "name",
+    sort: Annotated[Sort, Query(description="`-` descends. What was never tested comes last.")] = "name",
     page: PageNumber = 1,
     size: PageSize = 50,
 ) -> Response:
-    """All filters must hold. What sorts the same is ordered by name, then key."""
+    """All filters must hold. Connections of the same value are ordered by key, in the same direction."""
     words = {_TEST_STATUS[word] for word in (test_status, testing_status) if word is not None}
     kinds = {kind for kind in (system_type, system_status) if kind is not None}
     if len(words) > 1 or len(kinds) > 1:  # a filter and its alias that differ: nothing is both
@@ -92,14 +88,13 @@ async def list_all(
         search=search or None,
     )
     service = service_of(request)
-    order = Order(cast("Sorting", sort.removeprefix("-")), descending=sort.startswith("-"))
-    return await service.threads.read(_list, service, filters, order, page, size)
+    return await service.threads.read(_list, service, filters, sort, page, size)
 
 
-def _list(service: Service, filters: Filters, order: Order, page: int, size: int) -> Response:
+def _list(service: Service, filters: Filters, sort: Sort, page: int, size: int) -> Response:
     # A search may take two statements, which have to see one state.
     with service.store.read() if filters.search else service.store.look() as database:
-        found, total = list_connections(database, filters, order, page=page, size=size)
+        found, total = list_connections(database, filters, sort=sort, page=page, size=size)
     return json_response(page_of([connection_item(row) for row in found], total, page, size))
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Depends, Path, Request, Response
@@ -12,18 +11,19 @@ from pydantic import BaseModel, Field, RootModel
 from connectory.api.answers import Answer, json_response
 from connectory.api.bearer import actor, needs
 from connectory.api.bodies import JsonBody, parse_json
-from connectory.api.dataset_documents import CheckedDataset, DatasetInvalid, check_dataset
 from connectory.api.errors import PROTECTED, Refused, errors, refuse_field
 from connectory.api.lookup import ConnectionKey, find_connection
 from connectory.api.paging import Page, PageNumber, PageSize, page_of
 from connectory.api.service import Service, service_of
-from connectory.documents.validation import FieldProblem
 from connectory.store import audit
 from connectory.store.audit import AuditEntry
 from connectory.store.connections import StoredConnection
 from connectory.store.datasets import delete, get, list_datasets, upsert_many
 from connectory.store.errors import ConnectionGone, KeyTaken
 from connectory.store.timestamps import utc_now
+
+if TYPE_CHECKING:
+    from connectory.api.dataset_items import DatasetItem
 
 router = APIRouter(prefix="/api/v1", tags=["Datasets"], responses=PROTECTED)
 
@@ -33,24 +33,31 @@ MOST_DATASETS = 50
 FidesKey = Annotated[str, Path(description="The dataset's fides_key.", examples=["example_test_dataset"])]
 
 _MISSING_CONNECTION = "No connection config with key '{key}'."
+_TAKEN = "Dataset with key '{fides_key}' already exists."
+_TWICE = (
+    "Dataset with key '{fides_key}' stands in an earlier item of this request, which counts; send each dataset once."
+)
 
 # The shapes below describe datasets in the OpenAPI document. The Fides language validates them, with all of its members; its own
 # models are not used to describe, because importing them takes over a second and their validators stand in no schema.
 
 
 class DatasetField(BaseModel):
-    """A field of a collection; it may have all members of the Fides language."""
+    """A field of a collection; it may have all members of the Fides language, and no others."""
 
     name: Annotated[str, Field(examples=["email"])]
     description: str | None = None
     data_categories: Annotated[
         list[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.<>-]+$")]] | None,
-        Field(examples=[["user.contact.email"]]),
+        Field(
+            description="Categories of the default taxonomy, and those that the operator names in CONNECTORY_DATA_CATEGORIES.",
+            examples=[["user.contact.email"]],
+        ),
     ] = None
 
 
 class DatasetCollection(BaseModel):
-    """A collection, such as a table; it may have all members of the Fides language."""
+    """A collection, such as a table; it may have all members of the Fides language, and no others."""
 
     name: Annotated[str, Field(examples=["customer"])]
     description: str | None = None
@@ -58,7 +65,7 @@ class DatasetCollection(BaseModel):
 
 
 class DatasetToSave(BaseModel):
-    """A dataset of the Fides language; a member that is not shown here may be given too."""
+    """A dataset of the Fides language; all of its members may be given, also those that are not shown here, and no others."""
 
     fides_key: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.<>-]{1,200}$")]
     # The Fides language takes a number for a text, and stores it as text.
@@ -80,18 +87,6 @@ class Dataset(BaseModel):
     collections: list[DatasetCollection]
 
 
-class SavedDataset(Dataset):
-    """A dataset as it was saved."""
-
-    ignored: Annotated[
-        list[str],
-        Field(
-            description="Places of members of other versions of the Fides language, which are not stored.",
-            examples=[[]],
-        ),
-    ]
-
-
 class DatasetPage(Page[Dataset]):
     """Datasets of a connection, newest first."""
 
@@ -109,6 +104,18 @@ class DatasetFailure(Answer):
 
     message: str
     data: FailedDataset
+
+
+class SavedDataset(Dataset):
+    """A dataset as it is stored now, and what of it was not stored."""
+
+    ignored: Annotated[
+        list[str],
+        Field(
+            description="Members that only other versions of the Fides language have. They were accepted and not stored.",
+            examples=[["retention", "collections[0].fields[1].data_qualifier"]],
+        ),
+    ]
 
 
 class DatasetsSaved(Answer):
@@ -141,10 +148,10 @@ async def save_datasets(
     connection_key: ConnectionKey,
     body: Annotated[bytes, Depends(JsonBody(DatasetsToSave, {"Dataset": [_EXAMPLE]}))],
 ) -> Response:
-    """A stored dataset is replaced as a whole: what the new one leaves out is gone.
+    """A dataset whose `fides_key` the connection already has is replaced as a whole, with everything in it.
 
-    A malformed dataset fails the whole request. One whose key another connection uses, or that stands in an earlier item, is
-    listed in `failed`. Collections and fields keep their order.
+    A malformed dataset fails the whole request, and nothing is stored: an unknown member and an unknown data category too.
+    A dataset whose key another connection uses is listed in `failed`, and so is one whose key an earlier item has.
     """
     service = service_of(request)
     return await service.threads.write(_save, service, connection_key, body, actor(request))
@@ -153,14 +160,15 @@ async def save_datasets(
 def _save(service: Service, key: str, body: bytes, who: tuple[str, str]) -> Response:
     with service.store.look() as database:
         connection = find_connection(database, key, _MISSING_CONNECTION)
-    checked = _checked(parse_json(body), service.settings.data_categories)
-    # Of two datasets with one key the first counts.
-    firsts = {dataset.fides_key: dataset for dataset in reversed(checked)}
-    texts = {fides_key: orjson.dumps(firsts[fides_key].document).decode() for fides_key in reversed(firsts)}
+    items = _items(parse_json(body), service.settings.data_categories)
+    firsts: dict[str, DatasetItem] = {}
+    for item in items:
+        firsts.setdefault(item.fides_key, item)
     now = utc_now()
     try:
         with service.store.write() as database:
-            outcomes = upsert_many(database, connection.id, texts, now=now)
+            documents = {fides_key: item.document for fides_key, item in firsts.items()}
+            outcomes = upsert_many(database, connection.id, documents, now=now)
             saved = [fides_key for fides_key, outcome in outcomes.items() if not isinstance(outcome, KeyTaken)]
             if saved:
                 entry = AuditEntry(
@@ -170,41 +178,41 @@ def _save(service: Service, key: str, body: bytes, who: tuple[str, str]) -> Resp
     except ConnectionGone:
         raise Refused(404, _MISSING_CONNECTION.format(key=key)) from None
     succeeded, failed = [], []
-    for dataset in checked:
-        if dataset is not firsts[dataset.fides_key]:
-            failed.append(_failed(connection, dataset, "stands in an earlier item of this request"))
-        elif isinstance(outcomes[dataset.fides_key], KeyTaken):
-            failed.append(_failed(connection, dataset, "already exists"))
+    for item in items:
+        if item is not firsts[item.fides_key]:
+            failed.append(_failure(key, item, _TWICE))
+        elif isinstance(outcomes[item.fides_key], KeyTaken):
+            failed.append(_failure(key, item, _TAKEN))
         else:
-            succeeded.append(dataset.document | {"ignored": dataset.ignored})
+            succeeded.append(_with_ignored(item))
     return json_response({"succeeded": succeeded, "failed": failed})
 
 
-def _failed(connection: StoredConnection, dataset: CheckedDataset, why: str) -> dict[str, Any]:
-    data = {"connection_key": connection.key, "fides_key": dataset.fides_key, "dataset": dataset.document}
-    return {"message": f"Dataset with key '{dataset.fides_key}' {why}.", "data": data}
-
-
-def _checked(payload: Any, further_categories: Collection[str]) -> list[CheckedDataset]:
-    """The datasets of a request.
-
-    Raises:
-        Refused: 422 with every problem.
-    """
+def _items(payload: Any, further_categories: tuple[str, ...]) -> list[DatasetItem]:
     if not isinstance(payload, list):
         raise refuse_field(["body"], "Must be a JSON array.", "list_type")
     if len(payload) > MOST_DATASETS:
         raise refuse_field(["body"], f"Must have at most {MOST_DATASETS} items.", "too_long")
-    problems: list[FieldProblem] = []
-    checked = []
-    for index, item in enumerate(payload):
-        try:
-            checked.append(check_dataset(item, further_categories))
-        except DatasetInvalid as invalid:
-            problems += [{**problem, "loc": ["body", index, *problem["loc"]]} for problem in invalid.problems]
-    if problems:
-        raise Refused(422, problems)
-    return checked
+    # Imported here: it takes about a second, and most requests have nothing to do with datasets.
+    from connectory.api.dataset_items import check_datasets
+
+    return check_datasets(payload, further_categories)
+
+
+def _failure(connection_key: str, item: DatasetItem, message: str) -> dict[str, Any]:
+    return {
+        "message": message.format(fides_key=item.fides_key),
+        "data": {
+            "connection_key": connection_key,
+            "fides_key": item.fides_key,
+            "dataset": orjson.Fragment(item.document),
+        },
+    }
+
+
+def _with_ignored(item: DatasetItem) -> orjson.Fragment:
+    # The document is rendered already, for the store, and is not parsed only to get one more member.
+    return orjson.Fragment(f'{item.document[:-1]},"ignored":{orjson.dumps(item.ignored).decode()}}}')
 
 
 @router.get(

@@ -41,10 +41,17 @@ class Dataset:
 _SELECT = select(*(datasets.c[field.name] for field in fields(Dataset)))
 # FOR KEY SHARE is the lock the foreign key would take anyway: nobody deletes the connection until we are done.
 _HOLD = (
-    select(connections.c.id)
-    .where(connections.c.id == bindparam("connection_id"))
-    .with_for_update(read=True, key_share=True)
+    select(connections.c.id).where(connections.c.id == bindparam("owner")).with_for_update(read=True, key_share=True)
 )
+_NEWEST_FIRST = paged(
+    _SELECT.where(datasets.c.connection_id == bindparam("owner")).order_by(
+        datasets.c.created_at.desc(), datasets.c.fides_key
+    )
+)
+_COUNT = select(func.count()).select_from(datasets).where(datasets.c.connection_id == bindparam("owner"))
+_THIS = datasets.c.connection_id == bindparam("owner"), datasets.c.fides_key == bindparam("key")
+_ONE = _SELECT.where(*_THIS)
+_DELETE = delete_from(datasets).where(*_THIS)
 
 
 @cache
@@ -70,7 +77,8 @@ def upsert_many(
     Raises:
         ConnectionGone: there is no such connection.
     """
-    _hold_connection(database, connection_id)
+    if database.execute(_HOLD, {"owner": connection_id}).scalar() is None:
+        raise ConnectionGone(f"There is no connection of id {connection_id}; it may have been deleted a moment ago.")
     outcomes: dict[str, Dataset | KeyTaken] = {}
     remaining = dict(documents)
     while remaining:
@@ -103,10 +111,8 @@ def list_datasets(
         page: from 1, of any magnitude; past the end there are no rows.
         size: rows to a page, at least 1.
     """
-    mine = datasets.c.connection_id == connection_id
-    newest_first = paged(_SELECT.where(mine).order_by(datasets.c.created_at.desc(), datasets.c.fides_key))
-    count = select(func.count()).select_from(datasets).where(mine)
-    rows, total = load_page(database, count, lambda _: newest_first, page=page, size=size)
+    owner = {"owner": connection_id}
+    rows, total = load_page(database, _COUNT, lambda _: _NEWEST_FIRST, owner, page=page, size=size)
     return [Dataset(*tuple(row)) for row in rows], total
 
 
@@ -114,7 +120,7 @@ def get(database: Connection, connection_id: str, fides_key: str) -> Dataset | N
     """One dataset of a connection, or None."""
     if not storable(fides_key):
         return None
-    row = database.execute(_SELECT.where(*_this(connection_id, fides_key))).one_or_none()
+    row = database.execute(_ONE, {"owner": connection_id, "key": fides_key}).one_or_none()
     return None if row is None else Dataset(*row)
 
 
@@ -122,16 +128,7 @@ def delete(database: Connection, connection_id: str, fides_key: str) -> bool:
     """Delete one dataset of a connection; False if there is none."""
     if not storable(fides_key):
         return False
-    return database.execute(delete_from(datasets).where(*_this(connection_id, fides_key))).rowcount == 1
-
-
-def _this(connection_id: str, fides_key: str) -> tuple[Any, Any]:
-    return datasets.c.connection_id == connection_id, datasets.c.fides_key == fides_key
-
-
-def _hold_connection(database: Connection, connection_id: str) -> None:
-    if database.execute(_HOLD, {"connection_id": connection_id}).scalar() is None:
-        raise ConnectionGone(f"There is no connection of id {connection_id}; it may have been deleted a moment ago.")
+    return database.execute(_DELETE, {"owner": connection_id, "key": fides_key}).rowcount == 1
 
 
 def _values(row: Dataset) -> dict[str, Any]:

@@ -30,8 +30,10 @@ def test_values_come_from_the_environment_and_an_empty_one_is_unset(monkeypatch)
     monkeypatch.setenv("CONNECTORY_PLUGINS_DENY", "mongodb, saas")
     monkeypatch.setenv("CONNECTORY_PLUGINS_PIN", '{"ledger": "acme-ledger"}')
     monkeypatch.setenv("CONNECTORY_EGRESS_DENY", '["10.0.0.0/8"]')
+    monkeypatch.setenv("CONNECTORY_DATA_CATEGORIES", "acme.loyalty, acme.fleet.plate")
     monkeypatch.setenv("CONNECTORY_DATABASE_URL", "")
     settings = read_settings()
+    assert settings.data_categories == ("acme.loyalty", "acme.fleet.plate")
     assert settings.port == 9000
     assert settings.selection.deny == {"mongodb", "saas"}
     assert settings.selection.pins == {"ledger": "acme-ledger"}
@@ -55,6 +57,7 @@ def test_arguments_win_over_the_environment(monkeypatch):
         ("CONNECTORY_EGRESS_DENY", '["S3cretPw'),
         ("CONNECTORY_EGRESS_ALLOW_LOOPBACK", "S3cretPw"),
         ("CONNECTORY_LOG_LEVEL", "S3cretPw"),
+        ("CONNECTORY_DATA_CATEGORIES", "acme.loyalty,S3cret Pw"),
     ],
 )
 def test_a_value_that_does_not_fit_is_told_in_one_line(monkeypatch, name, value):
