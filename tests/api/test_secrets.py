@@ -8,7 +8,7 @@ from connectory.store.envelopes import Sealed, load_envelopes
 from connectory.store.tables import connection_secrets
 
 PARTS = {"host": "db.example", "port": 5433, "dbname": "app", "username": "reader", "password": "tiger-lily"}
-UNTESTED = {"test_status": None, "failure_reason": None, "failure_code": None, "steps": []}
+UNTESTED = {"test_status": None, "failure_reason": None, "failure_code": None, "retry_after": None, "steps": []}
 
 
 @pytest.fixture
