@@ -175,7 +175,7 @@ def _document(
     try:
         return validated(connector, secrets, before, replace=True)
     except SecretsInvalid as error:
-        raise _ItemInvalid(problems_of(error, connector, ("body", index, "secrets"))) from None
+        raise _ItemInvalid(problems_of(error, ("body", index, "secrets"))) from None
 
 
 def _sealer(service: Service, connector: LoadedConnector, document: Document) -> Callable[[str], Sealed]:

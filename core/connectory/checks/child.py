@@ -183,14 +183,13 @@ def _run(connector: LoadedConnector, secrets: Secrets, context: ChildContext, ex
 def _classified(error: BaseException, name: ConnectorName, context: ChildContext, hidden: Iterable[str]) -> Verdict:
     """What the exception that ended a test comes to."""
     if isinstance(error, CheckFailed):
-        code, wait = FailureCode(error.code), error.retry_after
-        asks_for_a_wait = code is FailureCode.RATE_LIMITED and is_duration(wait)
+        asks_for_a_wait = error.code == FailureCode.RATE_LIMITED and is_duration(error.retry_after)
         return Verdict(
             "failed",
-            code,
+            FailureCode(error.code),
             step=error.step,
             remedy=_presentable(error.remedy, hidden),
-            retry_after=bounded_wait(wait) if asks_for_a_wait else None,
+            retry_after=bounded_wait(error.retry_after) if asks_for_a_wait else None,
         )
     if isinstance(error, ImportError):
         missing = _driver_missing(error, name)
