@@ -87,10 +87,8 @@ def merge_documents(model: type[Secrets], submitted: Any, stored: Document | Non
     replaced = set() if replace else _replaced(model, submitted, stored, given)
     kept = {} if replace else {name: value for name, value in stored.items() if name not in replaced}
     merged = kept | {name: stored[name] if name in unchanged else value for name, value in submitted.items()}
-    lost = _lost_password(model, submitted, stored, replaced)
-    _require_fresh_secrets(
-        model, merged, stored, fresh={name for name in submitted if name not in unchanged}, lost=lost
-    )
+    fresh, lost = submitted.keys() - unchanged, _lost_password(model, submitted, stored, replaced)
+    _require_fresh_secrets(model, merged, stored, fresh=fresh, lost=lost)
     return merged
 
 
@@ -122,9 +120,12 @@ def _lost_password(
 ) -> list[str]:
     """The password's field, where it went with what was replaced, and nobody said that there is none any more."""
     password = model.connectory_url.password if model.connectory_url is not None else None
-    had = password in replaced or (URL_FIELD in replaced and password in _parts_of(model, stored))
-    has = password in _parts_of(model, submitted) or password in submitted
-    return [password] if password is not None and had and not has else []
+    if password is None or password in submitted:
+        return []
+    if URL_FIELD in replaced:
+        return [password] if password in _parts_of(model, stored) else []
+    written = _parts_of(model, submitted)  # of a url that cannot be read, validation tells
+    return [password] if password in replaced and written and password not in written else []
 
 
 def _require_fresh_secrets(

@@ -31,12 +31,7 @@ Document = dict[str, Any]
 
 
 class FieldProblem(TypedDict):
-    """What is wrong with one field: `loc` from the secrets' root, our own `msg`, and a stable `type`.
-
-    Every member of `loc` is the name of a field, the index of an item, or `MASK` for a member that the schema does not know and
-    that resembles none of its fields: a secret may have been sent as a name. It is empty only where the secrets are not a JSON
-    object, or where a plugin judges the whole of them.
-    """
+    """What is wrong with one field: `loc` from the secrets' root, our own `msg`, and a stable `type`."""
 
     loc: list[str | int]
     msg: str
@@ -47,7 +42,9 @@ class SecretsInvalid(ValueError):
     """Secrets do not fit their schema.
 
     Attributes:
-        problems: one entry per problem. None holds a submitted value, or a field name that the schema does not know.
+        problems: one entry per problem. None holds a submitted value, or a field name that the schema does not know. A place is
+            made of names of fields, indices of items, and `MASK` for a member that is unknown and resembles no field: a secret
+            may have been sent as a name. It is empty only where the secrets are not a JSON object, or a plugin judges the whole.
     """
 
     def __init__(self, problems: list[FieldProblem]) -> None:

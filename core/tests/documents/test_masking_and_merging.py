@@ -262,10 +262,11 @@ def test_a_url_needs_no_password_where_none_was_stored(database):
 
 
 def test_a_url_that_cannot_be_read_is_for_validation_to_refuse(database):
-    merged = merge_documents(database, {"url": "postgresql://u:p@h:x", "password": None}, DATABASE, replace=False)
-    with pytest.raises(SecretsInvalid) as caught:
-        parse_secrets(database, merged)
-    assert [problem["loc"] for problem in caught.value.problems] == [["url"]]
+    for url in ("postgresql://u:p@h:x", "mysql://u:p@h", "postgresql://h:x", "", 7):
+        merged = merge_documents(database, {"url": url}, DATABASE, replace=False)
+        with pytest.raises(SecretsInvalid) as caught:
+            parse_secrets(database, merged)
+        assert [problem["loc"] for problem in caught.value.problems] == [["url"]]
 
 
 def test_a_url_and_a_part_sent_together_are_still_both(database):
