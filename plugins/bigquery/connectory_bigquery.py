@@ -28,7 +28,15 @@ from connectory import (
     Text,
     UrlGrammar,
 )
-from connectory.toolkit import Failures, PemPrivateKey, failure_of_status, rsa_private_key, tls_context, tls_failure
+from connectory.toolkit import (
+    Failures,
+    PemPrivateKeyForm,
+    failure_of_status,
+    rsa_private_key,
+    tls_context,
+    tls_failure,
+    wait_in,
+)
 
 if TYPE_CHECKING:
     import requests
@@ -79,7 +87,8 @@ class KeyFile(SecretGroup):
         title="Project ID", description="Project that runs the queries."
     )
     private_key_id: _Word | None = Field(default=None, title="Private key ID", description="Which key this is.")
-    private_key: PemPrivateKey = Field(title="Private key", description="The key itself, as PEM.")
+    # Only its form: Google's own examples of key files, which are stored as they are printed, hold no real key.
+    private_key: PemPrivateKeyForm = Field(title="Private key", description="The key itself, as PEM.")
     client_email: _Email = Field(title="Client email", description="The service account.")
     client_id: _Word | None = Field(default=None, title="Client ID", description="Number of the account; not used.")
     auth_uri: _Address | None = Field(default=None, title="Auth URI", description="Not used.")
@@ -232,7 +241,7 @@ def _session(context: CheckContext) -> Iterator[requests.Session]:
                 raise _cause(error) from error
             code = failure_of_status(response.status_code)
             if code in _TOLD_BY_STATUS:
-                raise CheckFailed(code)
+                raise CheckFailed(code, retry_after=_wait(response))
             return response
 
     with requests.Session() as session:
@@ -244,6 +253,10 @@ def _session(context: CheckContext) -> Iterator[requests.Session]:
 
 # Google's client would follow the first and try again after the others; what other statuses mean, Google's reasons tell.
 _TOLD_BY_STATUS = {FailureCode.UNEXPECTED_REDIRECT, FailureCode.RATE_LIMITED, FailureCode.HTTP_5XX}
+
+
+def _wait(response: requests.Response | None) -> int | None:
+    return wait_in(response.headers.get("Retry-After")) if response is not None else None
 
 
 def _cause(error: BaseException | None) -> Exception:
@@ -331,7 +344,7 @@ def _call_failure(error: GoogleAPICallError, not_found: CheckFailed, no_access: 
     if error.code == 401:
         return CheckFailed(FailureCode.AUTH_FAILED)
     if reasons & {"rateLimitExceeded", "quotaExceeded"}:
-        return CheckFailed(FailureCode.RATE_LIMITED)
+        return CheckFailed(FailureCode.RATE_LIMITED, retry_after=_wait(error.response))
     if error.code == 403:
         remedy = _API_DISABLED if error.reason == "SERVICE_DISABLED" else no_access
         return CheckFailed(FailureCode.PERMISSION_DENIED, remedy=remedy)

@@ -118,6 +118,7 @@ class MongoDBSecrets(Secrets):
             "w": QueryKey(None, {"majority": None, "1": None}),
         },
         required_parts=frozenset({"username", "password", "defaultauthdb"}),
+        without_port=frozenset({"mongodb+srv"}),
     )
 
     host: Host = Field(

@@ -41,6 +41,7 @@ from connectory.toolkit import (
     failure_of_status,
     path_of,
     rsa_private_key,
+    wait_in,
 )
 from connectory_snowflake_relay import relay
 
@@ -98,7 +99,6 @@ class SnowflakeSecrets(Secrets):
         username="user_login_name",
         path=("database_name", "schema_name"),
         query={"warehouse": "warehouse_name", "role": "role_name"},
-        required_parts=frozenset({"warehouse_name"}),
         host_pattern=_ACCOUNT,
     )
     connectory_exactly_one = (("password", "private_key"),)
@@ -119,7 +119,11 @@ class SnowflakeSecrets(Secrets):
     private_key_passphrase: SecretText | None = Field(
         default=None, title="Passphrase", description="Passphrase of the private key, where the key is encrypted."
     )
-    warehouse_name: Name | None = Field(default=None, title="Warehouse", description="Warehouse that runs the queries.")
+    warehouse_name: Name | None = Field(
+        default=None,
+        title="Warehouse",
+        description="Warehouse that must exist and be usable; the user's default warehouse when left out.",
+    )
     database_name: Name | None = Field(
         default=None, title="Database", description="Database that must exist and be usable; not checked when left out."
     )
@@ -287,20 +291,21 @@ def _login_failure(
     if error.errno in _LOGIN_CODES:
         code, remedy = _LOGIN_FAILURES.get(error.errno, (FailureCode.AUTH_FAILED, _REFUSED))
         return CheckFailed(code, remedy=remedy)
-    status = _status_of_login(secrets.account_identifier, server, link, context)
-    if status in {401, 403, 404}:
+    answer = _answer_to_login(secrets.account_identifier, server, link, context)
+    if answer.status in {401, 403, 404}:
         return CheckFailed(FailureCode.HTTP_4XX, remedy=_NO_ACCOUNT)
-    return CheckFailed(failure_of_status(status) or FailureCode.PROTOCOL_MISMATCH)
+    code = failure_of_status(answer.status) or FailureCode.PROTOCOL_MISMATCH
+    return CheckFailed(code, retry_after=wait_in(answer.getheader("Retry-After")))
 
 
-def _status_of_login(account: str, server: _Server, link: Link, context: CheckContext) -> int:
-    """The HTTP status of a login without credentials: where Snowflake does not answer a login, the driver has it only as text."""
+def _answer_to_login(account: str, server: _Server, link: Link, context: CheckContext) -> http.client.HTTPResponse:
+    """The HTTP answer to a login without credentials: where Snowflake does not answer a login, the driver has it only as text."""
     link.socket.settimeout(context.timeout)
     asking = http.client.HTTPConnection(server.host, server.port)
     asking.sock = link.socket
     headers = {"Content-Type": "application/json", "Accept": "application/json"}
     asking.request("POST", _LOGIN_PATH, json.dumps({"data": {"ACCOUNT_NAME": account}}), headers)
-    return asking.getresponse().status
+    return asking.getresponse()
 
 
 def _check_session(session: SnowflakeConnection, secrets: SnowflakeSecrets) -> None:

@@ -34,6 +34,8 @@ def connectory_test_connection(secrets, context):
         token = secrets.token.get_secret_value()
         if token.startswith("wrong"):
             raise CheckFailed(FailureCode.AUTH_FAILED)
+        if token.startswith("limited"):
+            raise CheckFailed(FailureCode.RATE_LIMITED, retry_after=89.5)
         if token.startswith("crash"):
             import os, signal
             os.kill(os.getpid(), signal.SIGSEGV)

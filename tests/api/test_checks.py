@@ -6,8 +6,10 @@ from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import update
 
 from connectory.checks.runner import QueueFull
+from connectory.store.tables import connections
 from testkit import hostile
 
 
@@ -31,10 +33,39 @@ def test_the_whole_path_against_a_real_postgresql(api, postgres):
     shown = api.get("/connection/app_postgres_db").json()
     assert shown["last_test_succeeded"] is True
     assert shown["last_test_timestamp"] is not None
-    assert shown["last_test"] == {"test_status": "succeeded", "failure_code": None, "steps": body["steps"]}
+    assert shown["last_test"] == {
+        "test_status": "succeeded",
+        "failure_code": None,
+        "retry_after": None,
+        "steps": body["steps"],
+    }
     wrong = api.put("/connection/app_postgres_db/secret", json=secrets_for(postgres, password="wrong")).json()
     last = api.get("/connection/app_postgres_db").json()["last_test"]
-    assert last == {"test_status": "failed", "failure_code": "auth_failed", "steps": wrong["steps"]}
+    assert last == {
+        "test_status": "failed",
+        "failure_code": "auth_failed",
+        "retry_after": None,
+        "steps": wrong["steps"],
+    }
+
+
+def test_a_wait_that_the_far_end_asks_for_is_told_and_kept(api):
+    api.create("books")
+    told = api.put("/connection/books/secret", json={"token": "limited"}).json()
+    assert (told["failure_code"], told["retry_after"]) == ("rate_limited", 90)
+    assert told["failure_reason"] == "The service refuses further requests for now; try again in 90 seconds."
+    last = api.get("/connection/books").json()["last_test"]
+    assert (last["failure_code"], last["retry_after"]) == ("rate_limited", 90)
+
+
+def test_a_last_test_from_before_waits_were_kept_is_shown(api, service):
+    api.create("books")
+    api.put("/connection/books/secret", json={"token": "right"})
+    report = '{"status": "failed", "code": "rate_limited", "steps": []}'
+    with service.store.write() as database:
+        database.execute(update(connections).values(last_test_report=report))
+    last = api.get("/connection/books").json()["last_test"]
+    assert last == {"test_status": "failed", "failure_code": "rate_limited", "retry_after": None, "steps": []}
 
 
 def test_post_does_the_same_as_get(api):

@@ -6,9 +6,10 @@ from sqlalchemy import update
 from connectory.store.connections import get_by_key
 from connectory.store.envelopes import Sealed, load_envelopes
 from connectory.store.tables import connection_secrets
+from testkit.certificates import SOME_CERTIFICATE
 
 PARTS = {"host": "db.example", "port": 5433, "dbname": "app", "username": "reader", "password": "tiger-lily"}
-UNTESTED = {"test_status": None, "failure_reason": None, "failure_code": None, "steps": []}
+UNTESTED = {"test_status": None, "failure_reason": None, "failure_code": None, "retry_after": None, "steps": []}
 
 
 @pytest.fixture
@@ -126,12 +127,64 @@ def test_problems_are_relative_to_the_secrets(api):
     assert all(set(problem) == {"loc", "msg", "type"} for problem in problems)
 
 
-def test_url_and_parts_together_or_neither_names_the_schema(api):
+def test_url_and_parts_together_or_neither_is_told_at_a_field_in_the_words_of_the_form(api):
+    """No schema is named: whoever fills in the form has never heard of one."""
     api.create("db", "postgres")
-    answer = api.put("/connection/db/secret", json={})
-    assert answer.json()["detail"][0]["msg"].startswith("postgres_schema must be supplied a 'url' or all of:")
-    both = {"url": "postgresql://u:p@h/d", "host": "h"}
-    assert api.put("/connection/db/secret", json=both).status_code == 422
+    [problem] = api.put("/connection/db/secret", json={}).json()["detail"]
+    assert (problem["loc"], problem["msg"]) == (["host"], "Must be supplied a 'url' or all of: [host].")
+    both = api.put("/connection/db/secret", json={"url": "postgresql://u:p@h/d", "host": "h"})
+    [problem] = both.json()["detail"]
+    assert (problem["loc"], problem["msg"]) == (["url"], "Must be supplied a 'url' or the parts, not both: host")
+
+
+def test_a_misspelt_field_is_told_at_the_one_that_was_meant(api):
+    api.create("db", "postgres")
+    for sent, meant in (
+        ({"hostname": "db.example"}, "host"),
+        ({"host": "db.example", "passwrd": "tiger-lily"}, "password"),
+    ):
+        problems = api.put("/connection/db/secret", json=sent).json()["detail"]
+        assert {tuple(problem["loc"]) for problem in problems} == {(meant,)}
+        assert any(f"Did you mean '{meant}'?" in problem["msg"] for problem in problems)
+
+
+@pytest.mark.parametrize("body", [b"[]", b'"tiger-lily"', b"null", b"7"])
+@pytest.mark.parametrize("method", ["PUT", "PATCH"])
+def test_a_problem_with_the_whole_is_told_at_the_body(api, method, body):
+    api.create("db", "postgres")
+    [problem] = api.raw(method, "/connection/db/secret", body).json()["detail"]
+    assert problem == {"loc": ["body"], "msg": "The secrets must be a JSON object.", "type": "dict_type"}
+
+
+def test_the_parts_become_a_url_and_the_url_parts_in_one_call_each(postgres_connection):
+    api = postgres_connection
+    url = "postgresql://writer:lily-tiger@other.example/d"
+    assert api.patch("/connection/db/secret?verify=false", json={"url": url}).status_code == 200
+    assert secrets_of(api) == {"url": url.replace("lily-tiger", "*" * 10)}
+    parts = PARTS | {"password": "new"}
+    assert api.patch("/connection/db/secret?verify=false", json=parts).status_code == 200
+    assert secrets_of(api) == PARTS | {"password": "*" * 10}
+
+
+def test_a_change_to_a_url_or_back_does_not_carry_the_password_along(postgres_connection):
+    api = postgres_connection
+    without = {"url": "postgresql://reader@evil.example/app"}
+    assert [problem["loc"] for problem in api.patch("/connection/db/secret", json=without).json()["detail"]] == [
+        ["password"]
+    ]
+    assert secrets_of(api)["host"] == PARTS["host"]
+    assert api.patch("/connection/db/secret?verify=false", json=without | {"password": None}).status_code == 200
+    assert secrets_of(api) == without
+
+
+def test_a_certificate_that_cannot_be_read_is_refused_when_it_is_stored(api):
+    api.create("db", "postgres")
+    certificate = SOME_CERTIFICATE.replace("MIIB", "MIIC")
+    answer = api.put("/connection/db/secret", json=PARTS | {"ssl_ca": certificate})
+    assert (answer.status_code, answer.json()["detail"][0]["loc"]) == (422, ["ssl_ca"])
+    assert certificate.splitlines()[1] not in answer.text
+    stored = api.put("/connection/db/secret?verify=false", json=PARTS | {"ssl_ca": SOME_CERTIFICATE})
+    assert stored.status_code == 200
 
 
 def test_manual_takes_no_secrets_but_the_empty_object(api):

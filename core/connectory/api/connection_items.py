@@ -183,7 +183,7 @@ def _document(
     try:
         return validated(connector, secrets, before, replace=True)
     except SecretsInvalid as error:
-        raise _ItemInvalid(problems_of(error, connector, ("body", index, "secrets"))) from None
+        raise _ItemInvalid(problems_of(error, ("body", index, "secrets"))) from None
 
 
 def _stored_document(service: Service, stored: StoredConnection) -> Document | None:

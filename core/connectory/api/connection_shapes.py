@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel, create_model
 from connectory.api.answers import Answer
 from connectory.api.lookup import KEY_SCHEMA
 from connectory.api.paging import Page
-from connectory.api.test_runs import Step
+from connectory.api.test_runs import RetryAfter, Step
 from connectory.contract.check import FailureCode
 from connectory.store import connections
 from connectory.store.connections import EDITABLE
@@ -56,6 +56,7 @@ class LastTest(Answer):
 
     test_status: Literal["succeeded", "failed"]
     failure_code: FailureCode | None
+    retry_after: RetryAfter
     steps: list[Step]
 
 

@@ -212,7 +212,12 @@ def _last_test(stored: str | None) -> dict[str, Any] | None:
     if stored is None:
         return None
     report = orjson.loads(stored)
-    return {"test_status": report["status"], "failure_code": report["code"], "steps": report["steps"]}
+    return {
+        "test_status": report["status"],
+        "failure_code": report["code"],
+        "retry_after": report.get("retry_after"),  # reports from before it was stored have none
+        "steps": report["steps"],
+    }
 
 
 @router.delete(

@@ -18,6 +18,7 @@ from starlette.routing import Match
 
 from connectory.api.answers import Answer, reference
 from connectory.catalog.survey import ConnectorLost
+from connectory.contract.wording import sentence
 from connectory.documents.validation import FieldProblem
 from connectory.store.errors import StoreUnavailable
 
@@ -92,33 +93,6 @@ def refuse_field(loc: Sequence[str | int], message: str, kind: str) -> Refused:
     return Refused(422, [FieldProblem(loc=list(loc), msg=message, type=kind)])
 
 
-# Our own sentence for each of pydantic's error types; `{name}` is a value of the error's context that our own models
-# declare. A type that is not here gets the last resort, so that no message can carry what was submitted.
-_MESSAGES = {
-    "missing": "Field required.",
-    "string_type": "Must be a string.",
-    "string_too_short": "Must have at least {min_length} characters.",
-    "string_too_long": "Must have at most {max_length} characters.",
-    "string_pattern_mismatch": "Has a character that is not accepted, or another form than expected.",
-    "int_type": "Must be an integer.",
-    "int_parsing": "Must be an integer.",
-    "int_parsing_size": "Must be a smaller integer.",
-    "int_from_float": "Must be an integer.",
-    "bool_type": "Must be true or false.",
-    "bool_parsing": "Must be true or false.",
-    "greater_than_equal": "Must be at least {ge}.",
-    "less_than_equal": "Must be at most {le}.",
-    "literal_error": "Must be one of: {expected}.",
-    "enum": "Must be one of: {expected}.",
-    "list_type": "Must be a JSON array.",
-    "dict_type": "Must be a JSON object.",
-    "model_type": "Must be a JSON object.",
-    "model_attributes_type": "Must be a JSON object.",
-    "too_long": "Must have at most {max_length} items.",
-    "too_short": "Must have at least {min_length} items.",
-    "recursion_loop": "Is nested too deeply.",
-}
-_FROM_OUR_MODELS = frozenset({"min_length", "max_length", "ge", "le", "expected"})
 _UNEXPECTED = "The value is not accepted."
 _PLAIN_WORD = re.compile(r"[a-z]+(_[a-z]+)*")
 
@@ -130,12 +104,7 @@ def rebuild(errors: Iterable[Mapping[str, Any]], prefix: Sequence[str | int] = (
     """
     problems = []
     for error in errors:
-        context = {name: value for name, value in (error.get("ctx") or {}).items() if name in _FROM_OUR_MODELS}
-        template = _MESSAGES.get(error["type"], _UNEXPECTED)
-        try:
-            message = template.format(**context)
-        except KeyError:
-            message = _UNEXPECTED
+        message = sentence(error["type"], error.get("ctx")) or _UNEXPECTED  # so that none can carry what was submitted
         problems.append(FieldProblem(loc=[*prefix, *error["loc"]], msg=message, type=error["type"]))
     return problems
 

@@ -12,7 +12,8 @@ from connectory.api.errors import Refused
 from connectory.catalog.catalog import Catalog, ConnectorUnavailable
 from connectory.catalog.loaded import LoadedConnector
 from connectory.contract.check import FailureCode
-from connectory.documents.masking import MASK, mask_document, merge_documents
+from connectory.documents.masking import mask_document, merge_documents
+from connectory.documents.sensitivity import MASK
 from connectory.documents.validation import Document, FieldProblem, SecretsInvalid, secrets_document
 from connectory.store import envelopes as sealed
 from connectory.store.connections import StoredConnection
@@ -20,8 +21,6 @@ from connectory.store.envelopes import Sealed, SealedTokens, open_masked, open_s
 from connectory.vault import EnvelopeUnreadable, Tampered, Vault
 
 _MASK = MASK.encode()
-# The specification's messages for these name the schema first.
-_NAMES_THE_SCHEMA = frozenset({"missing_parts", "url_and_parts"})
 
 
 def seal_document(vault: Vault, connector: LoadedConnector, connection_id: str, document: Document) -> Sealed:
@@ -131,19 +130,6 @@ def validated(connector: LoadedConnector, payload: Any, stored: Document | None,
     return secrets_document(connector.secrets_model, payload)
 
 
-def problems_of(
-    error: SecretsInvalid, connector: LoadedConnector, prefix: tuple[str | int, ...] = ()
-) -> list[FieldProblem]:
-    """The problems as a 422 shows them."""
-    title = connector.schema["title"]
-    return [
-        FieldProblem(loc=[*prefix, *problem["loc"]], msg=_message(problem, title), type=problem["type"])
-        for problem in error.problems
-    ]
-
-
-def _message(problem: FieldProblem, title: str) -> str:
-    message = problem["msg"]
-    if problem["type"] in _NAMES_THE_SCHEMA and message.startswith("Must "):
-        return f"{title} must {message.removeprefix('Must ')}"
-    return message
+def problems_of(error: SecretsInvalid, prefix: tuple[str | int, ...] = ()) -> list[FieldProblem]:
+    """The problems as a 422 shows them: `body` is the place of one that is about the secrets as a whole."""
+    return [{**problem, "loc": [*prefix, *problem["loc"]] or ["body"]} for problem in error.problems]

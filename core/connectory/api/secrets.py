@@ -124,7 +124,7 @@ def _store_once(
     try:
         document = validated(connector, payload, before, replace=replace)
     except SecretsInvalid as error:
-        raise Refused(422, problems_of(error, connector)) from None
+        raise Refused(422, problems_of(error)) from None
     sealed = seal_document(service.vault, connector, connection.id, document)
     now = utc_now()
     with service.store.write() as database:

@@ -20,7 +20,7 @@ from connectory.api.service import Service, service_of
 from connectory.catalog.catalog import ConnectorUnavailable
 from connectory.checks.report import CheckReport
 from connectory.checks.runner import Exchange, QueueFull, ShuttingDown
-from connectory.contract.check import FailureCode
+from connectory.contract.check import WAIT_LIMIT, FailureCode
 from connectory.documents.validation import Document
 from connectory.store import audit
 from connectory.store.audit import AuditEntry
@@ -38,6 +38,17 @@ class Step(Answer):
     elapsed_ms: Annotated[float, Field(ge=0, examples=[0.8])]
 
 
+RetryAfter = Annotated[
+    int | None,
+    Field(
+        description="Seconds that the far end asks to wait, with `rate_limited`; `null` where it asks for nothing.",
+        ge=0,
+        le=WAIT_LIMIT,
+        examples=[None],
+    ),
+]
+
+
 class TestResult(Answer):
     """How a test went. All but `msg` is `null`, and there are no steps, where none was asked for."""
 
@@ -45,6 +56,7 @@ class TestResult(Answer):
     test_status: Annotated[Literal["succeeded", "failed", "skipped"] | None, Field(examples=["succeeded"])]
     failure_reason: str | None
     failure_code: FailureCode | None
+    retry_after: RetryAfter
     steps: list[Step]
 
 
@@ -56,6 +68,7 @@ def test_response(message: str, report: CheckReport | None) -> Response:
         test_status=report.status if report is not None else None,
         failure_reason=found.reason,
         failure_code=found.code,
+        retry_after=found.retry_after,
         steps=[Step.model_validate(asdict(step)) for step in found.steps],
     )
     return Response(result.model_dump_json(), 200, NO_STORE, "application/json")
@@ -166,7 +179,8 @@ def _failed(connection: StoredConnection, code: FailureCode) -> CheckReport:
 def _record(service: Service, connection: StoredConnection, report: CheckReport, who: tuple[str, str]) -> None:
     now = utc_now()
     steps = [asdict(step) for step in report.steps]
-    stored = orjson.dumps({"status": report.status, "code": report.code, "steps": steps}).decode()
+    found = {"status": report.status, "code": report.code, "retry_after": report.retry_after, "steps": steps}
+    stored = orjson.dumps(found).decode()
     tokens = seal_tokens(service.vault, connection, report.tokens) if report.tokens is not None else None
     if report.status == "skipped" and tokens is None:
         return

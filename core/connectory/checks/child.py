@@ -39,6 +39,7 @@ from connectory.contract.check import CheckFailed, CheckSkipped, FailureCode
 from connectory.contract.secrets import Secrets
 from connectory.documents.masking import sensitive_texts
 from connectory.documents.validation import SecretsInvalid, parse_secrets
+from connectory.toolkit.http import bounded_wait
 
 UNAUTHORIZED = (
     "Nobody has authorized this connection yet; a person does so at the address that "
@@ -199,12 +200,13 @@ def _run(connector: LoadedConnector, secrets: Secrets, context: ChildContext, ex
 def _classified(error: BaseException, name: ConnectorName, context: ChildContext, hidden: Iterable[str]) -> Verdict:
     """What the exception that ended a test comes to."""
     if isinstance(error, CheckFailed):
+        asks_for_a_wait = error.code == FailureCode.RATE_LIMITED and is_duration(error.retry_after)
         return Verdict(
             "failed",
             FailureCode(error.code),
             step=error.step,
             remedy=_presentable(error.remedy, hidden),
-            retry_after=error.retry_after if is_duration(error.retry_after) else None,
+            retry_after=bounded_wait(error.retry_after) if asks_for_a_wait else None,
         )
     if isinstance(error, ImportError):
         missing = _driver_missing(error, name)

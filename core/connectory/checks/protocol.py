@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, get_args
 
 from connectory.checks.egress import EgressPolicy
-from connectory.contract.check import FailureCode
+from connectory.contract.check import WAIT_LIMIT, FailureCode
 from connectory.documents.validation import Document, children_in
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ class Verdict:
         code: why it failed; never `None` then.
         step: the step to blame; `None` for the one that is open, else the last one.
         remedy: the plugin's own sentence.
-        retry_after: seconds the far end asked to wait.
+        retry_after: seconds the far end asked to wait, from 0 to `WAIT_LIMIT`; only with `rate_limited`.
         error_type: the class name of an unexpected exception.
     """
 
@@ -176,7 +176,7 @@ class Verdict:
     code: FailureCode | None = None
     step: str | None = None
     remedy: str | None = None
-    retry_after: float | None = None
+    retry_after: int | None = None
     error_type: str | None = None
 
     def __post_init__(self) -> None:
@@ -188,7 +188,10 @@ class Verdict:
         _require(isinstance(self.code, FailureCode), "a failure must have a code")
         if self.step is not None:
             _require_step_name(self.step)
-        _require(self.retry_after is None or is_duration(self.retry_after), "a wait must be a number of seconds")
+        if self.retry_after is not None:
+            _require(self.code is FailureCode.RATE_LIMITED, "only who limits requests asks for a wait")
+            fits = _is_count(self.retry_after) and self.retry_after <= WAIT_LIMIT
+            _require(fits, f"a wait must be a whole number of seconds, up to {WAIT_LIMIT}")
         _require(self.remedy is None or is_sentence(self.remedy), f"a remedy has {REMEDY_LIMIT} printable characters")
         _require(
             self.error_type is None or _is_printable(self.error_type, ERROR_TYPE_LIMIT),

@@ -28,7 +28,8 @@ class CheckReport:
         reason: our sentence for the code, or the plugin's own remedy; `None` unless failed. In REST: `failure_reason`.
         steps: the steps taken, in order.
         elapsed_ms: the whole test, in milliseconds.
-        retry_after: seconds the far end asked to wait, with `rate_limited`.
+        retry_after: seconds the far end asked to wait, a whole number up to `WAIT_LIMIT`; `None` unless `code` is `rate_limited`
+            and it said so. `reason` says it too.
         error_type: the class name of an unexpected exception, for the log.
         tokens: what the connector handed over to be sealed, however the test ended; `None` where it handed over nothing.
     """
@@ -38,6 +39,6 @@ class CheckReport:
     reason: str | None = None
     steps: tuple[StepReport, ...] = ()
     elapsed_ms: float = 0.0
-    retry_after: float | None = None
+    retry_after: int | None = None
     error_type: str | None = None
     tokens: Mapping[str, Any] | None = field(default=None, repr=False)

@@ -94,7 +94,7 @@ class Transcript:
             CheckReport(
                 "failed",
                 verdict.code,
-                verdict.remedy or verdict.code.reason,
+                _reason(verdict.code, verdict.remedy, verdict.retry_after),
                 retry_after=verdict.retry_after,
                 error_type=verdict.error_type,
             )
@@ -135,3 +135,11 @@ class Transcript:
     def _report(self, report: CheckReport) -> CheckReport:
         elapsed = round((time.monotonic() - self._started) * 1000, 3)
         return replace(report, steps=tuple(self._steps), elapsed_ms=elapsed, tokens=self._tokens)
+
+
+def _reason(code: FailureCode, remedy: str | None, wait: int | None) -> str:
+    """What a person reads: the plugin's own sentence, else ours; with the wait, where the far end asks for one."""
+    if wait is None:
+        return remedy or code.reason
+    again = f"ry again in {wait} second{'' if wait == 1 else 's'}."
+    return f"{remedy} T{again}" if remedy else f"The service refuses further requests for now; t{again}"

@@ -106,6 +106,10 @@ class FailureCode(StrEnum):
     )
 
 
+WAIT_LIMIT = 86_400
+"""Seconds: the longest wait that is passed on. Whoever limits requests by the day asks for a day."""
+
+
 class CheckFailed(Exception):
     """Raised by `connectory_test_connection` when the connection does not work.
 
@@ -115,7 +119,8 @@ class CheckFailed(Exception):
         remedy: a sentence of the plugin's own that replaces the standard one. Must be a constant: never put a
             value from the secrets or text from the server or driver into it. `{key}` in it is replaced by the
             connection's key.
-        retry_after: seconds the far end asked to wait, for `rate_limited`.
+        retry_after: seconds the far end asked to wait, for `rate_limited`; ignored for other codes. It is passed on as a whole
+            number, rounded up, of at most `WAIT_LIMIT`.
     """
 
     def __init__(

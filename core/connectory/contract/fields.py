@@ -163,32 +163,3 @@ Name = Annotated[str, Text(max_length=2048)]
 
 SecretText = Annotated[SecretStr, Text(max_length=4096)]
 """A sensitive value of 1 to 4096 characters, none of them control characters. Never shown again once stored."""
-
-PemCertificates = Annotated[
-    str,
-    Text(
-        "one or more PEM certificates, beginning with -----BEGIN CERTIFICATE-----",
-        max_length=65536,
-        # Not `\s`, which means other characters in Python than in ECMA-262.
-        pattern=r"[ \t\r\n]*(?:-----BEGIN CERTIFICATE-----[A-Za-z0-9+\/= \t\r\n]+-----END CERTIFICATE-----[ \t\r\n]*)+",
-    ),
-    Endpoint(),
-]
-"""CA certificates as PEM text, never as a path: a path would make the service read its own files for the caller."""
-
-PemPrivateKey = Annotated[
-    SecretStr,
-    Text(
-        "a PEM private key, beginning with -----BEGIN PRIVATE KEY-----",
-        max_length=16384,
-        pattern=(
-            r"[ \t\r\n]*-----BEGIN (?:RSA |ENCRYPTED )?PRIVATE KEY-----[A-Za-z0-9+\/= \t\r\n]+"
-            r"-----END (?:RSA |ENCRYPTED )?PRIVATE KEY-----[ \t\r\n]*"
-        ),
-        shown=(
-            r"[ \t\r\n]*-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----[A-Za-z0-9+\/= \t\r\n]+"
-            r"-----END (?:[A-Z]+ )?PRIVATE KEY-----[ \t\r\n]*"
-        ),
-    ),
-]
-"""A private key as PEM text, PKCS#8 (also encrypted) or PKCS#1. Only its form is checked: reading it is for the test."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, ClassVar, Self, Union, get_args, get_origin
 
+from annotated_types import Ge, Le
 from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, SecretStr, ValidationError, model_validator
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from connectory.contract.fields import decimal
 from connectory.contract.urls import UrlGrammar, UrlInvalid
+from connectory.contract.wording import in_plain_words, is_pydantics_own
 
 URL_FIELD = "url"
 
@@ -67,16 +70,22 @@ class Secrets(BaseModel):
         try:
             secrets = validate(parts)
         except ValidationError as error:
-            if not problems and not covered:
-                raise
             problems += [
-                _problem(found["loc"], found["type"], found["msg"])
-                for found in error.errors(include_url=False, include_context=False, include_input=False)
+                _problem(found["loc"], found["type"], cls._message(found))
+                for found in error.errors(include_url=False, include_input=False)
                 if not (found["type"] == "missing" and found["loc"][0] in covered)
             ]
         if problems:
             raise ValidationError.from_exception_data(cls.__name__, problems, hide_input=True)
         return secrets
+
+    @classmethod
+    def _message(cls, error: ErrorDetails) -> str:
+        if len(error["loc"]) == 1 and error["type"] in _NOT_AN_INTEGER and is_pydantics_own(error):
+            name = str(error["loc"][0])
+            if name in integer_fields(cls):
+                return _integer_rule(cls, name)
+        return in_plain_words(error)
 
     @classmethod
     def _with_parts_of_url(
@@ -86,9 +95,9 @@ class Secrets(BaseModel):
         grammar = cls.connectory_url
         if grammar is None:
             return given, [], frozenset()
-        required = grammar.required | (grammar.fields | grammar.query_keys.keys()) & required_fields(cls)
+        required = grammar.needed_in_url(required_fields(cls))
         if URL_FIELD not in given:
-            lacking = sorted((required | grammar.required_parts) - given.keys())
+            lacking = sorted(grammar.needed_parts(required_fields(cls)) - given.keys())
             message = f"Must be supplied a 'url' or all of: [{', '.join(lacking)}]."
             return given, [_problem((name,), "missing_parts", message) for name in lacking], set(lacking)
         url, beside = given[URL_FIELD], {name: value for name, value in given.items() if name != URL_FIELD}
@@ -138,6 +147,32 @@ def _is_integer(annotation: Any) -> bool:
     if get_origin(annotation) in {Union, UnionType}:
         return all(member is NoneType or _is_integer(member) for member in get_args(annotation))
     return annotation is int
+
+
+_NOT_AN_INTEGER = frozenset(
+    {"int_type", "int_parsing", "int_parsing_size", "int_from_float", "greater_than_equal", "less_than_equal"}
+)
+
+
+@cache
+def _integer_rule(model: type[Secrets], name: str) -> str:
+    """What an integer must be, with both its limits: whoever misses one should not have to find out about the other."""
+    field = model.model_fields[name]
+    marks = list(_marks(Annotated[field.annotation, *field.metadata, None]))
+    low = next((mark.ge for mark in marks if isinstance(mark, Ge)), None)
+    high = next((mark.le for mark in marks if isinstance(mark, Le)), None)
+    if low is not None and high is not None:
+        return f"Must be an integer from {low} to {high}."
+    limit = f" of at least {low}" if low is not None else f" of at most {high}" if high is not None else ""
+    return f"Must be an integer{limit}."
+
+
+def _marks(annotation: Any) -> Iterator[Any]:
+    """What annotates a type, at any depth."""
+    for mark in getattr(annotation, "__metadata__", ()):
+        yield from mark.metadata if isinstance(mark, FieldInfo) else (mark,)
+    for argument in get_args(annotation):
+        yield from _marks(argument)
 
 
 def _parsed(grammar: UrlGrammar, url: Any) -> dict[str, Any]:

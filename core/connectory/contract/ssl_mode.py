@@ -8,7 +8,8 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from connectory.contract.fields import Endpoint, PemCertificates
+from connectory.contract.fields import Endpoint
+from connectory.contract.pem import PemCertificates
 
 
 class SslMode(StrEnum):

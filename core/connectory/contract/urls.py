@@ -20,6 +20,7 @@ _SEGMENT = re.compile(rf"(?:{_PLAIN}|[:@])+")
 _VALUE = re.compile(r"(?:[A-Za-z0-9._~!$'()*,;:@/-]|%[0-9A-Fa-f]{2})+")
 _NO_CONTROLS = re.compile(TEXT_PATTERN)
 _PORT = re.compile(r":[1-9][0-9]{0,4}")
+_PASSWORD_HINT = "'@', '/', '?' and '#' in a password must be percent-encoded."
 URL_HOST_PATTERN = rf"(?:{HOSTNAME_PATTERN}|{IPV4_PATTERN}|\[{IPV6_PATTERN}\])"
 
 
@@ -56,6 +57,7 @@ class UrlGrammar:
         required: parts that must be given although their fields have a default.
         required_parts: the same, where the parts are sent instead of a url.
         host_pattern: a regular expression for the host. Default: a host name, an IPv4 address, an IPv6 address in brackets.
+        without_port: schemes whose urls must not hold a port, because the DNS says which it is. Default: none.
     """
 
     schemes: Mapping[str, Mapping[str, Any]]
@@ -71,6 +73,7 @@ class UrlGrammar:
         default_factory=dict, repr=False
     )  # of 0.1.0, where a url's pattern held them; unused
     host_pattern: str = URL_HOST_PATTERN
+    without_port: frozenset[str] = frozenset()
 
     @cached_property
     def fields(self) -> frozenset[str]:
@@ -88,6 +91,14 @@ class UrlGrammar:
             if name is not None:
                 keys.setdefault(name, []).append(key)
         return keys
+
+    def needed_in_url(self, without_default: frozenset[str]) -> frozenset[str]:
+        """The fields that a url, or what is sent beside it, must give, where the model has these fields without a default."""
+        return self.required | without_default & (self.fields | self.query_keys.keys())
+
+    def needed_parts(self, without_default: frozenset[str]) -> frozenset[str]:
+        """The same where the parts are sent instead of a url."""
+        return self.needed_in_url(without_default) | self.required_parts
 
     @cached_property
     def shape(self) -> str:
@@ -108,6 +119,8 @@ class UrlGrammar:
         Raises:
             UrlInvalid: with a sentence that names the part, and nothing of the url.
         """
+        if url != url.strip():
+            raise UrlInvalid("The url begins or ends with a blank; leave it out.")
         scheme, separator, rest = url.partition("://")
         if not separator or scheme not in self.schemes:
             raise UrlInvalid(f"The url must begin with {' or '.join(f'{scheme}://' for scheme in self.schemes)}.")
@@ -116,7 +129,15 @@ class UrlGrammar:
         userinfo, at, hostport = authority.rpartition("@")
         parts = dict(self.schemes[scheme])
         parts |= self._userinfo(userinfo) if at else {}
-        parts |= self._host_and_port(hostport)
+        try:
+            parts |= self._host_and_port(hostport)
+        except UrlInvalid as problem:
+            if at or "@" not in rest + query:
+                raise
+            # A password may have ended the authority too early.
+            raise UrlInvalid(f"{problem} {_PASSWORD_HINT}") from None
+        if scheme in self.without_port and self.port in parts:
+            raise UrlInvalid(f"A url that begins with {scheme}:// must not hold a port; the DNS says which it is.")
         parts |= self._path(path)
         parts |= self._query(query) if question else {}
         if lacking := self.required - parts.keys():
@@ -136,16 +157,13 @@ class UrlGrammar:
 
     def _host_and_port(self, hostport: str) -> dict[str, Any]:
         if hostport.startswith("["):
-            host, _, port = hostport[1:].partition("]")
-            written = f"[{host}]"
+            host, bracket, port = hostport[1:].partition("]")
+            written = f"[{host}{bracket}"
         else:
             written = host = hostport.partition(":")[0]
             port = hostport.removeprefix(host)
-        if not re.fullmatch(self.host_pattern, written) or not re.fullmatch(r"(?::[0-9]*)?", port):
-            raise UrlInvalid(
-                "The url's host is not a host name or IP address; "
-                "'@', '/', '?' and '#' in a password must be percent-encoded."
-            )
+        if not re.fullmatch(self.host_pattern, written) or port[:1] not in {"", ":"}:
+            raise UrlInvalid(f"The url's {self.host} is not {self._one_host()}.")
         if not port:
             return {self.host: host}
         if self.port is None:
@@ -153,6 +171,11 @@ class UrlGrammar:
         if not _PORT.fullmatch(port) or int(port[1:]) > 65535:
             raise UrlInvalid("The url's port must be a number from 1 to 65535.")
         return {self.host: host, self.port: int(port[1:])}
+
+    def _one_host(self) -> str:
+        if self.host_pattern == URL_HOST_PATTERN:
+            return "one host name, IPv4 address, or IPv6 address in brackets"
+        return "of the form that is expected there"
 
     def _path(self, path: str) -> dict[str, Any]:
         segments = [_decoded(segment, _SEGMENT) for segment in path.removesuffix("/").split("/")] if path else []
@@ -209,7 +232,7 @@ class UrlGrammar:
             userinfo += "@"
         host = str(parts[self.host])
         authority = f"[{host}]" if ":" in host else host
-        if self.port and parts.get(self.port) is not None:
+        if self.port and parts.get(self.port) is not None and scheme not in self.without_port:
             authority += f":{parts[self.port]}"
         path = "".join("/" + quote(str(parts[name]), safe="") for name in self.path if parts.get(name) is not None)
         pairs = [

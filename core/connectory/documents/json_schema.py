@@ -134,7 +134,7 @@ def _url_schema(grammar: UrlGrammar) -> dict[str, Any]:
 
 def _url_or_parts(grammar: UrlGrammar, without_default: frozenset[str]) -> list[dict[str, Any]]:
     """The url without the parts it stands for, or the parts without a url."""
-    parts = grammar.required | grammar.required_parts | (without_default & (grammar.fields | grammar.query_keys.keys()))
+    parts = grammar.needed_parts(without_default)
     conflicts = [{"required": [name]} for name in sorted(grammar.fields)]
     return [
         {"required": [URL_FIELD], "not": {"anyOf": conflicts}},

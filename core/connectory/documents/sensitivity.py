@@ -13,6 +13,10 @@ from pydantic import BaseModel, Secret, SecretBytes, SecretStr
 from connectory.contract.fields import Endpoint
 from connectory.contract.secrets import URL_FIELD, SecretGroup, Secrets
 
+MASK = "**********"
+"""What a stored sensitive value reads back as, and stands in the place of a name that is not repeated. Sent back as a value, it
+means "unchanged"."""
+
 
 def accepted_names(model: type[Secrets]) -> list[str]:
     """The names that may be submitted: the fields, and `url` where the class takes one."""

@@ -13,7 +13,8 @@ from typing_extensions import TypedDict  # of Python 3.11's own, pydantic makes 
 
 from connectory.contract.secrets import URL_FIELD, Secrets
 from connectory.contract.urls import UrlInvalid
-from connectory.documents.sensitivity import accepted_names, field_names, types_in
+from connectory.contract.wording import WORDED
+from connectory.documents.sensitivity import MASK, accepted_names, field_names, types_in
 
 MAX_DEPTH = 32
 """Levels of objects and lists that secrets may nest. Walking values and validating them is recursive, so that a few
@@ -41,7 +42,9 @@ class SecretsInvalid(ValueError):
     """Secrets do not fit their schema.
 
     Attributes:
-        problems: one entry per problem. None holds a submitted value, or a field name that the schema does not know.
+        problems: one entry per problem. None holds a submitted value, or a field name that the schema does not know. A place is
+            made of names of fields, indices of items, and `MASK` for a member that is unknown and resembles no field: a secret
+            may have been sent as a name. It is empty only where the secrets are not a JSON object, or a plugin judges the whole.
     """
 
     def __init__(self, problems: list[FieldProblem]) -> None:
@@ -55,7 +58,7 @@ def parse_secrets(model: type[SecretsT], payload: Any) -> SecretsT:
     Raises:
         SecretsInvalid: with every problem found.
     """
-    refuse_depth(payload)
+    refuse_depth(model, payload)
     try:
         return model.model_validate(payload)
     except ValidationError as error:
@@ -97,19 +100,29 @@ def _reveal(value: Any) -> Any:
     return value
 
 
-def refuse_depth(payload: Any) -> None:
-    """Refuse what nests more than `MAX_DEPTH` levels.
+def refuse_depth(model: type[Secrets], payload: Any) -> None:
+    """Refuse fields that nest more than `MAX_DEPTH` levels.
 
     Raises:
-        SecretsInvalid: it does.
+        SecretsInvalid: there are some, or `payload` is a list that does.
     """
-    level = [payload]
-    for _ in range(MAX_DEPTH + 1):
-        level = [child for value in level for child in children_in(value) if not isinstance(child, str | int | float)]
-        if not level:
-            return
+    if not _nests_deeper(payload, MAX_DEPTH):
+        return
     message = f"The secrets are nested too deeply; at most {MAX_DEPTH} levels are accepted."
-    raise SecretsInvalid([FieldProblem(loc=[], msg=message, type="recursion")])
+    members = payload.items() if isinstance(payload, Mapping) else ()
+    deep = [name for name, value in members if _nests_deeper(value, MAX_DEPTH - 1)]
+    places = dict.fromkeys(name if name in accepted_names(model) else MASK for name in deep[:MAX_PROBLEMS])
+    problems = [FieldProblem(loc=[name], msg=message, type="recursion") for name in places]
+    raise SecretsInvalid(problems or [FieldProblem(loc=[], msg=message, type="recursion")])
+
+
+def _nests_deeper(value: Any, levels: int) -> bool:
+    level = [value]
+    for _ in range(levels + 1):
+        level = [child for outer in level for child in children_in(outer) if not isinstance(child, str | int | float)]
+        if not level:
+            return False
+    return True
 
 
 def children_in(value: Any) -> Iterable[Any]:
@@ -122,19 +135,7 @@ def children_in(value: Any) -> Iterable[Any]:
 
 
 # Kinds of errors whose message never holds the value, neither ours nor pydantic's.
-_CONSTANT = frozenset(
-    {
-        "dict_type",
-        "enum",
-        "exactly_one",
-        "int_type",
-        "missing",
-        "missing_parts",
-        "string_length",
-        "string_pattern_mismatch",
-    }
-    | {"string_type", "url_and_parts", "url_invalid"}
-)
+_CONSTANT = WORDED | {"exactly_one", "missing_parts", "string_length", "url_and_parts", "url_invalid"}
 
 
 def _problems(error: ValidationError, model: type[Secrets], payload: Any) -> Iterator[FieldProblem]:
@@ -147,13 +148,19 @@ def _problems(error: ValidationError, model: type[Secrets], payload: Any) -> Ite
         if found["type"] == "extra_forbidden":
             unknown.setdefault(found["loc"][:-1], []).append(str(found["loc"][-1]))
             continue
+        if (
+            found["type"] == "string_unicode" and not found["loc"]
+        ):  # a name that is half a character; no field has such a one
+            unknown.setdefault((), []).append("")
+            continue
         loc = [part for part in found["loc"] if isinstance(part, int) or part in known]
         # A plugin's own validator may repeat the value; ours never do, and hold words that a value may be by chance.
         repeats = found["type"] not in _CONSTANT and any(text in found["msg"] for text in submitted)
         yield FieldProblem(loc=loc, msg="The value is not accepted." if repeats else found["msg"], type=found["type"])
     for place, names in unknown.items():
         loc = [part for part in place if isinstance(part, int) or part in known]
-        yield FieldProblem(loc=loc, msg=_unknown_field(_model_at(model, place), names), type="extra_forbidden")
+        for meant, message in _unknown_fields(_model_at(model, place), names).items():
+            yield FieldProblem(loc=[*loc, meant], msg=message, type="extra_forbidden")
 
 
 def _repeatable(model: type[Secrets], payload: Any) -> Iterator[str]:
@@ -186,15 +193,18 @@ def _model_at(model: type[Secrets], place: tuple[str | int, ...]) -> type[Secret
     return found
 
 
-def _unknown_field(model: type[Secrets] | None, submitted: list[str]) -> str:
-    """Say which fields exist, and not what was sent: a secret may have been sent as a name."""
+def _unknown_fields(model: type[Secrets] | None, submitted: list[str]) -> dict[str, str]:
+    """A sentence for each field that was probably meant, and one at `MASK` for what resembles none.
+
+    They say which fields exist, and not what was sent: a secret may have been sent as a name.
+    """
+    unknown = "There is a field that this connection type does not know."
     if model is None:
-        return "There is a field that this connection type does not know."
+        return {MASK: unknown}
     names = accepted_names(model)
+    known = f"Known fields: {', '.join(names) or 'none'}."
     # Comparing is slow, and a hostile request may hold a hundred thousand names.
-    likely = [name for name in submitted[:10] if len(name) <= 64]
-    close = [match for name in likely for match in difflib.get_close_matches(name, names, n=1)]
-    hint = f" Did you mean '{close[0]}'?" if close else ""
-    return (
-        f"There is a field that this connection type does not know.{hint} Known fields: {', '.join(names) or 'none'}."
-    )
+    likely = [name.strip().casefold() for name in submitted[:10] if len(name) <= 64]
+    meant = [match for name in likely for match in difflib.get_close_matches(name, names, n=1)]
+    hints = {name: f"{unknown} Did you mean '{name}'? {known}" for name in meant}
+    return hints if len(meant) == len(submitted) else hints | {MASK: f"{unknown} {known}"}

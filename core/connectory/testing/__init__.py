@@ -32,7 +32,8 @@ from connectory.catalog.record import PluginRecord, PluginStatus  # noqa: E402
 from connectory.checks.report import CheckReport, StepReport  # noqa: E402
 from connectory.contract.settings import read_settings  # noqa: E402
 from connectory.documents.json_schema import secret_json_schema  # noqa: E402
-from connectory.documents.masking import MASK, mask_document  # noqa: E402
+from connectory.documents.masking import mask_document  # noqa: E402
+from connectory.documents.sensitivity import MASK  # noqa: E402
 from connectory.documents.validation import (  # noqa: E402
     FieldProblem,
     SecretsInvalid,

@@ -43,7 +43,8 @@ from connectory.catalog.loaded import LoadedConnector
 from connectory.catalog.loading import PluginBroken
 from connectory.checks.report import CheckReport
 from connectory.contract.check import FailureCode
-from connectory.documents.masking import MASK, mask_document, merge_documents
+from connectory.documents.masking import mask_document, merge_documents
+from connectory.documents.sensitivity import MASK
 from connectory.documents.validation import SecretsInvalid, parse_secrets, secrets_document
 from connectory.testing import declaration, schema_rules
 from connectory.testing.exposure import appearances

@@ -2,7 +2,7 @@
 
 - Addresses and links: `Address`, `Link`.
 - TLS: `tls_context`, `tls_failure`, `system_certificates`, `request_tls` for databases that ask as PostgreSQL does.
-- Certificates and keys as PEM text: `PemCertificates`, `PemPrivateKey`, `rsa_private_key`.
+- Certificates and keys as PEM text: `PemCertificates`, `PemPrivateKey`, `PemPrivateKeyForm`, `rsa_private_key`.
 - Files for drivers that take nothing else: `path_of`.
 - What a driver's data means: `failure_of_sqlstate`, `failure_of_status`, `Failures`.
 - HTTP: `HttpClient`, which `context.http` gives; `wait_in`, `number_in`, `bounded_wait` for the waits that headers ask for.
@@ -10,7 +10,7 @@
 """
 
 from connectory.contract.check import Address, Failures, Link
-from connectory.contract.fields import PemCertificates, PemPrivateKey
+from connectory.contract.pem import PemCertificates, PemPrivateKey, PemPrivateKeyForm
 from connectory.contract.urls import QueryKey
 from connectory.toolkit.files import path_of
 from connectory.toolkit.http import HttpClient, bounded_wait, failure_of_status, number_in, wait_in
@@ -26,6 +26,7 @@ __all__ = [
     "Link",
     "PemCertificates",
     "PemPrivateKey",
+    "PemPrivateKeyForm",
     "QueryKey",
     "bounded_wait",
     "failure_of_sqlstate",

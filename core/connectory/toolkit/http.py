@@ -9,16 +9,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
-from connectory.contract.check import CheckContext, CheckFailed, FailureCode
+from connectory.contract.check import WAIT_LIMIT, CheckContext, CheckFailed, FailureCode
 
 if TYPE_CHECKING:
     import httpx
-
-WAIT_LIMIT = 86_400.0
-"""Seconds: the longest wait that is passed on. Whoever limits requests by the day asks for a day."""
 
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "connectory"}
 _BY_STATUS = {
@@ -124,8 +122,7 @@ class HttpClient:
         """
         code = failure_of_status(answer.status_code)
         if code is not None:
-            limited = code is FailureCode.RATE_LIMITED
-            raise CheckFailed(code, retry_after=wait_in(answer.headers.get("Retry-After")) if limited else None)
+            raise CheckFailed(code, retry_after=wait_in(answer.headers.get("Retry-After")))
 
 
 def failure_of_status(status: int) -> FailureCode | None:
@@ -139,10 +136,10 @@ def failure_of_status(status: int) -> FailureCode | None:
     return _BY_STATUS.get(status) or _BY_CLASS.get(status // 100, FailureCode.PROTOCOL_MISMATCH)
 
 
-def wait_in(header: str | None) -> float | None:
+def wait_in(header: str | None) -> int | None:
     """The seconds that `Retry-After` asks to wait, as a number or as a date (RFC 9110 §10.2.3); `None` where it asks nothing.
 
-    A whole number between nothing and `WAIT_LIMIT`.
+    A whole number from 0 to `WAIT_LIMIT`: what lies in the past asks for no wait, and nobody waits for more than a day.
     """
     if header is None:
         return None
@@ -150,9 +147,14 @@ def wait_in(header: str | None) -> float | None:
     return bounded_wait(_seconds_until(header) if seconds is None else seconds)
 
 
-def bounded_wait(seconds: float | None) -> float | None:
-    """A wait that a far end asks for, as it is passed on: rounded up, between nothing and `WAIT_LIMIT`."""
-    return None if seconds is None else float(math.ceil(min(max(seconds, 0.0), WAIT_LIMIT)))
+def bounded_wait(seconds: float | None) -> int | None:
+    """A wait that a far end asks for, as it is passed on: a whole number of seconds, rounded up, from 0 to `WAIT_LIMIT`.
+
+    `None` for what is not a finite number.
+    """
+    if seconds is None or not math.isfinite(seconds):
+        return None
+    return math.ceil(min(max(seconds, 0.0), WAIT_LIMIT))
 
 
 def number_in(header: str) -> float | None:
@@ -166,6 +168,8 @@ def number_in(header: str) -> float | None:
 
 def _seconds_until(date: str) -> float | None:
     try:
-        return parsedate_to_datetime(date).timestamp() - time.time()
+        moment = parsedate_to_datetime(date)
+        # RFC 9110 §5.6.7: every date is in UTC, and the form of C's asctime() does not say so.
+        return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp() - time.time()
     except (ValueError, OverflowError, OSError):  # OSError: of years that the platform does not know
         return None

@@ -90,7 +90,11 @@ def test_the_nearest_class_in_the_table_of_a_step_counts(check, table, raised, c
 def test_an_entry_may_bring_a_remedy_a_wait_and_a_step(check):
     entry = "CheckFailed(FailureCode.RATE_LIMITED, step='query', remedy='Come back later.', retry_after=7)"
     report = check(f"{DRIVER}\nwith context.step('connect', {{Error: {entry}}}): raise BadPassword")
-    assert (report.code, report.reason, report.retry_after) == (FailureCode.RATE_LIMITED, "Come back later.", 7)
+    assert (report.code, report.reason, report.retry_after) == (
+        FailureCode.RATE_LIMITED,
+        "Come back later. Try again in 7 seconds.",
+        7,
+    )
     assert steps(report) == [("connect", "passed"), ("query", "failed")]
 
 

@@ -32,7 +32,7 @@ from connectory.checks.protocol import (
     TokensStored,
     Verdict,
 )
-from connectory.contract.check import FailureCode
+from connectory.contract.check import WAIT_LIMIT, FailureCode
 
 step_names = st.from_regex(protocol.STEP_NAME, fullmatch=True)
 times = st.floats(0, protocol.TIME_LIMIT) | st.integers(0, int(protocol.TIME_LIMIT))
@@ -58,14 +58,13 @@ jobs = st.builds(
     tokens=st.none() | documents,
     exchange=st.none() | st.builds(Exchange, texts, st.none() | texts),
 )
-failures = st.builds(
+details = {"step": st.none() | step_names, "remedy": st.none() | printable, "error_type": st.none() | printable}
+failures = st.builds(Verdict, status=st.just("failed"), code=st.sampled_from(FailureCode), **details) | st.builds(
     Verdict,
     status=st.just("failed"),
-    code=st.sampled_from(FailureCode),
-    step=st.none() | step_names,
-    remedy=st.none() | printable,
-    retry_after=st.none() | times,
-    error_type=st.none() | printable,
+    code=st.just(FailureCode.RATE_LIMITED),
+    retry_after=st.none() | st.integers(0, WAIT_LIMIT),
+    **details,
 )
 events = st.one_of(
     st.builds(StepBegan, step_names, times),
@@ -189,6 +188,7 @@ FAILED = {
     "retry_after": None,
     "error_type": None,
 }
+LIMITED = FAILED | {"code": "rate_limited"}
 
 
 @pytest.mark.parametrize(
@@ -216,8 +216,14 @@ FAILED = {
         FAILED | {"code": {}},
         FAILED | {"status": {}},
         FAILED | {"status": "succeeded"},
-        FAILED | {"retry_after": -1},
-        FAILED | {"retry_after": False},
+        FAILED | {"retry_after": 1},
+        LIMITED | {"retry_after": -1},
+        LIMITED | {"retry_after": False},
+        LIMITED | {"retry_after": 1.5},
+        LIMITED | {"retry_after": "1"},
+        LIMITED | {"retry_after": WAIT_LIMIT + 1},
+        LIMITED | {"retry_after": 10**400},
+        LIMITED | {"retry_after": math.nan},
         FAILED | {"remedy": "\ud800"},
         FAILED | {"remedy": "red \x1b[31m"},
         FAILED | {"error_type": "two\nlines"},

@@ -51,9 +51,33 @@ def codes(connector_of):
     return connector_of("raise CheckFailed(FailureCode(secrets.token.get_secret_value()))")
 
 
-def test_the_time_to_wait_that_the_far_end_gave_is_reported(check):
-    report = check("raise CheckFailed(FailureCode.RATE_LIMITED, retry_after=30)")
-    assert report.retry_after == 30
+@pytest.mark.parametrize(
+    ("given", "wait", "said"),
+    [
+        ("30", 30, "try again in 30 seconds."),
+        ("0.2", 1, "try again in 1 second."),
+        ("0", 0, "try again in 0 seconds."),
+        ("2.0**40", 86400, "try again in 86400 seconds."),
+    ],
+)
+def test_the_time_to_wait_that_the_far_end_gave_is_reported_and_said(check, given: str, wait: int, said: str):
+    report = check(f"raise CheckFailed(FailureCode.RATE_LIMITED, retry_after={given})")
+    assert (report.retry_after, type(report.retry_after)) == (wait, int)
+    assert report.reason == f"The service refuses further requests for now; {said}"
+
+
+def test_a_plugins_own_remedy_says_the_time_to_wait_too(check):
+    report = check("raise CheckFailed(FailureCode.RATE_LIMITED, remedy='The day is over.', retry_after=7)")
+    assert report.reason == "The day is over. Try again in 7 seconds."
+
+
+def test_only_who_limits_requests_asks_for_a_wait(check):
+    report = check("raise CheckFailed(FailureCode.HTTP_5XX, retry_after=7)")
+    assert (report.code, report.reason, report.retry_after) == (
+        FailureCode.HTTP_5XX,
+        FailureCode.HTTP_5XX.reason,
+        None,
+    )
 
 
 @pytest.mark.parametrize("nonsense", ["float('nan')", "float('inf')", "-1", "'30'"])

@@ -1,8 +1,9 @@
 """Validation of secrets: what is accepted, what is refused, and that a refusal never repeats a value."""
 
+import base64
 import json
 import time
-from typing import Annotated
+from typing import Annotated, Literal
 
 import pytest
 from hypothesis import given
@@ -11,10 +12,13 @@ from pydantic import Field, SecretStr, field_validator
 
 from connectory import Host, Name, Port, SecretGroup, Secrets, SecretText, Text, UrlGrammar
 from connectory.documents.masking import sensitive_texts
+from connectory.documents.sensitivity import MASK
 from connectory.documents.validation import MAX_DEPTH, MAX_PROBLEMS, SecretsInvalid, parse_secrets, secrets_document
+from connectory.toolkit import PemPrivateKey
+from testkit.certificates import SOME_CERTIFICATE
 
 GOOD = {"host": "db.example", "username": "reader"}
-PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+PEM = SOME_CERTIFICATE
 
 
 class Account(Secrets):
@@ -149,8 +153,28 @@ def test_an_ssl_mode_is_one_of_the_modes(database, mode):
         PEM.replace("MIIB", "MI\x1cIB"),
         PEM.replace("CERTIFICATE", "PRIVATE KEY"),
         PEM.replace("MIIB", "A" * 70_000),
+        PEM.replace("CERTIFICATE", "PUBLIC KEY"),
+        PEM.replace("BEGIN CERTIFICATE", "BEGIN PUBLIC KEY"),
+        PEM.replace("END CERTIFICATE", "END PUBLIC KEY"),
+        PEM.replace("MIIB", ""),
+        PEM.replace("MIIB", "MIIC"),
+        PEM.replace("34haweu", ""),
+        PEM.replace("sQ==\n", ""),
+        PEM.replace("\n", " "),
+        PEM[:200],
+        PEM[:200] + "\n-----END CERTIFICATE-----\n",
+        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+        "-----BEGIN CERTIFICATE-----\n====\n-----END CERTIFICATE-----\n",
+        PEM + PEM.replace("MIIB", "MIIC"),
+        PEM.replace("MIIB", "MIIC") + PEM,
+        PEM + PEM[:200],
+        PEM + PEM.replace("CERTIFICATE", "PRIVATE KEY"),
+        PEM.replace("CERTIFICATE", "PRIVATE KEY") + PEM,
+        "",
+        " \n",
+        "# An empty bundle\n",
     ],
-    ids=range(10),
+    ids=range(30),
 )
 def test_a_certificate_is_content_and_never_a_path(database, ca):
     assert locations(database, GOOD | {"ssl_ca": ca}) == [["ssl_ca"]]
@@ -158,6 +182,83 @@ def test_a_certificate_is_content_and_never_a_path(database, ca):
 
 def test_several_certificates_may_follow_each_other(database):
     assert parse_secrets(database, GOOD | {"ssl_ca": PEM + "\r\n" + PEM}).ssl_ca == PEM + "\r\n" + PEM
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["# Issuer: CN=Authority\n", "Főtanúsítvány\n=====\n", "Certificate:\n\tVersion: 3 (0x2)\n", "- - -----\r\n"],
+)
+def test_what_explains_the_certificates_of_a_bundle_is_left_out(database, text):
+    bundle = "\n" + text + PEM + "\n" + text * 2 + PEM
+    document = secrets_document(database, GOOD | {"ssl_ca": bundle})
+    assert document["ssl_ca"] == PEM + "\n" + PEM
+    assert secrets_document(database, document) == document
+
+
+@pytest.mark.parametrize(
+    "bundle",
+    [
+        "-" * 65_000,
+        "-----BEGIN" * 6_500,
+        "\n" * 65_000 + "-----BEGIN CERTIFICATE-----",
+        ("\n" * 50 + PEM[:-2]) * 100,
+        "-----BEGIN CERTIFICATE-----\n" + "A" * 65_000,
+        "-----BEGIN CERTIFICATE-----\nMIID\n-----END CERTIFICATE-----\n\n" * 900,
+    ],
+    ids=range(6),
+)
+def test_a_bundle_is_judged_quickly_whatever_it_holds(database, bundle):
+    started = time.process_time()
+    parse_secrets(database, GOOD | {"ssl_ca": PEM * 100})
+    assert locations(database, GOOD | {"ssl_ca": bundle}) == [["ssl_ca"]]
+    assert time.process_time() - started < 0.5
+
+
+def test_a_refused_certificate_is_not_repeated(database):
+    [problem] = problems(database, GOOD | {"ssl_ca": PEM.replace("MIIB", "MIIC")})
+    assert problem["msg"] == (
+        "Must be one or more PEM certificates, each of them whole, "
+        "from -----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----."
+    )
+
+
+class KeyHolder(Secrets):
+    key: PemPrivateKey
+
+
+def key_of(der: bytes, label: str = "PRIVATE KEY", end: str | None = None) -> str:
+    return f"-----BEGIN {label}-----\n{base64.b64encode(der).decode()}\n-----END {end or label}-----\n"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        key_of(b""),
+        key_of(b"\x30"),
+        key_of(b"\x30\x02\x05"),
+        key_of(b"\x30\x02\x05\x00\x00"),
+        key_of(b"\x30\x82\x01"),
+        key_of(b"\x30\xff" + b"\xff" * 127),
+        key_of(b"\x04\x02\x05\x00"),
+        key_of(b"\x30\x02\x05\x00", "RSA PRIVATE KEY", "PRIVATE KEY"),
+        key_of(b"\x30\x02\x05\x00").replace("MA", "M=A"),
+        key_of(b"\x30\x02\x05\x00").replace("==", ""),
+        key_of(b"\x30\x02\x05\x00", "PUBLIC KEY"),
+        key_of(b"\x30\x02\x05\x00", "CERTIFICATE"),
+        PEM,
+    ],
+    ids=range(13),
+)
+def test_a_private_key_that_is_cut_off_or_something_else_is_refused(key):
+    [problem] = problems(KeyHolder, {"key": key})
+    assert problem["loc"] == ["key"]
+
+
+@pytest.mark.parametrize("label", ["PRIVATE KEY", "RSA PRIVATE KEY", "ENCRYPTED PRIVATE KEY"])
+@pytest.mark.parametrize("der", [b"\x30\x02\x05\x00", b"\x30\x81\x80" + b"a" * 128, b"\x30\x82\x01\x00" + b"a" * 256])
+def test_of_a_private_key_only_the_frame_is_looked_at(label, der):
+    key = key_of(der, label)
+    assert parse_secrets(KeyHolder, {"key": key}).key.get_secret_value() == key
 
 
 @pytest.mark.parametrize("payload", [None, [], [GOOD], "S3cretPw", b"S3cretPw", 1, 1.5, True, b"bytes"], ids=repr)
@@ -168,7 +269,7 @@ def test_secrets_are_an_object(database, payload):
 
 def test_every_problem_is_reported_at_once(database):
     assert sorted(locations(database, {"host": "@x", "username": "", "port": 0, "other": 1})) == [
-        [],
+        [MASK],
         ["host"],
         ["port"],
         ["username"],
@@ -193,7 +294,7 @@ def test_lengths_have_limits(database):
 )
 def test_an_unknown_field_is_refused_and_its_name_not_repeated(database, name):
     [problem] = problems(database, GOOD | {name: "S3cretPw"})
-    assert problem["loc"] == []
+    assert problem["loc"] == [{"hostaddr": "host", "krbsrvname": "username"}.get(name, MASK)]
     assert problem["type"] == "extra_forbidden"
     assert "Known fields: url, host, port, username, password" in problem["msg"]
     assert "S3cretPw" not in problem["msg"]
@@ -202,18 +303,34 @@ def test_an_unknown_field_is_refused_and_its_name_not_repeated(database, name):
 
 def test_a_misspelt_field_gets_a_suggestion(database):
     [problem] = problems(database, GOOD | {"passwrod": "S3cretPw"})
+    assert problem["loc"] == ["password"]
     assert "Did you mean 'password'?" in problem["msg"]
     assert "passwrod" not in problem["msg"]
 
 
+@pytest.mark.parametrize(
+    ("sent", "meant"),
+    [("hostname", "host"), ("HOST", "host"), ("userName", "username"), ("user", "username"), (" Port ", "port")],
+)
+def test_an_unknown_field_is_told_at_the_field_that_was_meant(database, sent, meant):
+    found = [problem for problem in problems(database, {sent: "S3cretPw"}) if problem["type"] == "extra_forbidden"]
+    assert [problem["loc"] for problem in found] == [[meant]]
+    assert f"Did you mean '{meant}'?" in found[0]["msg"]
+
+
+def test_each_unknown_field_has_its_place(database):
+    found = problems(database, GOOD | {"passwrod": "a", "prot": 1, "whatever": 2, "nonsense": 3})
+    assert [problem["loc"] for problem in found] == [["password"], ["port"], [MASK]]
+
+
 def test_an_unknown_field_of_a_nested_object_is_reported_there():
     [problem] = problems(Service, {"domain": "d", "account": {"name": "n", "token": "t", "S3cretPw": 1}})
-    assert problem["loc"] == ["account"]
+    assert problem["loc"] == ["account", MASK]
     assert problem["msg"].endswith("Known fields: name, token.")
 
 
 def test_a_name_that_is_no_unicode_is_refused(database):
-    assert locations(database, GOOD | {"\ud800": "S3cretPw"}) == [[]]
+    assert locations(database, GOOD | {"\ud800": "S3cretPw"}) == [[MASK]]
 
 
 # Size and depth
@@ -241,6 +358,7 @@ def test_a_deeply_nested_value_is_refused_like_any_other(database, field, value)
     for model in (database, Service):
         [problem] = problems(model, {field: value})
         assert problem["type"] == "recursion"
+        assert problem["loc"] == [field if field in model.model_fields or (model, field) == (database, "url") else MASK]
         assert f"at most {MAX_DEPTH} levels" in problem["msg"]
 
 
@@ -280,7 +398,7 @@ def test_neither_url_nor_parts_is_refused_with_both_ways_out(database):
 
 def test_all_problems_come_in_one_answer(database):
     """Those of the whole together with those of each field."""
-    assert locations(database, {"port": 0, "hots": "h"}) == [["host"], ["username"], ["port"], []]
+    assert locations(database, {"port": 0, "hots": "h"}) == [["host"], ["username"], ["port"], ["host"]]
     assert locations(database, {"url": "mysql://h", "ssl_mode": "on"}) == [["url"], ["ssl_mode"]]
     assert locations(database, {"url": "postgresql://h", "port": 1, "ssl_ca": "x"}) == [["url"], ["ssl_ca"]]
 
@@ -534,3 +652,57 @@ def test_a_port_is_an_endpoint_and_an_integer():
         port: Port
 
     assert parse_secrets(OnlyPort, {"port": "65535"}).port == 65535
+
+
+class Wordy(Secrets):
+    port: Port = 1
+    other_port: Port | None = None
+    count: int = Field(default=2, ge=2)
+    rest: int = Field(default=2, le=9, multiple_of=3)
+    any_number: int = 0
+    ratio: float = 0.5
+    active: bool = False
+    kind: Literal["a", "b"] = "a"
+    word: str = Field(default="ab", min_length=2, max_length=3)
+    items: list[Port] = []
+
+
+@pytest.mark.parametrize(
+    ("payload", "message"),
+    [
+        *[
+            ({"port": value}, "Must be an integer from 1 to 65535.")
+            for value in ("x", 0, 65536, 1.5, True, [], {}, "-1")
+        ],
+        ({"other_port": "x"}, "Must be an integer from 1 to 65535."),
+        ({"count": "x"}, "Must be an integer of at least 2."),
+        ({"count": 1}, "Must be an integer of at least 2."),
+        ({"rest": 12}, "Must be an integer of at most 9."),
+        ({"rest": 4}, "Must be a multiple of 3."),
+        ({"any_number": "x"}, "Must be an integer."),
+        ({"ratio": "x"}, "Must be a number."),
+        ({"active": "x"}, "Must be true or false."),
+        ({"kind": "c"}, "Must be one of: 'a' or 'b'."),
+        ({"word": 1}, "Must be a string."),
+        ({"word": "a"}, "Must have at least 2 characters."),
+        ({"word": "abcd"}, "Must have at most 3 characters."),
+        ({"items": 1}, "Must be a JSON array."),
+        ({"items": ["x"]}, "Must be an integer."),
+        ({"items": [0]}, "Must be at least 1."),
+    ],
+    ids=str,
+)
+def test_what_pydantic_says_is_said_in_plain_words(payload, message):
+    [problem] = problems(Wordy, payload)
+    assert problem["msg"] == message
+
+
+def test_what_is_left_out_is_required_in_plain_words():
+    [problem] = problems(Service, {})
+    assert (problem["loc"], problem["msg"]) == (["domain"], "Field required.")
+
+
+def test_a_message_of_our_own_keeps_its_words():
+    """Though its type is one that pydantic has a message for."""
+    [problem] = problems(Service, {"domain": "a b"})
+    assert problem["msg"].startswith("Must be a host name or an IP address")

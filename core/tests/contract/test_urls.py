@@ -131,6 +131,8 @@ def test_a_complaint_never_holds_the_password(parts, broken):
         ("postgresql://h:65536/d", "port"),
         ("postgresql://h:05432/d", "port"),
         ("postgresql://h:/d", "port"),
+        ("postgresql://h:x/d", "port"),
+        ("postgresql://u:p@h:x/d", "port"),
         ("postgresql://h/d/e", "path"),
         ("postgresql://h/d%00", "path"),
         ("postgresql://h/d#e", "path"),
@@ -141,12 +143,60 @@ def test_a_complaint_never_holds_the_password(parts, broken):
         ("postgresql://h/d?sslmode=require&", "query"),
         ("postgresql://h/d?sslmode=require&sslmode=verify-full", "repeats"),
         ("postgresql://h/d?app-name=a&sslmode=require&app-name=b", "repeats"),
-        ("postgresql://h/d\n", "path"),
+        ("postgresql://h/d\n", "begins or ends with a blank"),
+        (" postgresql://h/d", "begins or ends with a blank"),
+        ("\u00a0postgresql://h/d", "begins or ends with a blank"),
+        ("postgresql://h/d ", "begins or ends with a blank"),
     ],
 )
 def test_a_complaint_names_the_part(url, part):
     with pytest.raises(UrlInvalid, match=re.escape(part)):
         GRAMMAR.parse(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:p@h1,h2",
+        "postgresql://u:p@h1,h2/d",
+        "postgresql://[::1",
+        "postgresql://u:p@[::1",
+        "postgresql://u:p@::1",
+        "postgresql://u:p@/d",
+        "postgresql://h1,h2",
+        "postgresql://u:p@[::1]x",
+        "postgresql://u:p@[::1]:x",
+        "postgresql://h:x",
+    ],
+)
+def test_a_host_is_not_blamed_on_the_password(url):
+    with pytest.raises(UrlInvalid) as refused:
+        GRAMMAR.parse(url)
+    assert "password" not in str(refused.value)
+    assert ("host" in str(refused.value)) != ("port" in str(refused.value))
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://u:p/w@h/d", "postgresql://u:p?w@h/d", "postgresql://u:/w@h", "postgresql://u:5:/w@h"]
+)
+def test_a_password_that_ends_the_authority_too_early_is_suspected(url):
+    with pytest.raises(UrlInvalid, match="in a password must be percent-encoded"):
+        GRAMMAR.parse(url)
+
+
+def test_a_scheme_may_leave_the_port_to_the_dns():
+    grammar = UrlGrammar(schemes={"db": {"srv": False}, "db+srv": {"srv": True}}, without_port=frozenset({"db+srv"}))
+    assert grammar.parse("db://h:1")["port"] == 1
+    assert grammar.parse("db+srv://u:p@h/d") == {
+        "srv": True,
+        "host": "h",
+        "username": "u",
+        "password": "p",
+        "dbname": "d",
+    }
+    with pytest.raises(UrlInvalid, match=r"begins with db\+srv:// must not hold a port"):
+        grammar.parse("db+srv://u:p@h:1/d")
+    assert grammar.render({"srv": True, "host": "h", "port": 1}) == "db+srv://h"
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,11 @@
 import pytest
 from pydantic import BaseModel, Secret, SecretStr
 
-from connectory import Endpoint, Host, Name, Port, SecretGroup, Secrets, SecretText
-from connectory.documents.masking import MASK, mask_document, merge_documents
+from connectory import Endpoint, Host, Name, Port, SecretGroup, Secrets, SecretText, UrlGrammar
+from connectory.documents.masking import mask_document, merge_documents
+from connectory.documents.sensitivity import MASK
 from connectory.documents.validation import SecretsInvalid, parse_secrets
+from testkit.certificates import SOME_CERTIFICATE
 
 
 class Account(Secrets):
@@ -173,7 +175,8 @@ def test_nesting_has_a_limit_before_anything_else_is_looked_at():
     for _ in range(200_000):
         deep = [deep]
     for field in ("domain", "api_key", "account", "url", "unknown"):
-        assert refused(Service, {field: deep}, STORED) == [([], "recursion")]
+        place = field if field in Service.model_fields else MASK
+        assert refused(Service, {field: deep}, STORED) == [([place], "recursion")]
 
 
 # Stored secrets do not follow to another endpoint
@@ -187,9 +190,9 @@ def test_nesting_has_a_limit_before_anything_else_is_looked_at():
         {"port": 5433},
         {"ssl_mode": "disable"},
         {"ssl_mode": None},
-        {"ssl_ca": "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----"},
+        {"ssl_ca": SOME_CERTIFICATE},
     ],
-    ids=str,
+    ids=lambda change: next(iter(change)),
 )
 def test_a_new_endpoint_needs_the_password_again(database, replace, change):
     kept = dict(DATABASE, password=MASK) | change if replace else change
@@ -218,14 +221,102 @@ def test_naming_the_same_endpoint_is_no_change(database):
 
 
 def test_a_url_cannot_carry_a_stored_password_away(database):
-    moved = {"url": "postgresql://reader@evil.example", "host": None, "username": None}
-    assert (["password"], "secrets_required") in refused(database, moved, DATABASE)
+    url = {"url": "postgresql://reader@evil.example"}
+    for moved in (url, url | {"host": None, "username": None}):
+        assert refused(database, moved, DATABASE) == [(["password"], "secrets_required")]
+    with pytest.raises(SecretsInvalid, match="password: Must be sent again, in the url, because url changes"):
+        merge_documents(database, url, DATABASE, replace=False)
+
+
+# From the parts to a url, and back
+
+
+PARTS = DATABASE | {"port": 5433, "dbname": "app", "db_schema": "public", "ssl_ca": SOME_CERTIFICATE}
+URL = {"url": "postgresql://writer:new@other.example/d"}
+
+
+def test_a_url_with_its_password_takes_the_place_of_the_parts(database):
+    merged = merge_documents(database, URL, PARTS, replace=False)
+    beside = {name: PARTS[name] for name in ("db_schema", "ssl_mode", "ssl_ca")}
+    assert merged == URL | beside
+    assert parse_secrets(database, merged).username == "writer"
+
+
+def test_a_url_takes_the_place_of_what_stands_in_its_query_too(database):
+    url = URL["url"] + "?sslmode=verify-ca"
+    merged = merge_documents(database, {"url": url}, PARTS, replace=False)
+    assert "ssl_mode" not in merged
+    assert parse_secrets(database, merged).ssl_mode == "verify-ca"
+    stored = URL | {"ssl_mode": "verify-full"}
+    assert merge_documents(database, {"url": url}, stored, replace=False) == {"url": url}
+
+
+def test_a_url_may_come_with_the_word_that_there_is_no_password_any_more(database):
+    merged = merge_documents(database, {"url": "postgresql://u@h", "password": None}, DATABASE, replace=False)
+    assert parse_secrets(database, merged).password is None
+
+
+def test_a_url_needs_no_password_where_none_was_stored(database):
+    stored = {"host": "db.example", "username": "reader"}
+    assert merge_documents(database, {"url": "postgresql://u@h"}, stored, replace=False) == {"url": "postgresql://u@h"}
+
+
+def test_a_url_that_cannot_be_read_is_for_validation_to_refuse(database):
+    for url in ("postgresql://u:p@h:x", "mysql://u:p@h", "postgresql://h:x", "", 7):
+        merged = merge_documents(database, {"url": url}, DATABASE, replace=False)
+        with pytest.raises(SecretsInvalid) as caught:
+            parse_secrets(database, merged)
+        assert [problem["loc"] for problem in caught.value.problems] == [["url"]]
+
+
+def test_a_url_and_a_part_sent_together_are_still_both(database):
+    merged = merge_documents(database, URL | {"dbname": "app"}, DATABASE, replace=False)
+    with pytest.raises(SecretsInvalid, match="not both: dbname"):
+        parse_secrets(database, merged)
+
+
+def test_all_the_parts_that_are_needed_take_the_place_of_a_url(database):
+    stored = URL | {"db_schema": "public"}
+    parts = {"host": "db.example", "username": "reader", "password": "S3cretPw"}
+    merged = merge_documents(database, parts, stored, replace=False)
+    assert merged == parts | {"db_schema": "public"}
+    assert parse_secrets(database, merged).host == "db.example"
+
+
+@pytest.mark.parametrize("host", ["evil.example", "other.example"])
+def test_parts_cannot_do_without_the_password_of_a_url(database, host):
+    parts = {"host": host, "username": "writer"}
+    assert refused(database, parts, URL) == [(["password"], "secrets_required")]
+    assert "password" not in parse_secrets(
+        database, merge_documents(database, parts | {"password": None}, URL, replace=False)
+    ).model_dump(exclude_none=True)
+
+
+def test_some_of_the_parts_beside_a_stored_url_are_still_both(database):
+    merged = merge_documents(database, {"dbname": "app", "password": "S3cretPw"}, URL, replace=False)
+    with pytest.raises(SecretsInvalid, match="not both: dbname, password"):
+        parse_secrets(database, merged)
+
+
+def test_what_the_other_form_does_not_hold_does_not_follow_either():
+    class Warehouse(Secrets):
+        connectory_url = UrlGrammar(schemes={"w": {}}, host="account", port=None, path=())
+        account: Host
+        username: Name
+        password: SecretText | None = None
+        private_key: SecretText | None = None
+
+    stored = {"account": "a", "username": "u", "private_key": "S3cret"}
+    assert refused(Warehouse, {"url": "w://u@b"}, stored) == [(["private_key"], "secrets_required")]
+    assert refused(Warehouse, {"account": "b", "username": "u"}, {"url": "w://u:S3cret@a", "private_key": "k"}) == [
+        (["private_key"], "secrets_required"),
+        (["password"], "secrets_required"),
+    ]
 
 
 def test_a_certificate_beside_a_url_needs_the_url_again(database):
     stored = {"url": "postgresql://u:S3cret@h"}
-    ca = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----"
-    assert refused(database, {"ssl_ca": ca}, stored) == [(["url"], "secrets_required")]
+    assert refused(database, {"ssl_ca": SOME_CERTIFICATE}, stored) == [(["url"], "secrets_required")]
 
 
 def test_every_sensitive_field_must_come_again_wherever_it_stands():

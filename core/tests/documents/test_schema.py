@@ -15,8 +15,9 @@ from pydantic import Field, SecretStr
 from connectory import Host, Name, Port, SecretGroup, Secrets, SecretText, Text
 from connectory.documents.json_schema import secret_json_schema
 from connectory.documents.validation import SecretsInvalid, parse_secrets
+from testkit.certificates import SOME_CERTIFICATE
 
-PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+PEM = SOME_CERTIFICATE
 
 
 class KeyFile(SecretGroup):
@@ -186,7 +187,19 @@ some_urls = st.sampled_from(
     ]
 )
 certificates = st.sampled_from(
-    [PEM, PEM + PEM, PEM[:-1], "\t" + PEM, "\x1c" + PEM, "\u00a0" + PEM, PEM.replace("MIIB", ""), "/etc/passwd"]
+    [
+        "# A\n" + PEM,
+        PEM.replace("MIIB", "MIIC"),
+        PEM + PEM[:99],
+        PEM,
+        PEM + PEM,
+        PEM[:-1],
+        "\t" + PEM,
+        "\x1c" + PEM,
+        "\u00a0" + PEM,
+        PEM.replace("MIIB", ""),
+        "/etc/passwd",
+    ]
 )
 modes = st.sampled_from(["disable", "disabled", "require", "verify-full", "verify_full", "REQUIRE", ""])
 

@@ -259,7 +259,9 @@ def test_an_answer_of_the_api_is_told_by_status_and_reason(
     """Once: nothing is tried again, and no redirect is followed."""
     content = b"<html>" if body is None else json.dumps({"error": {"code": status, "message": "m", **body}}).encode()
     with hostile.silent() as elsewhere, answering(status, content, f"http://127.0.0.1:{elsewhere.port}/") as server:
-        assert outcome(check(endpoint=server.url)) == ("failed", code, "query")
+        report = check(endpoint=server.url)
+        assert outcome(report) == ("failed", code, "query")
+        assert report.retry_after == (17 if code is FailureCode.RATE_LIMITED else None)
         assert len(server.authorizations) == 1
         assert elsewhere.connections == 0
 
@@ -301,6 +303,7 @@ def test_an_answer_of_the_token_endpoint_is_not_shown(
     with hostile.silent() as elsewhere, answering(status, content, f"http://127.0.0.1:{elsewhere.port}/") as server:
         report = check(token_uri=f"{server.url}/token")
         assert (report.status, report.code) == ("failed", code)
+        assert report.retry_after == (17 if code is FailureCode.RATE_LIMITED else None)
         assert "INTERNAL" not in report.reason
         assert len(server.authorizations) == 1
         assert elsewhere.connections == 0
@@ -414,6 +417,7 @@ def answering(status: int, content: bytes, location: str) -> Iterator[WebServer]
             server.authorizations.append(self.headers.get("Authorization"))
             self.send_response(status)
             self.send_header("Location", location)
+            self.send_header("Retry-After", "17")
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from connectory import FailureCode
-from connectory.testing import step_statuses
+from connectory.testing import SecretsInvalid, parse_secrets, step_statuses
+from connectory_postgres import PostgresSecrets
 from servers.postgres.server import PostgresServer
 from servers.postgres.tls import PostgresTlsFront
 from testkit import hostile
@@ -148,12 +149,16 @@ class TestTls:
     ) -> None:
         assert check(**behind_tls, ssl_mode=mode).status == "succeeded"
 
-    def test_text_that_only_looks_like_a_certificate_is_refused(self, check: Check, behind_tls: dict[str, Any]) -> None:
+    def test_text_that_only_looks_like_a_certificate_is_refused_when_it_is_stored(self) -> None:
         broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"
-        report = check(**behind_tls, ssl_mode="verify-full", ssl_ca=broken)
-        assert report.code == FailureCode.TLS_UNTRUSTED
-        assert report.reason is not None
-        assert "PEM" in report.reason
+        with pytest.raises(SecretsInvalid, match="ssl_ca: Must be one or more PEM certificates"):
+            parse_secrets(PostgresSecrets, {"host": "h", "ssl_ca": broken})
+
+    def test_a_bundle_with_comments_is_trusted(
+        self, check: Check, behind_tls: dict[str, Any], certificates: Certificates
+    ) -> None:
+        bundle = f"# Főtanúsítvány\n{certificates.other_ca_pem}\n# Ours\n{certificates.ca_pem}"
+        assert check(**behind_tls, ssl_mode="verify-full", ssl_ca=bundle).status == "succeeded"
 
     def test_a_server_that_requires_it_refuses_a_plain_login(self, check: Check, behind_tls: dict[str, Any]) -> None:
         report = check(**behind_tls, ssl_mode="disabled")

@@ -49,7 +49,7 @@ def _failure(
     return CheckFailed(code, remedy=remedy, retry_after=wait)
 
 
-def wait_asked_for(answer: httpx.Response, rate_limit: RateLimit | None) -> float | None:
+def wait_asked_for(answer: httpx.Response, rate_limit: RateLimit | None) -> int | None:
     """The seconds that an answer asks to wait: `Retry-After` (RFC 9110 §10.2.3), else the vendor's own header."""
     given = answer.headers.get("Retry-After")
     if given is not None:

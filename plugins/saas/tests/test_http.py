@@ -131,23 +131,87 @@ def test_what_the_server_says_is_never_shown(check: Check) -> None:
             assert "marker-77aa" not in repr(check(stripe))
 
 
-@pytest.mark.parametrize("target", ["http://[::1", "http://:99999999/", "//", "https:", ""])
-def test_a_redirect_to_nowhere_is_a_redirect(check: Check, target: str) -> None:
-    with Stripe() as stripe, misbehaving(stripe, misbehaviour.redirect(target)):
+LOCATIONS = {
+    "an open bracket": b"http://[",
+    "half an address": b"http://[::1",
+    "a bracket in the middle": b"http://a]b[c/",
+    "a port that is a word": b"http://api.example:port/",
+    "a port that is too high": b"http://:99999999/",
+    "a port of 5000 digits": b"http://h:" + b"9" * 5000,
+    "relative": b"../login",
+    "of the same scheme": b"//",
+    "a scheme alone": b"https:",
+    "another scheme": b"javascript:alert(1)",
+    "empty": b"",
+    "blanks": b" \t ",
+    "a tab": b"http://a\tb/",
+    "not ASCII": "http://ü.example/€".encode(),
+    "not UTF-8": b"http://\xff\xfe/",
+    "not a name": b"http://xn--" + b"a" * 70 + b"/",
+    "half an escape": b"http://h/%",
+    "70 kB": b"http://h/" + b"a" * 70_000,
+    "70 kB of brackets": b"http://" + b"[" * 70_000,
+}
+
+
+@pytest.mark.parametrize(("status", "location"), [(301, None), (303, b"http://["), (307, b"http://["), (308, None)])
+def test_every_kind_of_redirect_is_a_redirect(check: Check, status: int, location: bytes | None) -> None:
+    with Stripe() as stripe, misbehaving(stripe, misbehaviour.raw(status, location)):
         report = check(stripe)
     assert (report.code, failed_step(report)) == (FailureCode.UNEXPECTED_REDIRECT, "authenticate")
+
+
+@pytest.mark.parametrize("location", LOCATIONS.values(), ids=LOCATIONS)
+def test_a_redirect_to_nowhere_is_a_redirect(check: Check, location: bytes) -> None:
+    with Stripe() as stripe, misbehaving(stripe, misbehaviour.raw(302, location)):
+        report = check(stripe)
+    assert (report.code, failed_step(report)) == (FailureCode.UNEXPECTED_REDIRECT, "authenticate")
+    assert len(stripe.asked) == 1
+
+
+NO_HTTP = {
+    "a NUL": [b"Location: http://a\0b/"],
+    "an escape character": [b"Location: http://\x1b[31m/"],
+    "a line feed that starts no header": [b"Location: http://a\n/b"],
+    "a carriage return": [b"Location: http://a\rb/"],
+    "200 kB": [b"Location: http://h/" + b"a" * 200_000],
+    "a header that never ends": [b"Location: http://h/" + b"a" * 2_000_000],
+    "a hundred thousand headers": [b"X-%d: a" % number for number in range(100_000)],
+    "a header without a name": [b": http://h/"],
+    "a header that is no header": [b"Location"],
+    "a header with a blank name": [b"Loca tion: http://h/"],
+}
+
+
+@pytest.mark.parametrize("lines", NO_HTTP.values(), ids=NO_HTTP)
+def test_a_redirect_that_breaks_the_rules_of_http_is_another_protocol(check: Check, lines: list[bytes]) -> None:
+    with Stripe() as stripe, misbehaving(stripe, misbehaviour.raw(302, None, *lines)):
+        report = check(stripe)
+    assert report.code in {FailureCode.UNEXPECTED_REDIRECT, FailureCode.PROTOCOL_MISMATCH}
+    assert failed_step(report) == "authenticate"
+
+
+def test_many_headers_are_still_an_answer(check: Check) -> None:
+    lines = [b"Location: http://[", *(b"X-%d: a" % number for number in range(2000))]
+    with Stripe() as stripe, misbehaving(stripe, misbehaviour.raw(302, None, *lines)):
+        assert check(stripe).code == FailureCode.UNEXPECTED_REDIRECT
 
 
 @pytest.mark.parametrize(
     ("header", "seconds"),
     [
-        ({"Retry-After": "30"}, 30.0),
-        ({"Retry-After": "0"}, 0.0),
-        ({"Retry-After": "-5"}, 0.0),
-        ({"Retry-After": "99999999999"}, 86400.0),
+        ({"Retry-After": "30"}, 30),
+        ({"Retry-After": "1.5"}, 2),
+        ({"Retry-After": "0"}, 0),
+        ({"Retry-After": "-5"}, 0),
+        ({"Retry-After": "99999999999"}, 86400),
+        ({"Retry-After": "9" * 5000}, None),
+        ({"Retry-After": ""}, None),
         ({"Retry-After": "soon"}, None),
         ({"Retry-After": "nan"}, None),
-        ({"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0),
+        ({"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0),
+        ({"Retry-After": "Fri, 31 Dec 9999 23:59:59 GMT"}, 86400),
+        ({"Retry-After": "Wed, 21 Oct 2015 07:28:00 +99999999"}, None),
         ({"Retry-After": "Wed, 99 Oct 99999 07:28:00 GMT"}, None),
         ({}, None),
     ],
@@ -157,6 +221,8 @@ def test_the_wait_that_is_passed_on_is_a_sane_one(check: Check, header: dict[str
     with Stripe() as stripe, misbehaving(stripe, how):
         report = check(stripe)
     assert (report.code, report.retry_after) == (FailureCode.RATE_LIMITED, seconds)
+    assert ("try again later" in report.reason) == (seconds is None)
+    assert (f"try again in {seconds} seconds" in report.reason) == (seconds is not None)
 
 
 def test_a_proxy_of_the_services_environment_is_not_used(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:

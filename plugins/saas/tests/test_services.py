@@ -93,7 +93,7 @@ def test_another_refusal_of_the_vendors(ask: Ask, vendor: Vendor) -> None:
 def test_a_redirect_is_not_followed(ask: Ask, vendor: Vendor) -> None:
     with LoopbackServer(Peer.drain, name="elsewhere") as elsewhere:
         target = f"http://{elsewhere.host}:{elsewhere.port}/"
-        with misbehaving(vendor, misbehaviour.redirect(target)):
+        with misbehaving(vendor, misbehaviour.raw(302, target.encode())):
             assert ask().code == FailureCode.UNEXPECTED_REDIRECT
         assert elsewhere.connections == 0
 

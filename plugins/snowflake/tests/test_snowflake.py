@@ -4,6 +4,7 @@ import http.server
 import json
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,6 +56,17 @@ def test_a_good_connection_passes_every_step(check: Check) -> None:
         ("authenticate", "passed"),
         ("query", "passed"),
     ]
+
+
+def test_a_warehouse_may_be_left_out(check: Check) -> None:
+    """The user's default is used then, or none: what the test asks needs none."""
+    assert outcome(check(warehouse_name=None)) == ("succeeded", None, "")
+    report = check(warehouse_name=None, database_name="app", schema_name="public", role_name="public")
+    assert outcome(report) == ("succeeded", None, "")
+    schema = secret_json_schema(SnowflakeSecrets, "snowflake", "Snowflake")
+    parts = {"account_identifier": "acme", "user_login_name": "ann", "password": "pw"}
+    assert jsonschema_rs.is_valid(schema, parts)
+    assert parse_secrets(SnowflakeSecrets, parts).warehouse_name is None
 
 
 def test_a_url_connects_like_the_parts(check_all: CheckAll, snowflake: SnowflakeServer) -> None:
@@ -150,7 +162,7 @@ class TestKeyPair:
         """Before anything is connected to."""
         with hostile.silent() as server:
             for credentials in (
-                {"private_key": "-----BEGIN PRIVATE KEY-----\nqi2unhflhncflkjas\n-----END PRIVATE KEY-----"},
+                {"private_key": "-----BEGIN PRIVATE KEY-----\nMAIFAA==\n-----END PRIVATE KEY-----"},
                 {"private_key": pem(key, "right")},
                 {"private_key": pem(key, "right"), "private_key_passphrase": "wrong"},
                 {"private_key": pem(ec.generate_private_key(ec.SECP256R1()))},
@@ -159,6 +171,20 @@ class TestKeyPair:
                 assert outcome(report) == ("failed", FailureCode.AUTH_FAILED, "authenticate")
                 assert "passphrase" in report.reason
             assert server.connections == 0
+
+    def test_a_key_that_was_cut_off_is_refused_when_it_is_stored(self, key: rsa.RSAPrivateKey) -> None:
+        user = {"account_identifier": "acme", "user_login_name": "ann"}
+        for text in (pem(key), pem(key, "pass phrase"), pem(key, form=PrivateFormat.TraditionalOpenSSL)):
+            lines = text.splitlines()
+            [problem] = problems(**user, private_key="\n".join(lines[:8] + lines[-1:]))
+            assert problem["loc"] == ["private_key"]
+            assert parse_secrets(SnowflakeSecrets, user | {"private_key": text})
+
+    def test_a_key_made_to_take_hours_is_stored_at_once(self) -> None:
+        """Whoever stores it opens nothing."""
+        started = time.process_time()
+        parse_secrets(SnowflakeSecrets, {"account_identifier": "a", "user_login_name": "b", "private_key": SLOW_KEY})
+        assert time.process_time() - started < 0.5
 
     def test_a_key_made_to_take_hours_ends_at_the_deadline(self, check: Check) -> None:
         report = check(deadline=2, password=None, private_key=SLOW_KEY, private_key_passphrase="any")
@@ -169,11 +195,11 @@ class TestKeyPair:
         "payload",
         [
             {"account_identifier": "acme", "user_login_name": "ann", "warehouse_name": "wh"},
-            PARTS | {"private_key": "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"},
+            PARTS | {"private_key": "-----BEGIN PRIVATE KEY-----\nMAIFAA==\n-----END PRIVATE KEY-----"},
             {"url": "snowflake://ann@acme/app"},
             {
                 "url": "snowflake://ann:pw@acme/app",
-                "private_key": "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----",
+                "private_key": "-----BEGIN PRIVATE KEY-----\nMAIFAA==\n-----END PRIVATE KEY-----",
             },
         ],
     )
@@ -320,7 +346,7 @@ def test_a_mutated_url_is_refused_or_holds_vetted_parts(parts: dict[str, Any], d
     except SecretsInvalid:
         return
     dumped = found.model_dump(exclude_none=True) | {"password": found.password.get_secret_value()}
-    assert parse_secrets(SnowflakeSecrets, {"warehouse_name": "wh"} | dumped)
+    assert parse_secrets(SnowflakeSecrets, dumped)
     assert re.fullmatch(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", found.account_identifier)
 
 
@@ -428,6 +454,7 @@ class TestFarEnds:
         with hostile.silent() as elsewhere, answering(status, f"http://127.0.0.1:{elsewhere.port}/") as server:
             report = check(endpoint=server.url)
             assert outcome(report) == ("failed", code, "authenticate")
+            assert report.retry_after == (17 if code is FailureCode.RATE_LIMITED else None)
             assert elsewhere.connections == 0
         assert [b"p@ss" in body for body in server.bodies] == [True, False]
 
@@ -480,6 +507,7 @@ def answering(status: int, location: str, *, login_succeeds: bool = False) -> It
             content = json.dumps(answer).encode() if status == 200 else b""
             self.send_response(status)
             self.send_header("Location", location)
+            self.send_header("Retry-After", "17")
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()

@@ -23,9 +23,11 @@ def page() -> Misbehaviour:
     return answers(200, b"<!doctype html><title>Log in</title>", Content_Type="text/html")
 
 
-def redirect(target: str) -> Misbehaviour:
-    """A redirect to `target`."""
-    return answers(302, Location=target)
+def raw(status: int, location: bytes | None, *lines: bytes) -> Misbehaviour:
+    """An answer without a body whose `Location` and further header lines are these bytes, whatever they are."""
+    head = [b"HTTP/1.1 %d X" % status, b"Content-Length: 0"]
+    head += [b"Location: " + location] if location is not None else []
+    return lambda peer: peer.send(b"\r\n".join([*head, *lines]) + b"\r\n\r\n")
 
 
 def drip(peer: Peer) -> None:
