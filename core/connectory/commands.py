@@ -8,14 +8,17 @@ from __future__ import annotations
 import ctypes
 import gc
 import json
+import os
 import sys
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from connectory.catalog.catalog import Catalog
     from connectory.catalog.survey import Survey
     from connectory.settings import Settings
     from connectory.store.audit import AuditEntry
@@ -46,14 +49,20 @@ class CommandFailed(Exception):
 
 
 def run(arguments: list[str]) -> None:
-    """Run one command and end the process. What a command cannot do is one line on standard error, and exit code 1."""
+    """Run one command and end the process.
+
+    What a command cannot do is one line on standard error, a line for each setting that is wrong, and exit code 1.
+    """
     _hide_memory()
     try:
         app(args=arguments, prog_name="connectory")
     except Exception as error:
         if not isinstance(error, _told()):
             raise
-        sys.exit(str(error).replace("\n", " "))
+        from connectory.settings import SettingsInvalid
+
+        lines = error.problems if isinstance(error, SettingsInvalid) else [str(error)]
+        sys.exit("\n".join(line.replace("\n", " ") for line in lines))
 
 
 def _told() -> tuple[type[Exception], ...]:
@@ -94,6 +103,38 @@ def _survey(settings: Settings) -> Survey:
     from connectory.catalog.survey import Survey
 
     return Survey(settings.selection)
+
+
+@cache
+def _catalog() -> Catalog:
+    with _survey(_settings()) as survey:
+        return survey.catalog()
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"connectory {version('connectory')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _before_each_command(
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001 — its callback has answered
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    # `serve` logs the same lines, once it has its catalogue.
+    if context.invoked_subcommand == "serve":
+        return
+    from connectory.settings import not_of_the_service, unknown_settings
+
+    # The plugins take a second to load, which is spent only where a variable may be theirs.
+    if not_of_the_service(os.environ):
+        for line in unknown_settings(os.environ, _catalog()):
+            print(line, file=sys.stderr)
 
 
 @app.command()
@@ -212,8 +253,7 @@ def plugins(as_json: _JSON = False) -> None:
     """List every plugin, with the file of the deployer's own; where one is not loaded, the reason says what to do."""
     from connectory.api.plugins import plugin_item
 
-    with _survey(_settings()) as survey:
-        records = survey.catalog().records
+    records = _catalog().records
     if as_json:
         print(json.dumps([plugin_item(record) for record in records], indent=2))
         return
@@ -314,9 +354,7 @@ def show_settings(as_json: _JSON = False) -> None:
     """List every setting of the service, and those that loaded plugins declare: value, default, and what it is for."""
     from connectory.settings import describe_settings
 
-    settings = _settings()
-    with _survey(settings) as survey:
-        rows = describe_settings(settings, survey.catalog())
+    rows = describe_settings(_settings(), _catalog())
     if as_json:
         print(json.dumps([row._asdict() for row in rows], indent=2))
         return

@@ -4,42 +4,66 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from connectory.catalog.catalog import Catalog
 from connectory.catalog.discovery import Selection
-from connectory.contract.settings import environment_name
+from connectory.contract.settings import PREFIX, REFUSES_EMPTY, environment_name, without_empty
 
-_List = Annotated[tuple[str, ...], NoDecode]
+
+def _split(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        return json.loads(value)
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def _parsed(value: Any) -> Any:
+    return json.loads(value) if isinstance(value, str) else value
+
+
+def _lower(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
+
+
+_List = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+_Mapping = Annotated[dict[str, str], NoDecode, BeforeValidator(_parsed)]
 
 
 class SettingsInvalid(Exception):
-    """A setting cannot be used; the message is one line that names it and does not repeat its value."""
+    """Settings cannot be used.
+
+    Attributes:
+        problems: one line for each, that names it, says what it takes and does not repeat its value.
+    """
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
 
 
 class Settings(BaseSettings):
     """What the deployer decides. `Settings()` reads the environment; see `read_settings` for one-line errors."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="CONNECTORY_", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
-    )
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True, hide_input_in_errors=True)
 
     home: Path = Field(
         Path(".connectory"),
         description="Folder of the embedded default: database, key file, root client's credentials.",
     )
-    database_url: SecretStr | None = Field(
+    database_url: Annotated[SecretStr | None, REFUSES_EMPTY] = Field(
         None,
         description="sqlite:///path or postgresql://user:password@host:port/name, user and password percent-encoded. "
         "Unset: a SQLite file in the home folder.",
     )
-    keys_file: Path | None = Field(
+    keys_file: Annotated[Path | None, REFUSES_EMPTY] = Field(
         None, description="Key file that secrets are sealed with. Unset: keys.json in the home folder."
     )
     host: str = Field("127.0.0.1", description="Address that `connectory serve` listens on.")
@@ -50,7 +74,7 @@ class Settings(BaseSettings):
     plugins_deny: _List = Field(
         (), description="Connectors not to load, separated by commas; wins over the allow list."
     )
-    plugins_pin: dict[str, str] = Field(
+    plugins_pin: _Mapping = Field(
         {},
         description='For a connector that several distributions claim, the one that gets it: {"ledger": "acme-ledger"}.',
     )
@@ -70,18 +94,14 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(
         1_048_576, ge=1024, le=104_857_600, description="Largest request body in bytes; a larger one is answered 413."
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = Field(
         "info", description="Least severe lines that are logged; `info` holds one line per request."
     )
 
-    @field_validator("plugins_allow", "plugins_deny", "egress_deny", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _split(cls, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        if value.lstrip().startswith("["):
-            return json.loads(value)
-        return tuple(part.strip() for part in value.split(",") if part.strip())
+    def _without_empty(cls, given: dict[str, Any]) -> dict[str, Any]:
+        return without_empty(cls, given)
 
     @field_validator("egress_deny")
     @classmethod
@@ -140,20 +160,39 @@ def read_settings(**overrides: Any) -> Settings:
         overrides: values that win over the environment, by field name.
 
     Raises:
-        SettingsInvalid: a value does not fit.
+        SettingsInvalid: values do not fit; it tells of each.
     """
     try:
         return Settings(**overrides)
     except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        field = str(found["loc"][0])
-        name = environment_name(field) if field in Settings.model_fields else field
-        description = Settings.model_fields[field].description if field in Settings.model_fields else ""
-        raise SettingsInvalid(f"{name} has a value that is not accepted ({found['type']}). {description}") from None
-    except Exception as error:
-        # pydantic-settings reports a value that is no JSON by the field's name, in an error of its own.
-        field = next((name for name in Settings.model_fields if f'"{name}"' in str(error)), "")
-        raise SettingsInvalid(f"{environment_name(field)} is not valid JSON; correct or unset it.") from None
+        from connectory.contract.setting_problems import setting_problems
+
+        raise SettingsInvalid(setting_problems(Settings, error)) from None
+
+
+def unknown_settings(environment: Mapping[str, str], catalog: Catalog) -> list[str]:
+    """A line for each variable of `environment` that looks like a setting and is none, with the nearest that there is."""
+    unknown = [name for name in not_of_the_service(environment) if name not in catalog.variables]
+    known = [name.removeprefix(PREFIX) for name in sorted(_own_variables() | catalog.variables)]
+    return [_unknown(name, known) for name in unknown]
+
+
+def not_of_the_service(environment: Mapping[str, str]) -> list[str]:
+    """The variables of `environment` that are settings of plugins, or of nobody."""
+    own = _own_variables()
+    return [name for name in sorted(environment) if name.startswith(PREFIX) and name not in own]
+
+
+def _own_variables() -> set[str]:
+    return {environment_name(name) for name in Settings.model_fields}
+
+
+def _unknown(name: str, known: Collection[str]) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(name.removeprefix(PREFIX), known, n=1)
+    remedy = f"did you mean {PREFIX}{close[0]}?" if close else "`connectory settings` lists what there is."
+    return f"{name} is not a setting of the service or of a loaded plugin, and does nothing; {remedy}"
 
 
 class SettingRow(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import socket
 from types import FrameType
@@ -10,10 +11,10 @@ from types import FrameType
 import uvicorn
 
 from connectory.api.app import create_app, open_service
-from connectory.api.logs import configure_logs
+from connectory.api.logs import configure_logs, log
 from connectory.api.service import Service
 from connectory.catalog.survey import Survey
-from connectory.settings import Settings
+from connectory.settings import Settings, unknown_settings
 from connectory.startup import CannotStart
 
 GRACE = 3
@@ -32,10 +33,13 @@ def serve(settings: Settings, survey: Survey) -> None:
     configure_logs(settings.log_level)
     listener = _listen(settings)
     try:
-        service = open_service(settings, survey.catalog())
+        catalog = survey.catalog()
+        service = open_service(settings, catalog)
     except BaseException:
         listener.close()
         raise
+    for line in unknown_settings(os.environ, catalog):
+        log.warning(line)
     config = uvicorn.Config(
         create_app(service),
         log_config=None,

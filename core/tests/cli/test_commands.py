@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
 
 import httpx
@@ -137,6 +138,41 @@ def test_a_setting_that_does_not_work_is_one_line_that_names_it(home, settings, 
     line = refusal(run_command(home, "serve", settings={"CONNECTORY_PORT": "0"} | settings))
     assert named in line
     assert "S3cretPw" not in line
+
+
+def test_every_setting_that_does_not_work_has_a_line(home):
+    wrong = {"CONNECTORY_PORT": "S3cretPw", "CONNECTORY_DATABASE_URL": "", "CONNECTORY_LOG_LEVEL": "S3cretPw"}
+    done = run_command(home, "serve", settings=wrong)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert {line.partition(" ")[0] for line in done.stderr.splitlines()} == set(wrong)
+    assert "S3cretPw" not in done.stderr
+    assert not home.exists()
+
+
+def test_a_name_that_is_no_setting_is_told(home):
+    """By the commands on standard error, by the service in its log; what a plugin or a source reads is known."""
+    settings = {
+        "CONNECTORY_SAAS_ALLOW_HTTP_LOOPBACK": "true",
+        "CONNECTORY_SNOWFLAKE_ENDPOINT": "",
+        "CONNECTORY_SAAS_DEFINITIONS": "",
+        "CONNECTORY_PRT": "S3cretPw",
+    }
+    told = (
+        "CONNECTORY_PRT is not a setting of the service or of a loaded plugin, and does nothing; "
+        "did you mean CONNECTORY_PORT?"
+    )
+    for command in (["token"], ["plugins"], ["keys", "generate", str(home.with_name("keys.json"))]):
+        done = run_command(home, *command, settings=settings)
+        assert (done.returncode, done.stderr) == (0, f"{told}\n"), command
+    with running_service(home, settings) as service:
+        service.end()
+        lines = [json.loads(line) for line in service.log.read_text().splitlines()]
+    assert [line["event"] for line in lines if line["level"] == "warning"] == [told]
+
+
+def test_the_version_is_shown(home):
+    done = run_command(home, "--version")
+    assert (done.returncode, done.stdout) == (0, f"connectory {version('connectory')}\n")
 
 
 def test_a_port_in_use_is_one_line(home):

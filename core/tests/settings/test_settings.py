@@ -5,7 +5,14 @@ from pathlib import Path
 import pytest
 
 from connectory.catalog.catalog import Catalog, build_catalog
-from connectory.settings import Settings, SettingsInvalid, describe_settings, listens_on_loopback, read_settings
+from connectory.settings import (
+    Settings,
+    SettingsInvalid,
+    describe_settings,
+    listens_on_loopback,
+    read_settings,
+    unknown_settings,
+)
 from testkit.distribution import install, plugin_source
 
 
@@ -25,12 +32,11 @@ def test_every_setting_has_a_default_and_a_description():
         assert field.description.endswith("."), name
 
 
-def test_values_come_from_the_environment_and_an_empty_one_is_unset(monkeypatch):
+def test_values_come_from_the_environment(monkeypatch):
     monkeypatch.setenv("CONNECTORY_PORT", "9000")
     monkeypatch.setenv("CONNECTORY_PLUGINS_DENY", "mongodb, saas")
     monkeypatch.setenv("CONNECTORY_PLUGINS_PIN", '{"ledger": "acme-ledger"}')
     monkeypatch.setenv("CONNECTORY_EGRESS_DENY", '["10.0.0.0/8"]')
-    monkeypatch.setenv("CONNECTORY_DATABASE_URL", "")
     settings = read_settings()
     assert settings.port == 9000
     assert settings.selection.deny == {"mongodb", "saas"}
@@ -39,33 +45,91 @@ def test_values_come_from_the_environment_and_an_empty_one_is_unset(monkeypatch)
     assert settings.embedded
 
 
+@pytest.mark.parametrize("empty", ["", "  "])
+@pytest.mark.parametrize("field", sorted(set(Settings.model_fields) - {"database_url", "keys_file"}))
+def test_an_empty_value_is_unset(monkeypatch, field, empty):
+    monkeypatch.setenv(f"CONNECTORY_{field.upper()}", empty)
+    assert read_settings() == Settings()
+    assert field not in read_settings().model_fields_set
+
+
+@pytest.mark.parametrize("empty", ["", "  "])
+@pytest.mark.parametrize("name", ["CONNECTORY_DATABASE_URL", "CONNECTORY_KEYS_FILE"])
+def test_an_empty_value_that_would_change_where_data_goes_is_refused(monkeypatch, name, empty):
+    monkeypatch.setenv(name, empty)
+    with pytest.raises(SettingsInvalid, match=f"^{name} .* It is set but empty; give it a value, or unset it."):
+        read_settings()
+
+
+@pytest.mark.parametrize("level", ["INFO", "Info", "info"])
+def test_the_case_of_a_log_level_does_not_matter(monkeypatch, level):
+    monkeypatch.setenv("CONNECTORY_LOG_LEVEL", level)
+    assert read_settings().log_level == "info"
+
+
 def test_arguments_win_over_the_environment(monkeypatch):
     monkeypatch.setenv("CONNECTORY_PORT", "9000")
     assert read_settings(port=9001).port == 9001
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
+    ("name", "value", "taken"),
     [
-        ("CONNECTORY_PORT", "S3cretPw"),
-        ("CONNECTORY_PORT", "70000"),
-        ("CONNECTORY_PROBE_DEADLINE", "31"),
-        ("CONNECTORY_PLUGINS_PIN", "S3cretPw"),
-        ("CONNECTORY_EGRESS_DENY", "S3cretPw"),
-        ("CONNECTORY_EGRESS_DENY", '["S3cretPw'),
-        ("CONNECTORY_EGRESS_ALLOW_LOOPBACK", "S3cretPw"),
-        ("CONNECTORY_LOG_LEVEL", "S3cretPw"),
+        ("CONNECTORY_PORT", "S3cretPw", "a whole number from 0 to 65535"),
+        ("CONNECTORY_PORT", "70000", "a whole number from 0 to 65535"),
+        ("CONNECTORY_MAX_BODY_BYTES", "1", "a whole number from 1024 to 104857600"),
+        ("CONNECTORY_PROBE_DEADLINE", "31", "a number from 1 to 30"),
+        ("CONNECTORY_PLUGINS_PIN", "S3cretPw", 'JSON like {"name": "value"}'),
+        ("CONNECTORY_EGRESS_DENY", "S3cretPw", "words separated by commas"),
+        ("CONNECTORY_EGRESS_DENY", '["S3cretPw', "words separated by commas"),
+        ("CONNECTORY_EGRESS_ALLOW_LOOPBACK", "S3cretPw", "true or false"),
+        ("CONNECTORY_LOG_LEVEL", "S3cretPw", "debug, info, warning or error"),
     ],
 )
-def test_a_value_that_does_not_fit_is_told_in_one_line(monkeypatch, name, value):
-    """It names the setting and does not repeat the value."""
+def test_a_value_that_does_not_fit_is_told_in_one_line(monkeypatch, name, value, taken):
+    """It names the setting, says what it takes, and does not repeat the value."""
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsInvalid) as raised:
         read_settings()
-    message = str(raised.value)
-    assert message.startswith(name)
+    [message] = raised.value.problems
+    assert message.startswith(f"{name} has a value that is not accepted; it takes {taken}. ")
+    assert message.endswith(Settings.model_fields[name.removeprefix("CONNECTORY_").lower()].description)
     assert "\n" not in message
     assert "S3cret" not in message
+
+
+def test_all_that_does_not_fit_is_told_at_once(monkeypatch):
+    wrong = {
+        "CONNECTORY_PORT": "x",
+        "CONNECTORY_PLUGINS_PIN": "{",
+        "CONNECTORY_EGRESS_DENY": "10.0.0.0/8,somewhere",
+        "CONNECTORY_KEYS_FILE": "",
+        "CONNECTORY_LOG_LEVEL": "loud",
+    }
+    for name, value in wrong.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsInvalid) as raised:
+        read_settings()
+    assert {line.partition(" ")[0] for line in raised.value.problems} == set(wrong)
+    assert len(str(raised.value).splitlines()) == len(wrong)
+
+
+def test_a_name_that_is_no_setting_is_told_with_the_nearest(monkeypatch):
+    catalog = Catalog([], [], variables=["CONNECTORY_VAULTAGE_REGION", "VAULTAGE_FOLDER"])
+    environment = {
+        "CONNECTORY_DATABSE_URL": "postgresql://u:S3cretPw@h/d",
+        "CONNECTORY_PORT": "1",
+        "CONNECTORY_QQQ": "1",
+        "CONNECTORY_VAULTAGE_REGION": "us",
+        "CONNECTORY_VAULTAGE_REGIONS": "us",
+        "DATABASE_URL": "x",
+    }
+    unknown = "is not a setting of the service or of a loaded plugin, and does nothing;"
+    assert unknown_settings(environment, catalog) == [
+        f"CONNECTORY_DATABSE_URL {unknown} did you mean CONNECTORY_DATABASE_URL?",
+        f"CONNECTORY_QQQ {unknown} `connectory settings` lists what there is.",
+        f"CONNECTORY_VAULTAGE_REGIONS {unknown} did you mean CONNECTORY_VAULTAGE_REGION?",
+    ]
 
 
 def test_a_database_password_is_in_no_repr_and_no_listing(monkeypatch):
@@ -117,3 +181,4 @@ def connectory_settings():
     catalog = build_catalog(environment={"CONNECTORY_VAULTAGE_REGION": "us"})
     row = next(row for row in describe_settings(Settings(), catalog) if row.name == "CONNECTORY_VAULTAGE_REGION")
     assert row == ("CONNECTORY_VAULTAGE_REGION", "us", "eu", "Where the accounts live.")
+    assert unknown_settings({"CONNECTORY_VAULTAGE_REGION": "us"}, catalog) == []
