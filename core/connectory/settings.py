@@ -66,6 +66,11 @@ class Settings(BaseSettings):
     keys_file: Annotated[Path | None, REFUSES_EMPTY] = Field(
         None, description="Key file that secrets are sealed with. Unset: keys.json in the home folder."
     )
+    allow_embedded: bool = Field(
+        False,
+        description="Whether the embedded default may be used while CONNECTORY_HOST is not a loopback address. Without it "
+        "a database URL that is missing or misspelt would start a new, empty store.",
+    )
     host: str = Field("127.0.0.1", description="Address that `connectory serve` listens on.")
     port: int = Field(
         8000, ge=0, le=65535, description="TCP port that `connectory serve` listens on; 0 takes a free one."
@@ -79,7 +84,9 @@ class Settings(BaseSettings):
         description='For a connector that several distributions claim, the one that gets it: {"ledger": "acme-ledger"}.',
     )
     egress_allow_loopback: bool | None = Field(
-        None, description="Whether tests may connect to loopback. Unset: only while the service listens on loopback."
+        None,
+        description="Whether tests may connect to loopback. Unset: only in the embedded default, while the service listens "
+        "on loopback.",
     )
     egress_deny: _List = Field(
         (),
@@ -93,6 +100,10 @@ class Settings(BaseSettings):
     token_lifetime: int = Field(43_200, ge=60, le=31_536_000, description="Seconds that a bearer token works.")
     max_body_bytes: int = Field(
         1_048_576, ge=1024, le=104_857_600, description="Largest request body in bytes; a larger one is answered 413."
+    )
+    docs: bool = Field(
+        True,
+        description="Whether the API is documented at /docs and /openapi.json, to anybody who can reach the service.",
     )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = Field(
         "info", description="Least severe lines that are logged; `info` holds one line per request."
@@ -123,6 +134,11 @@ class Settings(BaseSettings):
         return f"sqlite:///{self.home.absolute() / 'connectory.db'}"
 
     @property
+    def store_shown(self) -> str:
+        """The database URL in force, without its password and parameters."""
+        return _without_password(self.store_url)
+
+    @property
     def keys_path(self) -> Path:
         """The key file in force."""
         return self.keys_file or self.home / "keys.json"
@@ -142,7 +158,7 @@ class Settings(BaseSettings):
         """Whether tests may connect to loopback."""
         if self.egress_allow_loopback is not None:
             return self.egress_allow_loopback
-        return listens_on_loopback(self.host)
+        return self.embedded and listens_on_loopback(self.host)
 
 
 def listens_on_loopback(host: str) -> bool:

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from connectory.scopes import SCOPES
-from connectory.settings import Settings
+from connectory.settings import Settings, listens_on_loopback
 from connectory.store.clients import create_client, list_clients
 from connectory.store.engine import Store, open_store
 from connectory.store.errors import SchemaUnknown, StoreFailed, StoreUnavailable, StoreUrlInvalid
@@ -50,6 +50,11 @@ def open_store_of(settings: Settings) -> Store:
         CannotStart: with the reason.
     """
     if settings.embedded:
+        if not (settings.allow_embedded or listens_on_loopback(settings.host)):
+            raise CannotStart(
+                f"CONNECTORY_DATABASE_URL is not set, and the service would listen on {settings.host}: set it; or, to keep "
+                f"everything in {settings.home}, set CONNECTORY_ALLOW_EMBEDDED=true."
+            )
         make_home(settings.home)
     try:
         return open_store(settings.store_url)

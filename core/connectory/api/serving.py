@@ -76,6 +76,17 @@ def _listen(settings: Settings) -> socket.socket:
     return listener
 
 
+def _what_it_uses(settings: Settings) -> str:
+    """What somebody who starts the service should see: above all, which store it has found."""
+    said = ["documentation: /docs"] if settings.docs else []
+    said.append(f"store: {settings.store_shown}")
+    if settings.embedded and settings.root_client_path.exists():
+        said.append(f"root client: {settings.root_client_path}")
+    if settings.loopback_allowed:
+        said.append("tests may connect to loopback")
+    return "; ".join(said)
+
+
 class _Server(uvicorn.Server):
     """Says when it is ready, and ends connection tests as soon as it is told to end."""
 
@@ -88,9 +99,7 @@ class _Server(uvicorn.Server):
         if self.started and sockets:
             host, port = sockets[0].getsockname()[:2]
             shown = f"[{host}]" if ":" in host else host
-            credentials = self._service.settings.root_client_path
-            where = f"; root client: {credentials}" if self._service.settings.embedded and credentials.exists() else ""
-            print(f"Connectory is ready on http://{shown}:{port} (documentation: /docs{where})", flush=True)
+            print(f"Connectory is ready on http://{shown}:{port} ({_what_it_uses(self._service.settings)})", flush=True)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._service.runner.kill_all()
