@@ -7,23 +7,15 @@ from __future__ import annotations
 
 from importlib.resources import files
 
-from fastapi import APIRouter, HTTPException, Response
+from fastapi import HTTPException, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse
+from starlette.routing import Route
 
-router = APIRouter(include_in_schema=False)
-
-_POLICY = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "img-src 'self' data:",  # Swagger UI's style sheet holds its icons
-        "connect-src 'self'",
-        "base-uri 'none'",
-        "form-action 'none'",
-        "frame-ancestors 'none'",
-    )
+# Pictures from data: are Swagger UI's icons, which stand in its style sheet.
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _HEADERS = {
     "Content-Security-Policy": _POLICY,
@@ -57,15 +49,13 @@ _BUNDLE = {
 _MEDIA_TYPES = {"png": "image/png", "css": "text/css", "js": "text/javascript"}
 
 
-@router.get("/docs")
-async def page() -> Response:
-    """The page."""
+async def _page(_request: Request) -> Response:
     return HTMLResponse(_PAGE, headers=_HEADERS)
 
 
-@router.get("/docs/{part}")
-async def part_of_page(part: str) -> Response:
+async def _part(request: Request) -> Response:
     """A file that the page loads. What starts Swagger UI is one too, because the policy lets no script stand in the page."""
+    part = request.path_params["part"]
     if part == "start.js":
         content = _START
     elif part in _BUNDLE:
@@ -77,3 +67,7 @@ async def part_of_page(part: str) -> Response:
 
 def _bundled(file: str) -> bytes:
     return files("fastapi_swagger.resources").joinpath(file).read_bytes()
+
+
+ROUTES = [Route("/docs", _page, methods=["GET"]), Route("/docs/{part}", _part, methods=["GET"])]
+"""The page and what it loads. They need no token, and are not in the OpenAPI document."""
