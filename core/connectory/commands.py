@@ -249,17 +249,31 @@ def delete_client(client_id: Annotated[str, typer.Argument(help="Id of the clien
 
 
 @app.command()
-def plugins(as_json: _JSON = False) -> None:
-    """List every plugin, with the file of the deployer's own; where one is not loaded, the reason says what to do."""
+def plugins(
+    as_json: _JSON = False,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Exit code 1 where one did not load, or the allow or deny list names none."),
+    ] = False,
+) -> None:
+    """List every plugin, with the file of the deployer's own; where one is not loaded, the reason says what to do.
+
+    Those that the allow or deny list excludes are shown as blocked, and count as wanted so.
+    """
     from connectory.api.plugins import plugin_item
 
-    records = _catalog().records
+    catalog = _catalog()
+    unmatched = _settings().selection.unmatched(catalog.records)
+    for name in unmatched:
+        print(name, file=sys.stderr)
     if as_json:
-        print(json.dumps([plugin_item(record) for record in records], indent=2))
-        return
-    for record in records:
-        shipped = f"{record.distribution} {record.version}" + (f" ({record.target})" if record.source else "")
-        print(f"{record.identifier}  {shipped}  {record.status.value}  {record.reason}".rstrip())
+        print(json.dumps([plugin_item(record) for record in catalog.records], indent=2))
+    else:
+        for record in catalog.records:
+            shipped = f"{record.distribution} {record.version}" + (f" ({record.target})" if record.source else "")
+            print(f"{record.identifier}  {shipped}  {record.status.value}  {record.reason}".rstrip())
+    if check and (unmatched or catalog.not_loaded):
+        raise typer.Exit(1)
 
 
 @_secrets.command("rotate")
@@ -351,7 +365,7 @@ def upgrade_database() -> None:
 
 @app.command("settings")
 def show_settings(as_json: _JSON = False) -> None:
-    """List every setting of the service, and those that loaded plugins declare: value, default, and what it is for."""
+    """List every setting of the service, and those that loaded plugins declare: value, whence, default, and what it is for."""
     from connectory.settings import describe_settings
 
     rows = describe_settings(_settings(), _catalog())
@@ -359,7 +373,10 @@ def show_settings(as_json: _JSON = False) -> None:
         print(json.dumps([row._asdict() for row in rows], indent=2))
         return
     for row in rows:
-        print(f"{row.name}={row.value}\n    {row.description} Default: {row.default or 'none'}.")
+        in_force = f"; in force: {row.in_force}" if row.in_force != row.value else ""
+        print(
+            f"{row.name}={row.value} ({row.origin}{in_force})\n    {row.description} Default: {row.default or 'none'}."
+        )
 
 
 @app.command("audit")

@@ -7,9 +7,9 @@ import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
-from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from connectory.catalog.catalog import Catalog
@@ -212,30 +212,46 @@ def _unknown(name: str, known: Collection[str]) -> str:
 
 
 class SettingRow(NamedTuple):
-    """One setting, as `connectory settings` shows it."""
+    """One setting, as `connectory settings` shows it.
+
+    Attributes:
+        value: what is set, or the default.
+        origin: `environment` or `default`.
+        in_force: what holds; where nothing is set it may follow from other settings.
+    """
 
     name: str
     value: str
+    origin: str
+    in_force: str
     default: str
     description: str
 
 
+_DERIVED = {"database_url": "store_shown", "keys_file": "keys_path", "egress_allow_loopback": "loopback_allowed"}
+"""Of settings whose default follows from others, the property that tells what is in force."""
+
+
 def describe_settings(settings: Settings, catalog: Catalog) -> list[SettingRow]:
     """Every setting of the service, then those that the loaded plugins declare. The database's password is masked."""
-    rows = [
-        SettingRow(
-            environment_name(name), _shown(getattr(settings, name)), _shown(field.default), field.description or ""
-        )
-        for name, field in Settings.model_fields.items()
-    ]
+    rows = [_row(settings, name, field, "") for name, field in Settings.model_fields.items()]
     declared: dict[str, SettingRow] = {}
     for connector in catalog.connectors.values():
         model = connector.plugin().settings if connector.settings_values is not None else None
         for name, field in type(model).model_fields.items() if model is not None else ():
-            described = field.description or f"Setting of {connector.record.distribution}."
-            variable = environment_name(name)
-            declared[variable] = SettingRow(variable, _shown(getattr(model, name)), _shown(field.default), described)
+            declared[name] = _row(model, name, field, f"Setting of {connector.record.distribution}.")
     return rows + [declared[name] for name in sorted(declared)]
+
+
+def _row(model: Any, name: str, field: FieldInfo, otherwise: str) -> SettingRow:
+    return SettingRow(
+        name=environment_name(name),
+        value=_shown(getattr(model, name)),
+        origin="environment" if name in model.model_fields_set else "default",
+        in_force=_shown(getattr(model, _DERIVED.get(name, name) if isinstance(model, Settings) else name)),
+        default=_shown(field.default),
+        description=field.description or otherwise,
+    )
 
 
 def _shown(value: Any) -> str:
@@ -251,9 +267,15 @@ def _shown(value: Any) -> str:
 
 
 def _without_password(url: str) -> str:
-    scheme, separator, rest = url.partition("://")
-    userinfo, at, tail = rest.rpartition("@")
-    username = userinfo.partition(":")[0]
-    # libpq also takes the password as a query parameter, so the query is not shown at all.
-    address = urlsplit(f"//{tail}")._replace(query="", fragment="").geturl().removeprefix("//")
-    return f"{scheme}{separator}{username}{':***' if ':' in userinfo else ''}{at}{address}" if separator else "***"
+    # What cannot be taken apart is not shown at all: the password may stand anywhere in it.
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        return "***"
+    if "@" in (parsed.host or ""):
+        return "***"
+    # libpq also takes the password as a query parameter.
+    return parsed.set(query={}).render_as_string(hide_password=True)

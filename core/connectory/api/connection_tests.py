@@ -22,6 +22,7 @@ router = APIRouter(prefix="/api/v1", tags=["Tests"], responses=PROTECTED)
     operation_id="testConnection",
     summary="Test a connection",
     dependencies=[needs("connection:read")],
+    response_model=TestResult,
     responses=errors(404, 429),
 )
 @router.post(
@@ -29,14 +30,17 @@ router = APIRouter(prefix="/api/v1", tags=["Tests"], responses=PROTECTED)
     operation_id="testConnectionByPost",
     summary="Test a connection (the same as GET)",
     dependencies=[needs("connection:read")],
+    response_model=TestResult,
     responses=errors(404, 429),
 )
-async def test_connection(request: Request, response: Response, connection_key: ConnectionKey) -> TestResult:
+async def test_connection(request: Request, response: Response, connection_key: ConnectionKey) -> TestResult | Response:
     """Makes a trivial request to the system behind the connection, and always answers by the deadline.
 
     `failure_code` is one of a closed set. The verdict is stored, unless the secrets were changed in the meantime.
     """
     connection, envelope, tokens = await run_in_threadpool(_load, service_of(request), connection_key)
+    if request.scope["bodiless"]:  # HEAD is safe (RFC 9110 §9.2.1): nothing is tested for it
+        return Response(headers=NO_STORE)
     report = await run_test(request, connection, envelope, tokens)
     response.headers.update(NO_STORE)
     return test_result(f"Test completed for ConnectionConfig with key: {connection.key}.", report)

@@ -13,6 +13,7 @@ import uvicorn
 from connectory.api.app import create_app, open_service
 from connectory.api.logs import configure_logs, log
 from connectory.api.service import Service
+from connectory.catalog.catalog import Catalog
 from connectory.catalog.survey import Survey
 from connectory.settings import Settings, unknown_settings
 from connectory.startup import CannotStart
@@ -38,8 +39,7 @@ def serve(settings: Settings, survey: Survey) -> None:
     except BaseException:
         listener.close()
         raise
-    for line in unknown_settings(os.environ, catalog):
-        log.warning(line)
+    _log_what_is_amiss(settings, catalog)
     config = uvicorn.Config(
         create_app(service),
         log_config=None,
@@ -58,6 +58,22 @@ def serve(settings: Settings, survey: Survey) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     _Server(config, service).run([listener])
+
+
+def _log_what_is_amiss(settings: Settings, catalog: Catalog) -> None:
+    for line in unknown_settings(os.environ, catalog):
+        log.warning(line)
+    for name in settings.selection.unmatched(catalog.records):
+        log.warning(str(name))
+    for record in catalog.not_loaded:
+        log.warning(
+            "plugin not loaded",
+            plugin=record.identifier,
+            distribution=record.distribution,
+            version=record.version,
+            status=record.status,
+            reason=record.reason,
+        )
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -53,6 +53,13 @@ class Catalog:
         ordered = sorted(connectors, key=_listing_order)
         self.connectors: Mapping[str, LoadedConnector] = {connector.identifier: connector for connector in ordered}
 
+    @cached_property
+    def not_loaded(self) -> tuple[PluginRecord, ...]:
+        """The connectors that should be there and are not; those that the deployer's lists exclude are not meant."""
+        return tuple(
+            record for record in self.records if record.status not in (PluginStatus.LOADED, PluginStatus.BLOCKED)
+        )
+
     def get(self, identifier: str) -> LoadedConnector | None:
         """The connector, or `None` where none of that identifier loaded."""
         return self.connectors.get(identifier)

@@ -146,15 +146,20 @@ def _survey(selection: Selection, crashed: dict[_Key, str], answers: TextIO) -> 
     os._exit(0)
 
 
+def text_of(record: logging.LogRecord) -> str:
+    """What the service logs of a line: its own whole, of others their template. Their arguments may hold untrusted text."""
+    return record.getMessage() if record.name.startswith("connectory.") else str(record.msg)
+
+
 class _Forward(logging.Handler):
-    """Has the service log what is logged here, without its arguments, which may hold untrusted text."""
+    """Has the service log what is logged here."""
 
     def __init__(self, answer: Any) -> None:
         super().__init__(logging.WARNING)
         self._answer = answer
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._answer({"log": [record.name, record.levelno, str(record.msg)]})
+        self._answer({"log": [record.name, record.levelno, text_of(record)]})
 
 
 def _record(values: dict[str, Any]) -> PluginRecord:

@@ -17,6 +17,7 @@ import pytest
 
 from connectory.scopes import SCOPES
 from connectory.settings import Settings
+from testkit.distribution import install
 from testkit.service import COMMAND, environment_of, run_command, running_service
 
 
@@ -90,6 +91,58 @@ def test_plugins_are_listed_as_text_and_as_json(home):
     assert re.search(r"^manual  connectory \S+  blocked  CONNECTORY_PLUGINS_DENY names it", denied, re.MULTILINE)
 
 
+def test_plugins_that_should_be_there_and_are_not_are_told(home, tmp_path):
+    """By exit code 1 of `plugins --check`, by a line each in the service's log, and in its metrics."""
+    install(
+        tmp_path / "site", "acme-broken", entry_points={"broken": "broken_plugin"}, modules={"broken_plugin": "1 / 0"}
+    )
+    assert run_command(home, "plugins", "--check").returncode == 0
+    assert run_command(home, "plugins", "--check", settings={"CONNECTORY_PLUGINS_DENY": "mssql"}).returncode == 0
+    broken = {"PYTHONPATH": str(tmp_path / "site")}
+    assert run_command(home, "plugins", settings=broken).returncode == 0
+    assert run_command(home, "plugins", "--check", settings=broken).returncode == 1
+    settings = broken | {"CONNECTORY_PLUGINS_ALLOW": "posgres,manual,broken", "CONNECTORY_PLUGINS_DENY": "S3cret Pw"}
+    unmatched = [
+        "CONNECTORY_PLUGINS_ALLOW names 'posgres', which is not an installed connector; did you mean 'postgres'?",
+        "CONNECTORY_PLUGINS_DENY names something, which is not an installed connector; "
+        "`connectory plugins` lists what there is.",
+    ]
+    for options in (["--check"], ["--check", "--json"]):
+        done = run_command(home, "plugins", *options, settings=settings)
+        assert (done.returncode, done.stderr.splitlines()) == (1, unmatched)
+    token = run_command(home, "token").stdout.strip()
+    with running_service(home, settings) as service:
+        answer = httpx.get(f"{service.url}/metrics", headers={"Authorization": f"Bearer {token}"})
+        service.end()
+        lines = [json.loads(line) for line in service.log.read_text().splitlines()]
+    warnings = [line for line in lines if line["level"] == "warning"]
+    assert [line["event"] for line in warnings] == [*unmatched, "plugin not loaded"]
+    assert (warnings[-1]["plugin"], warnings[-1]["status"]) == ("broken", "failed")
+    assert "ZeroDivisionError" in warnings[-1]["reason"]
+    metrics = answer.text.splitlines()
+    assert 'connectory_plugins{status="failed"} 1.0' in metrics
+    assert 'connectory_plugins{status="loaded"} 1.0' in metrics
+    assert 'connectory_plugins{status="conflict"} 0.0' in metrics
+    assert "connectory_plugin_names_unmatched 2.0" in metrics
+
+
+@pytest.mark.parametrize("settings", [{}, {"CONNECTORY_DATABSE_URL": "postgresql://u:S3cretPw@h/d"}])
+def test_no_new_store_is_made_where_others_reach_the_service(home, settings):
+    """Unless that is asked for; and the ready line names the store, and says whether tests may connect to loopback."""
+    reached = settings | {"CONNECTORY_HOST": "0.0.0.0"}
+    for command in ("serve", "token"):
+        done = run_command(home, command, settings=reached | {"CONNECTORY_PORT": "0"})
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "CONNECTORY_ALLOW_EMBEDDED=true" in done.stderr.splitlines()[-1]
+        assert "S3cretPw" not in done.stderr
+    assert not home.exists()
+    with running_service(home, reached | {"CONNECTORY_ALLOW_EMBEDDED": "true"}) as service:
+        assert f"store: sqlite:///{home}/connectory.db" in service.ready_line
+        assert "loopback" not in service.ready_line
+    with running_service(home, settings) as service:
+        assert "tests may connect to loopback" in service.ready_line
+
+
 def test_settings_are_all_listed(home):
     shown = run_command(home, "settings").stdout
     for name in Settings.model_fields:
@@ -120,6 +173,8 @@ def test_a_shared_database_needs_upgrade_then_a_key_then_serves(home, tmp_path, 
     with running_service(home, settings) as service:
         headers = {"Authorization": f"Bearer {token}"}
         assert httpx.get(f"{service.url}/api/v1/connection", headers=headers).status_code == 200
+        shown = f"store: postgresql://{postgres.superuser}:***@{postgres.host}:{postgres.port}/commands)"
+        assert service.ready_line.strip().endswith(shown)
     assert not (home / "root_client.json").exists()
     assert not (home / "keys.json").exists()
 
@@ -263,6 +318,8 @@ def test_a_lost_key_file_of_the_embedded_default_starts_degraded(home):
         httpx.patch(f"{service.url}/api/v1/connection", json=[item], headers=headers).raise_for_status()
     (home / "keys.json").unlink()
     with running_service(home) as service:
+        [line] = [json.loads(line) for line in service.log.read_text().splitlines() if '"warning"' in line]
+        assert line["event"].startswith(f"{home}/keys.json was missing, so a new key was made; the secrets of 1 connec")
         assert httpx.get(f"{service.url}/ready").json()["unreadable_rows"] == 1
         path = f"{service.url}/api/v1/connection/books"
         assert httpx.get(path, headers=headers).json()["secrets_state"] == "unreadable"

@@ -133,13 +133,41 @@ def test_a_name_that_is_no_setting_is_told_with_the_nearest(monkeypatch):
 
 
 def test_a_database_password_is_in_no_repr_and_no_listing(monkeypatch):
-    monkeypatch.setenv("CONNECTORY_DATABASE_URL", "postgresql://reader:S3cret@Pw@db:5432/app?password=S3cretPw")
+    monkeypatch.setenv("CONNECTORY_DATABASE_URL", "postgresql://reader:S3cret%40Pw@db:5432/app?password=S3cretPw")
     settings = read_settings()
     assert not settings.embedded
     assert "S3cretPw" in settings.store_url
     rows = {row.name: row.value for row in describe_settings(settings, Catalog([], []))}
-    assert rows["CONNECTORY_DATABASE_URL"] == "postgresql://reader:***@db:5432/app"
+    assert rows["CONNECTORY_DATABASE_URL"] == settings.store_shown == "postgresql://reader:***@db:5432/app"
     assert "S3cret" not in repr(settings) + repr(rows)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://reader:S3cret@Pw@db:5432/app",
+        "postgresql://reader:x/S3cretPw@db/app",
+        "postgresql://reader:S3cretPw",
+        "postgresql://db/app?password=S3cretPw@x",
+        "postgresql://reader:x?S3cretPw@db/app",
+        "reader:S3cretPw@db",
+    ],
+)
+def test_a_url_that_is_not_understood_shows_nothing_of_a_password(url):
+    assert "S3cret" not in read_settings(database_url=url).store_shown
+
+
+def test_each_value_says_where_it_is_from_and_what_is_in_force(monkeypatch, tmp_path):
+    monkeypatch.setenv("CONNECTORY_PORT", "9000")
+    monkeypatch.setenv("CONNECTORY_HOME", str(tmp_path))
+    monkeypatch.setenv("CONNECTORY_LOG_LEVEL", "")
+    rows = {row.name: row for row in describe_settings(read_settings(), Catalog([], []))}
+    assert (rows["CONNECTORY_PORT"].value, rows["CONNECTORY_PORT"].origin) == ("9000", "environment")
+    assert (rows["CONNECTORY_LOG_LEVEL"].value, rows["CONNECTORY_LOG_LEVEL"].origin) == ("info", "default")
+    store = rows["CONNECTORY_DATABASE_URL"]
+    assert (store.value, store.origin, store.in_force) == ("", "default", f"sqlite:///{tmp_path}/connectory.db")
+    assert rows["CONNECTORY_KEYS_FILE"].in_force == str(tmp_path / "keys.json")
+    assert rows["CONNECTORY_EGRESS_ALLOW_LOOPBACK"].in_force == "True"
 
 
 def test_the_embedded_default_lives_in_the_home_folder(tmp_path):
@@ -153,9 +181,10 @@ def test_the_embedded_default_lives_in_the_home_folder(tmp_path):
     ("host", "loopback"),
     [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("::", False), ("10.0.0.1", False)],
 )
-def test_loopback_may_be_tested_only_while_the_service_listens_there(host, loopback):
+def test_loopback_may_be_tested_only_in_the_embedded_default_while_the_service_listens_there(host, loopback):
     assert listens_on_loopback(host) is loopback
     assert read_settings(host=host).loopback_allowed is loopback
+    assert read_settings(host=host, database_url="sqlite:///own.db").loopback_allowed is False
     assert read_settings(host=host, egress_allow_loopback=not loopback).loopback_allowed is not loopback
 
 
@@ -180,5 +209,5 @@ def connectory_settings():
     monkeypatch.syspath_prepend(str(tmp_path))
     catalog = build_catalog(environment={"CONNECTORY_VAULTAGE_REGION": "us"})
     row = next(row for row in describe_settings(Settings(), catalog) if row.name == "CONNECTORY_VAULTAGE_REGION")
-    assert row == ("CONNECTORY_VAULTAGE_REGION", "us", "eu", "Where the accounts live.")
+    assert row == ("CONNECTORY_VAULTAGE_REGION", "us", "environment", "us", "eu", "Where the accounts live.")
     assert unknown_settings({"CONNECTORY_VAULTAGE_REGION": "us"}, catalog) == []
