@@ -5,7 +5,6 @@ Each imports what it needs when it runs, so that none waits for another's packag
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import json
 import os
@@ -17,6 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from connectory.checks.linux import hide_memory
+
 if TYPE_CHECKING:
     from connectory.catalog.catalog import Catalog
     from connectory.catalog.survey import Survey
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from connectory.store.audit import AuditEntry
 
 _JSON = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
-_PR_SET_DUMPABLE = 4  # linux/prctl.h
 
 app = typer.Typer(
     name="connectory",
@@ -53,7 +53,7 @@ def run(arguments: list[str]) -> None:
 
     What a command cannot do is one line on standard error, a line for each setting that is wrong, and exit code 1.
     """
-    _hide_memory()
+    hide_memory()  # from connection tests, among others
     try:
         app(args=arguments, prog_name="connectory")
     except Exception as error:
@@ -85,12 +85,6 @@ def _told() -> tuple[type[Exception], ...]:
         EnvelopeUnreadable,
         KeyRingInvalid,
     )
-
-
-def _hide_memory() -> None:
-    """Keep other processes of the same user, connection tests among them, from reading this one's memory and environment."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def _settings(**overrides: Any) -> Settings:
@@ -129,7 +123,7 @@ def _before_each_command(
     # `serve` logs the same lines, once it has its catalogue.
     if context.invoked_subcommand == "serve":
         return
-    from connectory.settings import not_of_the_service, unknown_settings
+    from connectory.known_settings import not_of_the_service, unknown_settings
 
     # The plugins take a second to load, which is spent only where a variable may be theirs.
     if not_of_the_service(os.environ):
@@ -366,7 +360,7 @@ def upgrade_database() -> None:
 @app.command("settings")
 def show_settings(as_json: _JSON = False) -> None:
     """List every setting of the service, and those that loaded plugins declare: value, whence, default, and what it is for."""
-    from connectory.settings import describe_settings
+    from connectory.known_settings import describe_settings
 
     rows = describe_settings(_settings(), _catalog())
     if as_json:

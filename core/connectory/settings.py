@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from collections.abc import Collection, Mapping
+import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
+from urllib.parse import unquote, urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from connectory.catalog.catalog import Catalog
 from connectory.catalog.discovery import Selection
-from connectory.contract.settings import PREFIX, REFUSES_EMPTY, environment_name, without_empty
+from connectory.contract.settings import PREFIX, REFUSES_EMPTY, without_empty
 
 
 def _split(value: Any) -> Any:
@@ -92,10 +92,30 @@ class Settings(BaseSettings):
         (),
         description="Networks (CIDR, separated by commas) that tests may not connect to, besides those always denied.",
     )
+    data_categories: _List = Field(
+        (),
+        description="Data categories that datasets may use beside those of the Fides language, separated by commas.",
+    )
     probe_deadline: float = Field(10.0, ge=1, le=30, description="Seconds after which a connection test is ended.")
     probe_concurrency: int = Field(16, ge=1, le=256, description="Connection tests that run at the same time.")
     probe_queue: int = Field(
         64, ge=0, le=10_000, description="Connection tests that may wait; one more is answered 429."
+    )
+    probe_memory: int = Field(
+        2048,
+        ge=256,
+        le=1_048_576,
+        description="MiB of memory that connection tests may take together; beyond that, the one that takes most is ended.",
+    )
+    test_rate: float = Field(
+        10.0, gt=0, le=10_000, description="Connection tests a second that one client may go on with."
+    )
+    test_burst: int = Field(100, ge=1, le=100_000, description="Connection tests that one client may ask for at once.")
+    login_failure_rate: float = Field(
+        1.0, gt=0, le=1000, description="Failed logins a second, of one client from one address, that are answered."
+    )
+    login_failure_burst: int = Field(
+        20, ge=1, le=10_000, description="Failed logins at once, of one client from one address, that are answered."
     )
     token_lifetime: int = Field(43_200, ge=60, le=31_536_000, description="Seconds that a bearer token works.")
     max_body_bytes: int = Field(
@@ -114,11 +134,22 @@ class Settings(BaseSettings):
     def _without_empty(cls, given: dict[str, Any]) -> dict[str, Any]:
         return without_empty(cls, given)
 
+    @field_validator("data_categories")
+    @classmethod
+    def _categories(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for category in value:
+            if not re.fullmatch(r"[A-Za-z0-9_.<>-]{1,200}", category):
+                raise PydanticCustomError("category", "Each has letters, digits, '.', '_', '<', '>' or '-'.")
+        return value
+
     @field_validator("egress_deny")
     @classmethod
     def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for network in value:
-            ipaddress.ip_network(network)
+        try:
+            for network in value:
+                ipaddress.ip_network(network)
+        except ValueError:
+            raise PydanticCustomError("network", "Each is a network like 10.0.0.0/8 or fd00::/8.") from None
         return value
 
     @property
@@ -136,7 +167,7 @@ class Settings(BaseSettings):
     @property
     def store_shown(self) -> str:
         """The database URL in force, without its password and parameters."""
-        return _without_password(self.store_url)
+        return without_password(self.store_url)
 
     @property
     def keys_path(self) -> Path:
@@ -147,6 +178,13 @@ class Settings(BaseSettings):
     def root_client_path(self) -> Path:
         """Where the first start of the embedded default writes the root client's credentials."""
         return self.home / "root_client.json"
+
+    @property
+    def own_paths(self) -> tuple[Path, ...]:
+        """The files and folders of the deployment itself, which nothing but the service and its commands may open."""
+        url = urlsplit(self.store_url)
+        database = (Path(unquote(url.path.removeprefix("/"))),) if url.scheme.startswith("sqlite") else ()
+        return tuple(path.absolute() for path in (self.home, self.keys_path, self.root_client_path, *database))
 
     @property
     def selection(self) -> Selection:
@@ -186,87 +224,8 @@ def read_settings(**overrides: Any) -> Settings:
         raise SettingsInvalid(setting_problems(Settings, error)) from None
 
 
-def unknown_settings(environment: Mapping[str, str], catalog: Catalog) -> list[str]:
-    """A line for each variable of `environment` that looks like a setting and is none, with the nearest that there is."""
-    unknown = [name for name in not_of_the_service(environment) if name not in catalog.variables]
-    known = [name.removeprefix(PREFIX) for name in sorted(_own_variables() | catalog.variables)]
-    return [_unknown(name, known) for name in unknown]
-
-
-def not_of_the_service(environment: Mapping[str, str]) -> list[str]:
-    """The variables of `environment` that are settings of plugins, or of nobody."""
-    own = _own_variables()
-    return [name for name in sorted(environment) if name.startswith(PREFIX) and name not in own]
-
-
-def _own_variables() -> set[str]:
-    return {environment_name(name) for name in Settings.model_fields}
-
-
-def _unknown(name: str, known: Collection[str]) -> str:
-    from difflib import get_close_matches
-
-    close = get_close_matches(name.removeprefix(PREFIX), known, n=1)
-    remedy = f"did you mean {PREFIX}{close[0]}?" if close else "`connectory settings` lists what there is."
-    return f"{name} is not a setting of the service or of a loaded plugin, and does nothing; {remedy}"
-
-
-class SettingRow(NamedTuple):
-    """One setting, as `connectory settings` shows it.
-
-    Attributes:
-        value: what is set, or the default.
-        origin: `environment` or `default`.
-        in_force: what holds; where nothing is set it may follow from other settings.
-    """
-
-    name: str
-    value: str
-    origin: str
-    in_force: str
-    default: str
-    description: str
-
-
-_DERIVED = {"database_url": "store_shown", "keys_file": "keys_path", "egress_allow_loopback": "loopback_allowed"}
-"""Of settings whose default follows from others, the property that tells what is in force."""
-
-
-def describe_settings(settings: Settings, catalog: Catalog) -> list[SettingRow]:
-    """Every setting of the service, then those that the loaded plugins declare. The database's password is masked."""
-    rows = [_row(settings, name, field, "") for name, field in Settings.model_fields.items()]
-    declared: dict[str, SettingRow] = {}
-    for connector in catalog.connectors.values():
-        model = connector.plugin().settings if connector.settings_values is not None else None
-        for name, field in type(model).model_fields.items() if model is not None else ():
-            declared[name] = _row(model, name, field, f"Setting of {connector.record.distribution}.")
-    return rows + [declared[name] for name in sorted(declared)]
-
-
-def _row(model: Any, name: str, field: FieldInfo, otherwise: str) -> SettingRow:
-    return SettingRow(
-        name=environment_name(name),
-        value=_shown(getattr(model, name)),
-        origin="environment" if name in model.model_fields_set else "default",
-        in_force=_shown(getattr(model, _DERIVED.get(name, name) if isinstance(model, Settings) else name)),
-        default=_shown(field.default),
-        description=field.description or otherwise,
-    )
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, SecretStr):
-        return _without_password(value.get_secret_value())
-    if isinstance(value, tuple):
-        return ",".join(map(str, value))
-    if isinstance(value, Mapping):
-        return json.dumps(dict(value)) if value else ""
-    return str(value)
-
-
-def _without_password(url: str) -> str:
+def without_password(url: str) -> str:
+    """A database URL as it may be shown: without password and parameters."""
     # What cannot be taken apart is not shown at all: the password may stand anywhere in it.
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError

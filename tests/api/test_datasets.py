@@ -28,9 +28,10 @@ def test_a_dataset_is_attached_read_listed_and_deleted(api):
     assert answer.status_code == 200
     assert answer.json()["failed"] == []
     [saved] = answer.json()["succeeded"]
-    assert [field["name"] for field in saved["collections"][0]["fields"]] == ["email", "id"]
+    assert saved.pop("ignored") == []
+    assert [field["name"] for field in saved["collections"][0]["fields"]] == ["id", "email"]
     # An old spelling is taken and answered in the new one.
-    assert saved["collections"][0]["fields"][0]["fides_meta"]["identity"] == "email"
+    assert saved["collections"][0]["fields"][1]["fides_meta"]["identity"] == "email"
     assert api.get("/connection/books/dataset/example_test_dataset").json() == saved
     assert api.get("/connection/books/dataset").json() == {
         "items": [saved],
@@ -64,6 +65,159 @@ def test_a_key_of_another_connection_fails_that_dataset_only(api):
     [failed] = answer["failed"]
     assert failed["message"] == "Dataset with key 'example_test_dataset' already exists."
     assert failed["data"]["fides_key"] == "example_test_dataset"
+
+
+def test_of_two_datasets_with_one_key_the_first_is_saved_and_the_second_fails(api):
+    api.create("books")
+    answer = api.patch("/connection/books/dataset", json=[DATASET, DATASET | {"name": "Second"}]).json()
+    assert [saved["name"] for saved in answer["succeeded"]] == ["Example Test Dataset"]
+    [failed] = answer["failed"]
+    assert failed["message"] == "Dataset with key 'example_test_dataset' stands in an earlier item of this request."
+    assert failed["data"]["dataset"]["name"] == "Second"
+    assert api.get("/connection/books/dataset/example_test_dataset").json()["name"] == "Example Test Dataset"
+
+
+def test_collections_and_fields_keep_their_order_at_every_depth(api):
+    def named(*names, **members):
+        return [{"name": name, **members} for name in names]
+
+    nested = {"name": "home", "fields": named("zip", "city", "area")}
+    dataset = {
+        "fides_key": "ordered",
+        "collections": [{"name": "z", "fields": [nested, *named("b", "a")]}, *named("y", "x", fields=named("q", "p"))],
+    }
+    api.create("books")
+    api.patch("/connection/books/dataset", json=[dataset])
+    z, y, x = api.get("/connection/books/dataset/ordered").json()["collections"]
+    assert [z["name"], y["name"], x["name"]] == ["z", "y", "x"]
+    assert [field["name"] for field in z["fields"]] == ["home", "b", "a"]
+    assert [field["name"] for field in z["fields"][0]["fields"]] == ["zip", "city", "area"]
+    assert [field["name"] for field in x["fields"]] == ["q", "p"]
+
+
+@pytest.mark.parametrize(
+    ("change", "loc", "nearest"),
+    [
+        ({"data_categories": ["user", "user.nonsense"]}, ["data_categories", 1], "user.sensor"),
+        (
+            {"collections": [{"name": "c", "data_categories": ["usr.contact.email"], "fields": []}]},
+            ["collections", 0, "data_categories", 0],
+            "user.contact.email",
+        ),
+        (
+            {
+                "collections": [
+                    {
+                        "name": "c",
+                        "fields": [
+                            {"name": "f", "fields": [{"name": "g", "data_categories": ["SECRET-marker-user.name"]}]}
+                        ],
+                    }
+                ]
+            },
+            ["collections", 0, "fields", 0, "fields", 0, "data_categories", 0],
+            "user.name",
+        ),
+    ],
+)
+def test_a_category_outside_the_taxonomy_is_refused_with_the_nearest(api, change, loc, nearest):
+    api.create("books")
+    answer = api.patch("/connection/books/dataset", json=[DATASET | change])
+    assert answer.status_code == 422
+    [problem] = answer.json()["detail"]
+    assert problem["loc"] == ["body", 0, *loc]
+    assert problem["type"] == "unknown_data_category"
+    assert f"the nearest is '{nearest}'" in problem["msg"]
+    assert "marker" not in answer.text
+    assert api.get("/connection/books/dataset").json()["total"] == 0
+
+
+def test_the_deployers_own_categories_are_known(api, service):
+    api.create("books")
+    dataset = DATASET | {"data_categories": ["user.loyalty_card"]}
+    assert api.patch("/connection/books/dataset", json=[dataset]).status_code == 422
+    before = service.settings
+    object.__setattr__(service, "settings", before.model_copy(update={"data_categories": ("user.loyalty_card",)}))
+    try:
+        assert api.patch("/connection/books/dataset", json=[dataset]).json()["failed"] == []
+    finally:
+        object.__setattr__(service, "settings", before)
+
+
+@pytest.mark.parametrize(
+    ("change", "loc", "hint"),
+    [
+        ({"datacategories": ["user"]}, ["datacategories"], "Did you mean 'data_categories'?"),
+        ({"xyzzy": 1}, ["xyzzy"], "Known here: fides_key"),
+        ({"sk_live_SECRET-marker!": 1}, [], "There is a member that is not known"),
+        ({"fides_meta": {"aftr": []}}, ["fides_meta", "aftr"], "Did you mean 'after'?"),
+        (
+            {"collections": [{"name": "c", "fields": [{"name": "f", "descripton": "d"}]}]},
+            ["collections", 0, "fields", 0, "descripton"],
+            "Did you mean 'description'?",
+        ),
+        (
+            {
+                "collections": [
+                    {
+                        "name": "c",
+                        "fields": [
+                            {"name": "f", "fides_meta": {"references": [{"dataset": "d", "field": "a.b", "way": "to"}]}}
+                        ],
+                    }
+                ]
+            },
+            ["collections", 0, "fields", 0, "fides_meta", "references", 0, "way"],
+            "Known here: dataset, field, direction",
+        ),
+    ],
+)
+def test_a_member_that_is_not_known_is_refused_at_its_place(api, change, loc, hint):
+    api.create("books")
+    answer = api.patch("/connection/books/dataset", json=[DATASET | change])
+    assert answer.status_code == 422
+    [problem] = answer.json()["detail"]
+    assert problem["loc"] == ["body", 0, *loc]
+    assert hint in problem["msg"]
+    assert "marker" not in answer.text
+
+
+def test_members_of_other_versions_of_the_language_are_taken_and_listed_as_ignored(api):
+    api.create("books")
+    old = {
+        "retention": "No retention or erasure policy",
+        "data_qualifier": "aggregated.anonymized",
+        "joint_controller": {"name": "A"},
+        "third_country_transfers": ["USA"],
+        "fidesctl_meta": {"resource_id": "r"},
+        "collections": [{"name": "c", "retention": "x", "fields": [{"name": "f", "data_qualifier": "aggregated"}]}],
+    }
+    [saved] = api.patch("/connection/books/dataset", json=[DATASET | old]).json()["succeeded"]
+    assert saved["ignored"] == [
+        "collections.0.retention",
+        "collections.0.fields.0.data_qualifier",
+        "retention",
+        "data_qualifier",
+        "joint_controller",
+        "third_country_transfers",
+        "fidesctl_meta",
+    ]
+    assert "retention" not in api.get("/connection/books/dataset/example_test_dataset").json()
+    # What was answered can be sent back.
+    assert api.patch("/connection/books/dataset", json=[saved]).json()["succeeded"][0]["ignored"] == []
+
+
+def test_all_problems_of_all_datasets_are_told_at_once(api):
+    api.create("books")
+    first = DATASET | {"data_categories": ["nonsense"], "fides_key": "a b"}
+    answer = api.patch("/connection/books/dataset", json=[first, DATASET | {"collections": 1, "nme": "x"}])
+    places = {tuple(problem["loc"]) for problem in answer.json()["detail"]}
+    assert places == {
+        ("body", 0, "data_categories", 0),
+        ("body", 0, "fides_key"),
+        ("body", 1, "collections"),
+        ("body", 1, "nme"),
+    }
 
 
 @pytest.mark.parametrize(

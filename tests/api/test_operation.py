@@ -19,7 +19,9 @@ from testkit.service import run_command, running_service
 def test_health_and_ready_need_no_token(anonymous, api):
     assert anonymous.get("/health").json() == {"status": "healthy"}
     answer = anonymous.get("/ready")
-    assert (answer.status_code, answer.json()) == (200, {"ready": True, "unreadable_rows": 0, "missing_kids": []})
+    said = answer.json()
+    assert said.pop("confinement") in {"landlock", "uid", "none"}
+    assert (answer.status_code, said) == (200, {"ready": True, "unreadable_rows": 0, "missing_kids": []})
 
 
 def test_metrics_count_requests_by_template_and_tests_by_type_and_result(api):
@@ -148,7 +150,7 @@ def test_a_missing_key_starts_degraded_and_put_repairs(api, service, settings, r
         changed=settings.model_copy(update={"keys_file": tmp_path / "other.json"}),
     )
     assert ready.status_code == 503
-    assert ready.json() == {"ready": False, "unreadable_rows": 2, "missing_kids": [kid]}
+    assert ready.json().items() >= {"ready": False, "unreadable_rows": 2, "missing_kids": [kid]}.items()
     assert health.status_code == 200
     assert (read.json()["secrets"], read.json()["secrets_state"]) == (None, "unreadable")
     assert (tested.status_code, tested.json()["failure_code"]) == (200, "secrets_unreadable")

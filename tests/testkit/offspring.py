@@ -1,6 +1,11 @@
 """The processes that one test starts, apart from the servers and templates that other tests keep running."""
 
+import signal
+from collections.abc import Callable
+
 import psutil
+
+from testkit.loopback import Peer
 
 
 class Offspring:
@@ -17,3 +22,18 @@ class Offspring:
         """The children and everything below them."""
         found = self.children()
         return found + [below for child in found for below in child.children(recursive=True)]
+
+
+def striking(offspring: Offspring, number: signal.Signals) -> Callable[[Peer], None]:
+    """A far end that, as soon as a connection test has connected, sends `number` to each fork server that tests are forked from.
+
+    No test can do that itself: the kernel keeps its signals from other processes.
+    """
+
+    def handle(peer: Peer) -> None:
+        for root in offspring.children():
+            for branch in root.children():
+                branch.send_signal(number)
+        peer.drain()
+
+    return handle

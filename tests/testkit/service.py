@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -52,13 +52,18 @@ def run_command(
 
 
 @contextmanager
-def running_service(home: Path, settings: Mapping[str, str] | None = None) -> Iterator[RunningService]:
-    """Start the service and wait for its line; it is killed at the end of the block if it still runs."""
+def running_service(
+    home: Path, settings: Mapping[str, str] | None = None, launcher: Sequence[str | Path] = ()
+) -> Iterator[RunningService]:
+    """Start the service and wait for its line; it is killed at the end of the block if it still runs.
+
+    `launcher` is a command that becomes the one that stands after it.
+    """
     home.mkdir(parents=True, exist_ok=True)
     log = home.with_name(f"{home.name}.log")
     with log.open("ab") as errors:
         process = subprocess.Popen(
-            [COMMAND, "serve", "--port", "0"],
+            [*launcher, COMMAND, "serve", "--port", "0"],
             env=environment_of(home, settings),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

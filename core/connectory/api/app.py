@@ -22,9 +22,11 @@ from connectory.api import (
 )
 from connectory.api.connection_types import RenderedTypes
 from connectory.api.errors import install_error_handlers
+from connectory.api.limits import TokenBuckets
 from connectory.api.middleware import BodyLimit, Surroundings
 from connectory.api.openapi import install_openapi
 from connectory.api.service import Service
+from connectory.api.store_threads import StoreThreads
 from connectory.catalog.catalog import Catalog, build_catalog
 from connectory.checks.egress import EgressPolicy
 from connectory.checks.runner import CheckRunner
@@ -59,8 +61,19 @@ def open_service(settings: Settings, catalog: Catalog | None = None) -> Service:
         deadline=settings.probe_deadline,
         concurrency=settings.probe_concurrency,
         queue=settings.probe_queue,
+        total_memory=settings.probe_memory * 2**20,
+        closed=map(str, settings.own_paths),
     )
-    return Service(settings, store, vault, catalog, runner)
+    return Service(
+        settings,
+        store,
+        vault,
+        catalog,
+        runner,
+        StoreThreads(store),
+        test_limit=TokenBuckets(rate=settings.test_rate, burst=settings.test_burst),
+        login_limit=TokenBuckets(rate=settings.login_failure_rate, burst=settings.login_failure_burst),
+    )
 
 
 def create_app(service: Service) -> FastAPI:
@@ -73,6 +86,7 @@ def create_app(service: Service) -> FastAPI:
             yield
         finally:
             await service.runner.stop()
+            service.threads.close()
             service.store.close()
 
     app = FastAPI(

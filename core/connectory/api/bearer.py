@@ -9,7 +9,6 @@ import re
 from typing import Any
 
 from fastapi import Request, Security
-from fastapi.concurrency import run_in_threadpool
 from fastapi.openapi.models import OAuthFlowClientCredentials, OAuthFlows
 from fastapi.security import OAuth2
 
@@ -76,11 +75,11 @@ async def _authenticate(request: Request) -> Caller:
 
 
 async def _caller(service: Service, token: str) -> Caller | None:
-    return service.tokens.get(token) or await run_in_threadpool(_look_up, service, token)
+    return service.tokens.get(token) or await service.threads.read(_look_up, service, token)
 
 
 def _look_up(service: Service, token: str) -> Caller | None:
-    with service.store.read() as database:
+    with service.store.look() as database:
         found = verify_token(database, token, now=utc_now())
     if found is None:
         return None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import uuid
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy.engine import Connection
 
 from connectory.api.connection_shapes import GIVEN, ConnectionItems, Item
 from connectory.api.errors import Refused, name_if_plain, rebuild
@@ -17,8 +17,8 @@ from connectory.api.service import Service
 from connectory.catalog.catalog import ConnectorUnavailable
 from connectory.catalog.loaded import LoadedConnector
 from connectory.documents.validation import Document, FieldProblem, SecretsInvalid
-from connectory.store.bulk_save import SaveItem
-from connectory.store.connections import EDITABLE, KEY_PATTERN, StoredConnection, lock_by_keys
+from connectory.store.bulk_save import SaveItem, Superseded
+from connectory.store.connections import EDITABLE, KEY_PATTERN, StoredConnection
 from connectory.store.envelopes import Sealed, load_envelopes
 
 
@@ -38,21 +38,23 @@ class _ItemInvalid(Exception):
         self.problems = problems
 
 
-def check_items(service: Service, database: Connection, payload: Any) -> list[CheckedItem]:
-    """Check every item against its own rules, the catalogue, and what is stored; locks the stored connections.
+def check_items(service: Service, items: Sequence[Item], stored: Mapping[str, StoredConnection]) -> list[CheckedItem]:
+    """Check every item against the catalogue and what is stored, and seal its secrets.
+
+    Args:
+        stored: the connections among the keys that are given.
 
     Raises:
+        Superseded: a connection has other secrets by now.
         Refused: 422 with all problems found; 409 where masked secrets refer to stored ones that cannot be opened, or secrets
             are given to a connection whose connector is not available.
     """
-    items = _parse(payload)
-    stored = lock_by_keys(database, {item.key for item in items if item.key is not None})
     problems: list[FieldProblem] = []
     checked = []
     for index, item in enumerate(items):
         known = stored.get(item.key) if item.key is not None else None
         try:
-            save = _new(service, index, item) if known is None else _changed(service, database, index, item, known)
+            save = _new(service, index, item) if known is None else _changed(service, index, item, known)
         except _ItemInvalid as invalid:
             problems += invalid.problems
         else:
@@ -62,7 +64,12 @@ def check_items(service: Service, database: Connection, payload: Any) -> list[Ch
     return checked
 
 
-def _parse(payload: Any) -> list[Item]:
+def parse_items(payload: Any) -> list[Item]:
+    """The items of a request, each by its own rules.
+
+    Raises:
+        Refused: 422 with all problems found.
+    """
     try:
         items: list[Item] = ConnectionItems.model_validate(payload).root
     except ValidationError as error:
@@ -117,9 +124,9 @@ def _new(service: Service, index: int, item: Item) -> SaveItem:
         problems.append(_unknown_type(service, index, item.connection_type))
     if problems or connector is None:
         raise _ItemInvalid(problems)
-    seal = None
+    seal, new_id = None, str(uuid.uuid4())
     if item.secrets is not None:
-        seal = _sealer(service, connector, _document(connector, index, item.secrets.root))
+        seal = _sealer(service, connector, new_id, _document(connector, index, item.secrets.root))
     return SaveItem(
         key=item.key,
         connection_type=connector.identifier,
@@ -127,10 +134,11 @@ def _new(service: Service, index: int, item: Item) -> SaveItem:
         distribution=connector.record.distribution,
         fields=_given(item),
         seal=seal,
+        new_id=new_id,
     )
 
 
-def _changed(service: Service, database: Connection, index: int, item: Item, stored: StoredConnection) -> SaveItem:
+def _changed(service: Service, index: int, item: Item, stored: StoredConnection) -> SaveItem:
     """A stored connection to change. That its type stays the same is for the store to say, per item."""
     identifier = item.connection_type if item.connection_type is not None else stored.connection_type
     if identifier != stored.connection_type and service.catalog.get(identifier) is None:
@@ -143,8 +151,8 @@ def _changed(service: Service, database: Connection, index: int, item: Item, sto
             raise Refused(409, f"The secrets of '{stored.key}' cannot be validated. {problem}") from None
         before = None
         if stored.has_secrets and holds_mask(item.secrets.root):
-            before = stored_document(service.vault, stored, load_envelopes(database, stored.id)[0])
-        seal = _sealer(service, connector, _document(connector, index, item.secrets.root, before))
+            before = _stored_document(service, stored)
+        seal = _sealer(service, connector, stored.id, _document(connector, index, item.secrets.root, before))
     return SaveItem(
         key=item.key,
         connection_type=identifier,
@@ -178,8 +186,23 @@ def _document(
         raise _ItemInvalid(problems_of(error, connector, ("body", index, "secrets"))) from None
 
 
-def _sealer(service: Service, connector: LoadedConnector, document: Document) -> Callable[[str], Sealed]:
+def _stored_document(service: Service, stored: StoredConnection) -> Document | None:
+    with service.store.look() as database:
+        envelope, _, version = load_envelopes(database, stored.id)
+    if version != stored.secrets_version:
+        raise Superseded
+    return stored_document(service.vault, stored, envelope)
+
+
+def _sealer(
+    service: Service, connector: LoadedConnector, expected_id: str, document: Document
+) -> Callable[[str], Sealed]:
+    sealed = seal_document(service.vault, connector, expected_id, document)
+
     def seal(connection_id: str) -> Sealed:
-        return seal_document(service.vault, connector, connection_id, document)
+        # Another id, where an earlier item of the request or somebody else creates the key first.
+        return (
+            sealed if connection_id == expected_id else seal_document(service.vault, connector, connection_id, document)
+        )
 
     return seal

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from operator import attrgetter
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, create_model
@@ -78,11 +79,12 @@ class Secrets(RootModel[dict[str, Any]]):
 
 
 _SHOWN = tuple(Connection.model_fields)
+_shown = attrgetter(*_SHOWN)
 
 
 def connection_item(connection: connections.StoredConnection) -> dict[str, Any]:
     """What lists show of a connection: the members of `Connection`."""
-    return {name: getattr(connection, name) for name in _SHOWN}
+    return dict(zip(_SHOWN, _shown(connection), strict=True))
 
 
 class Item(BaseModel):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
-from fastapi.concurrency import run_in_threadpool
 
 from connectory.api.answers import NO_STORE
 from connectory.api.bearer import needs
 from connectory.api.errors import PROTECTED, errors
 from connectory.api.lookup import ConnectionKey, find_connection
 from connectory.api.service import Service, service_of
-from connectory.api.test_runs import TestResult, run_test, test_result
+from connectory.api.test_runs import TestResult, run_test, test_response
 from connectory.store.connections import StoredConnection
 from connectory.store.envelopes import load_envelopes, load_tokens
 
@@ -33,17 +32,17 @@ router = APIRouter(prefix="/api/v1", tags=["Tests"], responses=PROTECTED)
     response_model=TestResult,
     responses=errors(404, 429),
 )
-async def test_connection(request: Request, response: Response, connection_key: ConnectionKey) -> TestResult | Response:
+async def test_connection(request: Request, connection_key: ConnectionKey) -> Response:
     """Makes a trivial request to the system behind the connection, and always answers by the deadline.
 
     `failure_code` is one of a closed set. The verdict is stored, unless the secrets were changed in the meantime.
     """
-    connection, envelope, tokens = await run_in_threadpool(_load, service_of(request), connection_key)
+    service = service_of(request)
+    connection, envelope, tokens = await service.threads.read(_load, service, connection_key)
     if request.scope["bodiless"]:  # HEAD is safe (RFC 9110 §9.2.1): nothing is tested for it
         return Response(headers=NO_STORE)
     report = await run_test(request, connection, envelope, tokens)
-    response.headers.update(NO_STORE)
-    return test_result(f"Test completed for ConnectionConfig with key: {connection.key}.", report)
+    return test_response(f"Test completed for ConnectionConfig with key: {connection.key}.", report)
 
 
 def _load(service: Service, key: str) -> tuple[StoredConnection, str | None, str | None]:

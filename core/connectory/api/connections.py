@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import contextlib
+from typing import Annotated, Any, Literal, cast
 
 import orjson
 from fastapi import APIRouter, Depends, Query, Request, Response
-from fastapi.concurrency import run_in_threadpool
 
 from connectory.api.answers import json_response
 from connectory.api.bearer import actor, needs
 from connectory.api.bodies import JsonBody, parse_json
-from connectory.api.connection_items import CheckedItem, check_items
+from connectory.api.connection_items import CheckedItem, check_items, parse_items
 from connectory.api.connection_shapes import (
     REQUEST_EXAMPLES,
     ConnectionDetail,
@@ -19,19 +19,19 @@ from connectory.api.connection_shapes import (
     ConnectionPage,
     ConnectionsSaved,
     FailedConnection,
+    Item,
     connection_item,
 )
-from connectory.api.errors import PROTECTED, errors
-from connectory.api.lookup import ConnectionKey, find_connection
+from connectory.api.errors import PROTECTED, Refused, errors
+from connectory.api.lookup import ConnectionKey, find_connection, find_detail
 from connectory.api.paging import PageNumber, PageSize, page_of
 from connectory.api.sealing import open_masked_document
 from connectory.api.service import Service, service_of
 from connectory.store import audit
 from connectory.store.audit import AuditEntry
-from connectory.store.bulk_save import SaveFailed, save_connections
-from connectory.store.connections import delete, load_last_test
-from connectory.store.envelopes import load_envelopes, load_tokens
-from connectory.store.listing import Filters, TestStatus, list_connections
+from connectory.store.bulk_save import SaveFailed, Superseded, save_connections
+from connectory.store.connections import delete, find_by_keys
+from connectory.store.listing import Filters, Order, Sorting, TestStatus, list_connections
 from connectory.store.timestamps import utc_now
 from connectory.vault import EnvelopeUnreadable
 
@@ -46,6 +46,12 @@ _TEST_STATUS: dict[str, TestStatus] = {
     "untested": "untested",
 }
 _TestStatusWord = Literal["passed", "failed", "untested", "succeeded", "true", "false"]
+_SortWord = Literal[
+    "name", "-name", "key", "-key", "created_at", "-created_at", "updated_at", "-updated_at",
+    "last_test_timestamp", "-last_test_timestamp",
+]  # fmt: skip
+_ATTEMPTS = 20
+"""How often a request starts again because others created, deleted or changed its connections in between."""
 _SYSTEM_TYPE = r"^[a-z][a-z0-9_-]{0,63}$"
 
 
@@ -56,7 +62,7 @@ _SYSTEM_TYPE = r"^[a-z][a-z0-9_-]{0,63}$"
     dependencies=[needs("connection:read")],
     response_model=ConnectionPage,
 )
-def list_all(
+async def list_all(
     request: Request,
     search: Annotated[
         str, Query(max_length=500, description="Part of the name, key or description, in any case.")
@@ -69,10 +75,11 @@ def list_all(
         str | None, Query(pattern=_SYSTEM_TYPE, description="`database`, `saas`, `manual`, or a plugin's own word.")
     ] = None,
     system_status: Annotated[str | None, Query(pattern=_SYSTEM_TYPE, description="Alias of `system_type`.")] = None,
+    sort: Annotated[_SortWord, Query(description="A leading `-` descends. What was never tested comes last.")] = "name",
     page: PageNumber = 1,
     size: PageSize = 50,
 ) -> Response:
-    """All filters must hold. Ordered by name, then key."""
+    """All filters must hold. What sorts the same is ordered by name, then key."""
     words = {_TEST_STATUS[word] for word in (test_status, testing_status) if word is not None}
     kinds = {kind for kind in (system_type, system_status) if kind is not None}
     if len(words) > 1 or len(kinds) > 1:  # a filter and its alias that differ: nothing is both
@@ -84,8 +91,15 @@ def list_all(
         test_status=words.pop() if words else None,
         search=search or None,
     )
-    with service_of(request).store.read() as database:
-        found, total = list_connections(database, filters, page=page, size=size)
+    service = service_of(request)
+    order = Order(cast("Sorting", sort.removeprefix("-")), descending=sort.startswith("-"))
+    return await service.threads.read(_list, service, filters, order, page, size)
+
+
+def _list(service: Service, filters: Filters, order: Order, page: int, size: int) -> Response:
+    # A search may take two statements, which have to see one state.
+    with service.store.read() if filters.search else service.store.look() as database:
+        found, total = list_connections(database, filters, order, page=page, size=size)
     return json_response(page_of([connection_item(row) for row in found], total, page, size))
 
 
@@ -105,17 +119,28 @@ async def save_all(
     A key that is stored is changed in the members that are given; a new one is created. `secrets` are validated as by
     `PUT /connection/{connection_key}/secret`, and not tested.
     """
-    return await run_in_threadpool(_save, service_of(request), body, actor(request))
+    service = service_of(request)
+    return await service.threads.write(_save, service, body, actor(request))
 
 
 def _save(service: Service, body: bytes, who: tuple[str, str]) -> Response:
-    payload = parse_json(body)
+    items = parse_items(parse_json(body))
+    for _ in range(_ATTEMPTS):
+        with contextlib.suppress(Superseded):
+            return _save_once(service, items, who)
+    raise Refused(409, "The connections are being changed by others at the same time; try again.")
+
+
+def _save_once(service: Service, items: list[Item], who: tuple[str, str]) -> Response:
+    # Validating, importing a plugin for that, and sealing take their time, and nobody waits for them at the database.
+    with service.store.look() as database:
+        seen = find_by_keys(database, {item.key for item in items if item.key is not None})
+    checked = check_items(service, items, seen)
     now = utc_now()
     with service.store.write() as database:
-        items = check_items(service, database, payload)
-        outcomes = save_connections(database, [item.save for item in items], now=now)
+        outcomes = save_connections(database, [item.save for item in checked], now=now, seen=seen)
         succeeded, failed, trail = [], [], []
-        for item, outcome in zip(items, outcomes, strict=True):
+        for item, outcome in zip(checked, outcomes, strict=True):
             if isinstance(outcome, SaveFailed):
                 failed.append({"message": _failure(outcome), "data": _echo(item)})
                 continue
@@ -160,27 +185,32 @@ def _echo(item: CheckedItem) -> dict[str, Any]:
     response_model=ConnectionDetail,
     responses=errors(404),
 )
-def get_one(request: Request, connection_key: ConnectionKey) -> Response:
+async def get_one(request: Request, connection_key: ConnectionKey) -> Response:
     """Sensitive values read as `**********`; sent back, that means unchanged. Secrets are never decrypted for this.
 
     `authorized`: a person has consented, by `GET /connection/{connection_key}/authorize`, and the secrets are still the same.
     """
     service = service_of(request)
-    with service.store.read() as database:
-        connection = find_connection(database, connection_key)
-        _, masked, _ = load_envelopes(database, connection.id) if connection.has_secrets else (None, None, 0)
-        connector = service.catalog.get(connection.connection_type)
-        consents = connector is not None and connector.asks_for_consent
-        last_test = load_last_test(database, connection.id)
-        authorized = consents and load_tokens(database, connection.id) is not None
+    return await service.threads.read(_get, service, connection_key)
+
+
+def _get(service: Service, key: str) -> Response:
+    with service.store.look() as database:
+        found = find_detail(database, key)
     secrets, state = None, "absent"
-    if masked is not None:
+    if found.masked is not None:
         try:
-            secrets, state = open_masked_document(service.vault, connection, masked), "stored"
+            secrets, state = open_masked_document(service.vault, found.connection, found.masked), "stored"
         except EnvelopeUnreadable:
             state = "unreadable"
-    shown = {"secrets": secrets, "secrets_state": state, "authorized": authorized, "last_test": _last_test(last_test)}
-    return json_response(connection_item(connection) | shown)
+    connector = service.catalog.get(found.connection.connection_type)
+    shown = {
+        "secrets": secrets,
+        "secrets_state": state,
+        "authorized": found.authorized and connector is not None and connector.asks_for_consent,
+        "last_test": _last_test(found.last_test),
+    }
+    return json_response(connection_item(found.connection) | shown)
 
 
 def _last_test(stored: str | None) -> dict[str, Any] | None:
@@ -198,12 +228,16 @@ def _last_test(stored: str | None) -> dict[str, Any] | None:
     status_code=204,
     responses=errors(404),
 )
-def delete_one(request: Request, connection_key: ConnectionKey) -> Response:
+async def delete_one(request: Request, connection_key: ConnectionKey) -> Response:
     """Cannot be undone."""
-    client, request_id = actor(request)
-    with service_of(request).store.write() as database:
-        connection = find_connection(database, connection_key)
-        delete(database, connection.id)
-        entry = AuditEntry(utc_now(), client, "deleted", connection.id, connection.key, request_id=request_id)
-        audit.append(database, entry)
+    service = service_of(request)
+    await service.threads.write(_delete, service, connection_key, actor(request))
     return Response(status_code=204)
+
+
+def _delete(service: Service, key: str, who: tuple[str, str]) -> None:
+    with service.store.write() as database:
+        connection = find_connection(database, key)
+        delete(database, connection.id)
+        entry = AuditEntry(utc_now(), who[0], "deleted", connection.id, connection.key, request_id=who[1])
+        audit.append(database, entry)

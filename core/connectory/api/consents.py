@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import APIRouter, Request, Response
-from fastapi.concurrency import run_in_threadpool
 from pydantic import Field, RootModel
 
 from connectory.api.answers import NO_STORE, Answer
@@ -80,11 +79,17 @@ class Message(Answer):
     dependencies=[needs("connection:authorize")],
     responses=errors(400, 404, 409),
 )
-def authorize(request: Request, response: Response, connection_key: ConnectionKey) -> ConsentAddress:
+async def authorize(request: Request, response: Response, connection_key: ConnectionKey) -> ConsentAddress:
     """Open the address in a browser within ten minutes. It works once, and only while the secrets stay as they are."""
-    service, who = service_of(request), actor(request)
+    service = service_of(request)
+    address = await service.threads.write(_ask, service, connection_key, actor(request))
+    response.headers.update(NO_STORE)
+    return address
+
+
+def _ask(service: Service, key: str, who: tuple[str, str]) -> ConsentAddress:
     with service.store.read() as database:
-        connection = find_connection(database, connection_key)
+        connection = find_connection(database, key)
         envelope = load_envelopes(database, connection.id)[0] if connection.has_secrets else None
     authorization = _authorization(service, connection, envelope, who[1])
     state, verifier = consents.new_state(), new_verifier() if authorization.pkce else None
@@ -102,7 +107,6 @@ def authorize(request: Request, response: Response, connection_key: ConnectionKe
         audit.append(database, *([entry] if stored else []))
     if not stored:
         raise Refused(409, "The secrets are being changed by others at the same time; try again.")
-    response.headers.update(NO_STORE)
     return ConsentAddress(address)
 
 
@@ -177,7 +181,7 @@ async def complete(request: Request, response: Response) -> Message:
     """Exchanges the code for tokens, which are stored sealed. Needs no bearer token: the state admits it, once."""
     service, request_id = service_of(request), str(request.scope["request_id"])
     state, code, error = (_parameter(request, name) for name in ("state", "code", "error"))
-    answered = await run_in_threadpool(_consume, service, state)
+    answered = await service.threads.write(_consume, service, state)
     connection = answered.connection
     again = f"GET /api/v1/connection/{connection.key}/authorize"
     if answered.asked.secrets_version != connection.secrets_version:
@@ -194,7 +198,7 @@ async def complete(request: Request, response: Response) -> Message:
             error=report.error_type,
             request_id=request_id,
         )
-    if not await run_in_threadpool(_record, service, connection, report, request_id):
+    if not await service.threads.write(_record, service, connection, report, request_id):
         raise _refused(_CHANGED.format(key=connection.key, again=again))
     if report.status != "succeeded":
         reason = report.reason or FailureCode.INTERNAL_DRIVER_ERROR.reason

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Collection
 from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Depends, Path, Request, Response
-from fastapi.concurrency import run_in_threadpool
-from pydantic import BaseModel, Field, RootModel, ValidationError
+from pydantic import BaseModel, Field, RootModel
 
 from connectory.api.answers import Answer, json_response
 from connectory.api.bearer import actor, needs
 from connectory.api.bodies import JsonBody, parse_json
-from connectory.api.errors import PROTECTED, Refused, errors, rebuild, refuse_field
+from connectory.api.dataset_documents import CheckedDataset, DatasetInvalid, check_dataset
+from connectory.api.errors import PROTECTED, Refused, errors, refuse_field
 from connectory.api.lookup import ConnectionKey, find_connection
 from connectory.api.paging import Page, PageNumber, PageSize, page_of
 from connectory.api.service import Service, service_of
@@ -31,25 +30,9 @@ router = APIRouter(prefix="/api/v1", tags=["Datasets"], responses=PROTECTED)
 MOST_DATASETS = 50
 """Datasets to a request, as in the Integrations API of Fides."""
 
-LONGEST_KEY = 200
-"""Characters of a fides_key, as many as a connection's key may have."""
-
 FidesKey = Annotated[str, Path(description="The dataset's fides_key.", examples=["example_test_dataset"])]
 
 _MISSING_CONNECTION = "No connection config with key '{key}'."
-# Fideslang's own messages repeat the value, so the rules of its validators are said again, by the member they guard.
-_RULES = {
-    "collections": "Every collection needs a name of its own.",
-    "fields": "Every field needs a name of its own.",
-    "data_type": "Must be string, integer, float, boolean, object_id or object, with [] after it for arrays.",
-    "fides_meta": "Does not fit the field: see the Fides language on data_type, length and return_all_elements.",
-}
-_KEY_RULE = "Must be a key of letters, digits, '.', '_', '<', '>' or '-'."
-_KEYS = frozenset(
-    {"fides_key", "organization_fides_key", "data_categories", "data_uses", "data_purposes", "data_subjects", "dataset"}
-)
-_OTHER_RULE = "Does not follow the rules of the Fides language for this member."
-
 
 # The shapes below describe datasets in the OpenAPI document. The Fides language validates them, with all of its members; its own
 # models are not used to describe, because importing them takes over a second and their validators stand in no schema.
@@ -97,6 +80,18 @@ class Dataset(BaseModel):
     collections: list[DatasetCollection]
 
 
+class SavedDataset(Dataset):
+    """A dataset as it was saved."""
+
+    ignored: Annotated[
+        list[str],
+        Field(
+            description="Places of members of other versions of the Fides language, which are not stored.",
+            examples=[[]],
+        ),
+    ]
+
+
 class DatasetPage(Page[Dataset]):
     """Datasets of a connection, newest first."""
 
@@ -119,7 +114,7 @@ class DatasetFailure(Answer):
 class DatasetsSaved(Answer):
     """What became of each dataset of a request."""
 
-    succeeded: list[Dataset]
+    succeeded: list[SavedDataset]
     failed: Annotated[list[DatasetFailure], Field(examples=[[]])]
 
 
@@ -146,18 +141,22 @@ async def save_datasets(
     connection_key: ConnectionKey,
     body: Annotated[bytes, Depends(JsonBody(DatasetsToSave, {"Dataset": [_EXAMPLE]}))],
 ) -> Response:
-    """A malformed dataset fails the whole request. One whose key another connection uses is listed in `failed`.
+    """A stored dataset is replaced as a whole: what the new one leaves out is gone.
 
-    If a request holds two datasets with one key, the later counts.
+    A malformed dataset fails the whole request. One whose key another connection uses, or that stands in an earlier item, is
+    listed in `failed`. Collections and fields keep their order.
     """
-    return await run_in_threadpool(_save, service_of(request), connection_key, body, actor(request))
+    service = service_of(request)
+    return await service.threads.write(_save, service, connection_key, body, actor(request))
 
 
 def _save(service: Service, key: str, body: bytes, who: tuple[str, str]) -> Response:
-    with service.store.read() as database:
+    with service.store.look() as database:
         connection = find_connection(database, key, _MISSING_CONNECTION)
-    documents = _validated(parse_json(body))
-    texts = {fides_key: orjson.dumps(document).decode() for fides_key, document in documents.items()}
+    checked = _checked(parse_json(body), service.settings.data_categories)
+    # Of two datasets with one key the first counts.
+    firsts = {dataset.fides_key: dataset for dataset in reversed(checked)}
+    texts = {fides_key: orjson.dumps(firsts[fides_key].document).decode() for fides_key in reversed(firsts)}
     now = utc_now()
     try:
         with service.store.write() as database:
@@ -170,19 +169,24 @@ def _save(service: Service, key: str, body: bytes, who: tuple[str, str]) -> Resp
                 audit.append(database, entry)
     except ConnectionGone:
         raise Refused(404, _MISSING_CONNECTION.format(key=key)) from None
-    failed = [
-        {
-            "message": f"Dataset with key '{fides_key}' already exists.",
-            "data": {"connection_key": key, "fides_key": fides_key, "dataset": documents[fides_key]},
-        }
-        for fides_key, outcome in outcomes.items()
-        if isinstance(outcome, KeyTaken)
-    ]
-    return json_response({"succeeded": [documents[fides_key] for fides_key in saved], "failed": failed})
+    succeeded, failed = [], []
+    for dataset in checked:
+        if dataset is not firsts[dataset.fides_key]:
+            failed.append(_failed(connection, dataset, "stands in an earlier item of this request"))
+        elif isinstance(outcomes[dataset.fides_key], KeyTaken):
+            failed.append(_failed(connection, dataset, "already exists"))
+        else:
+            succeeded.append(dataset.document | {"ignored": dataset.ignored})
+    return json_response({"succeeded": succeeded, "failed": failed})
 
 
-def _validated(payload: Any) -> dict[str, dict[str, Any]]:
-    """The datasets by key.
+def _failed(connection: StoredConnection, dataset: CheckedDataset, why: str) -> dict[str, Any]:
+    data = {"connection_key": connection.key, "fides_key": dataset.fides_key, "dataset": dataset.document}
+    return {"message": f"Dataset with key '{dataset.fides_key}' {why}.", "data": data}
+
+
+def _checked(payload: Any, further_categories: Collection[str]) -> list[CheckedDataset]:
+    """The datasets of a request.
 
     Raises:
         Refused: 422 with every problem.
@@ -191,49 +195,16 @@ def _validated(payload: Any) -> dict[str, dict[str, Any]]:
         raise refuse_field(["body"], "Must be a JSON array.", "list_type")
     if len(payload) > MOST_DATASETS:
         raise refuse_field(["body"], f"Must have at most {MOST_DATASETS} items.", "too_long")
-    # Imported here: it takes over a second, and most requests have nothing to do with datasets.
-    from fideslang import models
-
     problems: list[FieldProblem] = []
-    documents: dict[str, dict[str, Any]] = {}
+    checked = []
     for index, item in enumerate(payload):
-        if isinstance(item, dict) and not isinstance(item.get("fides_key", ""), str):
-            # The Fides language would take a number for a key, and the caller would not find it again.
-            problems += [FieldProblem(loc=["body", index, "fides_key"], msg="Must be a string.", type="string_type")]
-            continue
         try:
-            dataset = models.Dataset.model_validate(item)
-        except ValidationError as error:
-            problems += _problems(error, index)
-            continue
-        if len(dataset.fides_key) > LONGEST_KEY:
-            message = f"Must have at most {LONGEST_KEY} characters."
-            problems.append(FieldProblem(loc=["body", index, "fides_key"], msg=message, type="string_too_long"))
-        documents[dataset.fides_key] = dataset.model_dump(mode="json")
+            checked.append(check_dataset(item, further_categories))
+        except DatasetInvalid as invalid:
+            problems += [{**problem, "loc": ["body", index, *problem["loc"]]} for problem in invalid.problems]
     if problems:
         raise Refused(422, problems)
-    return documents
-
-
-def _problems(error: ValidationError, index: int) -> Iterator[FieldProblem]:
-    known = _member_names()
-    for found in error.errors(include_url=False, include_input=False):
-        loc = [part for part in found["loc"] if isinstance(part, int) or part in known]
-        if found["type"] in {"value_error", "assertion_error"}:
-            last = next((part for part in reversed(loc) if isinstance(part, str)), "")
-            message = _KEY_RULE if last in _KEYS else _RULES.get(last, _OTHER_RULE)
-            yield FieldProblem(loc=["body", index, *loc], msg=message, type=found["type"])
-        else:
-            yield from rebuild([{**found, "loc": loc}], ["body", index])
-
-
-@cache
-def _member_names() -> frozenset[str]:
-    """Every member of the Fides language's models: the names that a `loc` may hold."""
-    from fideslang import models
-
-    found = [model for model in vars(models).values() if isinstance(model, type) and issubclass(model, BaseModel)]
-    return frozenset(name for model in found for name in model.model_fields)
+    return checked
 
 
 @router.get(
@@ -244,10 +215,17 @@ def _member_names() -> frozenset[str]:
     response_model=DatasetPage,
     responses=errors(404),
 )
-def list_all(request: Request, connection_key: ConnectionKey, page: PageNumber = 1, size: PageSize = 50) -> Response:
+async def list_all(
+    request: Request, connection_key: ConnectionKey, page: PageNumber = 1, size: PageSize = 50
+) -> Response:
     """Newest first."""
-    with service_of(request).store.read() as database:
-        connection = find_connection(database, connection_key, _MISSING_CONNECTION)
+    service = service_of(request)
+    return await service.threads.read(_list, service, connection_key, page, size)
+
+
+def _list(service: Service, key: str, page: int, size: int) -> Response:
+    with service.store.read() as database:
+        connection = find_connection(database, key, _MISSING_CONNECTION)
         found, total = list_datasets(database, connection.id, page=page, size=size)
     return json_response(page_of([orjson.Fragment(row.dataset) for row in found], total, page, size))
 
@@ -260,10 +238,15 @@ def list_all(request: Request, connection_key: ConnectionKey, page: PageNumber =
     response_model=Dataset,
     responses=errors(404),
 )
-def get_one(request: Request, connection_key: ConnectionKey, fides_key: FidesKey) -> Response:
+async def get_one(request: Request, connection_key: ConnectionKey, fides_key: FidesKey) -> Response:
     """The dataset as it is stored."""
-    with service_of(request).store.read() as database:
-        connection = find_connection(database, connection_key, _MISSING_CONNECTION)
+    service = service_of(request)
+    return await service.threads.read(_get, service, connection_key, fides_key)
+
+
+def _get(service: Service, key: str, fides_key: str) -> Response:
+    with service.store.read() as database:
+        connection = find_connection(database, key, _MISSING_CONNECTION)
         found = get(database, connection.id, fides_key)
     if found is None:
         raise _no_dataset(connection, fides_key, "connection key")
@@ -278,18 +261,22 @@ def get_one(request: Request, connection_key: ConnectionKey, fides_key: FidesKey
     status_code=204,
     responses=errors(404),
 )
-def delete_one(request: Request, connection_key: ConnectionKey, fides_key: FidesKey) -> Response:
+async def delete_one(request: Request, connection_key: ConnectionKey, fides_key: FidesKey) -> Response:
     """The connection stays."""
-    client, request_id = actor(request)
-    with service_of(request).store.write() as database:
-        connection = find_connection(database, connection_key, _MISSING_CONNECTION)
+    service = service_of(request)
+    await service.threads.write(_delete, service, connection_key, fides_key, actor(request))
+    return Response(status_code=204)
+
+
+def _delete(service: Service, key: str, fides_key: str, who: tuple[str, str]) -> None:
+    with service.store.write() as database:
+        connection = find_connection(database, key, _MISSING_CONNECTION)
         if not delete(database, connection.id, fides_key):
             raise _no_dataset(connection, fides_key, "connection_key")
         entry = AuditEntry(
-            utc_now(), client, "dataset_deleted", connection.id, connection.key, [fides_key], request_id=request_id
+            utc_now(), who[0], "dataset_deleted", connection.id, connection.key, [fides_key], request_id=who[1]
         )
         audit.append(database, entry)
-    return Response(status_code=204)
 
 
 def _no_dataset(connection: StoredConnection, fides_key: str, label: str) -> Refused:

@@ -15,6 +15,7 @@ from connectory.api.bearer import needs
 from connectory.api.errors import Problem, errors
 from connectory.api.service import Service, service_of
 from connectory.catalog.record import PluginStatus
+from connectory.checks.confinement import Level
 from connectory.store.rotation import status
 
 router = APIRouter(tags=["Operation"])
@@ -27,11 +28,12 @@ class Health(Answer):
 
 
 class Ready(Answer):
-    """Whether every stored secret can be opened, and which keys that takes are missing."""
+    """Whether every stored secret can be opened, which keys that takes are missing, and what confines connection tests."""
 
     ready: Annotated[bool, Field(examples=[True])]
     unreadable_rows: Annotated[int, Field(ge=0, examples=[0])]
     missing_kids: Annotated[list[str], Field(examples=[[]])]
+    confinement: Annotated[Level, Field(examples=["landlock"])]
 
 
 @router.get("/health", operation_id="getHealth", summary="Whether the process answers")
@@ -51,13 +53,18 @@ async def health() -> Health:
         }
     },
 )
-def ready(request: Request, response: Response) -> Ready:
+async def ready(request: Request, response: Response) -> Ready:
     """503 names the keys that are missing; connections whose secrets need no missing key still work."""
     service = service_of(request)
-    found = status(service.store, service.vault)
+    found = await service.threads.read(status, service.store, service.vault)
     missing = sorted({*found.missing_kids, *found.mismatched_kids})
     response.status_code = 503 if missing else 200
-    return Ready(ready=not missing, unreadable_rows=found.unreadable_rows, missing_kids=missing)
+    return Ready(
+        ready=not missing,
+        unreadable_rows=found.unreadable_rows,
+        missing_kids=missing,
+        confinement=service.runner.confinement,
+    )
 
 
 @router.get(
@@ -68,7 +75,7 @@ def ready(request: Request, response: Response) -> Ready:
     response_class=PlainTextResponse,
     responses=errors(401, 403, 503),
 )
-def metrics(request: Request) -> Response:
+async def metrics(request: Request) -> Response:
     """Requests by method, route and status; connection tests by type and result; tests that run or wait now; connectors by
     status, and names in the allow and deny lists that match none.
     """

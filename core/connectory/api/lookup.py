@@ -11,6 +11,7 @@ from connectory.api.errors import Refused
 from connectory.catalog.catalog import Catalog
 from connectory.catalog.discovery import IDENTIFIER
 from connectory.store.connections import KEY_PATTERN, StoredConnection, find_similar_key, get_by_key
+from connectory.store.detail import ConnectionDetail, get_detail
 
 KEY_SCHEMA = {"minLength": 1, "maxLength": 200, "pattern": r"^[A-Za-z0-9_.-]{1,200}$"}
 """What the OpenAPI document says of a key. What validates one is `KEY_PATTERN`, which refuses `.` and `..` too."""
@@ -24,10 +25,10 @@ ConnectionKey = Annotated[
     ),
 ]
 
+_MISSING = "No connection configuration found with key '{key}'."
 
-def find_connection(
-    database: Connection, key: str, missing: str = "No connection configuration found with key '{key}'."
-) -> StoredConnection:
+
+def find_connection(database: Connection, key: str, missing: str = _MISSING) -> StoredConnection:
     """The connection of this key.
 
     Args:
@@ -36,14 +37,30 @@ def find_connection(
     Raises:
         Refused: 404; where a stored key differs only by case, `-` or `_`, it is named.
     """
+    found = get_by_key(database, key) if KEY_PATTERN.fullmatch(key) else None
+    if found is None:
+        raise _not_found(database, key, missing)
+    return found
+
+
+def find_detail(database: Connection, key: str) -> ConnectionDetail:
+    """The connection of this key, with all that is shown of it.
+
+    Raises:
+        Refused: 404; where a stored key differs only by case, `-` or `_`, it is named.
+    """
+    found = get_detail(database, key) if KEY_PATTERN.fullmatch(key) else None
+    if found is None:
+        raise _not_found(database, key, _MISSING)
+    return found
+
+
+def _not_found(database: Connection, key: str, missing: str) -> Refused:
     if not KEY_PATTERN.fullmatch(key):
-        raise Refused(404, "No connection configuration found: a key has 1 to 200 letters, digits, '_', '.' or '-'.")
-    found = get_by_key(database, key)
-    if found is not None:
-        return found
+        return Refused(404, "No connection configuration found: a key has 1 to 200 letters, digits, '_', '.' or '-'.")
     similar = find_similar_key(database, key)
     hint = f" Did you mean '{similar}'?" if similar is not None else ""
-    raise Refused(404, missing.format(key=key) + hint)
+    return Refused(404, missing.format(key=key) + hint)
 
 
 def unknown_type(catalog: Catalog, identifier: str) -> Refused:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from fastapi.concurrency import run_in_threadpool
 
-from connectory.api.answers import NO_STORE
 from connectory.api.bearer import actor, needs
 from connectory.api.bodies import JsonBody, parse_json
 from connectory.api.connection_shapes import Secrets
@@ -22,7 +20,7 @@ from connectory.api.sealing import (
     validated,
 )
 from connectory.api.service import Service, service_of
-from connectory.api.test_runs import TestResult, run_test, test_result
+from connectory.api.test_runs import TestResult, run_test, test_response
 from connectory.documents.validation import SecretsInvalid
 from connectory.store import audit
 from connectory.store.audit import AuditEntry
@@ -54,20 +52,19 @@ _ATTEMPTS = 20
     operation_id="putSecrets",
     summary="Set the secrets of a connection",
     dependencies=[needs("connection:create_or_update")],
+    response_model=TestResult,
     responses=_ERRORS,
 )
 async def put_secrets(
     request: Request,
-    response: Response,
     connection_key: ConnectionKey,
     body: Annotated[bytes, Depends(JsonBody(Secrets, _EXAMPLES))],
     verify: Verify = True,
-) -> TestResult:
+) -> Response:
     """Replaces what is stored. The secrets are stored even if the test then fails: see `test_status`.
 
     A value read back as `**********` and sent again means unchanged.
     """
-    response.headers.update(NO_STORE)
     return await _set(request, connection_key, body, verify=verify, replace=True)
 
 
@@ -76,32 +73,31 @@ async def put_secrets(
     operation_id="patchSecrets",
     summary="Change some of the secrets of a connection",
     dependencies=[needs("connection:create_or_update")],
+    response_model=TestResult,
     responses=_ERRORS,
 )
 async def patch_secrets(
     request: Request,
-    response: Response,
     connection_key: ConnectionKey,
     body: Annotated[bytes, Depends(JsonBody(Secrets, {"Password": {"password": "new"}}))],
     verify: Verify = True,
-) -> TestResult:
+) -> Response:
     """Merges into what is stored; `null` removes a field.
 
     Where a field changes that decides where the secrets are sent, the sensitive ones must be sent again.
     """
-    response.headers.update(NO_STORE)
     return await _set(request, connection_key, body, verify=verify, replace=False)
 
 
-async def _set(request: Request, key: str, body: bytes, *, verify: bool, replace: bool) -> TestResult:
+async def _set(request: Request, key: str, body: bytes, *, verify: bool, replace: bool) -> Response:
     service, who = service_of(request), actor(request)
-    connection, envelope = await run_in_threadpool(_store, service, key, body, who, replace=replace)
+    connection, envelope = await service.threads.write(_store, service, key, body, who, replace)
     report = await run_test(request, connection, envelope) if verify else None
-    return test_result(f"Secrets updated for ConnectionConfig with key: {connection.key}.", report)
+    return test_response(f"Secrets updated for ConnectionConfig with key: {connection.key}.", report)
 
 
 def _store(
-    service: Service, key: str, body: bytes, who: tuple[str, str], *, replace: bool
+    service: Service, key: str, body: bytes, who: tuple[str, str], replace: bool
 ) -> tuple[StoredConnection, str]:
     for _ in range(_ATTEMPTS):
         stored = _store_once(service, key, body, who, replace=replace)
@@ -113,13 +109,18 @@ def _store(
 def _store_once(
     service: Service, key: str, body: bytes, who: tuple[str, str], *, replace: bool
 ) -> tuple[StoredConnection, str] | None:
-    with service.store.read() as database:
+    with service.store.look() as database:
         connection = find_connection(database, key)  # before the body is looked at: 404 wins over 422
-        envelope = load_envelopes(database, connection.id)[0] if connection.has_secrets else None
     connector = usable_connector(service.catalog, connection)
     payload = parse_json(body)
     builds_on_stored = not replace or holds_mask(payload)
-    before = stored_document(service.vault, connection, envelope) if builds_on_stored else None
+    before = None
+    if builds_on_stored and connection.has_secrets:
+        with service.store.look() as database:
+            envelope, _, version = load_envelopes(database, connection.id)
+        if version != connection.secrets_version:
+            return None
+        before = stored_document(service.vault, connection, envelope)
     try:
         document = validated(connector, payload, before, replace=replace)
     except SecretsInvalid as error:

@@ -8,7 +8,9 @@ from typing import cast
 
 from fastapi import Request
 
+from connectory.api.limits import TokenBuckets
 from connectory.api.middleware import RequestCounts
+from connectory.api.store_threads import StoreThreads
 from connectory.api.token_cache import TokenCache
 from connectory.catalog.catalog import Catalog
 from connectory.checks.runner import CheckRunner
@@ -22,6 +24,8 @@ class Service:
     """The parts that requests use.
 
     Attributes:
+        test_limit: of connection tests, by client id.
+        login_limit: of failed logins, by address and client id; ids that no client has count as one.
         request_counts: finished requests by method, route and status.
         test_counts: finished connection tests by connection type and result (`succeeded`, `skipped`, or a failure code).
     """
@@ -31,6 +35,9 @@ class Service:
     vault: Vault
     catalog: Catalog
     runner: CheckRunner
+    threads: StoreThreads
+    test_limit: TokenBuckets
+    login_limit: TokenBuckets
     tokens: TokenCache = field(default_factory=TokenCache)
     request_counts: RequestCounts = field(default_factory=Counter)
     test_counts: Counter[tuple[str, str]] = field(default_factory=Counter)

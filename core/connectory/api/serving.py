@@ -15,7 +15,8 @@ from connectory.api.logs import configure_logs, log
 from connectory.api.service import Service
 from connectory.catalog.catalog import Catalog
 from connectory.catalog.survey import Survey
-from connectory.settings import Settings, unknown_settings
+from connectory.known_settings import unknown_settings
+from connectory.settings import Settings
 from connectory.startup import CannotStart
 
 GRACE = 3

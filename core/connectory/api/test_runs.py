@@ -8,11 +8,10 @@ from dataclasses import asdict, replace
 from typing import Annotated, Any, Literal
 
 import orjson
-from fastapi import Request
-from fastapi.concurrency import run_in_threadpool
+from fastapi import Request, Response
 from pydantic import Field
 
-from connectory.api.answers import Answer
+from connectory.api.answers import NO_STORE, Answer
 from connectory.api.bearer import actor
 from connectory.api.errors import Refused
 from connectory.api.logs import log
@@ -49,17 +48,17 @@ class TestResult(Answer):
     steps: list[Step]
 
 
-def test_result(message: str, report: CheckReport | None) -> TestResult:
-    """How a test went; with no report, that there was none."""
-    if report is None:
-        return TestResult(msg=message, test_status=None, failure_reason=None, failure_code=None, steps=[])
-    return TestResult(
+def test_response(message: str, report: CheckReport | None) -> Response:
+    """How a test went, as `TestResult` describes it; with no report, that there was none. Nothing on the way may keep it."""
+    found = report or CheckReport("skipped")
+    result = TestResult(
         msg=message,
-        test_status=report.status,
-        failure_reason=report.reason,
-        failure_code=report.code,
-        steps=[Step.model_validate(asdict(step)) for step in report.steps],
+        test_status=report.status if report is not None else None,
+        failure_reason=found.reason,
+        failure_code=found.code,
+        steps=[Step.model_validate(asdict(step)) for step in found.steps],
     )
+    return Response(result.model_dump_json(), 200, NO_STORE, "application/json")
 
 
 async def run_test(
@@ -73,9 +72,13 @@ async def run_test(
         tokens: the envelope of those stored for these secrets. Default: there are none.
 
     Raises:
-        Refused: 429 where too many tests wait; 503 where the service is ending; 499 where nobody waits for the answer.
+        Refused: 429 where the client tests too often or too many tests wait; 503 where the service is ending; 499 where nobody
+            waits for the answer.
     """
     service, who = service_of(request), actor(request)
+    if wait := service.test_limit.take(who[0]):
+        message = "This client tests too often; try again later (CONNECTORY_TEST_RATE, CONNECTORY_TEST_BURST)."
+        raise Refused(429, message, {"Retry-After": str(wait)})
     verdict = _verdict(service, connection, envelope, tokens)
     report = await (_unless_abandoned(request, verdict) if tokens is None else verdict)
     service.test_counts[connection.connection_type, report.code or report.status] += 1
@@ -83,7 +86,7 @@ async def run_test(
         log.warning(
             "driver failed", connection_type=connection.connection_type, error=report.error_type, request_id=who[1]
         )
-    await run_in_threadpool(_record, service, connection, report, who)
+    await service.threads.write(_record, service, connection, report, who)
     return report
 
 

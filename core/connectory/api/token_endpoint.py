@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Literal, NoReturn
 from urllib.parse import parse_qsl, unquote_plus
 
 from fastapi import APIRouter, Depends, Request, Response
-from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from connectory.api.answers import NO_STORE, Answer
 from connectory.api.bodies import RawBody
 from connectory.api.errors import errors
+from connectory.api.logs import log
 from connectory.api.service import Service, service_of
 from connectory.scopes import SCOPES
-from connectory.store.clients import authenticate_client, issue_token
+from connectory.store.clients import authenticate_client, has_client, issue_token
 from connectory.store.timestamps import utc_now
 
 router = APIRouter(prefix="/api/v1", tags=["Authentication"])
@@ -57,9 +58,11 @@ _FIELDS = frozenset(TokenRequest.model_fields)
 class _Refusal(Exception):
     """An error of RFC 6749 §5.2."""
 
-    def __init__(self, error: str, description: str, *, status: int = 400, challenge: bool = False) -> None:
+    def __init__(
+        self, error: str, description: str, *, status: int = 400, headers: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(error)
-        self.error, self.description, self.status, self.challenge = error, description, status, challenge
+        self.error, self.description, self.status, self.headers = error, description, status, headers or {}
 
 
 @router.post(
@@ -71,6 +74,7 @@ class _Refusal(Exception):
     | {
         400: {"model": OauthError, "description": "The request is not as RFC 6749 has it"},
         401: {"model": OauthError, "description": "The credentials are not accepted"},
+        429: {"model": OauthError, "description": "Too many failed logins; try again after `Retry-After` seconds"},
     },
 )
 async def create_token(
@@ -83,11 +87,11 @@ async def create_token(
     The token has all scopes of the client, or those of `scope`, separated by spaces. It survives a restart of the service.
     """
     try:
-        token = await run_in_threadpool(_token, service_of(request), request, body)
+        service = service_of(request)
+        token = await service.threads.write(_token, service, request, body)
     except _Refusal as refusal:
-        challenge = {"WWW-Authenticate": 'Basic realm="connectory"'} if refusal.challenge else {}
         answer = OauthError(error=refusal.error, error_description=refusal.description)
-        return JSONResponse(answer.model_dump(), refusal.status, NO_STORE | challenge)
+        return JSONResponse(answer.model_dump(), refusal.status, {**NO_STORE, **refusal.headers})
     response.headers.update(NO_STORE)  # RFC 6749 §5.1
     return token
 
@@ -105,9 +109,12 @@ def _token(service: Service, request: Request, body: bytes) -> Token:
     if not wanted <= SCOPES.keys():
         raise _Refusal("invalid_scope", f"A scope is not known; known are: {' '.join(SCOPES)}.")
     lifetime = timedelta(seconds=service.settings.token_lifetime)
-    with service.store.read() as database:
+    address = request.client.host if request.client is not None else ""
+    _refuse_guessing(service, (address, client_id))
+    with service.store.look() as database:
         client = authenticate_client(database, client_id, secret)
     if client is None:
+        _note_failure(service, address, client_id)
         _refuse_client()
     if not wanted <= client.scopes:
         raise _Refusal("invalid_scope", "The client does not have every scope that was asked for.")
@@ -125,7 +132,24 @@ def _token(service: Service, request: Request, body: bytes) -> Token:
 
 
 def _refuse_client() -> NoReturn:
-    raise _Refusal("invalid_client", "The client id or secret is missing or wrong.", status=401, challenge=True)
+    challenge = {"WWW-Authenticate": 'Basic realm="connectory"'}
+    raise _Refusal("invalid_client", "The client id or secret is missing or wrong.", status=401, headers=challenge)
+
+
+def _refuse_guessing(service: Service, caller: tuple[str, str | None]) -> None:
+    if wait := service.login_limit.wait(caller):
+        message = f"Too many failed logins; try again in {wait} seconds."
+        raise _Refusal("temporarily_unavailable", message, status=429, headers={"Retry-After": str(wait)})
+
+
+def _note_failure(service: Service, address: str, client_id: str) -> None:
+    with service.store.look() as database:
+        known = has_client(database, client_id)
+    caller = (address, client_id if known else None)
+    _refuse_guessing(service, caller)
+    service.login_limit.take(caller)
+    # What was sent as an id may be a secret, so only an id that a client has is repeated.
+    log.warning("login failed", client=client_id if known else None, address=address)
 
 
 def _form(request: Request, body: bytes) -> dict[str, str]:

@@ -17,9 +17,10 @@ from connectory.catalog.catalog import find_connector
 from connectory.catalog.loaded import LoadedConnector
 from connectory.catalog.loading import PluginBroken
 from connectory.checks.addresses import AddressDenied, VettedAddresses
+from connectory.checks.confinement import Confinement, Confining
 from connectory.checks.context import ChildContext
 from connectory.checks.failures import STANDARD, meaning
-from connectory.checks.linux import die_with_parent, leave_parent_behind, limit_resources, peak_memory
+from connectory.checks.linux import die_with_parent, hide_memory, leave_parent_behind, peak_memory
 from connectory.checks.protocol import (
     ERROR_TYPE_LIMIT,
     JOB_LIMIT,
@@ -81,7 +82,14 @@ def load_connector(name: ConnectorName) -> LoadedConnector:
     return connector
 
 
-def run_test(parent: int, job: int, result: int, name: ConnectorName, connector: LoadedConnector | None) -> NoReturn:
+def run_test(
+    parent: int,
+    job: int,
+    result: int,
+    name: ConnectorName,
+    connector: LoadedConnector | None,
+    confinement: Confinement,
+) -> NoReturn:
     """Do one job in this process, which was forked for it, and end the process.
 
     Args:
@@ -90,14 +98,17 @@ def run_test(parent: int, job: int, result: int, name: ConnectorName, connector:
         result: the descriptor to report events to.
         name: which connector to test with.
         connector: that connector, where the fork server has it imported.
+        confinement: what to keep the test to.
     """
     try:
         leave_parent_behind(job, result)
-        die_with_parent(parent)
         sys.dont_write_bytecode = True
         emit = _emitter(result)
         try:
-            emit(_do(_read_job(job), name, connector, emit))
+            confining = confinement.begin()
+            die_with_parent(parent)
+            hide_memory()
+            emit(_do(_read_job(job), name, connector, confining, emit))
         except MemoryError:
             emit(Verdict("failed", FailureCode.RESOURCE_LIMIT))
         except BaseException as error:
@@ -123,7 +134,9 @@ def _read_job(descriptor: int) -> Job:
     return decode_job(bytes(data))
 
 
-def _do(job: Job, name: ConnectorName, connector: LoadedConnector | None, emit: _Emit) -> Verdict:
+def _do(job: Job, name: ConnectorName, connector: LoadedConnector | None, confining: Confining, emit: _Emit) -> Verdict:
+    # Before the connector is imported, where it still has to be: a thread that it starts then is confined too.
+    confining.complete(memory=job.memory, also_readable=_paths(name.target, *job.settings.values()))
     try:
         connector = connector or load_connector(name)
     except PluginBroken as problem:
@@ -143,7 +156,6 @@ def _do(job: Job, name: ConnectorName, connector: LoadedConnector | None, emit: 
     context = ChildContext(
         killed_at=job.killed_at, addresses=addresses, settings=job.settings, emit=emit, tokens=job.tokens
     )
-    limit_resources(job.memory)
     much_memory = peak_memory() + job.memory // 2
     addresses.enforce()
     try:
@@ -165,6 +177,11 @@ def _do(job: Job, name: ConnectorName, connector: LoadedConnector | None, emit: 
             return Verdict("failed", FailureCode.RESOURCE_LIMIT)
         return verdict
     return Verdict("succeeded")
+
+
+def _paths(*values: object) -> list[str]:
+    """Those that name a file or a folder: a driver's library in the deployer's settings, a connector's definition."""
+    return [value for value in values if isinstance(value, str) and value.startswith("/")]
 
 
 def _run(connector: LoadedConnector, secrets: Secrets, context: ChildContext, exchange: Exchange | None) -> None:

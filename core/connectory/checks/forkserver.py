@@ -1,9 +1,9 @@
 """The processes that tests are forked from: single-threaded, in a scrubbed environment, and never told a secret.
 
-The service starts one fork server, the root: it imports the contract and no plugin. For each connector that is used, the root
-forks another, the connector's branch, which imports that connector and its drivers, once. A test is a fork of its connector's
-branch, so it starts with everything imported and nothing that another test left behind; a connector whose import crashes,
-hangs or starts threads costs its own branch only, and its tests are forked from the root and import it themselves.
+The service starts one fork server, the root: it imports the contract and no plugin. For each distribution whose connectors are
+used, the root forks another, the distribution's branch, which imports each of those connectors and its drivers, once. A test is a
+fork of its branch, so it starts with everything imported and nothing that another test left behind; a connector whose import
+crashes, hangs or starts threads costs its own branch only, and its tests are forked from the root and import it themselves.
 
 Root and branches speak alike, with the requests and answers of `connectory.checks.protocol`. They say first whether they are
 `Ready`; then each `ForkRequest`, which brings the descriptors that the new process needs, is answered by `Forked`, by `Exited`
@@ -13,6 +13,7 @@ when the process is dead, and by `Gone` when it, and whatever it started, has be
 from __future__ import annotations
 
 import gc
+import json
 import os
 import select
 import signal
@@ -25,10 +26,13 @@ from connectory.catalog.loaded import LoadedConnector
 from connectory.checks import channel
 from connectory.checks.addresses import replace_getaddrinfo
 from connectory.checks.child import load_connector, run_test
+from connectory.checks.confinement import Confinement, plan
 from connectory.checks.linux import (
     adopt_orphans,
-    children_of,
+    be_first_out_of_memory,
     die_with_parent,
+    end_offspring,
+    hide_memory,
     kill_session,
     leave_parent_behind,
     silence_standard_streams,
@@ -50,17 +54,19 @@ from connectory.checks.protocol import (
 def main() -> None:
     """Be the root, on the channel that is this process's standard input, until its other end closes."""
     die_with_parent(os.getppid())
+    be_first_out_of_memory()
+    hide_memory()
     control = socket.socket(fileno=os.dup(0))
     silence_standard_streams()
     # The service decides when tests end, not who signals everything at once: a terminal, or a service manager.
     for request in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(request, signal.SIG_IGN)
     replace_getaddrinfo()
-    _serve(control, None)
+    _serve(control, None, plan(closed=json.loads(sys.argv[2])))
 
 
-def _be_branch(parent: int, control: int, name: ConnectorName) -> NoReturn:
-    """Be the branch for one connector: in a process forked for it, until the other end of `control` closes."""
+def _be_branch(parent: int, control: int, name: ConnectorName, confinement: Confinement) -> NoReturn:
+    """Be the branch that begins with one connector: in a process forked for it, until the other end of `control` closes."""
     try:
         leave_parent_behind(control)
         die_with_parent(parent)
@@ -69,7 +75,7 @@ def _be_branch(parent: int, control: int, name: ConnectorName) -> NoReturn:
         if connector is None:
             channel.send(connection, encode_answer(Ready(can_fork=False)))
         else:
-            _serve(connection, connector)
+            _serve(connection, {name: connector}, confinement)
     finally:
         os._exit(0)
 
@@ -84,19 +90,34 @@ def _preload(name: ConnectorName) -> LoadedConnector | None:
     return connector if threading.active_count() == 1 else None
 
 
-def _serve(control: socket.socket, connector: LoadedConnector | None) -> None:
+def _serve(
+    control: socket.socket, connectors: dict[ConnectorName, LoadedConnector | None] | None, confinement: Confinement
+) -> None:
     adopt_orphans()
     gc.collect()
     gc.freeze()  # what is there now is never garbage; not looking at it spares tests the copying of its pages
-    ForkServer(control, connector).serve()
+    ForkServer(control, connectors, confinement).serve()
 
 
 class ForkServer:
-    """Forks processes for the service and looks after them. `connector` is what the forked tests are for, if imported."""
+    """Forks processes for the service and looks after them.
 
-    def __init__(self, control: socket.socket, connector: LoadedConnector | None) -> None:
+    Args:
+        control: the channel to the service.
+        connectors: those of one distribution that are imported; the others are when they are first asked for. `None` for the
+            root, which imports none.
+        confinement: what the forked tests are kept to.
+    """
+
+    def __init__(
+        self,
+        control: socket.socket,
+        connectors: dict[ConnectorName, LoadedConnector | None] | None,
+        confinement: Confinement,
+    ) -> None:
         self._control = control
-        self._connector = connector
+        self._connectors = connectors
+        self._confinement = confinement
         # A process is waited for only when the service has ended it. Until then its id cannot become another's, so
         # that the service may kill it at any time.
         self._running: dict[int, int] = {}
@@ -104,13 +125,21 @@ class ForkServer:
         self._ending: set[int] = set()
 
     def serve(self) -> None:
-        """Do what the service asks for, until it closes its end."""
+        """Do what the service asks for, until it closes its end or this process's parent ends; then end what was forked."""
+        # The parent's end wakes this process and does not kill it, so that it can end what tests have started.
+        die_with_parent(parent := os.getppid(), by=signal.SIGCHLD)
+        try:
+            self._serve_while(parent)
+        finally:
+            end_offspring(sparing=set())
+
+    def _serve_while(self, parent: int) -> None:
         child_died = _wake_on_child()
         poll = select.poll()
         poll.register(self._control, select.POLLIN)
         poll.register(child_died, select.POLLIN)
         self._answer(Ready(can_fork=True))
-        while True:
+        while os.getppid() == parent:
             ready = {descriptor for descriptor, _ in poll.poll()}
             if child_died in ready:
                 os.read(child_died, 4096)
@@ -127,15 +156,33 @@ class ForkServer:
 
     def _fork(self, request: ForkRequest, descriptors: list[int]) -> None:
         parent = os.getpid()
-        pid = os.fork()
+        connector = self._imported(request.name)
+        try:
+            pid = os.fork()
+        except OSError:  # no room for another process: for this one test it is as if the kernel had ended it
+            for descriptor in descriptors:
+                os.close(descriptor)
+            self._answer(Exited(request.number, -signal.SIGKILL))
+            self._answer(Gone(request.number))
+            return
         if pid == 0:
             if request.task == "branch":
-                _be_branch(parent, descriptors[0], request.name)
-            run_test(parent, descriptors[0], descriptors[1], request.name, self._connector)
+                _be_branch(parent, descriptors[0], request.name, self._confinement)
+            run_test(parent, descriptors[0], descriptors[1], request.name, connector, self._confinement)
         for descriptor in descriptors:
             os.close(descriptor)
         self._running[request.number] = pid
         self._answer(Forked(request.number, pid))
+
+    def _imported(self, name: ConnectorName) -> LoadedConnector | None:
+        """A connector of this branch's distribution; `None` where the test has to import it, and say what is wrong."""
+        if self._connectors is None:
+            return None
+        if name not in self._connectors:
+            self._connectors[name] = _preload(name)
+            if threading.active_count() > 1:  # nothing can be forked here any more
+                sys.exit()
+        return self._connectors[name]
 
     def _look_for_dead(self) -> None:
         for number, pid in self._running.items():
@@ -149,6 +196,8 @@ class ForkServer:
             self._wait_for(number)
 
     def _end(self, number: int) -> None:
+        if number not in self._running:  # it could not be forked
+            return
         kill_session(self._running[number])
         self._ending.add(number)
         if number in self._dead:
@@ -162,11 +211,9 @@ class ForkServer:
         self._answer(Gone(number))
 
     def _kill_orphans(self) -> None:
-        """Kill what dead tests have started: it became ours when they died. Each may leave us more."""
-        while self._has_children() and (orphans := set(children_of(os.getpid())) - set(self._running.values())):
-            for orphan in orphans:
-                os.kill(orphan, signal.SIGKILL)
-                os.waitpid(orphan, 0)
+        """Kill what dead tests have started: it became ours when they died."""
+        if self._has_children():
+            end_offspring(sparing=set(self._running.values()))
 
     def _has_children(self) -> bool:
         """Whether to look for them: a look through /proc takes milliseconds."""

@@ -10,11 +10,12 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from connectory.checks import channel
 from connectory.checks.linux import kill_session
+from connectory.checks.memory import BUDGET, usage
 from connectory.checks.protocol import (
     Answer,
     ConnectorName,
@@ -32,6 +33,10 @@ from connectory.checks.protocol import (
 
 _log = logging.getLogger(__name__)
 
+IDLE_LIMIT = 300.0
+"""Seconds that a branch without tests is kept. The next test of its connectors then imports them again."""
+_WATCH_INTERVAL = 0.2
+"""Seconds between looks at the memory that tests take. A process that does nothing else fills some 100 MiB in that time."""
 PRELOAD_LIMIT = 10.0
 """Seconds that importing a connector and its drivers may take in a branch. The slowest driver known takes 0.6 s."""
 _PATIENCE = 2.0
@@ -78,15 +83,18 @@ class ForkServerHandle:
     """One fork server, root or branch, by the channel to it.
 
     Attributes:
+        first: the connector that a branch imports before it is ready; `None` for the root.
         ready: done when it can fork tests: `True`; or cannot, or is lost before it could: `False`.
     """
 
-    def __init__(self, control: socket.socket, on_lost: Callable[[], None]) -> None:
+    def __init__(self, control: socket.socket, on_lost: Callable[[], None], first: ConnectorName | None = None) -> None:
+        self.first = first
         self._loop = asyncio.get_running_loop()
         self._control = control
         self._on_lost = on_lost
         self._forks: dict[int, Fork] = {}
         self._count = 0
+        self._used = self._loop.time()
         self.lost = False
         self.ready: asyncio.Future[bool] = self._loop.create_future()
         control.setblocking(False)
@@ -105,6 +113,22 @@ class ForkServerHandle:
             raise ForkServerLost
         return fork
 
+    @property
+    def failed(self) -> bool:
+        """Whether nothing can be forked here: it is lost, or could not be made ready."""
+        return self.lost or (self.ready.done() and not self.ready.result())
+
+    @property
+    def idle(self) -> float:
+        """Seconds for which nothing that was forked here has run."""
+        return 0.0 if self._forks else self._loop.time() - self._used
+
+    @property
+    def tests(self) -> list[int]:
+        """The process ids of the tests that were forked here and not ended yet."""
+        forks = self._forks.values()
+        return [fork.pid for fork in forks if fork.task == "test" and fork.pid is not None and not fork.ended]
+
     def end(self, fork: Fork) -> None:
         """Have `fork` killed, with whatever it started, and waited for; then `fork.gone` is done."""
         if not fork.ended and not self.lost:
@@ -121,9 +145,8 @@ class ForkServerHandle:
 
     def kill_tests(self) -> None:
         """Kill every test that was forked here, at once. May be called from a signal handler."""
-        for fork in list(self._forks.values()):
-            if fork.task == "test" and fork.pid is not None and not fork.ended:
-                kill_session(fork.pid)
+        for test in self.tests:
+            kill_session(test)
 
     def lose(self) -> None:
         """Close the channel, on which the process ends. Calling it again does nothing."""
@@ -171,25 +194,60 @@ class ForkServerHandle:
             _settle(fork.exit, answer.status)
         else:
             del self._forks[fork.number]
+            self._used = self._loop.time()
             _settle(fork.gone, None)
         return True
 
 
 class ForkServers:
-    """The root, and a branch for each connector that has been tested."""
+    """The root, and a branch for each distribution whose connectors are tested.
 
-    def __init__(self) -> None:
+    Args:
+        closed: the service's own files and folders, as absolute paths, that no test may read.
+        budget: bytes of memory that all of them and the tests may take together. Beyond that idle branches end, and then the
+            test that takes most.
+    """
+
+    def __init__(self, closed: Iterable[str] = (), budget: int = BUDGET) -> None:
+        self._closed = tuple(closed)
+        self._budget = budget
+        self._watch: asyncio.TimerHandle | None = None
         self._root: ForkServerHandle | None = None
-        self._branches: dict[ConnectorName, ForkServerHandle] = {}
+        self._root_process = 0
+        self._branches: dict[str, ForkServerHandle] = {}
         self._not_preloaded: set[ConnectorName] = set()
         self._discarded: list[subprocess.Popen[bytes]] = []
 
     def start(self) -> None:
         """Start the root, where it does not run."""
         self._living_root()
+        if self._watch is None:
+            self._look()
+
+    def _look(self) -> None:
+        """End branches that have been idle for long, and see to the budget."""
+        self._watch = asyncio.get_running_loop().call_later(_WATCH_INTERVAL, self._look)
+        self._retire(IDLE_LIMIT)
+        tests = [test for server in self._all() for test in server.tests]
+        if not tests:  # what they can be forked from is small, and stays as it is
+            return
+        used = usage(self._root_process, tests)
+        if used.total > self._budget:
+            self._retire(0.0)
+            if used.largest is not None and usage(self._root_process, tests).total > self._budget:
+                kill_session(used.largest)
+
+    def _retire(self, limit: float) -> None:
+        for name, branch in list(self._branches.items()):
+            if branch.lost or (branch.ready.done() and branch.idle > limit):
+                del self._branches[name]
+                branch.lose()
 
     async def stop(self) -> None:
         """End every fork server and wait for the processes. Calling it again does nothing."""
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
         for branch in self._branches.values():
             branch.lose()
         self._branches.clear()
@@ -215,13 +273,16 @@ class ForkServers:
             raise ForkServerLost
         if name in self._not_preloaded:
             return root
-        branch = self._branches.get(name)
-        if branch is None or branch.lost:
-            branch = self._branches[name] = _start_branch(root, name)
-        if await asyncio.shield(branch.ready):
-            return branch
-        if root.lost:
-            raise ForkServerLost
+        while True:
+            branch = self._branches.get(name.distribution)
+            if branch is None or branch.failed:
+                branch = self._branches[name.distribution] = _start_branch(root, name)
+            if await asyncio.shield(branch.ready):
+                return branch
+            if root.lost:
+                raise ForkServerLost
+            if branch.first == name:  # else it is another connector of the distribution that cannot be imported
+                break
         if name not in self._not_preloaded:
             self._not_preloaded.add(name)
             _log.warning(
@@ -240,8 +301,9 @@ class ForkServers:
         if self._root is None or self._root.lost:
             ours, theirs = channel.channel()
             with theirs:
-                process = _start_root(theirs)
+                process = _start_root(theirs, self._closed)
             self._root = ForkServerHandle(ours, on_lost=lambda: self._discard(process))
+            self._root_process = process.pid
         return self._root
 
     def _discard(self, process: subprocess.Popen[bytes]) -> None:
@@ -263,17 +325,17 @@ def _start_branch(root: ForkServerHandle, name: ConnectorName) -> ForkServerHand
         except ForkServerLost:
             ours.close()
             raise
-    branch = ForkServerHandle(ours, on_lost=lambda: root.end(fork))
+    branch = ForkServerHandle(ours, on_lost=lambda: root.end(fork), first=name)
     patience = asyncio.get_running_loop().call_later(PRELOAD_LIMIT, branch.lose)
     branch.ready.add_done_callback(lambda _: patience.cancel())
     return branch
 
 
-def _start_root(control: socket.socket) -> subprocess.Popen[bytes]:
+def _start_root(control: socket.socket, closed: tuple[str, ...]) -> subprocess.Popen[bytes]:
     environment = _ENVIRONMENT | {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     path = [os.path.abspath(entry) for entry in sys.path if isinstance(entry, str)]  # noqa: PTH100 - '' stands for the current folder
     return subprocess.Popen(  # noqa: S603 - a constant program, by this interpreter
-        [sys.executable, "-I", "-c", _PROGRAM, json.dumps(path)],
+        [sys.executable, "-I", "-c", _PROGRAM, json.dumps(path), json.dumps(closed)],
         stdin=control.fileno(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -6,24 +6,44 @@ import ctypes
 import os
 import resource
 import signal
+import sys
+from collections import defaultdict
 from contextlib import suppress
 from pathlib import Path
 
 # linux/prctl.h
 _PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
-_OPEN_FILES = 256
 _MOST_DESCRIPTORS = 2**16
 
 
-def die_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when `parent`, its parent's process id, ends."""
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+def die_with_parent(parent: int, by: signal.Signals = signal.SIGKILL) -> None:
+    """Have the kernel send this process the signal `by` when `parent`, its parent's process id, ends.
+
+    The kernel forgets it when the process becomes another user.
+    """
+    _libc.prctl(_PR_SET_PDEATHSIG, by, 0, 0, 0)
     if os.getppid() != parent:  # it ended before the call
         os._exit(1)
+
+
+def hide_memory() -> None:
+    """Keep other processes of the same user from reading this one's memory and environment, and from tracing it.
+
+    Forks are hidden too; a program that is run, or a process that becomes another user, has to hide itself.
+    """
+    if sys.platform == "linux":
+        _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def be_first_out_of_memory() -> None:
+    """Where the machine runs out of memory, have the kernel kill this process or a fork of it, and not the service."""
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000", "ascii")
 
 
 def adopt_orphans() -> None:
@@ -51,18 +71,21 @@ def silence_standard_streams() -> None:
     os.close(null)
 
 
-def limit_resources(memory: int) -> None:
-    """From now on: no file grows, no core dump, 256 open files, and `memory` bytes of address space more than now."""
-    used = int(Path("/proc/self/statm").read_bytes().split()[0]) * resource.getpagesize()
-    for kind, limit in (
-        (resource.RLIMIT_AS, used + memory),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_NOFILE, _OPEN_FILES),
-    ):
-        _, hard = resource.getrlimit(kind)
-        allowed = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
-        resource.setrlimit(kind, (allowed, allowed))
+def limit_memory(allowed: int) -> None:
+    """From now on, have no more than `allowed` bytes of address space."""
+    limit(resource.RLIMIT_AS, allowed)
+
+
+def limit(kind: int, allowed: int) -> None:
+    """Set a limit of `resource` for good; a lower one that is there stays."""
+    _, hard = resource.getrlimit(kind)
+    allowed = allowed if hard == resource.RLIM_INFINITY else min(allowed, hard)
+    resource.setrlimit(kind, (allowed, allowed))
+
+
+def address_space() -> int:
+    """Bytes of address space that this process has."""
+    return int(Path("/proc/self/statm").read_bytes().split()[0]) * resource.getpagesize()
 
 
 def peak_memory() -> int:
@@ -80,12 +103,55 @@ def kill_session(leader: int) -> None:
             kill(leader, signal.SIGKILL)
 
 
-def children_of(parent: int) -> list[int]:
-    """The process ids of the children of `parent`, dead ones that were not waited for included."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            # The command's name may hold spaces and parentheses; the parent is the second word after it (proc(5)).
-            if int((entry / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()[1]) == parent:
-                found.append(int(entry.name))
+def end_offspring(sparing: set[int]) -> None:
+    """Kill and wait for every descendant of this process, except the children `sparing` and theirs.
+
+    It must have adopted orphans. Everything is stopped before anything is killed: a process that forks as fast as others are
+    killed would go on for ever, but what is stopped still counts against the limit of processes.
+    """
+    stopped: set[int] = set()
+    while found := _offspring(sparing) - stopped:
+        for process in found:
+            _send(process, signal.SIGSTOP)
+        stopped |= found
+    for process in stopped:
+        _send(process, signal.SIGKILL)
+    while stopped:
+        # Each that is waited for may leave us its children.
+        for child in _children_by_parent()[os.getpid()] - sparing:
+            os.waitpid(child, 0)
+        stopped &= _offspring(sparing)
+
+
+def _send(process: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.kill(process, number)
+
+
+def _offspring(sparing: set[int]) -> set[int]:
+    children = _children_by_parent()
+    found: set[int] = set()
+    generation = children[os.getpid()] - sparing
+    while generation:
+        found |= generation
+        generation = set().union(*(children[process] for process in generation)) - found
+    return found
+
+
+def _children_by_parent() -> defaultdict[int, set[int]]:
+    found: defaultdict[int, set[int]] = defaultdict(set)
+    for process, (parent, _) in processes().items():
+        found[parent].add(process)
+    return found
+
+
+def processes() -> dict[int, tuple[int, int]]:
+    """For each process id there is, dead ones that were not waited for included: its parent's, and its bytes of memory."""
+    found: dict[int, tuple[int, int]] = {}
+    for name in os.listdir("/proc"):  # noqa: PTH208 - this takes most of the time that ending a test takes
+        if name.isdigit():
+            with suppress(OSError), open(f"/proc/{name}/stat", "rb", buffering=0) as file:  # noqa: PTH123
+                # The command's name may hold spaces and parentheses; the words are counted after it (proc(5)).
+                words = file.read(1024).rpartition(b")")[2].split()
+                found[int(name)] = int(words[1]), int(words[21]) * resource.getpagesize()
     return found

@@ -6,14 +6,16 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from connectory.catalog.loaded import LoadedConnector
+from connectory.checks.confinement import WARNINGS, level
 from connectory.checks.egress import EgressPolicy
 from connectory.checks.forkservers import ForkServerLost, ForkServers
+from connectory.checks.memory import BUDGET
 from connectory.checks.process import CheckProcess
 from connectory.checks.protocol import JOB_LIMIT, ConnectorName, Exchange, Job, encode_job
 from connectory.checks.report import CheckReport
@@ -82,6 +84,12 @@ class CheckRunner:
         concurrency: tests that run at once. Default 16.
         queue: tests that may wait for their turn. Default 64.
         memory: bytes of address space that a test may use more than before it began. Default 512 MiB.
+        total_memory: bytes of memory that all tests, and what they are forked from, may take together; beyond that the test
+            that takes most is ended. Default 2 GiB.
+        closed: the service's own files and folders, as absolute paths: no test reads them, wherever they stand.
+
+    Attributes:
+        confinement: what keeps tests from the files of this machine.
     """
 
     def __init__(
@@ -92,6 +100,8 @@ class CheckRunner:
         concurrency: int = 16,
         queue: int = 64,
         memory: int = MEMORY,
+        total_memory: int = BUDGET,
+        closed: Iterable[str] = (),
     ) -> None:
         self._policy = policy
         self._deadline = deadline
@@ -101,7 +111,8 @@ class CheckRunner:
         self._slots = asyncio.Semaphore(concurrency)
         self._shared: dict[Hashable, _SharedTest] = {}
         self._tasks: set[asyncio.Task[CheckReport]] = set()
-        self._fork_servers = ForkServers()
+        self._fork_servers = ForkServers(closed, total_memory)
+        self.confinement = level()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ending = False
 
@@ -115,6 +126,8 @@ class CheckRunner:
         self._loop = asyncio.get_running_loop()
         self._ending = False
         self._fork_servers.start()
+        if self.confinement in WARNINGS:
+            _log.warning(WARNINGS[self.confinement])
 
     async def stop(self) -> None:
         """Kill every running test, then the fork servers, and wait for all of them. Calling it again does nothing."""

@@ -105,7 +105,7 @@ def refuse_depth(payload: Any) -> None:
     """
     level = [payload]
     for _ in range(MAX_DEPTH + 1):
-        level = [child for value in level for child in children_in(value) if not isinstance(child, str | int)]
+        level = [child for value in level for child in children_in(value) if not isinstance(child, str | int | float)]
         if not level:
             return
     message = f"The secrets are nested too deeply; at most {MAX_DEPTH} levels are accepted."
@@ -114,9 +114,11 @@ def refuse_depth(payload: Any) -> None:
 
 def children_in(value: Any) -> Iterable[Any]:
     """The members of an object, the items of a list; nothing for any other value."""
-    if isinstance(value, dict | Mapping):
+    if isinstance(value, dict):  # before `Mapping`, which takes a microsecond to ask
         return value.values()
-    return value if isinstance(value, list | tuple) else ()
+    if isinstance(value, list | tuple):
+        return value
+    return value.values() if isinstance(value, Mapping) else ()
 
 
 # Kinds of errors whose message never holds the value, neither ours nor pydantic's.

@@ -7,10 +7,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, select
 from sqlalchemy.engine import Connection
 
+from connectory.store.inserting import insert_rows
 from connectory.store.paging import load_page, paged
 from connectory.store.search import storable
 from connectory.store.tables import audit
@@ -42,8 +44,7 @@ class AuditEntry:
 
 def append(database: Connection, *entries: AuditEntry) -> None:
     """Add entries, in order, with one statement."""
-    if entries:
-        database.execute(insert(audit), [_values(entry) for entry in entries])
+    insert_rows(database, audit, [_values(entry) for entry in entries])
 
 
 def list_entries(
@@ -95,8 +96,14 @@ def _values(entry: AuditEntry) -> dict[str, object]:
         "action": entry.action,
         "connection_id": entry.connection_id,
         "connection_key": entry.connection_key,
-        "changed_fields": json.dumps(list(entry.changed_fields)),
+        "changed_fields": _names(tuple(entry.changed_fields)),
         "kid": entry.kid,
         "result_code": entry.result_code,
         "request_id": entry.request_id,
     }
+
+
+@lru_cache(maxsize=256)
+def _names(names: tuple[str, ...]) -> str:
+    # The entries of a bulk request mostly say the same.
+    return json.dumps(names)

@@ -28,6 +28,7 @@ class SaveItem:
             those left out; a new one is named after its key, is read-only, enabled and has no description.
         seal: given the connection's id, returns the envelopes of its new secrets; None leaves secrets as they are. Called
             inside the transaction and, if another one creates the key at the same moment, once more with the other id.
+        new_id: the UUID of the connection, where one is created. Default: a fresh one.
     """
 
     key: str | None
@@ -36,6 +37,7 @@ class SaveItem:
     distribution: str
     fields: Mapping[str, Any] = field(default_factory=dict)
     seal: Callable[[str], Sealed] | None = field(default=None, repr=False)
+    new_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,18 +80,33 @@ class _Pending:
     sealed: Sealed | None = None
 
 
-def save_connections(database: Connection, items: Sequence[SaveItem], *, now: datetime) -> list[Saved | SaveFailed]:
+class Superseded(Exception):
+    """A connection was created, deleted or given secrets after the items were prepared; prepare them again."""
+
+
+def save_connections(
+    database: Connection,
+    items: Sequence[SaveItem],
+    *,
+    now: datetime,
+    seen: Mapping[str, StoredConnection] | None = None,
+) -> list[Saved | SaveFailed]:
     """Create or change one connection for each item; an item sees the ones before it.
 
     Key given and stored: the fields given are changed. Key given and new: created. No key: created, or failed where the
     name's key exists. Any number of items takes a few statements. A key that another transaction creates meanwhile
     counts as stored.
 
+    Args:
+        seen: the connections that were stored under the keys given when the items were prepared. Default: what the items
+            hold does not depend on them.
+
     Returns:
         One outcome for each item, in order.
 
     Raises:
         ValueError: an item's `fields` holds something else.
+        Superseded: other connections are stored than were `seen`, or they have other secrets. Nothing was written.
     """
     keys = [_key_of(item) for item in items]
     outcomes: list[Saved | SaveFailed | None] = [None] * len(items)
@@ -97,6 +114,8 @@ def save_connections(database: Connection, items: Sequence[SaveItem], *, now: da
     while open_items:
         pending: dict[str, _Pending] = {}
         stored = lock_by_keys(database, {keys[index] for index in open_items})
+        if seen is not None and _changed_since(seen, stored, items):
+            raise Superseded
         for index in open_items:
             failure = _plan(items[index], keys[index], stored, pending, now)
             if failure is not None:
@@ -107,6 +126,7 @@ def save_connections(database: Connection, items: Sequence[SaveItem], *, now: da
                 row = pending[keys[index]]
                 outcomes[index] = Saved(row.connection, row.before is None, _changed(items[index]))
         # Those whose insert met a row that was committed a moment ago start again, and now find it.
+        seen = None
         open_items = [index for index in open_items if keys[index] in lost]
         for index in open_items:
             outcomes[index] = None
@@ -159,9 +179,18 @@ def _derived_key_failure(item: SaveItem, key: str, row: _Pending | None) -> Save
     return None if row is None else SaveFailed("key_exists", key)
 
 
+def _changed_since(
+    seen: Mapping[str, StoredConnection], stored: Mapping[str, StoredConnection], items: Sequence[SaveItem]
+) -> bool:
+    def identity(row: StoredConnection | None) -> tuple[str, int] | None:
+        return (row.id, row.secrets_version) if row is not None else None
+
+    return any(identity(seen.get(item.key)) != identity(stored.get(item.key)) for item in items if item.key is not None)
+
+
 def _new_connection(item: SaveItem, key: str, now: datetime) -> StoredConnection:
     blank = StoredConnection(
-        id=str(uuid.uuid4()),
+        id=item.new_id or str(uuid.uuid4()),
         key=key,
         name=key,
         connection_type=item.connection_type,

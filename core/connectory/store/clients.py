@@ -64,6 +64,11 @@ def delete_client(database: Connection, client_id: str) -> bool:
     return database.execute(delete(clients).where(clients.c.id == client_id)).rowcount == 1
 
 
+def has_client(database: Connection, client_id: str) -> bool:
+    """Whether there is a client of this id."""
+    return storable(client_id) and database.execute(_CLIENTS.where(clients.c.id == client_id)).first() is not None
+
+
 def authenticate_client(database: Connection, client_id: str, secret: str) -> Client | None:
     """The client, if there is one of this id and this is its secret. Takes the same time for either mistake."""
     row = database.execute(_CLIENTS.where(clients.c.id == client_id)).one_or_none() if storable(client_id) else None

@@ -7,12 +7,14 @@ an envelope. Those are fetched by `envelopes.load_envelopes` only, so no listing
 import re
 from collections.abc import Collection
 from datetime import datetime
+from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, bindparam, func, select, update
+from sqlalchemy import ColumnElement, Row, Select, bindparam, literal_column, select, update
 from sqlalchemy import delete as delete_from
 from sqlalchemy.engine import Connection
 
+from connectory.store.asked import asked, is_asked
 from connectory.store.envelopes import Sealed, put_envelopes
 from connectory.store.search import storable, unindex_rows
 from connectory.store.tables import connections
@@ -37,7 +39,7 @@ class StoredConnection(NamedTuple):
         secrets_version: 0 until secrets are stored, and one more each time they are.
         secrets_kid: id of the key that sealed the secrets, None where there are none.
         last_test_timestamp, last_test_succeeded: of the last test of the secrets stored now; None if untested.
-            `load_last_test` tells how it went.
+            `detail.get_detail` tells how it went.
     """
 
     id: str
@@ -70,12 +72,40 @@ COLUMNS = [connections.c[name] for name in StoredConnection._fields]
 _SELECT = select(*COLUMNS)
 _BY_KEY = _SELECT.where(connections.c.key == bindparam("key"))
 _BY_ID = _SELECT.where(connections.c.id == bindparam("connection_id"))
-_BY_KEYS = (
-    _SELECT.where(connections.c.key.in_(bindparam("keys", expanding=True)))
+
+# As text, with constants and not parameters: databases use an index on an expression only for the same expression.
+_FORM: ColumnElement[str] = literal_column("replace(replace(lower(connections.key), '-', ''), '_', '')")
+_SIMILAR = (
+    select(connections.c.key)
+    .where(bindparam("form") == _FORM, connections.c.key != bindparam("key"))
     .order_by(connections.c.key)
-    .with_for_update()
+    .limit(1)
 )
-_LAST_TEST = select(connections.c.last_test_report).where(connections.c.id == bindparam("connection_id"))
+_STORE_SECRETS = (
+    update(connections)
+    .where(connections.c.id == bindparam("row_id"))
+    .values(
+        secrets_kid=bindparam("kid"),
+        secrets_version=connections.c.secrets_version + 1,
+        secrets_updated_at=bindparam("now"),
+        version=connections.c.version + 1,
+        updated_at=bindparam("now"),
+        last_test_timestamp=None,
+        last_test_succeeded=None,
+        last_test_report=None,
+    )
+    .returning(*COLUMNS)
+)
+_STORE_MERGED = _STORE_SECRETS.where(connections.c.secrets_version == bindparam("expected"))
+_RECORD_TEST = (
+    update(connections)
+    .where(connections.c.id == bindparam("row_id"), connections.c.secrets_version == bindparam("tested"))
+    .values(
+        last_test_timestamp=bindparam("at"),
+        last_test_succeeded=bindparam("succeeded"),
+        last_test_report=bindparam("report"),
+    )
+)
 
 
 def get_by_key(database: Connection, key: str) -> StoredConnection | None:
@@ -90,23 +120,37 @@ def get_by_id(database: Connection, connection_id: str) -> StoredConnection | No
     return _connection(database.execute(_BY_ID, {"connection_id": connection_id}).one_or_none())
 
 
+def find_by_keys(database: Connection, keys: Collection[str]) -> dict[str, StoredConnection]:
+    """The stored connections among these keys, by key."""
+    return _found(database, _by_keys(database.dialect.name), keys)
+
+
 def lock_by_keys(database: Connection, keys: Collection[str]) -> dict[str, StoredConnection]:
     """The stored connections among these keys, by key, locked until the transaction ends.
 
     They are locked in the order of their keys, so that two transactions with common keys wait and do not deadlock.
     """
-    return {row.key: StoredConnection(*row) for row in database.execute(_BY_KEYS, {"keys": list(keys)})}
+    return _found(database, _by_keys(database.dialect.name, lock=True), keys)
+
+
+def _found(database: Connection, statement: Select[Any], keys: Collection[str]) -> dict[str, StoredConnection]:
+    rows = database.execute(statement, asked(keys))
+    return {row.key: row for row in map(StoredConnection._make, rows)}
+
+
+@cache
+def _by_keys(dialect: str, *, lock: bool = False) -> Select[Any]:
+    statement = _SELECT.where(is_asked(connections.c.key, dialect)).order_by(connections.c.key)
+    return statement.with_for_update(of=connections) if lock else statement
 
 
 def find_similar_key(database: Connection, key: str) -> str | None:
     """A stored key that differs from this one only by case, `-` or `_`; None if there is none."""
     if not storable(key):
         return None
-    stored = connections.c.key
-    form = func.replace(func.replace(func.lower(stored), "-", ""), "_", "")
-    asked = key.lower().replace("-", "").replace("_", "")
-    similar = select(stored).where(form == asked, stored != key).order_by(stored).limit(1)
-    found: str | None = database.execute(similar).scalar()
+    # Keys are ASCII, so Python and both databases agree on their lower case.
+    form = key.lower().replace("-", "").replace("_", "")
+    found: str | None = database.execute(_SIMILAR, {"form": form, "key": key}).scalar()
     return found
 
 
@@ -133,22 +177,14 @@ def store_secrets(
     Returns:
         The connection as it is now; None if there is none, or its secrets are of another version.
     """
-    statement = update(connections).where(connections.c.id == connection_id)
-    if expected_secrets_version is not None:
-        statement = statement.where(connections.c.secrets_version == expected_secrets_version)
-    statement = statement.values(
-        secrets_kid=sealed.kid,
-        secrets_version=connections.c.secrets_version + 1,
-        secrets_updated_at=now,
-        version=connections.c.version + 1,
-        updated_at=now,
-        last_test_timestamp=None,
-        last_test_succeeded=None,
-        last_test_report=None,
-    )
-    connection = _connection(database.execute(statement.returning(*COLUMNS)).one_or_none())
+    values = {"row_id": connection_id, "kid": sealed.kid, "now": now}
+    if expected_secrets_version is None:
+        rows = database.execute(_STORE_SECRETS, values)
+    else:
+        rows = database.execute(_STORE_MERGED, {**values, "expected": expected_secrets_version})
+    connection = _connection(rows.one_or_none())
     if connection is not None:
-        put_envelopes(database, {connection_id: sealed}, replace=True)
+        put_envelopes(database, {connection_id: sealed})
     return connection
 
 
@@ -165,23 +201,13 @@ def record_test(
 
     Args:
         secrets_version: of the secrets that were tested.
-        report: JSON text, which `load_last_test` gives back.
+        report: JSON text, which `detail.get_detail` gives back.
 
     Returns:
         False if other secrets were stored during the test, or the connection was deleted; then nothing is recorded.
     """
-    statement = (
-        update(connections)
-        .where(connections.c.id == connection_id, connections.c.secrets_version == secrets_version)
-        .values(last_test_timestamp=at, last_test_succeeded=succeeded, last_test_report=report)
-    )
-    return database.execute(statement).rowcount == 1
-
-
-def load_last_test(database: Connection, connection_id: str) -> str | None:
-    """The report of the last test of the secrets stored now, as `record_test` was given it; None if untested."""
-    report: str | None = database.execute(_LAST_TEST, {"connection_id": connection_id}).scalar()
-    return report
+    values = {"row_id": connection_id, "tested": secrets_version, "at": at, "succeeded": succeeded, "report": report}
+    return database.execute(_RECORD_TEST, values).rowcount == 1
 
 
 def _connection(row: Row[Any] | None) -> StoredConnection | None:

@@ -4,14 +4,16 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import Select, bindparam, func, select
 from sqlalchemy import delete as delete_from
 from sqlalchemy.engine import Connection
 
+from connectory.store.asked import asked, is_asked
 from connectory.store.errors import ConnectionGone, KeyTaken
-from connectory.store.inserting import insert_unless_taken
+from connectory.store.inserting import insert_unless_taken, replace_rows
 from connectory.store.paging import load_page, paged
 from connectory.store.search import storable
 from connectory.store.tables import connections, datasets
@@ -37,12 +39,21 @@ class Dataset:
 
 
 _SELECT = select(*(datasets.c[field.name] for field in fields(Dataset)))
-_BY_KEYS = (
-    _SELECT.where(datasets.c.fides_key.in_(bindparam("keys", expanding=True)))
-    .order_by(datasets.c.fides_key)
-    .with_for_update()
+# FOR KEY SHARE is the lock the foreign key would take anyway: nobody deletes the connection until we are done.
+_HOLD = (
+    select(connections.c.id)
+    .where(connections.c.id == bindparam("connection_id"))
+    .with_for_update(read=True, key_share=True)
 )
-_REWRITE = update(datasets).where(datasets.c.id == bindparam("row_id"))
+
+
+@cache
+def _by_keys(dialect: str) -> Select[Any]:
+    return (
+        _SELECT.where(is_asked(datasets.c.fides_key, dialect))
+        .order_by(datasets.c.fides_key)
+        .with_for_update(of=datasets)
+    )
 
 
 def upsert_many(
@@ -63,7 +74,9 @@ def upsert_many(
     outcomes: dict[str, Dataset | KeyTaken] = {}
     remaining = dict(documents)
     while remaining:
-        found = {row.fides_key: Dataset(*row) for row in database.execute(_BY_KEYS, {"keys": list(remaining)})}
+        found = {
+            row.fides_key: Dataset(*row) for row in database.execute(_by_keys(database.dialect.name), asked(remaining))
+        }
         known, new = [], []
         for key, document in remaining.items():
             if key not in found:
@@ -72,8 +85,8 @@ def upsert_many(
                 outcomes[key] = KeyTaken(key)
             else:
                 known.append(replace(found[key], dataset=document, updated_at=now))
-        _rewrite(database, known)
-        inserted = _insert(database, new)
+        replace_rows(database, datasets.c.id, [_values(row) for row in known])
+        inserted = insert_unless_taken(database, datasets.c.fides_key, [_values(row) for row in new])
         outcomes |= {row.fides_key: row for row in known}
         outcomes |= {row.fides_key: row for row in new if row.fides_key in inserted}
         # An insert that met a row another transaction committed a moment ago starts again, and now finds it.
@@ -117,18 +130,9 @@ def _this(connection_id: str, fides_key: str) -> tuple[Any, Any]:
 
 
 def _hold_connection(database: Connection, connection_id: str) -> None:
-    # FOR KEY SHARE is the lock the foreign key would take anyway: nobody deletes the connection until we are done.
-    held = select(connections.c.id).where(connections.c.id == connection_id).with_for_update(read=True, key_share=True)
-    if database.execute(held).scalar() is None:
+    if database.execute(_HOLD, {"connection_id": connection_id}).scalar() is None:
         raise ConnectionGone(f"There is no connection of id {connection_id}; it may have been deleted a moment ago.")
 
 
-def _rewrite(database: Connection, rows: list[Dataset]) -> None:
-    if rows:
-        values = [{"row_id": row.id, "dataset": row.dataset, "updated_at": row.updated_at} for row in rows]
-        database.execute(_REWRITE, values)
-
-
-def _insert(database: Connection, rows: list[Dataset]) -> set[str]:
-    values = [{field.name: getattr(row, field.name) for field in fields(Dataset)} for row in rows]
-    return insert_unless_taken(database, datasets.c.fides_key, values)
+def _values(row: Dataset) -> dict[str, Any]:
+    return {field.name: getattr(row, field.name) for field in fields(Dataset)}

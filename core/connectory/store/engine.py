@@ -1,5 +1,6 @@
 """Open the database: which one, from its URL, and what a transaction on it is."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -9,13 +10,13 @@ from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from connectory.store.engines import Engines
 from connectory.store.errors import StoreFailed, StoreUnavailable, StoreUrlInvalid
+from connectory.store.patience import patience_left
 
 Dialect = Literal["sqlite", "postgresql"]
 
-_ACCEPTED = (
-    "use sqlite:///path/to/file.db, or postgresql://user:password@host:5432/database with user and password percent-encoded"
-)
+_ACCEPTED = "use sqlite:///path/to/file.db, or postgresql://user:password@host:5432/database, percent-encoded"
 
 
 class Store:
@@ -24,12 +25,16 @@ class Store:
     Attributes:
         dialect: "sqlite" or "postgresql".
         reads, writes: the SQLAlchemy engines behind `read()` and `write()`.
+        readers, writers: threads that do the most work for their number: more of them only wait for each other.
     """
 
-    def __init__(self, dialect: Dialect, reads: Engine, writes: Engine) -> None:
+    def __init__(self, dialect: Dialect, engines: Engines, *, readers: int, writers: int) -> None:
         self.dialect = dialect
-        self.reads = reads
-        self.writes = writes
+        self.reads, self.writes, self._looks = engines.reads, engines.writes, engines.looks
+        self.readers = readers
+        self.writers = writers
+        # SQLite writes one at a time. Waiting here, and not at its lock or for the pool, is fair and knows the deadline.
+        self._turns = threading.Semaphore(1) if dialect == "sqlite" else None
 
     def __repr__(self) -> str:
         return f"Store({self.dialect})"
@@ -54,17 +59,34 @@ class Store:
             yield connection
 
     @contextmanager
+    def look(self) -> Iterator[Connection]:
+        """For a single statement that reads: without the round trips that begin and end a transaction.
+
+        Raises:
+            StoreUnavailable, StoreFailed: as for `read`.
+        """
+        with _transaction(self._looks) as connection:
+            yield connection
+
+    @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that commits at the end of the block, or rolls back if the block raises.
 
-        On SQLite it waits for every other writer first, so what it reads stays true until it ends. Keep it short.
+        On SQLite it waits for every other writer first, so what it reads stays true until it ends; on PostgreSQL for those
+        that change the same rows. `patience` says how long. Keep it short.
 
         Raises:
             StoreUnavailable: the database does not answer, or cannot take this work now.
             StoreFailed: it refused a statement.
         """
-        with _transaction(self.writes) as connection:
-            yield connection
+        if self._turns is not None and not self._turns.acquire(timeout=patience_left()):
+            raise StoreUnavailable("Others write to the database for too long; try again later.")
+        try:
+            with _transaction(self.writes) as connection:
+                yield connection
+        finally:
+            if self._turns is not None:
+                self._turns.release()
 
     def close(self) -> None:
         """Close all pooled connections."""
@@ -86,12 +108,13 @@ def open_store(url: str) -> Store:
     parsed = _parse(url)
     # Imported here: a deployment on one database does not load the driver of the other.
     if parsed.get_backend_name() == "sqlite":
-        from connectory.store.sqlite import open_engines
+        from connectory.store import sqlite
 
-        return Store("sqlite", *open_engines(parsed))
-    from connectory.store.postgresql import open_engines as open_postgresql_engines
+        return Store("sqlite", sqlite.open_engines(parsed), readers=sqlite.READERS, writers=sqlite.WRITERS)
+    from connectory.store import postgresql
 
-    return Store("postgresql", *open_postgresql_engines(parsed))
+    engines = postgresql.open_engines(parsed)
+    return Store("postgresql", engines, readers=postgresql.READERS, writers=postgresql.WRITERS)
 
 
 def _parse(url: str) -> URL:

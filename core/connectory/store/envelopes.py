@@ -9,9 +9,10 @@ its own row and column. Only this module and `rotation` read or write them.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.engine import Connection
 
+from connectory.store.inserting import replace_rows
 from connectory.store.tables import connection_secrets, connections
 from connectory.vault import Vault
 
@@ -38,11 +39,9 @@ class SealedTokens:
 
 def seal(vault: Vault, connection_id: str, *, secrets: bytes, masked: bytes) -> Sealed:
     """Seal both documents for one connection, with the primary key."""
-    return Sealed(
-        secrets=vault.seal(secrets, table=_TABLE, row_id=connection_id, column=_SECRETS),
-        masked=vault.seal(masked, table=_TABLE, row_id=connection_id, column=_MASKED),
-        kid=vault.ring.primary,
-    )
+    columns = [(_SECRETS, secrets), (_MASKED, masked)]
+    secrets_sealed, masked_sealed = vault.seal_row(columns, table=_TABLE, row_id=connection_id)
+    return Sealed(secrets_sealed, masked_sealed, vault.ring.primary)
 
 
 def seal_tokens(vault: Vault, connection_id: str, tokens: bytes) -> SealedTokens:
@@ -87,7 +86,6 @@ _LOAD = (
     .join_from(connection_secrets, connections)
     .where(connections.c.id == bindparam("connection_id"))
 )
-_FORGET = delete(connection_secrets).where(connection_secrets.c.connection_id.in_(bindparam("ids", expanding=True)))
 _LOAD_TOKENS = select(connection_secrets.c.tokens_sealed).where(
     connection_secrets.c.connection_id == bindparam("connection_id")
 )
@@ -105,23 +103,22 @@ def load_envelopes(database: Connection, connection_id: str) -> tuple[str | None
     return (None, None, 0) if row is None else (row[0], row[1], row[2])
 
 
-def put_envelopes(database: Connection, sealed: Mapping[str, Sealed], *, replace: bool) -> None:
+def put_envelopes(database: Connection, sealed: Mapping[str, Sealed]) -> None:
     """Store envelopes by connection id, for connections that this transaction inserted or has locked.
 
     Tokens that were obtained with the secrets before are forgotten.
-
-    Args:
-        replace: there may be envelopes of them already.
     """
-    if not sealed:
-        return
-    if replace:
-        database.execute(_FORGET, {"ids": list(sealed)})
     rows = [
-        {"connection_id": connection_id, "secrets_sealed": both.secrets, "masked_sealed": both.masked}
+        {
+            "connection_id": connection_id,
+            "secrets_sealed": both.secrets,
+            "masked_sealed": both.masked,
+            "tokens_sealed": None,
+            "tokens_kid": None,
+        }
         for connection_id, both in sealed.items()
     ]
-    database.execute(insert(connection_secrets), rows)
+    replace_rows(database, connection_secrets.c.connection_id, rows)
 
 
 def load_tokens(database: Connection, connection_id: str) -> str | None:

@@ -1,35 +1,93 @@
-"""Insert rows unless a unique key is taken: the way out of a race that leaves the transaction usable."""
+"""Write many rows with one statement: insert them, and where a key is stored already leave that row out or replace it.
 
-from collections.abc import Sequence
+Not by `Connection.execute` with a list of rows, which processes every value of every row once more: for 50 connections it takes
+twice as long on SQLite, and eight times as long on PostgreSQL (`benchmarks/RESULTS.md`).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Column, Executable
-from sqlalchemy.engine import Connection
+import orjson
+from sqlalchemy import Column, Select, Table, bindparam, select
+from sqlalchemy.engine import Connection, CursorResult
+
+from connectory.store.timestamps import iso_text
+
+Row = Mapping[str, Any]
+"""Values by column: text, numbers, booleans, None, and aware datetimes in UTC. The rows of a call have the same columns."""
 
 
-def insert_unless_taken(database: Connection, unique: Column[Any], rows: Sequence[dict[str, Any]]) -> set[str]:
-    """Insert rows with one statement, and leave out those whose value of `unique` is stored already.
+def insert_rows(database: Connection, table: Table, rows: Sequence[Row]) -> None:
+    """Insert rows, in order."""
+    if rows:
+        _write(database, table, rows)
+
+
+def insert_unless_taken(database: Connection, unique: Column[Any], rows: Sequence[Row]) -> set[str]:
+    """Insert rows, and leave out those whose value of `unique` is stored already. The transaction stays usable.
 
     They are inserted in the order of that value, so that two transactions with common values wait for each other and do
     not deadlock.
 
+    Args:
+        unique: a column. Where its table has an `id` as well, which is new for every row, that tells one's own rows.
+
     Returns:
-        The values of `unique` that were inserted.
+        The values of `unique` that were inserted; without an `id`, those that are stored now.
     """
     if not rows:
         return set()
     in_order = sorted(rows, key=lambda row: str(row[unique.key]))
-    return set(database.execute(_statement(unique, database.dialect.name), in_order).scalars())
+    if _write(database, unique.table, in_order, f"ON CONFLICT ({unique.key}) DO NOTHING").rowcount == len(rows):
+        return {row[unique.key] for row in rows}
+    identity = _identity(unique)
+    return set(database.execute(_own(unique), {"own": [row[identity.key] for row in rows]}).scalars())
+
+
+def replace_rows(database: Connection, unique: Column[Any], rows: Sequence[Row], **computed: str) -> None:
+    """Insert rows; one whose value of `unique` is stored takes the place of what is there, column for column.
+
+    Args:
+        computed: SQL for a column that is not among the values, where a row is replaced; `excluded` is the new row.
+    """
+    if not rows:
+        return
+    taken = {name: f"excluded.{name}" for name in rows[0] if name != unique.key} | computed
+    changes = ", ".join(f"{name} = {value}" for name, value in taken.items())
+    _write(database, unique.table, rows, f"ON CONFLICT ({unique.key}) DO UPDATE SET {changes}")
+
+
+def _write(database: Connection, table: Any, rows: Sequence[Row], conflict: str = "") -> CursorResult[Any]:
+    names = tuple(rows[0])
+    statement = _statement(table.name, names, conflict, database.dialect.name)
+    if database.dialect.name == "postgresql":
+        document = [dict(zip(names, map(_plain, row.values()), strict=True)) for row in rows]
+        return database.exec_driver_sql(statement, (orjson.dumps(document).decode(),))
+    return database.exec_driver_sql(statement, [tuple(map(_plain, row.values())) for row in rows])
 
 
 @cache
-def _statement(unique: Column[Any], dialect: str) -> Executable:
-    # ON CONFLICT is not in SQLAlchemy's common insert; each dialect is imported only where it is used.
+def _statement(table: str, names: Iterable[str], conflict: str, dialect: str) -> str:
+    # Names of tables and columns only; every value is a parameter.
+    columns = ", ".join(names)
     if dialect == "postgresql":
-        from sqlalchemy.dialects import postgresql
+        # One parameter, which the server takes apart. `WHERE true` ends the SELECT for the parser, before ON CONFLICT.
+        source = f"SELECT {columns} FROM json_populate_recordset(NULL::{table}, %s) WHERE true"  # noqa: S608
+    else:
+        source = f"VALUES ({', '.join('?' for _ in names)})"
+    return f"INSERT INTO {table} ({columns}) {source} {conflict}"
 
-        return postgresql.insert(unique.table).on_conflict_do_nothing(index_elements=[unique]).returning(unique)
-    from sqlalchemy.dialects import sqlite
 
-    return sqlite.insert(unique.table).on_conflict_do_nothing(index_elements=[unique]).returning(unique)
+def _plain(value: Any) -> Any:
+    return iso_text(value) if isinstance(value, datetime) else value
+
+
+@cache
+def _own(unique: Column[Any]) -> Select[Any]:
+    return select(unique).where(_identity(unique).in_(bindparam("own", expanding=True)))
+
+
+def _identity(unique: Column[Any]) -> Column[Any]:
+    return unique.table.c.get("id", unique)

@@ -27,22 +27,35 @@ class UtcDateTime(TypeDecorator[datetime]):
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
         """To UTC."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("A time to be stored has no timezone; use datetime.now(UTC).")
-        return value.astimezone(UTC)
+        return None if value is None else _in_utc(value)
 
 
 class _IsoText(DATETIME):
     # SQLAlchemy's own type drops the offset, and putting it back costs more than reading all the rest of a row.
 
     def bind_processor(self, dialect: Dialect) -> Callable[[datetime | None], str | None]:  # noqa: ARG002
-        return lambda value: None if value is None else value.isoformat(" ", "microseconds")
+        return lambda value: None if value is None else iso_text(value)
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[str | None], datetime | None]:  # noqa: ARG002
         parse = datetime.fromisoformat
         return lambda value: None if value is None else parse(value)
+
+
+def iso_text(value: datetime) -> str:
+    """A time as SQLite stores it, and as PostgreSQL reads it.
+
+    Raises:
+        ValueError: it has no timezone.
+    """
+    return _in_utc(value).isoformat(" ", "microseconds")
+
+
+def _in_utc(value: datetime) -> datetime:
+    if value.tzinfo is UTC:
+        return value
+    if value.tzinfo is None:
+        raise ValueError("A time to be stored has no timezone; use datetime.now(UTC).")
+    return value.astimezone(UTC)
 
 
 def utc_now() -> datetime:

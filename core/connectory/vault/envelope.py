@@ -2,11 +2,11 @@
 
     cs1.<kid>.<base64url( commitment[16] || salt[32] || nonce[12] || AES-256-GCM ciphertext and tag )>
 
-Each message has its own key, `HKDF-SHA256(master key, salt, "conn-secrets/v1")` (RFC 5869): the first 32 bytes encrypt and
-the next 16 are stored as the commitment. A key per message lifts AES-GCM's limit of 2^32 random nonces per key (NIST SP
-800-38D, section 8.3), and the commitment tells a wrong key from damaged data. The associated data is the sequence `cs1`,
-key id, table, row id, column, each preceded by its length in 4 bytes big-endian, so an envelope opens only where it was
-sealed.
+What is sealed at once for one row has a key of its own, `HKDF-SHA256(master key, salt, "conn-secrets/v1")` (RFC 5869): the
+first 32 bytes encrypt and the next 16 are stored as the commitment. A key for so few messages lifts AES-GCM's limit of 2^32
+random nonces per key (NIST SP 800-38D, section 8.3), and the commitment tells a wrong key from damaged data. The associated
+data is the sequence `cs1`, key id, table, row id, column, each preceded by its length in 4 bytes big-endian, so an envelope
+opens only where it was sealed.
 """
 
 import base64
@@ -14,6 +14,7 @@ import binascii
 import hmac
 import os
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 
 from cryptography.exceptions import InvalidTag
@@ -47,13 +48,26 @@ class Vault:
         Args:
             table, row_id, column: the place; `row_id` must be an identity that never changes, not a name users edit.
         """
+        [envelope] = self.seal_row([(column, plaintext)], table=table, row_id=row_id)
+        return envelope
+
+    def seal_row(self, columns: Sequence[tuple[str, bytes]], *, table: str, row_id: str) -> list[str]:
+        """`seal` for several columns of one row. They share one derived key, each with a nonce of its own.
+
+        Args:
+            columns: names and plaintexts.
+        """
         kid = self.ring.primary
-        fresh = os.urandom(_SALT + _NONCE)
-        salt, nonce = fresh[:_SALT], fresh[_SALT:]
+        fresh = os.urandom(_SALT + _NONCE * len(columns))
+        salt = fresh[:_SALT]
         message_key, commitment = _derive(self.ring.key(kid), salt)
-        sealed = AESGCM(message_key).encrypt(nonce, plaintext, _associated_data(kid, table, row_id, column))
-        body = base64.urlsafe_b64encode(commitment + salt + nonce + sealed).rstrip(b"=")
-        return f"{_FORMAT}.{kid}.{body.decode()}"
+        cipher, envelopes = AESGCM(message_key), []
+        for place, (column, plaintext) in enumerate(columns):
+            nonce = fresh[_SALT + _NONCE * place :][:_NONCE]
+            sealed = cipher.encrypt(nonce, plaintext, _associated_data(kid, table, row_id, column))
+            body = base64.urlsafe_b64encode(commitment + salt + nonce + sealed).rstrip(b"=")
+            envelopes.append(f"{_FORMAT}.{kid}.{body.decode()}")
+        return envelopes
 
     def open(self, envelope: str, *, table: str, row_id: str, column: str) -> bytes:
         """Decrypt an envelope that was sealed for this place.

@@ -1,6 +1,7 @@
 """Exchanging an authorization code: in a process like a test's, to the same deadline, with tokens as the result."""
 
 import asyncio
+import signal
 from contextlib import contextmanager
 
 import pytest
@@ -8,6 +9,8 @@ import pytest
 from connectory.checks.egress import EgressPolicy
 from connectory.checks.runner import CheckRunner, Exchange
 from connectory.contract.check import FailureCode
+from testkit.loopback import LoopbackServer
+from testkit.offspring import Offspring, striking
 
 CODE = Exchange("code-3f7a91", "verifier-88c2d0")
 
@@ -36,9 +39,9 @@ def exchanging(connector_of):
 
 
 @contextmanager
-def running(deadline: float = 10):
+def running(*, allow_loopback: bool = False, deadline: float = 10):
     with asyncio.Runner() as loop:
-        runner = CheckRunner(policy=EgressPolicy(), deadline=deadline)
+        runner = CheckRunner(policy=EgressPolicy(allow_loopback=allow_loopback), deadline=deadline)
         loop.run(runner.start())
         try:
             yield lambda connector, document={"token": "t0ken-4711"}, **options: loop.run(
@@ -82,9 +85,10 @@ def test_an_exchange_fails_as_a_test_does(exchanging, body, code):
 
 def test_a_code_is_not_exchanged_again_when_its_fork_server_is_lost(exchanging):
     attempts = []
-    body = "import os, time; os.kill(os.getppid(), 9); time.sleep(60)"
-    with running() as run:
-        report = run(exchanging(body), exchange=CODE, tokens=lambda: attempts.append("opened"))
+    with LoopbackServer(striking(Offspring(), signal.SIGKILL)) as server:
+        body = f"context.connect('127.0.0.1', {server.port})[0].recv(1)"
+        with running(allow_loopback=True) as run:
+            report = run(exchanging(body), exchange=CODE, tokens=lambda: attempts.append("opened"))
     assert report.code == FailureCode.CRASHED
     assert attempts == ["opened"]
 

@@ -15,7 +15,7 @@ from connectory.checks.egress import EgressPolicy
 from connectory.checks.runner import CheckRunner
 from connectory.contract.check import FailureCode
 from testkit.loopback import LoopbackServer, Peer
-from testkit.offspring import Offspring
+from testkit.offspring import Offspring, striking
 
 DOCUMENT = {"token": "open-sesame-4711"}
 
@@ -213,30 +213,34 @@ def test_tests_whose_fork_server_is_killed_are_run_again_in_another(connector_of
         assert run(scenario) == ["succeeded"] * 3
 
 
-def test_a_test_that_kills_its_fork_server_twice_has_crashed(connector_of, caplog):
-    connector = connector_of("import os\nos.kill(os.getppid(), 9)\nimport time\ntime.sleep(60)")
-    sound = connector_of()
+def test_a_test_whose_fork_server_ends_twice_has_crashed(connector_of, caplog):
+    with LoopbackServer(striking(Offspring(), signal.SIGKILL)) as server:
+        connector = connector_of(WAIT_FOR_ANSWER.format(port=server.port))
+        sound = connector_of()
 
-    async def scenario(runner):
-        return await once(runner, connector), await once(runner, sound)
+        async def scenario(runner):
+            return await once(runner, connector), await once(runner, sound)
 
-    killing, after = run(scenario)
+        killing, after = run(scenario)
     assert killing.code is FailureCode.CRASHED
     assert after.status == "succeeded"
     assert "ended twice" in caplog.text
 
 
 def test_a_fork_server_that_no_longer_answers_is_replaced(connector_of):
-    connector = connector_of("import os, signal\nif secrets.token: os.kill(os.getppid(), signal.SIGSTOP)")
-    sound = connector_of()
+    with LoopbackServer(striking(Offspring(), signal.SIGSTOP)) as server:
+        connector = connector_of(
+            f"connection, _ = context.connect('localhost', {server.port})\nconnection.settimeout(1)\nconnection.recv(1)"
+        )
+        sound = connector_of()
 
-    async def scenario(runner):
-        began = time.monotonic()
-        reports = [await once(runner, connector) for _ in range(2)]
-        assert time.monotonic() - began < 6
-        return [report.status for report in [*reports, await once(runner, sound)]]
+        async def scenario(runner):
+            began = time.monotonic()
+            reports = [await once(runner, connector) for _ in range(2)]
+            assert time.monotonic() - began < 9
+            return [report.code for report in reports], (await once(runner, sound)).status
 
-    assert run(scenario) == ["succeeded"] * 3
+        assert run(scenario) == ([FailureCode.TIMEOUT] * 2, "succeeded")
 
 
 def test_an_interpreter_that_does_not_start_is_a_failed_test(connector_of, monkeypatch):
@@ -249,8 +253,9 @@ def test_an_interpreter_that_does_not_start_is_a_failed_test(connector_of, monke
     assert run(scenario).code is FailureCode.CRASHED
 
 
-def test_a_fork_server_ends_with_the_process_that_started_it(connector_of, site):
-    connector = connector_of("import time\ntime.sleep(600)")
+def test_all_end_with_the_process_that_started_them(connector_of, site):
+    """Also what a test has started, in a session of its own."""
+    connector = connector_of("import os, time\nif os.fork() == 0: os.setsid()\ntime.sleep(600)")
     pid = os.fork()
     if pid == 0:
         os.execv(
@@ -259,7 +264,7 @@ def test_a_fork_server_ends_with_the_process_that_started_it(connector_of, site)
         )
     parent = psutil.Process(pid)
     family: list[psutil.Process] = []
-    while len(family) < 3:  # root, branch, test
+    while len(family) < 4:  # root, branch, test, and what it started
         family = parent.children(recursive=True)
         assert parent.status() != psutil.STATUS_ZOMBIE
     os.kill(pid, signal.SIGKILL)

@@ -104,8 +104,7 @@ def test_plugins_that_should_be_there_and_are_not_are_told(home, tmp_path):
     settings = broken | {"CONNECTORY_PLUGINS_ALLOW": "posgres,manual,broken", "CONNECTORY_PLUGINS_DENY": "S3cret Pw"}
     unmatched = [
         "CONNECTORY_PLUGINS_ALLOW names 'posgres', which is not an installed connector; did you mean 'postgres'?",
-        "CONNECTORY_PLUGINS_DENY names something, which is not an installed connector; "
-        "`connectory plugins` lists what there is.",
+        "CONNECTORY_PLUGINS_DENY names something, which is not an installed connector; `connectory plugins` lists what there is.",
     ]
     for options in (["--check"], ["--check", "--json"]):
         done = run_command(home, "plugins", *options, settings=settings)
@@ -346,8 +345,8 @@ def test_nobody_else_reads_the_services_memory_or_environment(home):
     """PR_SET_DUMPABLE 0 gives a process's /proc entries to root; as root the flag itself is asked."""
     code = (
         "import ctypes, sys\n"
-        "from connectory.commands import _hide_memory\n"
-        "_hide_memory()\n"
+        "from connectory.checks.linux import hide_memory\n"
+        "hide_memory()\n"
         "sys.exit(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))\n"  # PR_GET_DUMPABLE
     )
     assert subprocess.run([sys.executable, "-c", code], env=environment_of(home)).returncode == 0

@@ -5,14 +5,8 @@ from pathlib import Path
 import pytest
 
 from connectory.catalog.catalog import Catalog, build_catalog
-from connectory.settings import (
-    Settings,
-    SettingsInvalid,
-    describe_settings,
-    listens_on_loopback,
-    read_settings,
-    unknown_settings,
-)
+from connectory.known_settings import describe_settings, unknown_settings
+from connectory.settings import Settings, SettingsInvalid, listens_on_loopback, read_settings
 from testkit.distribution import install, plugin_source
 
 

@@ -67,4 +67,4 @@ def test_an_entry_is_undone_with_the_change_it_tells_of(store, now):
 
 def test_the_module_only_adds_and_reads():
     public = {name for name, value in vars(audit).items() if callable(value) and value.__module__ == audit.__name__}
-    assert public == {"AuditEntry", "append", "list_entries", "_values"}
+    assert public == {"AuditEntry", "append", "list_entries", "_names", "_values"}

@@ -1,5 +1,6 @@
 """Saving many connections at once: what each item becomes, in what order, and what happens when two do it together."""
 
+import dataclasses
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +10,8 @@ import pytest
 from sqlalchemy import event, text
 
 from connectory.store import connections
-from connectory.store.bulk_save import Saved, SaveFailed, SaveItem, save_connections
+from connectory.store.bulk_save import Saved, SaveFailed, SaveItem, Superseded, save_connections
+from connectory.store.detail import get_detail
 from connectory.store.envelopes import Sealed, load_envelopes
 from connectory.store.listing import Filters, list_connections
 
@@ -124,12 +126,40 @@ def test_secrets_are_sealed_for_the_row_they_are_stored_in(save, store, stored, 
     save(item("orders", description="secrets stay"))
     assert stored("orders").last_test_succeeded is True
     with store.read() as database:
-        assert connections.load_last_test(database, row.id) == "{}"
+        assert get_detail(database, "orders").last_test == "{}"
     save(item("orders", name="x", seal=seal_for))
     row = stored("orders")
     assert (row.version, row.secrets_version, row.last_test_succeeded, row.last_test_timestamp) == (3, 2, None, None)
     with store.read() as database:
-        assert connections.load_last_test(database, row.id) is None
+        assert get_detail(database, "orders").last_test is None
+
+
+def test_items_that_were_prepared_for_other_connections_are_superseded(save, store, stored, now):
+    save(item("kept"), item("gone"), item("sealed", seal=seal_for), item("new"))
+    seen = {key: stored(key) for key in ("kept", "gone", "sealed")}
+    with store.write() as database:
+        connections.delete(database, seen["gone"].id)
+        connections.record_test(database, seen["kept"].id, secrets_version=0, succeeded=True, report="{}", at=now)
+
+    def save_as_seen(*keys: str) -> list[Saved | SaveFailed]:
+        mine = [item(key, description="d") for key in keys]
+        with store.write() as database:
+            return save_connections(database, mine, now=now, seen={key: seen[key] for key in keys if key in seen})
+
+    assert isinstance(save_as_seen("kept")[0], Saved)
+    for changed in ("gone", "new"):
+        with pytest.raises(Superseded):
+            save_as_seen("kept", changed)
+    save(item("sealed", seal=seal_for))
+    with pytest.raises(Superseded):
+        save_as_seen("sealed")
+    assert (stored("kept").version, stored("gone"), stored("sealed").version) == (2, None, 2)
+
+
+def test_a_new_connection_has_the_identity_that_its_secrets_were_sealed_for(save, stored):
+    identity = "6d0e9a52-0b0f-4c4c-8f6c-1c2a8a1f8d11"
+    [saved] = save(dataclasses.replace(item("orders", seal=seal_for), new_id=identity))
+    assert saved.connection.id == identity == stored("orders").id
 
 
 def test_a_seal_that_raises_saves_nothing(save, stored):
@@ -158,7 +188,7 @@ def test_fifty_items_take_a_few_statements(save, store):
     save(*(item(f"k{number}", disabled=True) for number in range(25, 75)))
     expected = {
         "first": ["SELECT", "INSERT", "index", "INSERT"],  # look up, connections, search index, envelopes
-        "second": ["SELECT", "UPDATE", "INSERT", "index"],
+        "second": ["SELECT", "INSERT", "INSERT", "index"],  # look up, connections changed, new ones, search index
     }
     words = [
         "index" if "connections_search" in sql else sql.split()[0] for sql in statements if not sql.startswith("BEGIN")

@@ -7,6 +7,7 @@ from sqlalchemy import event, text
 
 from connectory.store import connections, datasets
 from connectory.store.connections import StoredConnection
+from connectory.store.detail import get_detail
 from connectory.store.envelopes import Sealed, load_envelopes
 from connectory.store.listing import Filters, list_connections
 
@@ -26,7 +27,7 @@ def make(store, save_one):
 
 def last_test(store, connection: StoredConnection) -> str | None:
     with store.read() as database:
-        return connections.load_last_test(database, connection.id)
+        return get_detail(database, connection.key).last_test
 
 
 def stored(store, key: str) -> StoredConnection | None:
@@ -270,14 +271,22 @@ def test_filters_narrow_the_listing_together(store, assorted, filters, expected)
     assert total == len(expected)
 
 
-def test_a_listing_is_two_queries_and_reads_no_envelope(store, assorted):
-    """One for the page, one for the count."""
+@pytest.mark.parametrize(
+    ("filters", "page", "sqlite", "postgresql"),
+    [
+        (Filters(disabled=False), 1, 1, 1),
+        (Filters(search="orders", disabled=False), 1, 2, 1),  # SQLite counts matches to choose a plan
+        (Filters(), 1_000_000_000, 2, 2),  # past the end
+    ],
+)
+def test_a_listing_is_a_query_or_two_and_reads_no_envelope(store, assorted, filters, page, sqlite, postgresql):
     statements: list[str] = []
     event.listen(store.reads, "before_cursor_execute", lambda _c, _cursor, statement, *_: statements.append(statement))
     with store.read() as database:
-        list_connections(database, Filters(search="orders", disabled=False))
+        _, total = list_connections(database, filters, page=page)
+    assert total > 0
     queries = [statement for statement in statements if statement.startswith("SELECT")]
-    assert len(queries) == 2
+    assert len(queries) == {"sqlite": sqlite, "postgresql": postgresql}[store.dialect]
     assert "sealed" not in "".join(queries)
     assert "last_test_report" not in "".join(queries)
 
@@ -290,3 +299,19 @@ def test_on_sqlite_filters_and_counts_are_answered_from_the_index(sqlite_url, no
             text("EXPLAIN QUERY PLAN SELECT count(*) FROM connections WHERE disabled IS 1 AND connection_type = 'x'")
         ).all()
     assert "USING COVERING INDEX ix_connections_listing" in str(plan)
+
+
+def test_looking_for_a_key_that_is_not_stored_scans_no_table(store, make):
+    make("My-Key_1")
+    with store.read() as database:
+        assert connections.find_similar_key(database, "mykey1") == "My-Key_1"
+        assert connections.find_similar_key(database, "My-Key_1") is None
+        form = "replace(replace(lower(connections.key), '-', ''), '_', '') = 'mykey'"
+        query = f"SELECT connections.key FROM connections WHERE {form}"
+        if store.dialect == "sqlite":
+            plan = [row[-1] for row in database.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}")]
+        else:
+            database.exec_driver_sql("SET LOCAL enable_seqscan = off")  # or an empty table is read as a whole
+            plan = [row[0] for row in database.exec_driver_sql(f"EXPLAIN {query}")]
+        assert str(connections._FORM) in query
+    assert "ix_connections_key_form" in " ".join(plan)

@@ -4,6 +4,7 @@ import logging
 import socket
 import stat
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from sqlalchemy import text
 
 from connectory.store.engine import Store, open_store
 from connectory.store.errors import StoreFailed, StoreUnavailable, StoreUrlInvalid
+from connectory.store.patience import patient_until
 from connectory.store.schema import upgrade
 
 PASSWORD = "pa55-marker"
@@ -35,7 +37,7 @@ def test_every_sqlite_connection_is_durable_and_guarded(sqlite_url, write):
     with open_store(sqlite_url) as store:
         assert pragma(store, "journal_mode", write=write) == "wal"
         assert pragma(store, "synchronous", write=write) == 2  # FULL
-        assert pragma(store, "busy_timeout", write=write) == 5000
+        assert 4000 < pragma(store, "busy_timeout", write=write) <= 4500
         assert pragma(store, "foreign_keys", write=write) == 1
         assert pragma(store, "secure_delete", write=write) == 1
         assert pragma(store, "trusted_schema", write=write) == 0
@@ -57,7 +59,7 @@ def test_a_postgresql_session_has_limits_and_utc(postgres_url):
         }
     assert settings == {
         "statement_timeout": "10s",
-        "lock_timeout": "8s",
+        "lock_timeout": "4500ms",
         "TimeZone": "UTC",
         "transaction_isolation": "read committed",
     }
@@ -66,7 +68,7 @@ def test_a_postgresql_session_has_limits_and_utc(postgres_url):
 def test_a_deployers_own_options_win(postgres_url):
     with open_store(f"{postgres_url}?options=-c%20statement_timeout%3D3s") as store, store.read() as database:
         assert database.execute(text("SHOW statement_timeout")).scalar_one() == "3s"
-        assert database.execute(text("SHOW lock_timeout")).scalar_one() == "8s"
+        assert database.execute(text("SHOW lock_timeout")).scalar_one() == "4500ms"
 
 
 def test_a_read_transaction_cannot_write(store):
@@ -140,7 +142,7 @@ def test_reading_goes_on_while_another_thread_writes(store):
 
 
 def test_a_write_lock_held_by_another_process_ends_as_unavailable(sqlite_url, monkeypatch):
-    monkeypatch.setattr("connectory.store.sqlite.BUSY_TIMEOUT", 0.05)
+    monkeypatch.setattr("connectory.store.patience.PATIENCE", 0.05)
     with (
         open_store(sqlite_url) as one,
         open_store(sqlite_url) as other,
@@ -181,13 +183,48 @@ def test_a_statement_that_takes_too_long_is_stopped_and_unavailable(postgres_url
         database.execute(text("SELECT pg_sleep(30)"))
 
 
-def test_a_connection_that_the_server_ended_is_replaced(postgres_url, postgres):
+def test_a_connection_that_the_server_ended_while_it_was_idle_is_replaced(postgres_url, postgres, monkeypatch):
+    monkeypatch.setattr("connectory.store.postgresql._IDLE", 0)
     with open_store(postgres_url) as store:
         with store.read() as database:
             backend = database.execute(text("SELECT pg_backend_pid()")).scalar_one()
         postgres.execute("SELECT pg_terminate_backend(%s)", backend)
         with store.read() as database:
             assert database.execute(text("SELECT pg_backend_pid()")).scalar_one() != backend
+
+
+def test_a_connection_that_the_server_ended_in_use_is_unavailable_once(postgres_url, postgres):
+    with open_store(postgres_url) as store:
+        with store.read() as database:
+            backend = database.execute(text("SELECT pg_backend_pid()")).scalar_one()
+        postgres.execute("SELECT pg_terminate_backend(%s)", backend)
+        with pytest.raises(StoreUnavailable, match="does not answer"), store.read() as database:
+            database.execute(text("SELECT 1"))
+        with store.read() as database:
+            assert database.execute(text("SELECT pg_backend_pid()")).scalar_one() != backend
+
+
+def test_a_single_look_on_postgresql_needs_no_transaction_and_cannot_write(postgres_url):
+    with open_store(postgres_url) as store:
+        with store.look() as database:
+            state = text("SELECT xact_start = query_start FROM pg_stat_activity WHERE pid = pg_backend_pid()")
+            database.execute(text("SELECT 1"))
+            assert database.execute(state).scalar_one()
+        with pytest.raises(StoreUnavailable, match="25006"), store.look() as database:
+            database.execute(text("CREATE TABLE t (x int)"))
+
+
+def test_a_writer_that_waited_in_line_waits_no_longer_than_its_deadline(store, store_url):
+    with open_store(store_url) as other, store.write() as first:
+        first.execute(text("INSERT INTO key_ids VALUES ('a', 'x', '2026-01-01 00:00:00')"))
+        started = time.monotonic()
+        with (
+            patient_until(started + 0.3),
+            pytest.raises(StoreUnavailable),
+            other.write() as second,
+        ):
+            second.execute(text("INSERT INTO key_ids VALUES ('a', 'y', '2026-01-01 00:00:00')"))
+    assert 0.2 < time.monotonic() - started < 2
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The schema: the migrations give exactly the tables of `tables`, and nothing is loaded when there is nothing to do."""
 
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,9 @@ from connectory.store.listing import Filters, list_connections
 from connectory.store.tables import metadata
 from connectory.store.timestamps import UtcDateTime
 
+_OUTSIDE_METADATA = re.compile("connections_search|ix_connections_key_form")
+_UNREADABLE = pytest.mark.filterwarnings("ignore:Skipped unsupported reflection of expression-based index")
+
 
 def test_the_revision_that_is_asked_for_is_the_newest_migration():
     config = Config()
@@ -38,10 +42,12 @@ def test_a_blank_database_becomes_current_by_one_upgrade(blank_url):
         assert schema.is_current(store)
 
 
+@_UNREADABLE
 def test_the_migrations_create_exactly_the_tables_of_the_metadata(store):
     def is_ours(name: str | None, kind: str, _parents: object) -> bool:
-        # The search index is each database's own and not in the metadata: FTS5's tables, pg_trgm's index.
-        return kind not in ("table", "index") or "connections_search" not in (name or "")
+        # Not in the metadata: the search index, which is each database's own (FTS5's tables, pg_trgm's index), and the index on
+        # an expression, which SQLAlchemy cannot read back from SQLite.
+        return kind not in ("table", "index") or name is None or not _OUTSIDE_METADATA.search(name)
 
     options = {"include_name": is_ours, "compare_type": True, "compare_server_default": True}
     with store.read() as database:
@@ -107,6 +113,7 @@ def test_tokens_survive_the_move_to_their_new_table(blank_url, now):
             assert not inspect(database).has_table("tokens")
 
 
+@_UNREADABLE
 def test_keys_and_indexes_of_every_table_have_the_names_of_the_metadata(store):
     with store.read() as database:
         found = inspect(database)
