@@ -26,7 +26,7 @@ serve: install
 	$(BIN)/connectory serve
 
 demo: install
-	PYTHONPATH=tests $(BIN)/python examples/demo.py
+	PYTHONPATH=tests exec $(BIN)/python examples/demo.py
 
 # As an installer does; what is installed editable is not, and a Python that may write no caches compiles it at every start.
 compiled: install

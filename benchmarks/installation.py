@@ -89,6 +89,7 @@ class Installation:
     def __init__(self, folder: Path, database_urls: tuple[str, ...] | None = None) -> None:
         folder.mkdir()
         self._service = {"CONNECTORY_HOME": str(folder / "home"), "CONNECTORY_LOG_LEVEL": "warning"}
+        self._service["CONNECTORY_EGRESS_ALLOW_LOOPBACK"] = "true"  # where the servers that are tested listen
         self._floor = {
             "FLOOR_TYPES": str(folder / "types.json"),
             "FLOOR_SCHEMA": str(folder / "schema.json"),

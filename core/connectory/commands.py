@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import sys
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +19,7 @@ import typer
 from connectory.checks.linux import hide_memory
 
 if TYPE_CHECKING:
+    from connectory.catalog.catalog import Catalog
     from connectory.catalog.survey import Survey
     from connectory.settings import Settings
     from connectory.store.audit import AuditEntry
@@ -46,14 +49,20 @@ class CommandFailed(Exception):
 
 
 def run(arguments: list[str]) -> None:
-    """Run one command and end the process. What a command cannot do is one line on standard error, and exit code 1."""
+    """Run one command and end the process.
+
+    What a command cannot do is one line on standard error, a line for each setting that is wrong, and exit code 1.
+    """
     hide_memory()  # from connection tests, among others
     try:
         app(args=arguments, prog_name="connectory")
     except Exception as error:
         if not isinstance(error, _told()):
             raise
-        sys.exit(str(error).replace("\n", " "))
+        from connectory.settings import SettingsInvalid
+
+        lines = error.problems if isinstance(error, SettingsInvalid) else [str(error)]
+        sys.exit("\n".join(line.replace("\n", " ") for line in lines))
 
 
 def _told() -> tuple[type[Exception], ...]:
@@ -88,6 +97,38 @@ def _survey(settings: Settings) -> Survey:
     from connectory.catalog.survey import Survey
 
     return Survey(settings.selection)
+
+
+@cache
+def _catalog() -> Catalog:
+    with _survey(_settings()) as survey:
+        return survey.catalog()
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"connectory {version('connectory')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _before_each_command(
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001 — its callback has answered
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    # `serve` logs the same lines, once it has its catalogue.
+    if context.invoked_subcommand == "serve":
+        return
+    from connectory.known_settings import not_of_the_service, unknown_settings
+
+    # The plugins take a second to load, which is spent only where a variable may be theirs.
+    if not_of_the_service(os.environ):
+        for line in unknown_settings(os.environ, _catalog()):
+            print(line, file=sys.stderr)
 
 
 @app.command()
@@ -202,18 +243,31 @@ def delete_client(client_id: Annotated[str, typer.Argument(help="Id of the clien
 
 
 @app.command()
-def plugins(as_json: _JSON = False) -> None:
-    """List every plugin, with the file of the deployer's own; where one is not loaded, the reason says what to do."""
+def plugins(
+    as_json: _JSON = False,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Exit code 1 where one did not load, or the allow or deny list names none."),
+    ] = False,
+) -> None:
+    """List every plugin, with the file of the deployer's own; where one is not loaded, the reason says what to do.
+
+    Those that the allow or deny list excludes are shown as blocked, and count as wanted so.
+    """
     from connectory.api.plugins import plugin_item
 
-    with _survey(_settings()) as survey:
-        records = survey.catalog().records
+    catalog = _catalog()
+    unmatched = _settings().selection.unmatched(catalog.records)
+    for name in unmatched:
+        print(name, file=sys.stderr)
     if as_json:
-        print(json.dumps([plugin_item(record) for record in records], indent=2))
-        return
-    for record in records:
-        shipped = f"{record.distribution} {record.version}" + (f" ({record.target})" if record.source else "")
-        print(f"{record.identifier}  {shipped}  {record.status.value}  {record.reason}".rstrip())
+        print(json.dumps([plugin_item(record) for record in catalog.records], indent=2))
+    else:
+        for record in catalog.records:
+            shipped = f"{record.distribution} {record.version}" + (f" ({record.target})" if record.source else "")
+            print(f"{record.identifier}  {shipped}  {record.status.value}  {record.reason}".rstrip())
+    if check and (unmatched or catalog.not_loaded):
+        raise typer.Exit(1)
 
 
 @_secrets.command("rotate")
@@ -305,17 +359,18 @@ def upgrade_database() -> None:
 
 @app.command("settings")
 def show_settings(as_json: _JSON = False) -> None:
-    """List every setting of the service, and those that loaded plugins declare: value, default, and what it is for."""
-    from connectory.settings import describe_settings
+    """List every setting of the service, and those that loaded plugins declare: value, whence, default, and what it is for."""
+    from connectory.known_settings import describe_settings
 
-    settings = _settings()
-    with _survey(settings) as survey:
-        rows = describe_settings(settings, survey.catalog())
+    rows = describe_settings(_settings(), _catalog())
     if as_json:
         print(json.dumps([row._asdict() for row in rows], indent=2))
         return
     for row in rows:
-        print(f"{row.name}={row.value}\n    {row.description} Default: {row.default or 'none'}.")
+        in_force = f"; in force: {row.in_force}" if row.in_force != row.value else ""
+        print(
+            f"{row.name}={row.value} ({row.origin}{in_force})\n    {row.description} Default: {row.default or 'none'}."
+        )
 
 
 @app.command("audit")

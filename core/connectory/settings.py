@@ -4,44 +4,72 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from collections.abc import Mapping
+import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from connectory.catalog.catalog import Catalog
 from connectory.catalog.discovery import Selection
-from connectory.contract.settings import environment_name
+from connectory.contract.settings import PREFIX, REFUSES_EMPTY, without_empty
 
-_List = Annotated[tuple[str, ...], NoDecode]
-_DataCategory = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,200}$")]
+
+def _split(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        return json.loads(value)
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def _parsed(value: Any) -> Any:
+    return json.loads(value) if isinstance(value, str) else value
+
+
+def _lower(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
+
+
+_List = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+_Mapping = Annotated[dict[str, str], NoDecode, BeforeValidator(_parsed)]
 
 
 class SettingsInvalid(Exception):
-    """A setting cannot be used; the message is one line that names it and does not repeat its value."""
+    """Settings cannot be used.
+
+    Attributes:
+        problems: one line for each, that names it, says what it takes and does not repeat its value.
+    """
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
 
 
 class Settings(BaseSettings):
     """What the deployer decides. `Settings()` reads the environment; see `read_settings` for one-line errors."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="CONNECTORY_", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
-    )
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True, hide_input_in_errors=True)
 
     home: Path = Field(
         Path(".connectory"),
         description="Folder of the embedded default: database, key file, root client's credentials.",
     )
-    database_url: SecretStr | None = Field(
+    database_url: Annotated[SecretStr | None, REFUSES_EMPTY] = Field(
         None,
         description="sqlite:///path or postgresql://user:password@host:port/name, user and password percent-encoded. "
         "Unset: a SQLite file in the home folder.",
     )
-    keys_file: Path | None = Field(
+    keys_file: Annotated[Path | None, REFUSES_EMPTY] = Field(
         None, description="Key file that secrets are sealed with. Unset: keys.json in the home folder."
+    )
+    allow_embedded: bool = Field(
+        False,
+        description="Whether the embedded default may be used while CONNECTORY_HOST is not a loopback address. Without it "
+        "a database URL that is missing or misspelt would start a new, empty store.",
     )
     host: str = Field("127.0.0.1", description="Address that `connectory serve` listens on.")
     port: int = Field(
@@ -51,12 +79,14 @@ class Settings(BaseSettings):
     plugins_deny: _List = Field(
         (), description="Connectors not to load, separated by commas; wins over the allow list."
     )
-    plugins_pin: dict[str, str] = Field(
+    plugins_pin: _Mapping = Field(
         {},
         description='For a connector that several distributions claim, the one that gets it: {"ledger": "acme-ledger"}.',
     )
     egress_allow_loopback: bool | None = Field(
-        None, description="Whether tests may connect to loopback. Unset: only while the service listens on loopback."
+        None,
+        description="Whether tests may connect to loopback. Unset: only in the embedded default, while the service listens "
+        "on loopback.",
     )
     egress_deny: _List = Field(
         (),
@@ -87,29 +117,40 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(
         1_048_576, ge=1024, le=104_857_600, description="Largest request body in bytes; a larger one is answered 413."
     )
-    data_categories: Annotated[tuple[_DataCategory, ...], NoDecode] = Field(
+    data_categories: _List = Field(
         (),
         description="Data categories that datasets may name besides those of the Fides language's default taxonomy, "
-        "separated by commas; each of letters, digits, '.', '_' and '-', like acme.loyalty.card.",
+        "separated by commas, like acme.loyalty.card.",
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
+    docs: bool = Field(
+        True,
+        description="Whether the API is documented at /docs and /openapi.json, to anybody who can reach the service.",
+    )
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = Field(
         "info", description="Least severe lines that are logged; `info` holds one line per request."
     )
 
-    @field_validator("plugins_allow", "plugins_deny", "egress_deny", "data_categories", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _split(cls, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        if value.lstrip().startswith("["):
-            return json.loads(value)
-        return tuple(part.strip() for part in value.split(",") if part.strip())
+    def _without_empty(cls, given: dict[str, Any]) -> dict[str, Any]:
+        return without_empty(cls, given)
+
+    @field_validator("data_categories")
+    @classmethod
+    def _categories(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for category in value:
+            if not re.fullmatch(r"[A-Za-z0-9_.-]{1,200}", category):
+                raise PydanticCustomError("category", "Each has letters, digits, '.', '_' or '-'.")
+        return value
 
     @field_validator("egress_deny")
     @classmethod
     def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for network in value:
-            ipaddress.ip_network(network)
+        try:
+            for network in value:
+                ipaddress.ip_network(network)
+        except ValueError:
+            raise PydanticCustomError("network", "Each is a network like 10.0.0.0/8 or fd00::/8.") from None
         return value
 
     @property
@@ -123,6 +164,11 @@ class Settings(BaseSettings):
         if self.database_url is not None:
             return self.database_url.get_secret_value()
         return f"sqlite:///{self.home.absolute() / 'connectory.db'}"
+
+    @property
+    def store_shown(self) -> str:
+        """The database URL in force, without its password and parameters."""
+        return without_password(self.store_url)
 
     @property
     def keys_path(self) -> Path:
@@ -151,7 +197,7 @@ class Settings(BaseSettings):
         """Whether tests may connect to loopback."""
         if self.egress_allow_loopback is not None:
             return self.egress_allow_loopback
-        return listens_on_loopback(self.host)
+        return self.embedded and listens_on_loopback(self.host)
 
 
 def listens_on_loopback(host: str) -> bool:
@@ -169,65 +215,27 @@ def read_settings(**overrides: Any) -> Settings:
         overrides: values that win over the environment, by field name.
 
     Raises:
-        SettingsInvalid: a value does not fit.
+        SettingsInvalid: values do not fit; it tells of each.
     """
     try:
         return Settings(**overrides)
     except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        field = str(found["loc"][0])
-        name = environment_name(field) if field in Settings.model_fields else field
-        description = Settings.model_fields[field].description if field in Settings.model_fields else ""
-        raise SettingsInvalid(f"{name} has a value that is not accepted ({found['type']}). {description}") from None
-    except Exception as error:
-        # pydantic-settings reports a value that is no JSON by the field's name, in an error of its own.
-        field = next((name for name in Settings.model_fields if f'"{name}"' in str(error)), "")
-        raise SettingsInvalid(f"{environment_name(field)} is not valid JSON; correct or unset it.") from None
+        from connectory.contract.setting_problems import setting_problems
+
+        raise SettingsInvalid(setting_problems(Settings, error)) from None
 
 
-class SettingRow(NamedTuple):
-    """One setting, as `connectory settings` shows it."""
+def without_password(url: str) -> str:
+    """A database URL as it may be shown: without password and parameters."""
+    # What cannot be taken apart is not shown at all: the password may stand anywhere in it.
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
 
-    name: str
-    value: str
-    default: str
-    description: str
-
-
-def describe_settings(settings: Settings, catalog: Catalog) -> list[SettingRow]:
-    """Every setting of the service, then those that the loaded plugins declare. The database's password is masked."""
-    rows = [
-        SettingRow(
-            environment_name(name), _shown(getattr(settings, name)), _shown(field.default), field.description or ""
-        )
-        for name, field in Settings.model_fields.items()
-    ]
-    declared: dict[str, SettingRow] = {}
-    for connector in catalog.connectors.values():
-        model = connector.plugin().settings if connector.settings_values is not None else None
-        for name, field in type(model).model_fields.items() if model is not None else ():
-            described = field.description or f"Setting of {connector.record.distribution}."
-            variable = environment_name(name)
-            declared[variable] = SettingRow(variable, _shown(getattr(model, name)), _shown(field.default), described)
-    return rows + [declared[name] for name in sorted(declared)]
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, SecretStr):
-        return _without_password(value.get_secret_value())
-    if isinstance(value, tuple):
-        return ",".join(map(str, value))
-    if isinstance(value, Mapping):
-        return json.dumps(dict(value)) if value else ""
-    return str(value)
-
-
-def _without_password(url: str) -> str:
-    scheme, separator, rest = url.partition("://")
-    userinfo, at, tail = rest.rpartition("@")
-    username = userinfo.partition(":")[0]
-    # libpq also takes the password as a query parameter, so the query is not shown at all.
-    address = urlsplit(f"//{tail}")._replace(query="", fragment="").geturl().removeprefix("//")
-    return f"{scheme}{separator}{username}{':***' if ':' in userinfo else ''}{at}{address}" if separator else "***"
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        return "***"
+    if "@" in (parsed.host or ""):
+        return "***"
+    # libpq also takes the password as a query parameter.
+    return parsed.set(query={}).render_as_string(hide_password=True)

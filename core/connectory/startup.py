@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from pathlib import Path
 
 from connectory.scopes import SCOPES
-from connectory.settings import Settings
+from connectory.settings import Settings, listens_on_loopback
 from connectory.store.clients import create_client, list_clients
 from connectory.store.engine import Store, open_store
 from connectory.store.errors import SchemaUnknown, StoreFailed, StoreUnavailable, StoreUrlInvalid
-from connectory.store.rotation import record_kid
+from connectory.store.rotation import record_kid, status
 from connectory.store.schema import is_current, upgrade
 from connectory.store.timestamps import utc_now
 from connectory.vault import KeyMismatch, KeyRingInvalid, Vault, add_key, generate_keyring, load_keyring
+
+_log = logging.getLogger(__name__)
 
 
 class CannotStart(Exception):
@@ -50,6 +53,11 @@ def open_store_of(settings: Settings) -> Store:
         CannotStart: with the reason.
     """
     if settings.embedded:
+        if not (settings.allow_embedded or listens_on_loopback(settings.host)):
+            raise CannotStart(
+                f"CONNECTORY_DATABASE_URL is not set, and the service would listen on {settings.host}: set it; or, to keep "
+                f"everything in {settings.home}, set CONNECTORY_ALLOW_EMBEDDED=true."
+            )
         make_home(settings.home)
     try:
         return open_store(settings.store_url)
@@ -83,10 +91,12 @@ def open_vault(settings: Settings, store: Store) -> Vault:
         CannotStart: with the reason.
     """
     path = settings.keys_path
+    generated = False
     try:
         if settings.keys_file is None and not path.exists():
             if settings.embedded:
                 generate_keyring(path)
+                generated = True
             else:
                 raise CannotStart(
                     "CONNECTORY_DATABASE_URL is set, so the key that seals secrets must be given: run `connectory keys "
@@ -107,7 +117,22 @@ def open_vault(settings: Settings, store: Store) -> Vault:
                 record_kid(database, ring, now=utc_now())
     except (KeyRingInvalid, OSError) as error:
         raise CannotStart(f"CONNECTORY_KEYS_FILE: {error}") from None
-    return Vault(ring)
+    vault = Vault(ring)
+    if generated:
+        _tell_lost_keys(settings, store, vault)
+    return vault
+
+
+def _tell_lost_keys(settings: Settings, store: Store, vault: Vault) -> None:
+    found = status(store, vault)
+    if found.unreadable_rows:
+        _log.warning(
+            "%s was missing, so a new key was made; the secrets of %s connections are sealed with keys that were in it "
+            "(%s). Put the file back, or send those secrets again.",
+            settings.keys_path.absolute(),
+            found.unreadable_rows,
+            ", ".join([*found.missing_kids, *found.mismatched_kids]),
+        )
 
 
 def ensure_root_client(settings: Settings, store: Store) -> None:

@@ -81,7 +81,13 @@ def settings(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Set
     """Settings for that database, with a key file."""
     folder = tmp_path_factory.mktemp("home")
     generate_keyring(folder / "keys.json")
-    return Settings(home=folder, database_url=database_url, keys_file=folder / "keys.json", probe_deadline=5)
+    return Settings(
+        home=folder,
+        database_url=database_url,
+        keys_file=folder / "keys.json",
+        probe_deadline=5,
+        egress_allow_loopback=True,
+    )
 
 
 @pytest.fixture(scope="session")

@@ -198,6 +198,16 @@ def test_head_is_get_without_the_body(api):
     assert answer.headers["content-length"] == api.get("/connection").headers["content-length"]
 
 
+def test_head_on_a_test_runs_none(api, service):
+    api.create("books", secrets={"token": "tiger-lily"})
+    before = sum(service.test_counts.values())
+    answer = api("HEAD", "/connection/books/test")
+    assert (answer.status_code, answer.content, answer.headers["cache-control"]) == (200, b"", "no-store")
+    assert sum(service.test_counts.values()) == before
+    assert api.get("/connection/books").json()["last_test_timestamp"] is None
+    assert api("HEAD", "/connection/nobody/test").status_code == 404
+
+
 def test_an_unknown_path_is_a_404_that_does_not_repeat_it(api):
     answer = api.get(f"/{SECRET}")
     assert answer.status_code == 404

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 
 import httpx
 import pytest
@@ -33,6 +35,34 @@ def test_metrics_count_requests_by_template_and_tests_by_type_and_result(api):
     assert any('connection_type="api_ledger",result="auth_failed"' in line for line in lines)
     assert "connectory_tests_in_flight 0.0" in lines
     assert "books" not in answer.text
+
+
+def test_own_log_lines_keep_their_arguments_and_others_do_not():
+    """A library's arguments may hold anything."""
+    code = (
+        "import logging\n"
+        "from connectory.api.logs import configure_logs\n"
+        "configure_logs('info')\n"
+        "for name in ('connectory.checks.runner', 'connectory_acme', 'urllib3'):\n"
+        "    logging.getLogger(name).warning('The connector %s is %d%% done.', 'ledger', 7)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert [(line["logger"], line["event"]) for line in lines] == [
+        ("connectory.checks.runner", "The connector ledger is 7% done."),
+        ("connectory_acme", "The connector %s is %d%% done."),
+        ("urllib3", "The connector %s is %d%% done."),
+    ]
+
+
+def test_a_line_of_the_survey_keeps_its_arguments(tmp_path):
+    """It is logged in another process, about a distribution whose metadata cannot be read."""
+    site, home = tmp_path / "site", tmp_path / "home"
+    metadata = install(site, "acme-torn", entry_points={"torn": "torn_plugin"}, modules={"torn_plugin": ""})
+    (metadata / "METADATA").write_bytes(b"")
+    with running_service(home, {"PYTHONPATH": str(site)}) as service:
+        service.end()
+        assert f"The metadata of a distribution in {site} cannot be read" in service.log.read_text()
 
 
 @pytest.fixture

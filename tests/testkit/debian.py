@@ -26,6 +26,20 @@ REDIS_PACKAGES = ("redis-server", "redis-tools", "libjemalloc2", "liblzf1", "lib
 # unixODBC's driver manager, which pyodbc links to, and FreeTDS as its driver for SQL Server.
 ODBC_PACKAGES = ("libltdl7", "libodbc2", "libodbcinst2", "tdsodbc", "freetds-common")
 
+# The browser without its windows, and a font, without which it has nothing to draw with.
+CHROMIUM_PACKAGES = (
+    "chromium-headless-shell",
+    "chromium-common",
+    "fonts-dejavu-core",
+    *("libasound2", "libasyncns0", "libatk1.0-0", "libatspi2.0-0", "libbrotli1", "libbsd0", "libdav1d6", "libdbus-1-3"),
+    *("libdouble-conversion3", "libdrm2", "libexpat1", "libflac12", "libfontconfig1", "libfreetype6", "libgbm1"),
+    *("libglib2.0-0", "libgraphite2-3", "libharfbuzz-subset0", "libharfbuzz0b", "libjpeg62-turbo", "libminizip1"),
+    *("libmp3lame0", "libmpg123-0", "libnspr4", "libnss3", "libogg0", "libopenh264-7", "libopus0", "libpng16-16"),
+    *("libpulse0", "libsndfile1", "libsqlite3-0", "libvorbis0a", "libvorbisenc2", "libwayland-server0", "libx11-6"),
+    *("libx11-xcb1", "libxau6", "libxcb1", "libxcb-randr0", "libxcomposite1", "libxdamage1", "libxdmcp6", "libxext6"),
+    *("libxfixes3", "libxi6", "libxkbcommon0", "libxnvctrl0", "libxrandr2", "libxrender1"),
+)
+
 
 def unpacked(name: str, packages: tuple[str, ...]) -> Path:
     """The root of a file tree that holds these packages, downloaded and unpacked on the first call.
@@ -38,7 +52,9 @@ def unpacked(name: str, packages: tuple[str, ...]) -> Path:
 
 def libraries_in(root: Path) -> str:
     """Where the packages unpacked in `root` keep their libraries, for `LD_LIBRARY_PATH`."""
-    return ":".join(map(str, (*root.glob("usr/lib/*-linux-gnu"), *root.glob("lib/*-linux-gnu"))))
+    folders = [*root.glob("usr/lib/*-linux-gnu"), *root.glob("lib/*-linux-gnu")]
+    private = [folder / "pulseaudio" for folder in folders]  # libpulse keeps a library of its own there
+    return ":".join(map(str, [*folders, *private]))
 
 
 def _unpack(packages: tuple[str, ...], folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
+from connectory.api.answers import NO_STORE
 from connectory.api.bearer import needs
 from connectory.api.errors import PROTECTED, errors
 from connectory.api.lookup import ConnectionKey, find_connection
@@ -38,6 +39,8 @@ async def test_connection(request: Request, connection_key: ConnectionKey) -> Re
     """
     service = service_of(request)
     connection, envelope, tokens = await service.threads.read(_load, service, connection_key)
+    if request.scope["bodiless"]:  # HEAD is safe (RFC 9110 §9.2.1): nothing is tested for it
+        return Response(headers=NO_STORE)
     report = await run_test(request, connection, envelope, tokens)
     return test_response(f"Test completed for ConnectionConfig with key: {connection.key}.", report)
 

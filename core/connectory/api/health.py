@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
@@ -13,6 +14,7 @@ from connectory.api.answers import Answer
 from connectory.api.bearer import needs
 from connectory.api.errors import Problem, errors
 from connectory.api.service import Service, service_of
+from connectory.catalog.record import PluginStatus
 from connectory.checks.confinement import Level
 from connectory.store.rotation import status
 
@@ -74,7 +76,9 @@ async def ready(request: Request, response: Response) -> Ready:
     responses=errors(401, 403, 503),
 )
 async def metrics(request: Request) -> Response:
-    """Requests by method, route and status; connection tests by type and result; tests that run or wait now."""
+    """Requests by method, route and status; connection tests by type and result; tests that run or wait now; connectors by
+    status, and names in the allow and deny lists that match none.
+    """
     # Imported when first asked for: it costs start-up time and most deployments of one machine never ask.
     from prometheus_client import CollectorRegistry, generate_latest
     from prometheus_client.registry import Collector
@@ -101,6 +105,16 @@ def _families(service: Service) -> Iterator[Any]:
     for (connection_type, result), count in list(service.test_counts.items()):
         tests.add_metric([connection_type, result], count)
     yield tests
+    plugins = GaugeMetricFamily("connectory_plugins", "Installed connectors by status", labels=["status"])
+    statuses = Counter(record.status for record in service.catalog.records)
+    for plugin_status in PluginStatus:
+        plugins.add_metric([plugin_status], statuses[plugin_status])
+    yield plugins
+    yield GaugeMetricFamily(
+        "connectory_plugin_names_unmatched",
+        "Names in the allow and deny lists that are not installed connectors",
+        value=len(service.settings.selection.unmatched(service.catalog.records)),
+    )
     yield GaugeMetricFamily(
         "connectory_tests_in_flight", "Connection tests that run or wait", value=service.runner.in_flight
     )

@@ -10,6 +10,10 @@ from typing import Any
 
 import orjson
 
+from connectory.catalog.survey import text_of
+
+_LONGEST = 500
+"""Characters of a line of another logger."""
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
@@ -82,5 +86,4 @@ class _Forward(logging.Handler):
         fields: dict[str, Any] = {"logger": record.name}
         if record.exc_info and record.exc_info[1] is not None:
             fields |= {"error": type(record.exc_info[1]).__name__, "frames": frames(record.exc_info[1])}
-        # A library's message template is its own text; the arguments may be anybody's.
-        log.log(record.levelno, str(record.msg)[:200], **fields)
+        log.log(record.levelno, text_of(record)[:_LONGEST], **fields)

@@ -44,6 +44,7 @@ class Surroundings:
         request_id = _request_id(scope)
         scope["request_id"] = request_id
         bodiless = method == "HEAD"
+        scope["bodiless"] = bodiless  # for a GET that does something
         if bodiless:
             scope["method"] = "GET"
         status = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import socket
 from types import FrameType
@@ -10,9 +11,11 @@ from types import FrameType
 import uvicorn
 
 from connectory.api.app import create_app, open_service
-from connectory.api.logs import configure_logs
+from connectory.api.logs import configure_logs, log
 from connectory.api.service import Service
+from connectory.catalog.catalog import Catalog
 from connectory.catalog.survey import Survey
+from connectory.known_settings import unknown_settings
 from connectory.settings import Settings
 from connectory.startup import CannotStart
 
@@ -32,10 +35,12 @@ def serve(settings: Settings, survey: Survey) -> None:
     configure_logs(settings.log_level)
     listener = _listen(settings)
     try:
-        service = open_service(settings, survey.catalog())
+        catalog = survey.catalog()
+        service = open_service(settings, catalog)
     except BaseException:
         listener.close()
         raise
+    _log_what_is_amiss(settings, catalog)
     config = uvicorn.Config(
         create_app(service),
         log_config=None,
@@ -56,6 +61,22 @@ def serve(settings: Settings, survey: Survey) -> None:
     _Server(config, service).run([listener])
 
 
+def _log_what_is_amiss(settings: Settings, catalog: Catalog) -> None:
+    for line in unknown_settings(os.environ, catalog):
+        log.warning(line)
+    for name in settings.selection.unmatched(catalog.records):
+        log.warning(str(name))
+    for record in catalog.not_loaded:
+        log.warning(
+            "plugin not loaded",
+            plugin=record.identifier,
+            distribution=record.distribution,
+            version=record.version,
+            status=record.status,
+            reason=record.reason,
+        )
+
+
 def _listen(settings: Settings) -> socket.socket:
     """Bound before anything is opened, so that a second service on the same port changes nothing."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
@@ -72,6 +93,17 @@ def _listen(settings: Settings) -> socket.socket:
     return listener
 
 
+def _what_it_uses(settings: Settings) -> str:
+    """What somebody who starts the service should see: above all, which store it has found."""
+    said = ["documentation: /docs"] if settings.docs else []
+    said.append(f"store: {settings.store_shown}")
+    if settings.embedded and settings.root_client_path.exists():
+        said.append(f"root client: {settings.root_client_path}")
+    if settings.loopback_allowed:
+        said.append("tests may connect to loopback")
+    return "; ".join(said)
+
+
 class _Server(uvicorn.Server):
     """Says when it is ready, and ends connection tests as soon as it is told to end."""
 
@@ -84,9 +116,7 @@ class _Server(uvicorn.Server):
         if self.started and sockets:
             host, port = sockets[0].getsockname()[:2]
             shown = f"[{host}]" if ":" in host else host
-            credentials = self._service.settings.root_client_path
-            where = f"; root client: {credentials}" if self._service.settings.embedded and credentials.exists() else ""
-            print(f"Connectory is ready on http://{shown}:{port} (documentation: /docs{where})", flush=True)
+            print(f"Connectory is ready on http://{shown}:{port} ({_what_it_uses(self._service.settings)})", flush=True)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._service.runner.kill_all()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 
@@ -35,12 +36,29 @@ class ConnectorUnavailable(LookupError):
 
 
 class Catalog:
-    """The connectors of this installation. Built once, at start; never changes afterwards."""
+    """The connectors of this installation. Built once, at start; never changes afterwards.
 
-    def __init__(self, records: Iterable[PluginRecord], connectors: Iterable[LoadedConnector]) -> None:
+    Attributes:
+        variables: the environment variables that plugins and sources have asked for, those that then failed too.
+    """
+
+    def __init__(
+        self,
+        records: Iterable[PluginRecord],
+        connectors: Iterable[LoadedConnector],
+        variables: Iterable[str] = (),
+    ) -> None:
         self.records = tuple(sorted(records))
+        self.variables = frozenset(variables)
         ordered = sorted(connectors, key=_listing_order)
         self.connectors: Mapping[str, LoadedConnector] = {connector.identifier: connector for connector in ordered}
+
+    @cached_property
+    def not_loaded(self) -> tuple[PluginRecord, ...]:
+        """The connectors that should be there and are not; those that the deployer's lists exclude are not meant."""
+        return tuple(
+            record for record in self.records if record.status not in (PluginStatus.LOADED, PluginStatus.BLOCKED)
+        )
 
     def get(self, identifier: str) -> LoadedConnector | None:
         """The connector, or `None` where none of that identifier loaded."""
@@ -102,13 +120,32 @@ def build_catalog(
     declared = find_installed(groups=(ENTRY_POINT_GROUP, SOURCE_GROUP))
     installed = [item for item in declared if item.group == ENTRY_POINT_GROUP]
     sources = [item for item in declared if item.group == SOURCE_GROUP]
-    sourced, records = find_sourced(sources, core_version, environment, before)
+    asked = _Asked(os.environ if environment is None else environment)
+    sourced, records = find_sourced(sources, core_version, asked, before)
     connectors: list[LoadedConnector] = []
     for item in decide(installed, selection, core_version) + decide_sourced(sourced, selection, installed):
-        connector, record = _load(item, environment, before)
+        connector, record = _load(item, asked, before)
         records.append(record)
         connectors += [connector] if connector else []
-    return Catalog(records, connectors)
+    return Catalog(records, connectors, asked.names)
+
+
+class _Asked(Mapping[str, str]):
+    """An environment that notes which variables are asked for: a source declares none, and reads what it likes."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+        self.names: set[str] = set()
+
+    def __getitem__(self, name: str) -> str:
+        self.names.add(name)
+        return self._environment[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._environment)
+
+    def __len__(self) -> int:
+        return len(self._environment)
 
 
 def find_connector(
@@ -140,7 +177,7 @@ def find_connector(
 
 
 def _load(
-    item: Candidate, environment: Mapping[str, str] | None, before: Callable[[PluginRecord], None]
+    item: Candidate, environment: Mapping[str, str], before: Callable[[PluginRecord], None]
 ) -> tuple[LoadedConnector | None, PluginRecord]:
     if item.record.status is not PluginStatus.LOADED:
         return None, item.record

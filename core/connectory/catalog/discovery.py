@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from importlib_metadata import distributions
 
@@ -37,6 +38,34 @@ class Selection:
     allow: frozenset[str] = frozenset()
     deny: frozenset[str] = frozenset()
     pins: Mapping[str, str] | None = None
+
+    def unmatched(self, records: Iterable[PluginRecord]) -> list[UnmatchedName]:
+        """The names in the allow and the deny list that no connector of `records` has."""
+        known = sorted({record.identifier for record in records})
+        lists = {"CONNECTORY_PLUGINS_ALLOW": self.allow, "CONNECTORY_PLUGINS_DENY": self.deny}
+        return [
+            UnmatchedName(setting, name, next(iter(difflib.get_close_matches(name, known, n=1)), None))
+            for setting, names in lists.items()
+            for name in sorted(names - set(known))
+        ]
+
+
+class UnmatchedName(NamedTuple):
+    """A name in a list of the deployer's that no connector has.
+
+    Attributes:
+        nearest: the identifier of an installed connector that it may be a slip for.
+    """
+
+    setting: str
+    name: str
+    nearest: str | None
+
+    def __str__(self) -> str:
+        # What cannot be an identifier may be anything, a password that went astray too.
+        named = f"'{self.name}'" if IDENTIFIER.fullmatch(self.name) else "something"
+        remedy = f"did you mean '{self.nearest}'?" if self.nearest else "`connectory plugins` lists what there is."
+        return f"{self.setting} names {named}, which is not an installed connector; {remedy}"
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from connectory.contract import hookspecs
 from connectory.contract.description import Description
 from connectory.contract.hookspecs import ConnectorUnusable
 from connectory.contract.secrets import Secrets
-from connectory.contract.settings import DeployerSettings, environment_name, read_settings
+from connectory.contract.settings import DeployerSettings, read_settings
 from connectory.documents.json_schema import secret_json_schema
 
 LOAD_LIMIT = 5.0
@@ -266,7 +266,7 @@ def _settings(hooks: Any, environment: Mapping[str, str]) -> DeployerSettings | 
     try:
         return read_settings(model, environment)
     except ValidationError as error:
-        wrong = ", ".join(sorted({environment_name(str(found["loc"][0])) for found in error.errors() if found["loc"]}))
-        raise PluginBroken(
-            f"The setting {wrong or 'of this plugin'} has a value that is not accepted; correct or unset it."
-        ) from error
+        from connectory.contract.setting_problems import setting_problems
+
+        problems = setting_problems(model, error) or ["Its settings do not go together; correct or unset them."]
+        raise PluginBroken(" ".join(problems)) from error

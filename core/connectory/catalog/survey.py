@@ -77,9 +77,9 @@ class Survey:
                         loading = _record(record) if record else None
                     case {"log": [str(name), int(level), str(text)]}:
                         logging.getLogger(name).log(level, text)
-                    case {"records": list(records), "connectors": list(connectors)}:
+                    case {"records": list(records), "connectors": list(connectors), "variables": list(variables)}:
                         self._wait()
-                        return Catalog([_record(record) for record in records], map(_connector, connectors))
+                        return Catalog([_record(record) for record in records], map(_connector, connectors), variables)
             status = self._wait()
             if loading is None:
                 raise SurveyFailed(
@@ -136,7 +136,8 @@ def _survey(selection: Selection, crashed: dict[_Key, str], answers: TextIO) -> 
         answer({"loading": None})
         # All of it at the end: the pipe takes 64 KiB (pipe(7)) before somebody has to read.
         connectors = [_facts(connector) for connector in catalog.connectors.values()]
-        answer({"records": [asdict(record) for record in catalog.records], "connectors": connectors})
+        records = [asdict(record) for record in catalog.records]
+        answer({"records": records, "connectors": connectors, "variables": sorted(catalog.variables)})
     except BrokenPipeError:
         os._exit(0)  # nobody waits for it any more
     except BaseException:
@@ -145,15 +146,20 @@ def _survey(selection: Selection, crashed: dict[_Key, str], answers: TextIO) -> 
     os._exit(0)
 
 
+def text_of(record: logging.LogRecord) -> str:
+    """What the service logs of a line: its own whole, of others their template. Their arguments may hold untrusted text."""
+    return record.getMessage() if record.name.startswith("connectory.") else str(record.msg)
+
+
 class _Forward(logging.Handler):
-    """Has the service log what is logged here, without its arguments, which may hold untrusted text."""
+    """Has the service log what is logged here."""
 
     def __init__(self, answer: Any) -> None:
         super().__init__(logging.WARNING)
         self._answer = answer
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._answer({"log": [record.name, record.levelno, str(record.msg)]})
+        self._answer({"log": [record.name, record.levelno, text_of(record)]})
 
 
 def _record(values: dict[str, Any]) -> PluginRecord:

@@ -16,7 +16,7 @@ from connectory.store.patience import patience_left
 
 Dialect = Literal["sqlite", "postgresql"]
 
-_ACCEPTED = "use sqlite:///path/to/file.db or postgresql://user:password@host:5432/database"
+_ACCEPTED = "use sqlite:///path/to/file.db, or postgresql://user:password@host:5432/database, percent-encoded"
 
 
 class Store:
@@ -123,7 +123,7 @@ def _parse(url: str) -> URL:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
         raise StoreUrlInvalid(
-            f"The database URL cannot be read; write '@', ':' and '/' in the password as %40, %3A and %2F, and {_ACCEPTED}."
+            f"The database URL cannot be read; {_ACCEPTED} ('@', ':' and '/' as %40, %3A and %2F)."
         ) from None
     if parsed.drivername == "sqlite":
         if parsed.host or parsed.query or not parsed.database or parsed.database == ":memory:":

@@ -107,9 +107,9 @@ def _require_write_ahead_log(engine: Engine, path: Path) -> None:
             mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar_one()
     except Exception as error:
         name = getattr(getattr(error, "orig", None), "sqlite_errorname", type(error).__name__)
-        raise StoreUnavailable(
-            f"Database file {path} cannot be opened ({name}); if it is not a SQLite database, name another file."
-        ) from error
+        damaged = name.startswith("SQLITE_CORRUPT")  # SQLITE_NOTADB is what another file gives
+        remedy = "restore a backup of it." if damaged else "if it is not a SQLite database, name another file."
+        raise StoreUnavailable(f"Database file {path} cannot be opened ({name}); {remedy}") from error
     if mode != "wal":
         raise StoreUnavailable(
             f"Database file {path} is on a file system without shared memory, so readers would block writers; move it to "

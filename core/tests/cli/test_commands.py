@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
 
 import httpx
@@ -16,6 +17,7 @@ import pytest
 
 from connectory.scopes import SCOPES
 from connectory.settings import Settings
+from testkit.distribution import install
 from testkit.service import COMMAND, environment_of, run_command, running_service
 
 
@@ -89,6 +91,57 @@ def test_plugins_are_listed_as_text_and_as_json(home):
     assert re.search(r"^manual  connectory \S+  blocked  CONNECTORY_PLUGINS_DENY names it", denied, re.MULTILINE)
 
 
+def test_plugins_that_should_be_there_and_are_not_are_told(home, tmp_path):
+    """By exit code 1 of `plugins --check`, by a line each in the service's log, and in its metrics."""
+    install(
+        tmp_path / "site", "acme-broken", entry_points={"broken": "broken_plugin"}, modules={"broken_plugin": "1 / 0"}
+    )
+    assert run_command(home, "plugins", "--check").returncode == 0
+    assert run_command(home, "plugins", "--check", settings={"CONNECTORY_PLUGINS_DENY": "mssql"}).returncode == 0
+    broken = {"PYTHONPATH": str(tmp_path / "site")}
+    assert run_command(home, "plugins", settings=broken).returncode == 0
+    assert run_command(home, "plugins", "--check", settings=broken).returncode == 1
+    settings = broken | {"CONNECTORY_PLUGINS_ALLOW": "posgres,manual,broken", "CONNECTORY_PLUGINS_DENY": "S3cret Pw"}
+    unmatched = [
+        "CONNECTORY_PLUGINS_ALLOW names 'posgres', which is not an installed connector; did you mean 'postgres'?",
+        "CONNECTORY_PLUGINS_DENY names something, which is not an installed connector; `connectory plugins` lists what there is.",
+    ]
+    for options in (["--check"], ["--check", "--json"]):
+        done = run_command(home, "plugins", *options, settings=settings)
+        assert (done.returncode, done.stderr.splitlines()) == (1, unmatched)
+    token = run_command(home, "token").stdout.strip()
+    with running_service(home, settings) as service:
+        answer = httpx.get(f"{service.url}/metrics", headers={"Authorization": f"Bearer {token}"})
+        service.end()
+        lines = [json.loads(line) for line in service.log.read_text().splitlines()]
+    warnings = [line for line in lines if line["level"] == "warning"]
+    assert [line["event"] for line in warnings] == [*unmatched, "plugin not loaded"]
+    assert (warnings[-1]["plugin"], warnings[-1]["status"]) == ("broken", "failed")
+    assert "ZeroDivisionError" in warnings[-1]["reason"]
+    metrics = answer.text.splitlines()
+    assert 'connectory_plugins{status="failed"} 1.0' in metrics
+    assert 'connectory_plugins{status="loaded"} 1.0' in metrics
+    assert 'connectory_plugins{status="conflict"} 0.0' in metrics
+    assert "connectory_plugin_names_unmatched 2.0" in metrics
+
+
+@pytest.mark.parametrize("settings", [{}, {"CONNECTORY_DATABSE_URL": "postgresql://u:S3cretPw@h/d"}])
+def test_no_new_store_is_made_where_others_reach_the_service(home, settings):
+    """Unless that is asked for; and the ready line names the store, and says whether tests may connect to loopback."""
+    reached = settings | {"CONNECTORY_HOST": "0.0.0.0"}
+    for command in ("serve", "token"):
+        done = run_command(home, command, settings=reached | {"CONNECTORY_PORT": "0"})
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "CONNECTORY_ALLOW_EMBEDDED=true" in done.stderr.splitlines()[-1]
+        assert "S3cretPw" not in done.stderr
+    assert not home.exists()
+    with running_service(home, reached | {"CONNECTORY_ALLOW_EMBEDDED": "true"}) as service:
+        assert f"store: sqlite:///{home}/connectory.db" in service.ready_line
+        assert "loopback" not in service.ready_line
+    with running_service(home, settings) as service:
+        assert "tests may connect to loopback" in service.ready_line
+
+
 def test_settings_are_all_listed(home):
     shown = run_command(home, "settings").stdout
     for name in Settings.model_fields:
@@ -119,6 +172,8 @@ def test_a_shared_database_needs_upgrade_then_a_key_then_serves(home, tmp_path, 
     with running_service(home, settings) as service:
         headers = {"Authorization": f"Bearer {token}"}
         assert httpx.get(f"{service.url}/api/v1/connection", headers=headers).status_code == 200
+        shown = f"store: postgresql://{postgres.superuser}:***@{postgres.host}:{postgres.port}/commands)"
+        assert service.ready_line.strip().endswith(shown)
     assert not (home / "root_client.json").exists()
     assert not (home / "keys.json").exists()
 
@@ -137,6 +192,41 @@ def test_a_setting_that_does_not_work_is_one_line_that_names_it(home, settings, 
     line = refusal(run_command(home, "serve", settings={"CONNECTORY_PORT": "0"} | settings))
     assert named in line
     assert "S3cretPw" not in line
+
+
+def test_every_setting_that_does_not_work_has_a_line(home):
+    wrong = {"CONNECTORY_PORT": "S3cretPw", "CONNECTORY_DATABASE_URL": "", "CONNECTORY_LOG_LEVEL": "S3cretPw"}
+    done = run_command(home, "serve", settings=wrong)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert {line.partition(" ")[0] for line in done.stderr.splitlines()} == set(wrong)
+    assert "S3cretPw" not in done.stderr
+    assert not home.exists()
+
+
+def test_a_name_that_is_no_setting_is_told(home):
+    """By the commands on standard error, by the service in its log; what a plugin or a source reads is known."""
+    settings = {
+        "CONNECTORY_SAAS_ALLOW_HTTP_LOOPBACK": "true",
+        "CONNECTORY_SNOWFLAKE_ENDPOINT": "",
+        "CONNECTORY_SAAS_DEFINITIONS": "",
+        "CONNECTORY_PRT": "S3cretPw",
+    }
+    told = (
+        "CONNECTORY_PRT is not a setting of the service or of a loaded plugin, and does nothing; "
+        "did you mean CONNECTORY_PORT?"
+    )
+    for command in (["token"], ["plugins"], ["keys", "generate", str(home.with_name("keys.json"))]):
+        done = run_command(home, *command, settings=settings)
+        assert (done.returncode, done.stderr) == (0, f"{told}\n"), command
+    with running_service(home, settings) as service:
+        service.end()
+        lines = [json.loads(line) for line in service.log.read_text().splitlines()]
+    assert [line["event"] for line in lines if line["level"] == "warning"] == [told]
+
+
+def test_the_version_is_shown(home):
+    done = run_command(home, "--version")
+    assert (done.returncode, done.stdout) == (0, f"connectory {version('connectory')}\n")
 
 
 def test_a_port_in_use_is_one_line(home):
@@ -227,6 +317,8 @@ def test_a_lost_key_file_of_the_embedded_default_starts_degraded(home):
         httpx.patch(f"{service.url}/api/v1/connection", json=[item], headers=headers).raise_for_status()
     (home / "keys.json").unlink()
     with running_service(home) as service:
+        [line] = [json.loads(line) for line in service.log.read_text().splitlines() if '"warning"' in line]
+        assert line["event"].startswith(f"{home}/keys.json was missing, so a new key was made; the secrets of 1 connec")
         assert httpx.get(f"{service.url}/ready").json()["unreadable_rows"] == 1
         path = f"{service.url}/api/v1/connection/books"
         assert httpx.get(path, headers=headers).json()["secrets_state"] == "unreadable"

@@ -14,6 +14,7 @@ from sqlalchemy import text
 from connectory.store.engine import Store, open_store
 from connectory.store.errors import StoreFailed, StoreUnavailable, StoreUrlInvalid
 from connectory.store.patience import patient_until
+from connectory.store.schema import upgrade
 
 PASSWORD = "pa55-marker"
 
@@ -267,7 +268,7 @@ def test_a_refused_statement_is_named_without_the_values_it_carried(store, state
 def test_an_unusable_url_is_refused_with_a_sentence_that_does_not_quote_it(url):
     with pytest.raises(StoreUrlInvalid) as refusal:
         open_store(url)
-    assert str(refusal.value).endswith(("database.", "%40.", "once."))
+    assert str(refusal.value).endswith(("percent-encoded.", "%2F).", "%40.", "once."))
     assert_hidden(refusal.value)
 
 
@@ -277,6 +278,17 @@ def test_a_password_may_hold_any_character_percent_encoded(postgres):
     url = f"postgresql://odd:a%40b%3Ac%2Fd%3Fe%23f%25g%20h%27%5C@127.0.0.1:{postgres.port}/postgres"
     with open_store(url) as store, store.read() as database:
         assert database.execute(text("SELECT current_user")).scalar_one() == "odd"
+
+
+def test_a_damaged_file_is_told_to_be_replaced_by_a_backup(tmp_path):
+    path = tmp_path / "torn.db"
+    with open_store(f"sqlite:///{path}") as store:
+        upgrade(store)
+    pages = bytearray(path.read_bytes())
+    pages[100:400] = b"\xff" * 300  # the root of the schema; its file header is whole
+    path.write_bytes(pages)
+    with pytest.raises(StoreUnavailable, match=r"torn\.db cannot be opened \(SQLITE_CORRUPT\); restore a backup"):
+        open_store(f"sqlite:///{path}")
 
 
 def test_a_missing_directory_is_named(tmp_path):

@@ -158,7 +158,7 @@ def test_the_schema_says_so() -> None:
     ],
 )
 def test_endpoints_that_cannot_be_meant_are_refused_at_start(endpoints: str) -> None:
-    with pytest.raises(PluginBroken, match="The setting CONNECTORY_SAAS_ENDPOINTS has a value that is not accepted"):
+    with pytest.raises(PluginBroken, match="CONNECTORY_SAAS_ENDPOINTS has a value that is not accepted"):
         load_connector("stripe", "connectory-saas", {"CONNECTORY_SAAS_ENDPOINTS": endpoints})
 
 
