@@ -51,11 +51,21 @@ def silence_standard_streams() -> None:
     os.close(null)
 
 
+def limit_growth(memory: int) -> None:
+    """Until another limit is set: `memory` bytes of address space more than now."""
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    limit = _address_space() + memory
+    resource.setrlimit(resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+
+
+def _address_space() -> int:
+    return int(Path("/proc/self/statm").read_bytes().split()[0]) * resource.getpagesize()
+
+
 def limit_resources(memory: int) -> None:
     """From now on: no file grows, no core dump, 256 open files, and `memory` bytes of address space more than now."""
-    used = int(Path("/proc/self/statm").read_bytes().split()[0]) * resource.getpagesize()
     for kind, limit in (
-        (resource.RLIMIT_AS, used + memory),
+        (resource.RLIMIT_AS, _address_space() + memory),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NOFILE, _OPEN_FILES),

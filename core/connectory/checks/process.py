@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 from contextlib import suppress
 
 from connectory.checks.forkservers import ForkServerHandle
@@ -15,24 +16,27 @@ _END_LIMIT = 1.0
 
 
 class CheckProcess:
-    """One test's process, from its fork on. Whoever makes it must `end` it.
+    """One test's process, from its fork on: it waits until it is told to `begin`. Whoever makes it must `end` it.
 
     Args:
         server: forks it.
         name: the connector to test with.
-        transcript: takes in what it reports.
 
     Attributes:
-        finished: done when the transcript is complete, or the process is dead.
+        server: that fork server.
+        name: that connector.
+        dead: done when the process is dead.
+        finished: done when it has begun, and the transcript is complete or the process is dead.
 
     Raises:
         ForkServerLost: `server` is gone.
     """
 
-    def __init__(self, server: ForkServerHandle, name: ConnectorName, transcript: Transcript) -> None:
+    def __init__(self, server: ForkServerHandle, name: ConnectorName) -> None:
         self._loop = asyncio.get_running_loop()
-        self._server = server
-        self._transcript = transcript
+        self.server = server
+        self.name = name
+        self._transcript: Transcript
         self._unwritten = memoryview(b"")
         self.finished: asyncio.Future[None] = self._loop.create_future()
         job_reader, self._job = os.pipe()
@@ -48,16 +52,33 @@ class CheckProcess:
             os.close(result_writer)
         os.set_blocking(self._job, False)
         os.set_blocking(self._result, False)
-        self._loop.add_reader(self._result, self._read)
-        self._fork.exit.add_done_callback(self._exited)
+
+    @property
+    def dead(self) -> asyncio.Future[int | None]:
+        return self._fork.exit
 
     @property
     def exit_status(self) -> int | None:
         """How the process ended by itself; `None` where its fork server ended."""
         return self._fork.exit.result() if self._fork.exit.done() else None
 
-    def write(self, job: bytes) -> None:
-        """Send the job, as far as the pipe takes it; the rest follows when the process reads."""
+    @property
+    def waits(self) -> bool:
+        """Whether it can take a job: it has not ended, as far as the kernel knows."""
+        poll = select.poll()
+        poll.register(self._job, 0)  # errors are told without being asked for, and nobody reads the pipe of the dead
+        return not poll.poll(0)
+
+    def begin(self, job: bytes, transcript: Transcript) -> None:
+        """Send the job, as far as the pipe takes it; the rest follows when the process reads.
+
+        Args:
+            job: what to do.
+            transcript: takes in what the process reports.
+        """
+        self._transcript = transcript
+        self._loop.add_reader(self._result, self._read)
+        self._fork.exit.add_done_callback(self._exited)
         self._unwritten = memoryview(job)
         self._loop.add_writer(self._job, self._write)
         self._write()
@@ -103,7 +124,7 @@ class CheckProcess:
         self._close_job()
         self._loop.remove_reader(self._result)
         os.close(self._result)
-        self._server.end(self._fork)
+        self.server.end(self._fork)
         await asyncio.wait([self._fork.gone], timeout=_END_LIMIT)
         if not self._fork.gone.done():
-            self._server.lose()  # it does not do as it is told; another one takes its place
+            self.server.lose()  # it does not do as it is told; another one takes its place

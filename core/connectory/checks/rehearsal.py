@@ -1,0 +1,55 @@
+"""Doing once, with made-up secrets, what every test does before its driver's own work: the test itself then need not wait for it.
+
+What a process does for the first time is slow: modules are imported, caches and libraries are filled. After a fork the kernel copies
+each page that is written to, and Python writes to whatever it looks at. In a branch the rehearsal spares all its tests the
+first, in a process that waits for its job it spares the test the second.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from contextlib import suppress
+
+from connectory.catalog.loaded import LoadedConnector
+from connectory.checks.addresses import VettedAddresses
+from connectory.checks.context import ChildContext
+from connectory.checks.egress import EgressPolicy
+from connectory.checks.linux import peak_memory
+from connectory.checks.protocol import Job, Verdict, decode_job, encode_event, encode_job
+from connectory.contract.ssl_mode import SslMode
+from connectory.documents.validation import SecretsInvalid, parse_secrets
+from connectory.toolkit.tls import tls_context
+
+_HOST = "localhost"
+_TIME = 10.0
+
+
+def rehearse(connector: LoadedConnector) -> None:
+    """Go through a test's own steps without a secret, a driver, or a far end other than this process."""
+    with suppress(Exception):  # the test that follows says what is wrong
+        job = decode_job(encode_job(_job()))
+        with suppress(SecretsInvalid):
+            parse_secrets(connector.configured(job.settings).secrets_model, job.document)
+        _connect(job)
+        tls_context(SslMode.REQUIRED, None)
+        peak_memory()
+        encode_event(Verdict("succeeded"))
+
+
+def _job() -> Job:
+    policy = EgressPolicy(allow_loopback=True)
+    return Job(document={}, settings={}, policy=policy, killed_at=time.monotonic() + _TIME, memory=0)
+
+
+def _connect(job: Job) -> None:
+    context = ChildContext(
+        killed_at=job.killed_at,
+        addresses=VettedAddresses(job.policy, on_denial=lambda: None),
+        settings=job.settings,
+        emit=encode_event,
+    )
+    context.skip_step("rehearsal")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        connection, _ = context.connect(_HOST, listener.getsockname()[1])
+    connection.close()  # after the listener: a connection that the far end gave up leaves nothing in the kernel
