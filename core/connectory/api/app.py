@@ -58,6 +58,7 @@ def open_service(settings: Settings, catalog: Catalog | None = None) -> Service:
         deadline=settings.probe_deadline,
         concurrency=settings.probe_concurrency,
         queue=settings.probe_queue,
+        spares=settings.probe_spares,
     )
     return Service(settings, store, vault, catalog, runner)
 

@@ -21,10 +21,11 @@ from connectory.checks.addresses import AddressDenied, VettedAddresses
 from connectory.checks.context import ChildContext
 from connectory.checks.failures import STANDARD, meaning
 from connectory.checks.linux import (
+    allow_inspection,
     die_with_parent,
     leave_parent_behind,
-    limit_growth,
     limit_resources,
+    limited_growth,
     peak_memory,
 )
 from connectory.checks.protocol import (
@@ -106,8 +107,8 @@ def run_test(parent: int, job: int, result: int, name: ConnectorName, connector:
         die_with_parent(parent)
         sys.dont_write_bytecode = True
         if connector is not None and not _can_be_read(job):
-            limit_growth(_SPARE_MEMORY)
-            rehearse(connector)
+            with limited_growth(_SPARE_MEMORY):
+                rehearse(connector)
         emit = _emitter(result)
         try:
             emit(_do(_read_job(job), name, connector, emit))
@@ -165,6 +166,7 @@ def _do(job: Job, name: ConnectorName, connector: LoadedConnector | None, emit: 
     limit_resources(job.memory)
     much_memory = peak_memory() + job.memory // 2
     addresses.enforce()
+    allow_inspection(True)  # drivers find in /proc/self what they find elsewhere
     try:
         _run(connector, secrets, context, job.exchange)
     except CheckSkipped:

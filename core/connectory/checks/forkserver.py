@@ -27,6 +27,7 @@ from connectory.checks.addresses import replace_getaddrinfo
 from connectory.checks.child import load_connector, run_test
 from connectory.checks.linux import (
     adopt_orphans,
+    allow_inspection,
     children_of,
     die_with_parent,
     kill_session,
@@ -53,6 +54,7 @@ def main() -> None:
     die_with_parent(os.getppid())
     control = socket.socket(fileno=os.dup(0))
     silence_standard_streams()
+    allow_inspection(False)  # a test must not get at what later tests are forked from, or wait in
     # The service decides when tests end, not who signals everything at once: a terminal, or a service manager.
     for request in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(request, signal.SIG_IGN)

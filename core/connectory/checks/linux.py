@@ -6,11 +6,13 @@ import ctypes
 import os
 import resource
 import signal
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 # linux/prctl.h
 _PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -29,6 +31,11 @@ def die_with_parent(parent: int) -> None:
 def adopt_orphans() -> None:
     """Become the parent of descendants whose own parent ends, so that none gets away by a second fork."""
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def allow_inspection(allowed: bool) -> None:
+    """Whether processes of the same account may look into this one, and into its later forks, and change them (ptrace(2))."""
+    _libc.prctl(_PR_SET_DUMPABLE, int(allowed), 0, 0, 0)
 
 
 def leave_parent_behind(*keep: int) -> None:
@@ -51,11 +58,16 @@ def silence_standard_streams() -> None:
     os.close(null)
 
 
-def limit_growth(memory: int) -> None:
-    """Until another limit is set: `memory` bytes of address space more than now."""
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+@contextmanager
+def limited_growth(memory: int) -> Iterator[None]:
+    """Meanwhile: `memory` bytes of address space more than now."""
+    before, hard = resource.getrlimit(resource.RLIMIT_AS)
     limit = _address_space() + memory
     resource.setrlimit(resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (before, hard))
 
 
 def _address_space() -> int:

@@ -105,6 +105,7 @@ class CheckRunner:
         self._slots = asyncio.Semaphore(concurrency)
         self._shared: dict[Hashable, _SharedTest] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._reports: set[asyncio.Future[CheckReport]] = set()
         self._fork_servers = ForkServers()
         self._spares = Spares(spares)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -112,8 +113,8 @@ class CheckRunner:
 
     @property
     def in_flight(self) -> int:
-        """Tests that run or wait, and those whose process is being ended."""
-        return len(self._tasks)
+        """Tests that run or wait."""
+        return len(self._reports)
 
     async def start(self) -> None:
         """Start the root fork server. It becomes ready by itself; the first test waits for it."""
@@ -181,7 +182,7 @@ class CheckRunner:
                 self._forget(joins, shared)  # who comes now starts another test
 
     def _admit(self, joins: Hashable, subject: _Subject) -> _SharedTest:
-        waiting = len(self._tasks) - self._concurrency
+        waiting = self.in_flight - self._concurrency
         if waiting >= self._queue:
             # If every test takes its whole time, this is when the queue's last one starts.
             raise QueueFull(max(1, math.ceil(self._deadline * (waiting + 1) / self._concurrency)))
@@ -189,9 +190,11 @@ class CheckRunner:
         report: asyncio.Future[CheckReport] = loop.create_future()
         admitted = _SharedTest(report, loop.create_task(self._run_in_turn(subject, report)))
         self._shared[joins] = admitted
+        self._reports.add(report)
         self._tasks.add(admitted.task)
         admitted.task.add_done_callback(self._tasks.discard)
         admitted.task.add_done_callback(lambda task: _pass_on(task, report))
+        report.add_done_callback(self._reports.discard)
         report.add_done_callback(lambda _: self._forget(joins, admitted))
         return admitted
 
@@ -248,7 +251,8 @@ class CheckRunner:
         finally:
             if process is not None:
                 await process.end()
-        if process is not None and not self._ending:
+        all_begun = self.in_flight < self._concurrency  # while tests queue, a spare would only cost them time
+        if process is not None and all_begun and not self._ending:
             self._spares.fill(process.server, process.name)
 
     def _report(self, transcript: Transcript, process: CheckProcess) -> CheckReport:
