@@ -12,11 +12,11 @@ from connectory.checks.protocol import RESULT_LIMIT, ConnectorName
 from connectory.checks.transcript import Transcript
 
 _END_LIMIT = 1.0
-"""Seconds to wait for a killed process to disappear before the report is given anyway."""
+"""Seconds to wait for a killed process to disappear before its fork server is given up."""
 
 
 class CheckProcess:
-    """One test's process, from its fork on: it waits until it is told to `begin`. Whoever makes it must `end` it.
+    """One test's process, from its fork on: it waits until it is told to `begin`. Whoever makes it must `kill` it.
 
     Args:
         server: forks it.
@@ -118,13 +118,16 @@ class CheckProcess:
         if not self.finished.done():
             self.finished.set_result(None)
 
-    async def end(self) -> None:
-        """Kill the process and whatever it has started, and return when they are gone."""
+    def kill(self) -> None:
+        """Have the process killed, with whatever it has started. Once: then wait until it is `gone`."""
         self._fork.exit.remove_done_callback(self._exited)
         self._close_job()
         self._loop.remove_reader(self._result)
         os.close(self._result)
         self.server.end(self._fork)
+
+    async def gone(self) -> None:
+        """Return when the killed process, and whatever it has started, are gone."""
         await asyncio.wait([self._fork.gone], timeout=_END_LIMIT)
         if not self._fork.gone.done():
             self.server.lose()  # it does not do as it is told; another one takes its place

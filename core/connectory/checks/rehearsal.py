@@ -32,7 +32,9 @@ _TIME = 10.0
 def rehearse(connector: LoadedConnector) -> None:
     """Go through a test's own steps without a secret, a driver, or a far end other than this process."""
     with suppress(Exception):  # the test that follows says what is wrong
-        model = connector.configured({}).secrets_model
+        plugin = connector.configured({}).plugin()
+        plugin.hooks.connectory_describe()
+        model = plugin.secrets_model
         job = decode_job(encode_job(_job(dict.fromkeys(field_names(model), _TEXT))))
         _parse(model, job.document)
         _connect(job)

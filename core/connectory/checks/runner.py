@@ -29,6 +29,9 @@ _log = logging.getLogger(__name__)
 MEMORY = 512 * 2**20
 """Bytes of address space that a test may use besides what its fork server has: room for any driver, none for a flood."""
 
+_RESPITE = 0.002
+"""Seconds from a test's end to the fork of the next spare: longer than the event loop takes to pass the report on."""
+
 
 class QueueFull(Exception):
     """Too many tests run and wait. `retry_after` is when to try again, in seconds."""
@@ -250,9 +253,15 @@ class CheckRunner:
             report.set_result(transcript.report() or transcript.report_killed())
         finally:
             if process is not None:
-                await process.end()
+                process.kill()
+                # A little later, so that the answer need not share the processors with the fork.
+                asyncio.get_running_loop().call_later(_RESPITE, self._replace, process)
+                await process.gone()
+
+    def _replace(self, process: CheckProcess) -> None:
+        """Have a spare ready for the next test of the connector that `process` was for."""
         all_begun = self.in_flight < self._concurrency  # while tests queue, a spare would only cost them time
-        if process is not None and all_begun and not self._ending:
+        if all_begun and not self._ending:
             self._spares.fill(process.server, process.name)
 
     def _report(self, transcript: Transcript, process: CheckProcess) -> CheckReport:

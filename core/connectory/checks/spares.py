@@ -36,7 +36,7 @@ class Spares:
         self._ending: set[asyncio.Task[None]] = set()
 
     def take(self, server: ForkServerHandle, name: ConnectorName) -> CheckProcess | None:
-        """A process that waits for a test of this connector; the caller must end it. `None` where there is none."""
+        """A process that waits for a test of this connector; the caller must kill it. `None` where there is none."""
         for spare in list(self._of(server, name)):
             self._remove(spare)
             if spare.process.waits:
@@ -77,6 +77,7 @@ class Spares:
         spare.expiry.cancel()
 
     def _end(self, process: CheckProcess) -> None:
-        ending = asyncio.get_running_loop().create_task(process.end())
+        process.kill()
+        ending = asyncio.get_running_loop().create_task(process.gone())
         self._ending.add(ending)
         ending.add_done_callback(self._ending.discard)
