@@ -1,8 +1,8 @@
-"""Doing once, with made-up secrets, what every test does before its driver's own work: the test itself then need not wait for it.
+"""Doing once, with made-up secrets, what every test does before its driver's own work, so that no test has to wait for it.
 
-What a process does for the first time is slow: modules are imported, caches and libraries are filled. After a fork the kernel copies
-each page that is written to, and Python writes to whatever it looks at. In a branch the rehearsal spares all its tests the
-first, in a process that waits for its job it spares the test the second.
+What a process does for the first time is slow: modules are imported, caches and libraries are filled. After a fork, the kernel
+copies each page that is written to, and Python writes to whatever it looks at. A rehearsal in a branch spares its tests the
+first, one in a process that waits for its job spares the test the second.
 """
 
 from __future__ import annotations

@@ -50,6 +50,7 @@ def test_arguments_win_over_the_environment(monkeypatch):
         ("CONNECTORY_PORT", "S3cretPw"),
         ("CONNECTORY_PORT", "70000"),
         ("CONNECTORY_PROBE_DEADLINE", "31"),
+        ("CONNECTORY_PROBE_SPARES", "5"),
         ("CONNECTORY_PLUGINS_PIN", "S3cretPw"),
         ("CONNECTORY_EGRESS_DENY", "S3cretPw"),
         ("CONNECTORY_EGRESS_DENY", '["S3cretPw'),
