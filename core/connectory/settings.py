@@ -113,6 +113,12 @@ class Settings(BaseSettings):
     login_failure_burst: int = Field(
         20, ge=1, le=10_000, description="Failed logins at once, of one client from one address, that are answered."
     )
+    probe_spares: int = Field(
+        1,
+        ge=0,
+        le=4,
+        description="Processes that wait ahead, for each connector in use, for its next connection test; 0 saves their memory.",
+    )
     token_lifetime: int = Field(43_200, ge=60, le=31_536_000, description="Seconds that a bearer token works.")
     max_body_bytes: int = Field(
         1_048_576, ge=1024, le=104_857_600, description="Largest request body in bytes; a larger one is answered 413."

@@ -63,6 +63,7 @@ def open_service(settings: Settings, catalog: Catalog | None = None) -> Service:
         queue=settings.probe_queue,
         total_memory=settings.probe_memory * 2**20,
         closed=map(str, settings.own_paths),
+        spares=settings.probe_spares,
     )
     return Service(
         settings,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import os
 import re
+import select
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -20,7 +21,7 @@ from connectory.checks.addresses import AddressDenied, VettedAddresses
 from connectory.checks.confinement import Confinement, Confining
 from connectory.checks.context import ChildContext
 from connectory.checks.failures import STANDARD, meaning
-from connectory.checks.linux import die_with_parent, hide_memory, leave_parent_behind, peak_memory
+from connectory.checks.linux import die_with_parent, hide_memory, leave_parent_behind, limited_growth, peak_memory
 from connectory.checks.protocol import (
     ERROR_TYPE_LIMIT,
     JOB_LIMIT,
@@ -35,6 +36,7 @@ from connectory.checks.protocol import (
     is_duration,
     is_sentence,
 )
+from connectory.checks.rehearsal import rehearse
 from connectory.contract.check import CheckFailed, CheckSkipped, FailureCode
 from connectory.contract.secrets import Secrets
 from connectory.documents.masking import sensitive_texts
@@ -47,6 +49,8 @@ UNAUTHORIZED = (
 )
 """Why the test of a connection fails that needs a person's consent and has no tokens."""
 
+_SPARE_MEMORY = 16 * 2**20
+"""Bytes of address space that a process may take on before its job is there. The rehearsal takes less than 1 MiB."""
 _TELLING_LENGTH = 4
 """Shorter secrets occur in any sentence by chance."""
 _MODULE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,99}")
@@ -91,7 +95,7 @@ def run_test(
     connector: LoadedConnector | None,
     confinement: Confinement,
 ) -> NoReturn:
-    """Do one job in this process, which was forked for it, and end the process.
+    """Do one job in this process, which was forked for it, and end the process. Until the job is there, rehearse.
 
     Args:
         parent: the process id of the fork server.
@@ -109,6 +113,9 @@ def run_test(
             confining = confinement.begin()
             die_with_parent(parent)
             hide_memory()
+            if connector is not None and not _can_be_read(job):
+                with limited_growth(_SPARE_MEMORY):
+                    rehearse(connector)
             emit(_do(_read_job(job), name, connector, confining, emit))
         except MemoryError:
             emit(Verdict("failed", FailureCode.RESOURCE_LIMIT))
@@ -125,6 +132,12 @@ def _emitter(descriptor: int) -> _Emit:
             line = line[os.write(descriptor, line) :]
 
     return emit
+
+
+def _can_be_read(descriptor: int) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _read_job(descriptor: int) -> Job:

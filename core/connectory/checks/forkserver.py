@@ -49,6 +49,7 @@ from connectory.checks.protocol import (
     decode_request,
     encode_answer,
 )
+from connectory.checks.rehearsal import rehearse
 
 
 def main() -> None:
@@ -84,6 +85,7 @@ def _preload(name: ConnectorName) -> LoadedConnector | None:
     """Import a connector and its drivers; `None` where tests have to do that themselves, and say what is wrong."""
     try:
         connector = load_connector(name)
+        rehearse(connector)  # what it loads and computes once, no test has to
     except BaseException:
         return None
     # A fork copies the one thread that forks: a lock that another holds would stay locked for ever.

@@ -8,7 +8,8 @@ import resource
 import signal
 import sys
 from collections import defaultdict
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 # linux/prctl.h
@@ -86,6 +87,18 @@ def limit(kind: int, allowed: int) -> None:
 def address_space() -> int:
     """Bytes of address space that this process has."""
     return int(Path("/proc/self/statm").read_bytes().split()[0]) * resource.getpagesize()
+
+
+@contextmanager
+def limited_growth(memory: int) -> Iterator[None]:
+    """Meanwhile: `memory` bytes of address space more than now."""
+    before, hard = resource.getrlimit(resource.RLIMIT_AS)
+    allowed = address_space() + memory
+    resource.setrlimit(resource.RLIMIT_AS, (allowed if hard == resource.RLIM_INFINITY else min(allowed, hard), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (before, hard))
 
 
 def peak_memory() -> int:

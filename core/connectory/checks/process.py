@@ -4,35 +4,40 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 from contextlib import suppress
 
 from connectory.checks.forkservers import ForkServerHandle
 from connectory.checks.protocol import RESULT_LIMIT, ConnectorName
 from connectory.checks.transcript import Transcript
 
-_END_LIMIT = 1.0
-"""Seconds to wait for a killed process to disappear before the report is given anyway."""
+_END_LIMIT = 10.0
+"""Seconds to wait for a killed process to disappear before its fork server is given up. Nobody waits for it but the test's turn;
+and a fork server that is killed while it ends a process that forks on and on could not end what that has made."""
 
 
 class CheckProcess:
-    """One test's process, from its fork on. Whoever makes it must `end` it.
+    """One test's process, from its fork on: it waits until it is told to `begin`. Whoever makes it must `kill` it.
 
     Args:
         server: forks it.
         name: the connector to test with.
-        transcript: takes in what it reports.
 
     Attributes:
-        finished: done when the transcript is complete, or the process is dead.
+        server: that fork server.
+        name: that connector.
+        dead: done when the process is dead.
+        finished: done when it has begun, and the transcript is complete or the process is dead.
 
     Raises:
         ForkServerLost: `server` is gone.
     """
 
-    def __init__(self, server: ForkServerHandle, name: ConnectorName, transcript: Transcript) -> None:
+    def __init__(self, server: ForkServerHandle, name: ConnectorName) -> None:
         self._loop = asyncio.get_running_loop()
-        self._server = server
-        self._transcript = transcript
+        self.server = server
+        self.name = name
+        self._transcript: Transcript
         self._unwritten = memoryview(b"")
         self.finished: asyncio.Future[None] = self._loop.create_future()
         job_reader, self._job = os.pipe()
@@ -48,16 +53,33 @@ class CheckProcess:
             os.close(result_writer)
         os.set_blocking(self._job, False)
         os.set_blocking(self._result, False)
-        self._loop.add_reader(self._result, self._read)
-        self._fork.exit.add_done_callback(self._exited)
+
+    @property
+    def dead(self) -> asyncio.Future[int | None]:
+        return self._fork.exit
 
     @property
     def exit_status(self) -> int | None:
         """How the process ended by itself; `None` where its fork server ended."""
         return self._fork.exit.result() if self._fork.exit.done() else None
 
-    def write(self, job: bytes) -> None:
-        """Send the job, as far as the pipe takes it; the rest follows when the process reads."""
+    @property
+    def waits(self) -> bool:
+        """Whether it can take a job: it has not ended, as far as the kernel knows."""
+        poll = select.poll()
+        poll.register(self._job, 0)  # errors are told without being asked for, and nobody reads the pipe of the dead
+        return not poll.poll(0)
+
+    def begin(self, job: bytes, transcript: Transcript) -> None:
+        """Send the job, as far as the pipe takes it; the rest follows when the process reads.
+
+        Args:
+            job: what to do.
+            transcript: takes in what the process reports.
+        """
+        self._transcript = transcript
+        self._loop.add_reader(self._result, self._read)
+        self._fork.exit.add_done_callback(self._exited)
         self._unwritten = memoryview(job)
         self._loop.add_writer(self._job, self._write)
         self._write()
@@ -97,13 +119,16 @@ class CheckProcess:
         if not self.finished.done():
             self.finished.set_result(None)
 
-    async def end(self) -> None:
-        """Kill the process and whatever it has started, and return when they are gone."""
+    def kill(self) -> None:
+        """Have the process killed, with whatever it has started. Once: then wait until it is `gone`."""
         self._fork.exit.remove_done_callback(self._exited)
         self._close_job()
         self._loop.remove_reader(self._result)
         os.close(self._result)
-        self._server.end(self._fork)
+        self.server.end(self._fork)
+
+    async def gone(self) -> None:
+        """Return when the killed process, and whatever it has started, are gone."""
         await asyncio.wait([self._fork.gone], timeout=_END_LIMIT)
         if not self._fork.gone.done():
-            self._server.lose()  # it does not do as it is told; another one takes its place
+            self.server.lose()  # it does not do as it is told; another one takes its place

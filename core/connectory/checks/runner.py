@@ -19,6 +19,7 @@ from connectory.checks.memory import BUDGET
 from connectory.checks.process import CheckProcess
 from connectory.checks.protocol import JOB_LIMIT, ConnectorName, Exchange, Job, encode_job
 from connectory.checks.report import CheckReport
+from connectory.checks.spares import Spares
 from connectory.checks.transcript import Transcript
 from connectory.contract.check import FailureCode
 from connectory.documents.validation import Document
@@ -29,6 +30,9 @@ _log = logging.getLogger(__name__)
 
 MEMORY = 512 * 2**20
 """Bytes of address space that a test may use besides what its fork server has: room for any driver, none for a flood."""
+
+_RESPITE = 0.002
+"""Seconds from a test's end to the fork of the next spare: longer than the event loop takes to pass the report on."""
 
 
 class QueueFull(Exception):
@@ -69,9 +73,10 @@ class _Subject:
 
 @dataclass(eq=False)
 class _SharedTest:
-    """One test that waits or runs, and how many callers wait for it."""
+    """One test that waits or runs, and how many callers wait for its report; `task` ends when its process is gone."""
 
-    task: asyncio.Task[CheckReport]
+    report: asyncio.Future[CheckReport]
+    task: asyncio.Task[None]
     callers: int = 0
 
 
@@ -87,6 +92,7 @@ class CheckRunner:
         total_memory: bytes of memory that all tests, and what they are forked from, may take together; beyond that the test
             that takes most is ended. Default 2 GiB.
         closed: the service's own files and folders, as absolute paths: no test reads them, wherever they stand.
+        spares: processes that wait, for each connector in use, for its next test. Default 1.
 
     Attributes:
         confinement: what keeps tests from the files of this machine.
@@ -102,6 +108,7 @@ class CheckRunner:
         memory: int = MEMORY,
         total_memory: int = BUDGET,
         closed: Iterable[str] = (),
+        spares: int = 1,
     ) -> None:
         self._policy = policy
         self._deadline = deadline
@@ -110,8 +117,10 @@ class CheckRunner:
         self._memory = memory
         self._slots = asyncio.Semaphore(concurrency)
         self._shared: dict[Hashable, _SharedTest] = {}
-        self._tasks: set[asyncio.Task[CheckReport]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._reports: set[asyncio.Future[CheckReport]] = set()
         self._fork_servers = ForkServers(closed, total_memory)
+        self._spares = Spares(spares)
         self.confinement = level()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ending = False
@@ -119,7 +128,7 @@ class CheckRunner:
     @property
     def in_flight(self) -> int:
         """Tests that run or wait."""
-        return len(self._tasks)
+        return len(self._reports)
 
     async def start(self) -> None:
         """Start the root fork server. It becomes ready by itself; the first test waits for it."""
@@ -130,12 +139,13 @@ class CheckRunner:
             _log.warning(WARNINGS[self.confinement])
 
     async def stop(self) -> None:
-        """Kill every running test, then the fork servers, and wait for all of them. Calling it again does nothing."""
+        """Kill every running test and spare, then the fork servers, and wait for all. Calling it again does nothing."""
         self._ending = True
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._spares.end_all()
         await self._fork_servers.stop()
 
     def kill_all(self) -> None:
@@ -175,35 +185,40 @@ class CheckRunner:
         shared = self._shared.get(joins) or self._admit(joins, _Subject(connector, open_document, tokens, exchange))
         shared.callers += 1
         try:
-            return await asyncio.shield(shared.task)
+            return await asyncio.shield(shared.report)
         except asyncio.CancelledError:
             caller = asyncio.current_task()
-            if shared.task.cancelled() and self._ending and not (caller and caller.cancelling()):
+            if shared.report.cancelled() and self._ending and not (caller and caller.cancelling()):
                 raise ShuttingDown from None
             raise
         finally:
             shared.callers -= 1
-            if shared.callers == 0 and not shared.task.done():
+            if shared.callers == 0 and not shared.report.done():
                 shared.task.cancel()
                 self._forget(joins, shared)  # who comes now starts another test
 
     def _admit(self, joins: Hashable, subject: _Subject) -> _SharedTest:
-        waiting = len(self._tasks) - self._concurrency
+        waiting = self.in_flight - self._concurrency
         if waiting >= self._queue:
             # If every test takes its whole time, this is when the queue's last one starts.
             raise QueueFull(max(1, math.ceil(self._deadline * (waiting + 1) / self._concurrency)))
-        admitted = _SharedTest(asyncio.get_running_loop().create_task(self._run_in_turn(subject)))
+        loop = asyncio.get_running_loop()
+        report: asyncio.Future[CheckReport] = loop.create_future()
+        admitted = _SharedTest(report, loop.create_task(self._run_in_turn(subject, report)))
         self._shared[joins] = admitted
+        self._reports.add(report)
         self._tasks.add(admitted.task)
         admitted.task.add_done_callback(self._tasks.discard)
-        admitted.task.add_done_callback(lambda _: self._forget(joins, admitted))
+        admitted.task.add_done_callback(lambda task: _pass_on(task, report))
+        report.add_done_callback(self._reports.discard)
+        report.add_done_callback(lambda _: self._forget(joins, admitted))
         return admitted
 
     def _forget(self, joins: Hashable, shared: _SharedTest) -> None:
         if self._shared.get(joins) is shared:
             del self._shared[joins]
 
-    async def _run_in_turn(self, subject: _Subject) -> CheckReport:
+    async def _run_in_turn(self, subject: _Subject, report: asyncio.Future[CheckReport]) -> None:
         async with self._slots:
             killed_at = time.monotonic() + self._deadline
             # A fork server that ends takes the tests of others with it, through no fault of theirs: once more. But a code is
@@ -211,19 +226,20 @@ class CheckRunner:
             attempts = 2 if subject.exchange is None else 1
             for _ in range(attempts):
                 with suppress(ForkServerLost):
-                    return await self._run_once(subject, killed_at)
+                    await self._run_once(subject, killed_at, report)
+                    return
             _log.error(
                 "The process that connection tests are forked from ended %s in one test of the connector '%s'.",
                 "twice" if attempts == 2 else "once",
                 subject.connector.identifier,
             )
-            return Transcript().report_failed(FailureCode.CRASHED)
+            report.set_result(Transcript().report_failed(FailureCode.CRASHED))
 
-    async def _run_once(self, subject: _Subject, killed_at: float) -> CheckReport:
-        """Run one test in one process; when this ends, however it does, so has the process.
+    async def _run_once(self, subject: _Subject, killed_at: float, report: asyncio.Future[CheckReport]) -> None:
+        """Run one test in one process, and tell the report. When this ends, however it does, the process is gone.
 
         Raises:
-            ForkServerLost: the process's fork server ended.
+            ForkServerLost: the process's fork server ended, and nothing was told.
         """
         transcript = Transcript()
         process: CheckProcess | None = None
@@ -237,18 +253,32 @@ class CheckRunner:
                     too_large = (
                         f"The stored secrets are larger than a test takes ({JOB_LIMIT} bytes); send smaller ones."
                     )
-                    return transcript.report_failed(FailureCode.SECRETS_UNREADABLE, too_large)
-                process = CheckProcess(server, name, transcript)
-                process.write(job)
+                    report.set_result(transcript.report_failed(FailureCode.SECRETS_UNREADABLE, too_large))
+                    return
+                process = self._spares.take(server, name) or CheckProcess(server, name)
+                process.begin(job, transcript)
                 del job
                 await process.finished
+            report.set_result(self._report(transcript, process))
         except TimeoutError:
             if not limit.expired():
                 raise
-            return transcript.report() or transcript.report_killed()
+            report.set_result(transcript.report() or transcript.report_killed())
         finally:
             if process is not None:
-                await process.end()
+                process.kill()
+                # A little later, so that the answer need not share the processors with the fork.
+                asyncio.get_running_loop().call_later(_RESPITE, self._replace, process)
+                await process.gone()
+
+    def _replace(self, process: CheckProcess) -> None:
+        """Have a spare ready for the next test of the connector that `process` was for."""
+        all_begun = self.in_flight < self._concurrency  # while tests queue, a spare would only cost them time
+        if all_begun and not self._ending:
+            self._spares.fill(process.server, process.name)
+
+    def _report(self, transcript: Transcript, process: CheckProcess) -> CheckReport:
+        """What came of a test that has finished."""
         report = transcript.report()
         if report is not None:
             return report
@@ -259,3 +289,13 @@ class CheckRunner:
         if process.exit_status is None:
             raise ForkServerLost
         return transcript.report_dead(process.exit_status)
+
+
+def _pass_on(task: asyncio.Task[None], report: asyncio.Future[CheckReport]) -> None:
+    """Have who waits for the report of a test that told none learn why."""
+    if report.done():
+        return
+    if task.cancelled():
+        report.cancel()
+    elif (error := task.exception()) is not None:
+        report.set_exception(error)

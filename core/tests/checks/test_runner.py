@@ -304,14 +304,15 @@ def test_many_tests_leave_no_process_and_no_descriptor_meanwhile(run, connector_
 
     async def scenario(runner):
         await status_of(runner, connector)
+        await until(lambda: len(offspring.all()) == 3)  # the root and two branches
         processes, descriptors = offspring.all(), open_descriptors()
         await asyncio.gather(*(status_of(runner, connector) for _ in range(40)))
         for _ in range(10):
             await status_of(runner, connector)
-            assert offspring.all() == processes
+            await until(lambda: offspring.all() == processes)
         assert open_descriptors() == descriptors
 
-    run(scenario, concurrency=8, queue=100)
+    run(scenario, concurrency=8, queue=100, spares=0)
 
 
 def test_it_works_beside_threads_and_in_a_thread(connector_of):

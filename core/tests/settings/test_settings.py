@@ -75,6 +75,7 @@ def test_arguments_win_over_the_environment(monkeypatch):
         ("CONNECTORY_PORT", "70000", "a whole number from 0 to 65535"),
         ("CONNECTORY_MAX_BODY_BYTES", "1", "a whole number from 1024 to 104857600"),
         ("CONNECTORY_PROBE_DEADLINE", "31", "a number from 1 to 30"),
+        ("CONNECTORY_PROBE_SPARES", "5", "a whole number from 0 to 4"),
         ("CONNECTORY_PLUGINS_PIN", "S3cretPw", 'JSON like {"name": "value"}'),
         ("CONNECTORY_EGRESS_DENY", "S3cretPw", "words separated by commas"),
         ("CONNECTORY_EGRESS_DENY", '["S3cretPw', "words separated by commas"),
