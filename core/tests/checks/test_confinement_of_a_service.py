@@ -108,12 +108,12 @@ class Deployment:
     def test(self, key: str) -> dict[str, Any]:
         return self.client.get(f"/connection/{key}/test").raise_for_status().json()
 
-    def attack(self, script: str) -> dict[str, Any]:
+    def attack(self, script: str, within: float = DEADLINE + 3) -> dict[str, Any]:
         """Run `script` as a test; return its answer once it is shown that nothing else suffered."""
         self.store("attack", script)
         began = time.monotonic()
         answer = self.test("attack")
-        assert time.monotonic() - began < DEADLINE + 3, answer
+        assert time.monotonic() - began < within, answer
         assert answer["test_status"] == "failed", answer
         assert self.test("sound")["test_status"] == "succeeded"
         assert self.service.process.poll() is None
@@ -401,8 +401,11 @@ def test_ten_thousand_forks_are_one_failed_test(deployment, ending: str):
     bomb()
     raise RuntimeError
     """
-    deployment.attack(script)
-    assert len(service.children(recursive=True)) < before + 10
+    deployment.attack(script, within=DEADLINE + 30)  # seventy processes compete with the service for the processors
+    give_up = time.monotonic() + 60
+    while len(service.children(recursive=True)) >= before + 10:  # they are killed once the test is answered
+        assert time.monotonic() < give_up
+        time.sleep(0.05)
 
 
 def test_memory_is_one_failed_test(deployment):
