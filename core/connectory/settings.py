@@ -121,6 +121,13 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(
         1_048_576, ge=1024, le=104_857_600, description="Largest request body in bytes; a larger one is answered 413."
     )
+    drain: float = Field(
+        0.0,
+        ge=0,
+        le=300,
+        description="Seconds between SIGTERM and the end. Meanwhile /ready answers 503, tests that run may finish and new ones "
+        "are refused, and everything else is answered. A second SIGTERM ends it at once.",
+    )
     docs: bool = Field(
         True,
         description="Whether the API is documented at /docs and /openapi.json, to anybody who can reach the service.",
