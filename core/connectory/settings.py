@@ -128,6 +128,13 @@ class Settings(BaseSettings):
         description="Data categories that datasets may name besides those of the Fides language's default taxonomy, "
         "separated by commas, like acme.loyalty.card.",
     )
+    drain: float = Field(
+        0.0,
+        ge=0,
+        le=300,
+        description="Seconds between SIGTERM and the end. Meanwhile /ready answers 503, tests that run may finish and new ones "
+        "are refused, and everything else is answered. A second SIGTERM ends it at once.",
+    )
     docs: bool = Field(
         True,
         description="Whether the API is documented at /docs and /openapi.json, to anybody who can reach the service.",

@@ -49,7 +49,7 @@ async def health() -> Health:
     responses={
         503: {
             "model": Ready | Problem,
-            "description": "The database does not answer, or keys are missing that stored secrets need",
+            "description": "The database does not answer, keys are missing that stored secrets need, or the service is ending",
         }
     },
 )
@@ -58,9 +58,10 @@ async def ready(request: Request, response: Response) -> Ready:
     service = service_of(request)
     found = await service.threads.read(status, service.store, service.vault)
     missing = sorted({*found.missing_kids, *found.mismatched_kids})
-    response.status_code = 503 if missing else 200
+    usable = not missing and not service.runner.ending
+    response.status_code = 200 if usable else 503
     return Ready(
-        ready=not missing,
+        ready=usable,
         unreadable_rows=found.unreadable_rows,
         missing_kids=missing,
         confinement=service.runner.confinement,

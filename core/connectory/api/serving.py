@@ -6,6 +6,7 @@ import gc
 import os
 import signal
 import socket
+import time
 from types import FrameType
 
 import uvicorn
@@ -20,7 +21,7 @@ from connectory.settings import Settings
 from connectory.startup import CannotStart
 
 GRACE = 3
-"""Seconds that requests may take to finish once the service is told to end; connection tests are ended at once."""
+"""Seconds that requests may take to finish once the service ends; connection tests are ended at once."""
 
 
 def serve(settings: Settings, survey: Survey) -> None:
@@ -105,11 +106,14 @@ def _what_it_uses(settings: Settings) -> str:
 
 
 class _Server(uvicorn.Server):
-    """Says when it is ready, and ends connection tests as soon as it is told to end."""
+    """Says when it is ready. Told to end by SIGTERM, it drains first, and told again, or by SIGINT, it ends connection tests
+    at once.
+    """
 
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
         self._service = service
+        self._drained_at: float | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -119,5 +123,14 @@ class _Server(uvicorn.Server):
             print(f"Connectory is ready on http://{shown}:{port} ({_what_it_uses(self._service.settings)})", flush=True)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if sig == signal.SIGTERM and self._service.settings.drain and self._drained_at is None:
+            self._service.runner.take_no_more()  # which `/ready` tells
+            self._drained_at = time.monotonic() + self._service.settings.drain
+            return
         self._service.runner.kill_all()
         super().handle_exit(sig, frame)
+
+    async def on_tick(self, counter: int) -> bool:  # ten times a second
+        if self._drained_at is not None and time.monotonic() >= self._drained_at and not self.should_exit:
+            self.handle_exit(signal.SIGTERM, None)
+        return await super().on_tick(counter)

@@ -130,6 +130,11 @@ class CheckRunner:
         """Tests that run or wait."""
         return len(self._reports)
 
+    @property
+    def ending(self) -> bool:
+        """Whether no further test is taken."""
+        return self._ending
+
     async def start(self) -> None:
         """Start the root fork server. It becomes ready by itself; the first test waits for it."""
         self._loop = asyncio.get_running_loop()
@@ -147,6 +152,10 @@ class CheckRunner:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._spares.end_all()
         await self._fork_servers.stop()
+
+    def take_no_more(self) -> None:
+        """Have callers of further tests get `ShuttingDown`; those that run or wait go on. May be called from a signal handler."""
+        self._ending = True
 
     def kill_all(self) -> None:
         """Kill every test at once, and have its callers get `ShuttingDown`. May be called from a signal handler."""
