@@ -16,7 +16,7 @@ from connectory.checks.addresses import VettedAddresses
 from connectory.checks.context import ChildContext
 from connectory.checks.egress import EgressPolicy
 from connectory.checks.linux import peak_memory
-from connectory.checks.protocol import Job, Verdict, decode_job, encode_event, encode_job
+from connectory.checks.protocol import Event, Job, Verdict, decode_job, encode_event, encode_job
 from connectory.contract.secrets import Secrets
 from connectory.contract.ssl_mode import SslMode
 from connectory.documents.sensitivity import field_names
@@ -40,7 +40,11 @@ def rehearse(connector: LoadedConnector) -> None:
         _connect(job)
         tls_context(SslMode.REQUIRED, None)
         peak_memory()
-        encode_event(Verdict("succeeded"))
+        _emit(Verdict("succeeded"))
+
+
+def _emit(event: Event) -> None:
+    encode_event(event)
 
 
 def _job(document: Document) -> Job:
@@ -63,7 +67,7 @@ def _connect(job: Job) -> None:
         killed_at=job.killed_at,
         addresses=VettedAddresses(job.policy, on_denial=lambda: None),
         settings=job.settings,
-        emit=encode_event,
+        emit=_emit,
     )
     context.skip_step("rehearsal")
     for host in _HOSTS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from connectory.checks.forkservers import ForkServerHandle, ForkServerLost
 from connectory.checks.process import CheckProcess
@@ -20,7 +20,7 @@ AGE = 300.0
 @dataclass(eq=False)
 class _Spare:
     process: CheckProcess
-    expiry: asyncio.TimerHandle
+    expiry: asyncio.TimerHandle = field(init=False)
 
 
 class Spares:
@@ -62,8 +62,8 @@ class Spares:
         return (spare for spare in self._waiting if (spare.process.server, spare.process.name) == (server, name))
 
     def _add(self, process: CheckProcess) -> None:
-        expiry = asyncio.get_running_loop().call_later(AGE, lambda: self._retire(spare))
-        spare = _Spare(process, expiry)
+        spare = _Spare(process)
+        spare.expiry = asyncio.get_running_loop().call_later(AGE, self._retire, spare)
         self._waiting.append(spare)
         process.dead.add_done_callback(lambda _: self._retire(spare))
 
