@@ -11,9 +11,9 @@ from connectory.checks.forkservers import ForkServerHandle
 from connectory.checks.protocol import RESULT_LIMIT, ConnectorName
 from connectory.checks.transcript import Transcript
 
-_END_LIMIT = 10.0
-"""Seconds to wait for a killed process to disappear before its fork server is given up. Nobody waits for it but the test's turn;
-and a fork server that is killed while it ends a process that forks on and on could not end what that has made."""
+_END_LIMIT = 3.0
+"""Seconds to wait for a killed process to disappear before its fork server is given up. The test's turn waits, and no answer;
+a fork server that has a process to end that forks on and on needs its time, on a busy machine."""
 
 
 class CheckProcess:

@@ -21,10 +21,10 @@ IN_FORK_SERVER = 'import os\nif os.environ["HOME"] == "/nonexistent":\n    '
 
 
 def run(scenario, **options):
-    """Run `scenario(test)` with a runner of its own; `test(connector)` gives the report."""
+    """Run `scenario(test)` with a runner of its own, where no process waits; `test(connector)` gives the report."""
 
     async def whole():
-        runner = CheckRunner(policy=EgressPolicy(allow_loopback=True), **options)
+        runner = CheckRunner(policy=EgressPolicy(allow_loopback=True), **{"spares": 0, **options})
         await runner.start()
         try:
             return await scenario(lambda connector: runner.run(object(), connector, lambda: DOCUMENT))

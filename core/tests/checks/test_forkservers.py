@@ -227,7 +227,8 @@ def test_a_test_whose_fork_server_ends_twice_has_crashed(connector_of, caplog):
     assert "ended twice" in caplog.text
 
 
-def test_a_fork_server_that_no_longer_answers_is_replaced(connector_of):
+def test_a_fork_server_that_no_longer_answers_is_replaced(connector_of, monkeypatch):
+    monkeypatch.setattr("connectory.checks.process._END_LIMIT", 1.0)
     with LoopbackServer(striking(Offspring(), signal.SIGSTOP)) as server:
         connector = connector_of(
             f"connection, _ = context.connect('localhost', {server.port})\nconnection.settimeout(1)\nconnection.recv(1)"
