@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -15,7 +16,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from connectory.catalog.catalog import Catalog
 from connectory.catalog.discovery import Selection
 from connectory.contract.settings import environment_name
+from connectory.vault.transit import TransitAuth
 
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 _List = Annotated[tuple[str, ...], NoDecode]
 
 
@@ -39,9 +42,38 @@ class Settings(BaseSettings):
         description="sqlite:///path or postgresql://user:password@host:port/name, user and password percent-encoded. "
         "Unset: a SQLite file in the home folder.",
     )
+    keys_provider: Literal["file", "transit", "environment"] = Field(
+        "file",
+        description="Where the keys that secrets are sealed with come from: a key file; a key file whose keys the transit "
+        "engine of HashiCorp Vault or OpenBao wraps; or, for development, the environment.",
+    )
     keys_file: Path | None = Field(
         None, description="Key file that secrets are sealed with. Unset: keys.json in the home folder."
     )
+    keys_json: SecretStr | None = Field(
+        None, description="What a key file holds; read where CONNECTORY_KEYS_PROVIDER is `environment`."
+    )
+    vault_address: str | None = Field(
+        None, description="Address of the Vault or OpenBao that wraps keys, like https://vault.example:8200."
+    )
+    vault_namespace: str | None = Field(None, description="Namespace in Vault or OpenBao. Unset: none.")
+    vault_ca_file: Path | None = Field(
+        None, description="CA certificates (PEM) to verify Vault's or OpenBao's with. Unset: the usual public ones."
+    )
+    vault_auth: TransitAuth = Field(
+        "token", description="How to log in to Vault or OpenBao: `token`, `kubernetes` or `approle`."
+    )
+    vault_auth_mount: str | None = Field(
+        None, description="Where that auth method is mounted. Unset: at its name, `kubernetes` or `approle`."
+    )
+    vault_role: str | None = Field(None, description="Role for `kubernetes`; role id for `approle`.")
+    vault_credential_file: Path | None = Field(
+        None,
+        description="File with the token, or with the secret id for `approle`, or with the service account's token for "
+        "`kubernetes`. Unset: for `kubernetes`, where a pod has it; else it must be given.",
+    )
+    vault_transit_mount: str = Field("transit", description="Where the transit engine is mounted.")
+    vault_transit_key: str = Field("connectory", description="Name of the transit engine's key.")
     host: str = Field("127.0.0.1", description="Address that `connectory serve` listens on.")
     port: int = Field(
         8000, ge=0, le=65535, description="TCP port that `connectory serve` listens on; 0 takes a free one."
@@ -197,8 +229,10 @@ def _shown(value: Any) -> str:
 
 def _without_password(url: str) -> str:
     scheme, separator, rest = url.partition("://")
+    if not separator or not _SCHEME.fullmatch(scheme):  # another secret than a URL
+        return "***"
     userinfo, at, tail = rest.rpartition("@")
     username = userinfo.partition(":")[0]
     # libpq also takes the password as a query parameter, so the query is not shown at all.
     address = urlsplit(f"//{tail}")._replace(query="", fragment="").geturl().removeprefix("//")
-    return f"{scheme}{separator}{username}{':***' if ':' in userinfo else ''}{at}{address}" if separator else "***"
+    return f"{scheme}{separator}{username}{':***' if ':' in userinfo else ''}{at}{address}"

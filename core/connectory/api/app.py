@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 from fastapi import FastAPI
+from fastapi.concurrency import run_in_threadpool
 
 from connectory.api import (
     connection_tests,
@@ -21,14 +22,17 @@ from connectory.api import (
 )
 from connectory.api.connection_types import RenderedTypes
 from connectory.api.errors import install_error_handlers
+from connectory.api.heartbeat import Heartbeat
+from connectory.api.logs import log
 from connectory.api.middleware import BodyLimit, Surroundings
 from connectory.api.openapi import install_openapi
 from connectory.api.service import Service
 from connectory.catalog.catalog import Catalog, build_catalog
 from connectory.checks.egress import EgressPolicy
 from connectory.checks.runner import CheckRunner
+from connectory.keys import open_vault
 from connectory.settings import Settings
-from connectory.startup import ensure_root_client, open_database, open_vault
+from connectory.startup import ensure_root_client, open_database
 
 _DESCRIPTION = (
     "Connect a product to other people's databases and services. To begin, get a token at `/api/v1/oauth/token`, list the "
@@ -48,7 +52,7 @@ def open_service(settings: Settings, catalog: Catalog | None = None) -> Service:
     catalog = build_catalog(settings.selection) if catalog is None else catalog
     store = open_database(settings)
     try:
-        vault = open_vault(settings, store)
+        vault = open_vault(settings, store, warn=lambda text: log.warning("keys", warning=text))
         ensure_root_client(settings, store)
     except BaseException:
         store.close()
@@ -59,7 +63,7 @@ def open_service(settings: Settings, catalog: Catalog | None = None) -> Service:
         concurrency=settings.probe_concurrency,
         queue=settings.probe_queue,
     )
-    return Service(settings, store, vault, catalog, runner)
+    return Service(settings, store, vault, catalog, runner, Heartbeat(store, vault))
 
 
 def create_app(service: Service) -> FastAPI:
@@ -69,9 +73,11 @@ def create_app(service: Service) -> FastAPI:
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         try:
             await service.runner.start()
+            await run_in_threadpool(service.heartbeat.start)
             yield
         finally:
             await service.runner.stop()
+            await run_in_threadpool(service.heartbeat.stop)
             service.store.close()
 
     app = FastAPI(

@@ -17,7 +17,7 @@ from connectory.api.service import Service
 from connectory.catalog.catalog import ConnectorUnavailable
 from connectory.catalog.loaded import LoadedConnector
 from connectory.documents.validation import Document, FieldProblem, SecretsInvalid
-from connectory.store.bulk_save import SaveItem
+from connectory.store.bulk_save import SaveItem, key_of
 from connectory.store.connections import EDITABLE, KEY_PATTERN, StoredConnection, lock_by_keys
 from connectory.store.envelopes import Sealed, load_envelopes
 
@@ -46,7 +46,7 @@ def check_items(service: Service, database: Connection, payload: Any) -> list[Ch
             are given to a connection whose connector is not available.
     """
     items = _parse(payload)
-    stored = lock_by_keys(database, {item.key for item in items if item.key is not None})
+    stored = lock_by_keys(database, {key_of(item.key, item.name) for item in items})
     problems: list[FieldProblem] = []
     checked = []
     for index, item in enumerate(items):

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import orjson
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
+from sqlalchemy.engine import Connection
 
 from connectory.api.answers import json_response
 from connectory.api.bearer import actor, needs
@@ -110,8 +111,9 @@ async def save_all(
 
 def _save(service: Service, body: bytes, who: tuple[str, str]) -> Response:
     payload = parse_json(body)
-    now = utc_now()
-    with service.store.write() as database:
+
+    def save(database: Connection) -> Response:
+        now = utc_now()
         items = check_items(service, database, payload)
         outcomes = save_connections(database, [item.save for item in items], now=now)
         succeeded, failed, trail = [], [], []
@@ -127,7 +129,9 @@ def _save(service: Service, body: bytes, who: tuple[str, str]) -> Response:
                 AuditEntry(now, who[0], action, connection.id, connection.key, outcome.changed, kid, None, who[1])
             )
         audit.append(database, *trail)
-    return json_response({"succeeded": succeeded, "failed": failed})
+        return json_response({"succeeded": succeeded, "failed": failed})
+
+    return service.store.write_again(save)
 
 
 def _failure(failed: SaveFailed) -> str:

@@ -8,6 +8,7 @@ from typing import cast
 
 from fastapi import Request
 
+from connectory.api.heartbeat import Heartbeat
 from connectory.api.middleware import RequestCounts
 from connectory.api.token_cache import TokenCache
 from connectory.catalog.catalog import Catalog
@@ -31,6 +32,7 @@ class Service:
     vault: Vault
     catalog: Catalog
     runner: CheckRunner
+    heartbeat: Heartbeat
     tokens: TokenCache = field(default_factory=TokenCache)
     request_counts: RequestCounts = field(default_factory=Counter)
     test_counts: Counter[tuple[str, str]] = field(default_factory=Counter)

@@ -5,23 +5,26 @@ from __future__ import annotations
 import gc
 import signal
 import socket
+import threading
 from types import FrameType
 
 import uvicorn
 
 from connectory.api.app import create_app, open_service
-from connectory.api.logs import configure_logs
+from connectory.api.logs import configure_logs, log
 from connectory.api.service import Service
 from connectory.catalog.survey import Survey
+from connectory.keys import reload_keys
 from connectory.settings import Settings
 from connectory.startup import CannotStart
+from connectory.store.errors import StoreFailed, StoreUnavailable
 
 GRACE = 3
 """Seconds that requests may take to finish once the service is told to end; connection tests are ended at once."""
 
 
 def serve(settings: Settings, survey: Survey) -> None:
-    """Serve until SIGTERM or SIGINT.
+    """Serve until SIGTERM or SIGINT. SIGHUP makes it read its keys again.
 
     Args:
         survey: of the installed plugins, which may still be going on.
@@ -30,12 +33,15 @@ def serve(settings: Settings, survey: Survey) -> None:
         CannotStart, SurveyFailed: with one line that says what to do.
     """
     configure_logs(settings.log_level)
+    # By itself this signal ends a process. Until the keys are open there is nothing to read again.
+    signal.signal(signal.SIGHUP, lambda *_: None)
     listener = _listen(settings)
     try:
         service = open_service(settings, survey.catalog())
     except BaseException:
         listener.close()
         raise
+    signal.signal(signal.SIGHUP, lambda *_: _start_reload(service))
     config = uvicorn.Config(
         create_app(service),
         log_config=None,
@@ -91,3 +97,25 @@ class _Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._service.runner.kill_all()
         super().handle_exit(sig, frame)
+
+
+_one_reload = threading.Lock()
+
+
+def _start_reload(service: Service) -> None:
+    # It waits for a file, a database, and perhaps another service; a thread of this kind does not keep the process.
+    threading.Thread(target=_reload, args=[service], name="reload", daemon=True).start()
+
+
+def _reload(service: Service) -> None:
+    """Take the keys as they are now, or keep those that are in use and say why."""
+    with _one_reload:
+        try:
+            reload_keys(
+                service.settings, service.store, service.vault, warn=lambda text: log.warning("keys", warning=text)
+            )
+        except (CannotStart, StoreUnavailable, StoreFailed) as problem:
+            log.error("keys_not_reloaded", reason=str(problem), kept=service.vault.ring.fingerprints())
+            return
+        log.info("keys_reloaded", primary=service.vault.ring.primary, keys=service.vault.ring.fingerprints())
+        service.heartbeat.beat()

@@ -38,17 +38,19 @@ class SealedTokens:
 
 def seal(vault: Vault, connection_id: str, *, secrets: bytes, masked: bytes) -> Sealed:
     """Seal both documents for one connection, with the primary key."""
+    pinned = vault.pinned()
     return Sealed(
-        secrets=vault.seal(secrets, table=_TABLE, row_id=connection_id, column=_SECRETS),
-        masked=vault.seal(masked, table=_TABLE, row_id=connection_id, column=_MASKED),
-        kid=vault.ring.primary,
+        secrets=pinned.seal(secrets, table=_TABLE, row_id=connection_id, column=_SECRETS),
+        masked=pinned.seal(masked, table=_TABLE, row_id=connection_id, column=_MASKED),
+        kid=pinned.ring.primary,
     )
 
 
 def seal_tokens(vault: Vault, connection_id: str, tokens: bytes) -> SealedTokens:
     """Seal the tokens of one connection, with the primary key."""
-    envelope = vault.seal(tokens, table=_TABLE, row_id=connection_id, column=_TOKENS)
-    return SealedTokens(envelope, vault.ring.primary)
+    pinned = vault.pinned()
+    envelope = pinned.seal(tokens, table=_TABLE, row_id=connection_id, column=_TOKENS)
+    return SealedTokens(envelope, pinned.ring.primary)
 
 
 def open_secrets(vault: Vault, connection_id: str, envelope: str) -> bytes:

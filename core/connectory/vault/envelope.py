@@ -31,7 +31,11 @@ _ENVELOPE = re.compile(r"cs1\.([A-Za-z0-9_-]{1,32})\.([A-Za-z0-9_-]+)")
 
 
 class Vault:
-    """Seals and opens envelopes with the keys of one ring. Stateless and safe to share between threads."""
+    """Seals and opens envelopes with the keys of one ring. Safe to share between threads.
+
+    Attributes:
+        ring: may be set to another one while others seal and open: each takes it once.
+    """
 
     __slots__ = ("ring",)
 
@@ -41,16 +45,21 @@ class Vault:
     def __repr__(self) -> str:
         return "Vault()"
 
+    def pinned(self) -> "Vault":
+        """A vault that keeps the ring of this moment, for values that must be sealed with one key."""
+        return Vault(self.ring)
+
     def seal(self, plaintext: bytes, *, table: str, row_id: str, column: str) -> str:
         """Encrypt with the primary key, for one place. The result is ASCII, about 4/3 of the plaintext's length plus 110.
 
         Args:
             table, row_id, column: the place; `row_id` must be an identity that never changes, not a name users edit.
         """
-        kid = self.ring.primary
+        ring = self.ring
+        kid = ring.primary
         fresh = os.urandom(_SALT + _NONCE)
         salt, nonce = fresh[:_SALT], fresh[_SALT:]
-        message_key, commitment = _derive(self.ring.key(kid), salt)
+        message_key, commitment = _derive(ring.key(kid), salt)
         sealed = AESGCM(message_key).encrypt(nonce, plaintext, _associated_data(kid, table, row_id, column))
         body = base64.urlsafe_b64encode(commitment + salt + nonce + sealed).rstrip(b"=")
         return f"{_FORMAT}.{kid}.{body.decode()}"

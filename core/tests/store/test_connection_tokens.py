@@ -16,7 +16,8 @@ from connectory.store.envelopes import (
     seal_tokens,
     store_tokens,
 )
-from connectory.store.rotation import RotationResult, UnreadableRow, record_kid, rotate, status, unreadable_rows
+from connectory.store.key_records import record_keys
+from connectory.store.rotation import RotationResult, UnreadableRow, rotate, status, unreadable_rows
 from connectory.vault import KeyMismatch, KeyRing, Tampered, Vault
 
 OLD, NEW = os.urandom(32), os.urandom(32)
@@ -33,7 +34,7 @@ def connection_of(store, now):
             return seal(vault, row_id, secrets=b"S", masked=b"M")
 
         with store.write() as database:
-            record_kid(database, vault.ring, now=now)
+            record_keys(database, vault.ring, now=now)
             item = SaveItem(key, "salesforce", "saas", "d", seal=sealed)
             return save_connections(database, [item], now=now)[0].connection
 
@@ -119,7 +120,7 @@ def test_rotation_seals_tokens_too(store, connection_of):
 def test_tokens_under_an_older_key_than_the_secrets_are_counted_and_rotated(store, connection_of, now):
     """As a process leaves them that has not read the new key file yet."""
     with store.write() as database:
-        record_kid(database, BEFORE.ring, now=now)
+        record_keys(database, BEFORE.ring, now=now)
     connection, _ = connection_of("crm", AFTER), connection_of("plain", AFTER)
     put(store, connection, b"tokens", vault=BEFORE)
     only_new = Vault(KeyRing("new", {"new": NEW}))
@@ -127,7 +128,7 @@ def test_tokens_under_an_older_key_than_the_secrets_are_counted_and_rotated(stor
     assert (dict(found.rows_by_kid), found.missing_kids) == ({"new": 2, "old": 1}, ("old",))
     assert unreadable_rows(store, only_new) == [UnreadableRow(connection.id, "crm", "old", "key_missing")]
     with pytest.raises(KeyMismatch), store.write() as database:
-        record_kid(database, KeyRing("old", {"old": NEW}), now=now)
+        record_keys(database, KeyRing("old", {"old": NEW}), now=now)
     assert rotate(store, AFTER) == RotationResult(re_encrypted=1, skipped=0, failed=0)
     assert dict(status(store, AFTER).rows_by_kid) == {"new": 2}
     assert get(store, connection, only_new) == b"tokens"

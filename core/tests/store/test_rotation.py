@@ -8,11 +8,11 @@ from sqlalchemy import text
 from connectory.store import audit, connections
 from connectory.store.bulk_save import SaveItem, save_connections
 from connectory.store.envelopes import load_envelopes, open_masked, open_secrets, seal
+from connectory.store.key_records import record_keys
 from connectory.store.rotation import (
     RotationResult,
     SecretsStatus,
     UnreadableRow,
-    record_kid,
     rotate,
     status,
     unreadable_rows,
@@ -33,7 +33,7 @@ def fill(store, now):
             return lambda row_id: seal(vault, row_id, secrets=f"S {key}".encode(), masked=f"M {key}".encode())
 
         with store.write() as database:
-            record_kid(database, vault.ring, now=now)
+            record_keys(database, vault.ring, now=now)
             items = [SaveItem(key, "postgres", "database", "d", seal=sealing(key)) for key in keys]
             return {saved.connection.key: saved.connection.id for saved in save_connections(database, items, now=now)}
 
@@ -177,12 +177,12 @@ def test_a_primary_key_whose_bytes_changed_is_refused(store, fill, now):
     fill(BEFORE, "a")
     other = KeyRing("old", {"old": NEW})
     with pytest.raises(KeyMismatch), store.write() as database:
-        record_kid(database, other, now=now)
+        record_keys(database, other, now=now)
     with pytest.raises(KeyMismatch):
         rotate(store, Vault(other))
     with store.write() as database:
-        record_kid(database, BEFORE.ring, now=now)
+        record_keys(database, BEFORE.ring, now=now)
         connections.delete(database, connections.get_by_key(database, "a").id)
-        record_kid(database, other, now=now)
+        record_keys(database, other, now=now)
     fill(Vault(other), "b")
     assert status(store, Vault(other)) == SecretsStatus({"old": 1}, (), (), 0)
