@@ -54,7 +54,7 @@ def beat(database: Connection, node_id: str, name: str, ring: KeyRing) -> None:
         "seen_at": now,
     }
     if database.execute(update(nodes).where(nodes.c.id == node_id).values(values)).rowcount == 0:
-        database.execute(insert(nodes).values(values, id=node_id, started_at=now))
+        database.execute(insert(nodes).values({**values, "id": node_id, "started_at": now}))
     database.execute(delete(nodes).where(nodes.c.seen_at < now - MAX_AGE))
 
 

@@ -126,7 +126,7 @@ def test_tokens_under_an_older_key_than_the_secrets_are_counted_and_rotated(stor
     only_new = Vault(KeyRing("new", {"new": NEW}))
     found = status(store, only_new)
     assert (dict(found.rows_by_kid), found.missing_kids) == ({"new": 2, "old": 1}, ("old",))
-    assert unreadable_rows(store, only_new) == [UnreadableRow(connection.id, "crm", "old", "key_missing")]
+    assert unreadable_rows(store, only_new) == [UnreadableRow(connection.id, "crm", "tokens", "old", "key_missing")]
     with pytest.raises(KeyMismatch), store.write() as database:
         record_keys(database, KeyRing("old", {"old": NEW}), now=now)
     assert rotate(store, AFTER) == RotationResult(re_encrypted=1, skipped=0, failed=0)
@@ -140,8 +140,8 @@ def test_tokens_stored_during_a_rotation_win(store, connection_of, monkeypatch):
 
     original = rotation._seal_again
 
-    def seal_again_while_a_test_ends(vault, row):
-        sealed = original(vault, row)
+    def seal_again_while_a_test_ends(vault, row, opened):
+        sealed = original(vault, row, opened)
         put(store, connection, b"newer", vault=AFTER)
         return sealed
 
@@ -158,4 +158,4 @@ def test_tampered_tokens_are_reported(store, connection_of):
             "UPDATE connection_secrets SET tokens_sealed = :envelope, tokens_kid = 'old' WHERE connection_id = :id"
         )
         database.execute(moved, {"envelope": load_tokens(database, one.id), "id": other.id})
-    assert unreadable_rows(store, BEFORE) == [UnreadableRow(other.id, "other", "old", "tampered")]
+    assert unreadable_rows(store, BEFORE) == [UnreadableRow(other.id, "other", "tokens", "old", "tampered")]

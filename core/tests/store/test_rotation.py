@@ -90,7 +90,13 @@ def test_unreadable_rows_fail_are_kept_and_do_not_stop_the_others(store, fill):
         moved = load_envelopes(database, ids["a"])[1]
         statement = text("UPDATE connection_secrets SET masked_sealed = :moved WHERE connection_id = :id")
         database.execute(statement, {"moved": moved, "id": ids["tampered"]})
-    assert rotate(store, AFTER, batch=1) == RotationResult(re_encrypted=2, skipped=0, failed=3)
+    result = rotate(store, AFTER, batch=1)
+    assert (result.re_encrypted, result.skipped, result.failed) == (2, 0, 3)
+    assert result.failures == (
+        UnreadableRow(ids["tampered"], "tampered", "masked", "old", "tampered"),
+        UnreadableRow(ids["x1"], "x1", "secrets", "lost", "key_missing"),
+        UnreadableRow(ids["x2"], "x2", "secrets", "lost", "key_missing"),
+    )
     assert opened(store, lost, ids["x1"]) == (b"S x1", b"M x1")
     with pytest.raises(Tampered):
         opened(store, BEFORE, ids["tampered"])
@@ -103,8 +109,8 @@ def test_a_change_made_during_rotation_wins(store, fill, now, monkeypatch):
 
     original = rotation._seal_again
 
-    def seal_again_while_somebody_writes(vault, row):
-        sealed = original(vault, row)
+    def seal_again_while_somebody_writes(vault, row, opened):
+        sealed = original(vault, row, opened)
         with store.write() as database:
             if row.id == ids["a"]:
                 newer = seal(AFTER, row.id, secrets=b"newer", masked=b"newer mask")
@@ -165,9 +171,9 @@ def test_unreadable_rows_are_named_with_their_reason(store, fill):
     now_configured = Vault(KeyRing("old", {"old": OLD, "new": os.urandom(32)}))
     found = {row.key: row for row in unreadable_rows(store, now_configured, batch=1)}
     assert found == {
-        "missing": UnreadableRow(ids["missing"], "missing", "lost", "key_missing"),
-        "moved": UnreadableRow(ids["moved"], "moved", "old", "tampered"),
-        "mismatched": UnreadableRow(ids["mismatched"], "mismatched", "new", "key_mismatch"),
+        "missing": UnreadableRow(ids["missing"], "missing", "secrets", "lost", "key_missing"),
+        "moved": UnreadableRow(ids["moved"], "moved", "secrets", "old", "tampered"),
+        "mismatched": UnreadableRow(ids["mismatched"], "mismatched", "secrets", "new", "key_mismatch"),
     }
     assert unreadable_rows(store, Vault(KeyRing("old", {"old": OLD}))) != []
 
