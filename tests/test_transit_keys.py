@@ -11,6 +11,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from connectory.keys import provider_of
+from connectory.settings import read_settings
+from connectory.startup import CannotStart
 from connectory.vault import KeyRingInvalid, TransitConfig, TransitWrappedKeys, generate_keyring
 from servers.openbao.server import OpenBaoServer, TokenReviews
 from testkit.ports import free_port
@@ -44,9 +47,10 @@ def wrapped(keys: TransitWrappedKeys) -> dict[str, str]:
 def refusal(keys: TransitWrappedKeys) -> str:
     with pytest.raises(KeyRingInvalid) as refused:
         keys.load()
-    assert refused.value.__cause__ is None
-    assert refused.value.__suppress_context__
-    return str(refused.value)
+    error = refused.value
+    assert error.__cause__ is None
+    assert error.__context__ is None or error.__suppress_context__  # a library's error would quote what was sent
+    return str(error)
 
 
 def test_a_key_file_holds_wrapped_keys_and_no_key(keys):
@@ -139,15 +143,23 @@ def test_logging_in_by_app_role(openbao, keys, tmp_path):
     assert "not-a-secret-id" not in line
 
 
-def test_logging_in_by_kubernetes(openbao, keys, tmp_path):
+def test_logging_in_by_kubernetes(openbao, keys, tmp_path, certificates):
+    now = int(time.time())
     claims = {"iss": "kubernetes/serviceaccount", "kubernetes.io/serviceaccount/namespace": "apps"}
     claims |= {"kubernetes.io/serviceaccount/service-account.name": "connectory"}
-    claims |= {"kubernetes.io/serviceaccount/service-account.uid": "1", "exp": int(time.time()) + 3600}
-    parts = [json.dumps(part).encode() for part in ({"alg": "RS256", "typ": "JWT"}, claims)] + [secrets.token_bytes(256)]
+    claims |= {
+        "kubernetes.io/serviceaccount/service-account.uid": "1",
+        "exp": now + 3600,
+        "nbf": now - 60,
+        "iat": now - 60,
+    }
+    parts = [json.dumps(part).encode() for part in ({"alg": "RS256", "typ": "JWT"}, claims)] + [
+        secrets.token_bytes(256)
+    ]
     jwt = ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
     file = tmp_path / "service-account"
     with TokenReviews(jwt) as cluster:
-        config = TransitConfig(openbao.address, "kubernetes", file, role=openbao.kubernetes_role(cluster))
+        config = TransitConfig(openbao.address, "kubernetes", file, role=openbao.kubernetes_role(cluster, certificates))
         file.write_text(jwt)
         made = TransitWrappedKeys(keys.path, config=config).create()
     assert keys.load() == made
@@ -162,13 +174,11 @@ def transit(openbao, credential) -> dict[str, str]:
     }
 
 
-def store_secrets(home: Path, service: RunningService, key: str, settings: dict[str, str]) -> dict[str, str]:
-    headers = {"Authorization": f"Bearer {run_command(home, 'token', settings=settings).stdout.strip()}"}
+def store_secrets(service: RunningService, key: str, headers: dict[str, str]) -> None:
     item = {"key": key, "connection_type": "postgres", "access": "read"}
     item |= {"secrets": {"host": "h", "password": "p", "username": "u"}}
     answer = httpx.patch(f"{service.url}/api/v1/connection", json=[item], headers=headers)
     assert answer.json()["failed"] == []
-    return headers
 
 
 def test_the_service_goes_on_without_the_server_and_does_not_start_without_it(tmp_path, credential, transit):
@@ -177,15 +187,18 @@ def test_the_service_goes_on_without_the_server_and_does_not_start_without_it(tm
         credential.write_text(server.token())
         settings = transit | {"CONNECTORY_VAULT_ADDRESS": server.address}
         with running_service(home, settings) as service:
-            headers = store_secrets(home, service, "books", settings)
+            headers = {"Authorization": f"Bearer {run_command(home, 'token', settings=settings).stdout.strip()}"}
+            store_secrets(service, "books", headers)
             server.stop()
             shown = httpx.get(f"{service.url}/api/v1/connection/books", headers=headers).json()
             assert shown["secrets_state"] == "stored"
-            store_secrets(home, service, "films", settings)
+            store_secrets(service, "films", headers)
             service.process.send_signal(signal.SIGHUP)
             line = event_of(service, "keys_not_reloaded")
             assert "does not answer" in line["reason"]
-            assert httpx.get(f"{service.url}/api/v1/connection/films", headers=headers).json()["secrets_state"] == "stored"
+            assert (
+                httpx.get(f"{service.url}/api/v1/connection/films", headers=headers).json()["secrets_state"] == "stored"
+            )
             assert service.end()[0] == 0
     done = run_command(home, "serve", "--port", "0", settings=settings)
     [refused] = done.stderr.splitlines()
@@ -217,14 +230,20 @@ def test_no_setting_shows_a_credential(openbao, tmp_path, credential, transit):
     [
         ({"CONNECTORY_VAULT_ADDRESS": ""}, "CONNECTORY_VAULT_ADDRESS: must be given"),
         ({"CONNECTORY_VAULT_ADDRESS": "http://vault.example:8200"}, "plain http only reaches an agent on loopback"),
-        ({"CONNECTORY_VAULT_CREDENTIAL_FILE": ""}, "CONNECTORY_VAULT_CREDENTIAL_FILE: must be given to log in by `token`"),
+        (
+            {"CONNECTORY_VAULT_CREDENTIAL_FILE": ""},
+            "CONNECTORY_VAULT_CREDENTIAL_FILE: must be given to log in by `token`",
+        ),
         ({"CONNECTORY_VAULT_AUTH": "approle"}, "CONNECTORY_VAULT_ROLE: must be given to log in by `approle`"),
         ({"CONNECTORY_VAULT_CREDENTIAL_FILE": "/nonexistent"}, "cannot be read (No such file or directory)"),
         ({"CONNECTORY_VAULT_ADDRESS": f"http://127.0.0.1:{free_port()}"}, "does not answer"),
     ],
 )
-def test_a_setting_that_does_not_work_is_one_line(tmp_path, transit, settings, sentence):
-    done = run_command(tmp_path / "home", "serve", "--port", "0", settings=transit | settings)
-    [line] = done.stderr.splitlines()
-    assert done.returncode == 1
-    assert sentence in line
+def test_settings_that_do_not_work_are_told(tmp_path, transit, settings, sentence, monkeypatch):
+    """In the sentence that `connectory serve` ends with; above is one of them with it."""
+    for name, value in (transit | settings).items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "keys.json").write_text('{"primary": "a", "keys": {"a": "vault:v1:AAAA"}}')
+    with pytest.raises((CannotStart, KeyRingInvalid)) as refused:
+        provider_of(read_settings(home=tmp_path)).load()
+    assert sentence in str(refused.value)

@@ -115,10 +115,12 @@ def open_vault(settings: Settings, store: Store, *, warn: Callable[[str], None])
     found = status(store, vault)
     if lost and found.unreadable_rows:
         warn(
-            f"{provider.source[0].upper()}{provider.source[1:]} was not there, so it was made again with a new key; what "
-            f"{found.unreadable_rows} connections have stored cannot be read. Restore the file, or store their secrets again."
+            f"{provider.source[0].upper()}{provider.source[1:]} was not there, so it was made again with a new key; secrets "
+            f"that were stored before cannot be read (connections: {found.unreadable_rows}). Restore the file, or store them "
+            "again."
         )
-    _tell(found, conflicts, provider, warn)
+    else:
+        _tell(found, conflicts, provider, warn)
     return vault
 
 
@@ -157,10 +159,10 @@ def _record(store: Store, ring: KeyRing) -> tuple[str, ...]:
 
 def _tell(found: SecretsStatus, conflicts: tuple[str, ...], provider: KeyProvider, warn: Callable[[str], None]) -> None:
     for kid in found.missing_kids:
-        warn(f"The key {kid!r} is not in {provider.source}; {found.rows_by_kid[kid]} connections need it.")
+        warn(f"The key {kid!r} is not in {provider.source}; connections that need it: {found.rows_by_kid[kid]}.")
     for kid in conflicts:
-        rows = found.rows_by_kid.get(kid, 0)
-        used = f"{rows} connections were sealed with" if rows else "another running service has"
-        warn(
-            f"The key {kid!r} in {provider.source} differs from the key of this id that {used}; give one of them a new id."
-        )
+        differs = f"The key {kid!r} in {provider.source} differs from the key of this id that"
+        if rows := found.rows_by_kid.get(kid):
+            warn(f"{differs} stored secrets were sealed with (connections: {rows}); restore its bytes.")
+        else:
+            warn(f"{differs} another running service has; give one of the two another id.")

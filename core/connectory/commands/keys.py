@@ -219,12 +219,12 @@ def _refuse_needed(kid: str) -> None:
         sealing = [node for node in running_nodes(database) if node.primary == kid]
     if rows:
         raise CommandFailed(
-            f"{rows} connections have secrets that need the key {kid!r}; run `connectory secrets rotate` first. --force "
-            "removes it all the same."
+            f"Stored secrets need the key {kid!r} (connections: {rows}); run `connectory secrets rotate` first. --force removes "
+            "it all the same."
         )
     if consents:
         raise CommandFailed(
-            f"{consents} consents that persons were asked for need the key {kid!r}; wait ten minutes. --force removes it all "
+            f"Consents that persons were asked for need the key {kid!r} ({consents}); wait ten minutes. --force removes it all "
             "the same."
         )
     if sealing:

@@ -102,6 +102,49 @@ def test_unreadable_rows_fail_are_kept_and_do_not_stop_the_others(store, fill):
         opened(store, BEFORE, ids["tampered"])
 
 
+def test_a_damaged_row_is_found_whichever_key_sealed_it(store, fill):
+    """Also by a dry run, which writes none."""
+    ids = fill(AFTER, "fine", "damaged")
+    with store.write() as database:
+        moved = load_envelopes(database, ids["fine"])[0]
+        statement = text("UPDATE connection_secrets SET secrets_sealed = :moved WHERE connection_id = :id")
+        database.execute(statement, {"moved": moved, "id": ids["damaged"]})
+    for dry_run in (True, False):
+        result = rotate(store, AFTER, dry_run=dry_run)
+        assert (result.re_encrypted, result.failed) == (0, 1)
+        assert result.failures == (UnreadableRow(ids["damaged"], "damaged", "secrets", "new", "tampered"),)
+
+
+def test_a_rotation_names_a_bounded_number_of_failed_rows_and_counts_all(store, fill, monkeypatch):
+    from connectory.store import rotation
+
+    monkeypatch.setattr(rotation, "MOST_NAMED", 3)
+    fill(Vault(KeyRing("lost", {"lost": os.urandom(32)})), *(f"k{number}" for number in range(5)))
+    result = rotate(store, AFTER, batch=2)
+    assert result.failed == 5
+    assert [row.key for row in result.failures] == ["k0", "k1", "k2"]
+
+
+def test_a_rotation_says_how_far_it_is(store, fill):
+    fill(BEFORE, *(f"k{number}" for number in range(5)))
+    told = []
+    rotate(store, AFTER, batch=2, progress=lambda done, total: told.append((done, total)))
+    assert told == [(2, 5), (4, 5), (5, 5)]
+
+
+def test_a_rotation_keeps_the_ring_that_it_began_with(store, fill):
+    """Though the service reads other keys meanwhile."""
+    ids = fill(BEFORE, "a", "b")
+    vault = Vault(AFTER.ring)
+
+    def reload(_done: int, _total: int) -> None:
+        vault.ring = BEFORE.ring
+
+    rotate(store, vault, batch=1, progress=reload)
+    with store.read() as database:
+        assert {connections.get_by_key(database, key).secrets_kid for key in ids} == {"new"}
+
+
 def test_a_change_made_during_rotation_wins(store, fill, now, monkeypatch):
     """Both a whole replacement and the change of one of the two envelopes."""
     ids = fill(BEFORE, "a", "b", "c", "deleted")

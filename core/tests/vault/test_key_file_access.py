@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from connectory.vault import KeyRingInvalid, generate_keyring, load_keyring
-from connectory.vault import access
+from connectory.vault import KeyRingInvalid, access, generate_keyring, load_keyring
 
 IS_ROOT = os.geteuid() == 0
 SERVICE, OTHER_USER = (65534, 65533) if IS_ROOT else (os.getuid(), os.getuid())
@@ -127,7 +126,9 @@ def test_another_users_file_is_refused(folder, monkeypatch):
 def test_a_file_that_others_can_change_is_refused(folder, mode):
     path = lay(folder / "keys.json", mode, owner=SERVICE, group=GROUP)
     with as_service(GROUP):
-        assert f"has mode {mode:04o}, so that others than its owner can change it; run `chmod 600 {path}`" in refusal(path)
+        assert f"has mode {mode:04o}, so that others than its owner can change it; run `chmod 600 {path}`" in refusal(
+            path
+        )
 
 
 @pytest.fixture
@@ -164,7 +165,13 @@ def test_a_secret_that_a_container_gets_to_write_is_refused(container_secrets):
 
 def give(path: Path, permissions: int) -> None:
     """An access list that lets the service's account in, as systemd makes it for `User=`: the group's bits become its mask."""
-    entries = [(0x01, 4 | permissions, -1), (0x02, permissions, SERVICE), (0x04, 0, -1), (0x10, permissions, -1), (0x20, 0, -1)]
+    entries = [
+        (0x01, 4 | permissions, -1),
+        (0x02, permissions, SERVICE),
+        (0x04, 0, -1),
+        (0x10, permissions, -1),
+        (0x20, 0, -1),
+    ]
     packed = b"".join(struct.pack("<HHI", tag, allowed, who & 0xFFFFFFFF) for tag, allowed, who in entries)
     os.setxattr(path, "system.posix_acl_access", struct.pack("<I", 2) + packed)
 

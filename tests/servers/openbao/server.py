@@ -16,11 +16,15 @@ from typing import Any
 
 import httpx
 
+from testkit.certificates import Certificates
 from testkit.ports import IPV4_LOOPBACK, free_port
 from testkit.processes import LocalServer, ServerFailed, ServerProcess
 from testkit.side_environment import side_python
 
-POLICY = 'path "transit/encrypt/connectory" { capabilities = ["update"] }\npath "transit/decrypt/connectory" { capabilities = ["update"] }'
+POLICY = """
+path "transit/encrypt/connectory" { capabilities = ["update"] }
+path "transit/decrypt/connectory" { capabilities = ["update"] }
+"""
 ACCOUNT = "system:serviceaccount:apps:connectory"
 
 
@@ -76,10 +80,11 @@ class OpenBaoServer(LocalServer):
         role = self.ask("GET", "auth/approle/role/connectory/role-id")["data"]["role_id"]
         return role, self.ask("POST", "auth/approle/role/connectory/secret-id")["data"]["secret_id"]
 
-    def kubernetes_role(self, cluster: "TokenReviews") -> str:
+    def kubernetes_role(self, cluster: "TokenReviews", certificates: Certificates) -> str:
         """A role for the service account that `cluster` vouches for."""
         self.ask("POST", "sys/auth/kubernetes", type="kubernetes")
-        self.ask("POST", "auth/kubernetes/config", kubernetes_host=cluster.address, disable_local_ca_jwt=True)
+        config = {"kubernetes_host": cluster.address, "kubernetes_ca_cert": certificates.ca_file.read_text()}
+        self.ask("POST", "auth/kubernetes/config", **config, disable_local_ca_jwt=True)
         self.ask(
             "POST",
             "auth/kubernetes/role/connectory",
