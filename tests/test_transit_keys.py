@@ -4,6 +4,7 @@ import base64
 import json
 import secrets
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -163,6 +164,31 @@ def test_logging_in_by_kubernetes(openbao, keys, tmp_path, certificates):
         file.write_text(jwt)
         made = TransitWrappedKeys(keys.path, config=config).create()
     assert keys.load() == made
+
+
+def test_a_certificate_is_verified_with_the_authority_that_was_given(tmp_path, credential):
+    with OpenBaoServer(tls=True) as server:
+        credential.write_text(server.token())
+        path = tmp_path / "keys.json"
+        trusting = TransitConfig(server.address, "token", credential, ca_file=server.ca_file)
+        made = TransitWrappedKeys(path, config=trusting).create()
+        assert TransitWrappedKeys(path, config=trusting).load() == made
+        line = refusal(TransitWrappedKeys(path, config=TransitConfig(server.address, "token", credential)))
+    assert "has a certificate that cannot be verified; set CONNECTORY_VAULT_CA_FILE" in line
+
+
+def test_without_hvac_the_line_names_the_extra(keys, monkeypatch):
+    keys.create()
+    monkeypatch.setitem(sys.modules, "hvac", None)
+    assert 'run: pip install "connectory[vault]"' in refusal(keys)
+
+
+def test_a_token_of_the_environment_is_not_used(openbao, keys, credential, monkeypatch):
+    """hvac would take it where none is given; ours is always given."""
+    keys.create()
+    monkeypatch.setenv("VAULT_TOKEN", openbao.root_token)
+    credential.write_text("s.unknown")
+    assert "refused the credential" in refusal(keys)
 
 
 @pytest.fixture

@@ -102,7 +102,7 @@ def open_vault(settings: Settings, store: Store, *, warn: Callable[[str], None])
         except KeyMismatch as mismatch:
             if not (generates and settings.embedded):
                 raise CannotStart(
-                    f"{provider.setting}: {mismatch} To start without the old key, run: connectory keys add --promote --force"
+                    f"{provider.setting}: {mismatch} To start without the old key, run: connectory keys add --promote"
                 ) from None
             # The generated key file was lost: new secrets get a key of a new name, the old ones read as unreadable.
             ring = provider.change(lambda current: current.with_new_key(promote=True))

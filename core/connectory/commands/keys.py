@@ -77,8 +77,13 @@ def _item(
         "created": created.isoformat() if created is not None else None,
         "rows": rows.get(kid, 0),
         "recorded_fingerprint": recorded.get(kid),
-        "nodes_without": [node.name for node in nodes if node.fingerprints.get(kid) != fingerprint],
+        "nodes_without": [node.name for node in nodes if not _holds(node, kid, fingerprint)],
     }
+
+
+def _holds(node: Node, kid: str, fingerprint: str | None) -> bool:
+    """Whether a node has the key of this fingerprint, or any of this id where we have none to compare."""
+    return kid in node.fingerprints and fingerprint in (None, node.fingerprints[kid])
 
 
 def _line(item: dict[str, Any]) -> str:

@@ -112,7 +112,9 @@ def test_keys_are_listed_with_fingerprint_rows_and_who_lacks_them(command, opene
 
 
 def test_a_key_that_rows_need_and_the_file_lacks_is_listed(command, opened, keys):
-    fill(opened, KeyRing("lost", {"lost": os.urandom(32)}), "books")
+    lost = KeyRing("lost", {"lost": os.urandom(32)})
+    fill(opened, lost, "books")
+    node(opened, lost)
     assert "lost  missing  rows=1" in command("keys", "list")[1].splitlines()
 
 

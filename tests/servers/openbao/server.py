@@ -8,6 +8,7 @@ service account that logs in by Kubernetes is vouched for by a stand-in for the 
 import json
 import os
 import secrets
+import ssl
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -29,27 +30,42 @@ ACCOUNT = "system:serviceaccount:apps:connectory"
 
 
 class OpenBaoServer(LocalServer):
-    """One OpenBao with a transit engine that has the key `connectory`, and a policy of that name that allows to use it.
+    """One OpenBao, plain or with TLS of its own, and a transit engine.
 
-    Started again it has the same port and nothing of what it held: dev mode keeps all in memory.
+    The engine has the key `connectory`; a policy of that name allows to use it. Started again the server has the same port and
+    nothing of what it held: dev mode keeps all in memory.
     """
 
     folder_name = "openbao"
 
-    def __init__(self) -> None:
+    def __init__(self, *, tls: bool = False) -> None:
         self.port = 0  # chosen by start()
+        self._tls = tls
         self.root_token = f"root-{secrets.token_urlsafe(16)}"
 
     @property
     def address(self) -> str:
-        """Where it listens; there is no TLS."""
-        return f"http://{IPV4_LOOPBACK}:{self.port}"
+        """Where it listens."""
+        return f"{'https' if self._tls else 'http'}://{IPV4_LOOPBACK}:{self.port}"
+
+    @property
+    def ca_file(self) -> Path:
+        """The certificate of the authority that it made for itself; only with TLS."""
+        return next(self._folder.glob("*-ca.pem"))
 
     def _start(self, folder: Path) -> None:
         self.port = self.port or free_port()
+        command = [
+            _binary(),
+            "server",
+            "-dev",
+            "-dev-no-store-token",
+            f"-dev-listen-address={IPV4_LOOPBACK}:{self.port}",
+        ]
+        command += ["-dev-tls", f"-dev-tls-cert-dir={folder}"] if self._tls else []
         self._process = ServerProcess(
             "OpenBao",
-            [_binary(), "server", "-dev", "-dev-no-store-token", f"-dev-listen-address={IPV4_LOOPBACK}:{self.port}"],
+            command,
             log=folder / "log",
             environment={"PATH": os.defpath, "HOME": str(folder), "BAO_DEV_ROOT_TOKEN_ID": self.root_token},
             folder=folder,
@@ -63,7 +79,9 @@ class OpenBaoServer(LocalServer):
     def ask(self, method: str, path: str, *, token: str | None = None, **body: Any) -> dict[str, Any]:
         """Call the API, as root unless a token is given; ServerFailed where it refuses."""
         headers = {"X-Vault-Token": token or self.root_token}
-        answer = httpx.request(method, f"{self.address}/v1/{path}", headers=headers, json=body, timeout=20)
+        verify = ssl.create_default_context(cafile=self.ca_file) if self._tls else True
+        url = f"{self.address}/v1/{path}"
+        answer = httpx.request(method, url, headers=headers, json=body, timeout=20, verify=verify)
         if answer.is_error:
             raise ServerFailed(f"OpenBao answered {answer.status_code} to {method} {path}: {answer.text}")
         return answer.json() if answer.content else {}
