@@ -142,8 +142,9 @@ def reload_keys(settings: Settings, store: Store, vault: Vault, *, warn: Callabl
         raise CannotStart(refusal(provider, error)) from None
     except KeyMismatch as mismatch:
         raise CannotStart(f"{provider.setting}: {mismatch}") from None
+    found = status(store, Vault(ring))
     vault.ring = ring
-    _tell(status(store, vault), conflicts, provider, warn)
+    _tell(found, conflicts, provider, warn)
 
 
 def refusal(provider: KeyProvider, error: KeyRingInvalid) -> str:
@@ -165,4 +166,4 @@ def _tell(found: SecretsStatus, conflicts: tuple[str, ...], provider: KeyProvide
         if rows := found.rows_by_kid.get(kid):
             warn(f"{differs} stored secrets were sealed with (connections: {rows}); restore its bytes.")
         else:
-            warn(f"{differs} another running service has; give one of the two another id.")
+            warn(f"{differs} a running service holds; give one of the two another id.")
