@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
 MEMBERS := core $(sort $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml)))
-EDITABLE := -e "core[server,testing]" $(foreach member,$(filter-out core,$(MEMBERS)),-e $(member))
+EDITABLE := -e "core[server,testing,vault]" $(foreach member,$(filter-out core,$(MEMBERS)),-e $(member))
 STAMP := $(VENV)/.installed
 
 .PHONY: install compiled serve demo test lint bench lock clean

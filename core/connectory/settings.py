@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from connectory.catalog.discovery import Selection
 from connectory.contract.settings import PREFIX, REFUSES_EMPTY, without_empty
+from connectory.vault.transit import TransitAuth
 
 
 def _split(value: Any) -> Any:
@@ -63,9 +64,38 @@ class Settings(BaseSettings):
         description="sqlite:///path or postgresql://user:password@host:port/name, user and password percent-encoded. "
         "Unset: a SQLite file in the home folder.",
     )
+    keys_provider: Literal["file", "transit", "environment"] = Field(
+        "file",
+        description="Where the keys that secrets are sealed with come from: a key file; a key file whose keys the transit "
+        "engine of HashiCorp Vault or OpenBao wraps; or, for development, the environment.",
+    )
     keys_file: Annotated[Path | None, REFUSES_EMPTY] = Field(
         None, description="Key file that secrets are sealed with. Unset: keys.json in the home folder."
     )
+    keys_json: SecretStr | None = Field(
+        None, description="What a key file holds; read where CONNECTORY_KEYS_PROVIDER is `environment`."
+    )
+    vault_address: str | None = Field(
+        None, description="Address of the Vault or OpenBao that wraps keys, like https://vault.example:8200."
+    )
+    vault_namespace: str | None = Field(None, description="Namespace in Vault or OpenBao. Unset: none.")
+    vault_ca_file: Path | None = Field(
+        None, description="CA certificates (PEM) to verify Vault's or OpenBao's with. Unset: the usual public ones."
+    )
+    vault_auth: TransitAuth = Field(
+        "token", description="How to log in to Vault or OpenBao: `token`, `kubernetes` or `approle`."
+    )
+    vault_auth_mount: str | None = Field(
+        None, description="Where that auth method is mounted. Unset: at its name, `kubernetes` or `approle`."
+    )
+    vault_role: str | None = Field(None, description="Role for `kubernetes`; role id for `approle`.")
+    vault_credential_file: Path | None = Field(
+        None,
+        description="File with the token, or with the secret id for `approle`, or with the service account's token for "
+        "`kubernetes`. Unset: for `kubernetes`, where a pod has it; else it must be given.",
+    )
+    vault_transit_mount: str = Field("transit", description="Where the transit engine is mounted.")
+    vault_transit_key: str = Field("connectory", description="Name of the transit engine's key.")
     allow_embedded: bool = Field(
         False,
         description="Whether the embedded default may be used while CONNECTORY_HOST is not a loopback address. Without it "

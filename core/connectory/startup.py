@@ -1,4 +1,4 @@
-"""Open what a deployment consists of: its database and its key ring. Shared by the service and the commands."""
+"""Open a deployment's database, and make its first client. Shared by the service and the commands; `keys` opens its keys."""
 
 from __future__ import annotations
 
@@ -12,10 +12,8 @@ from connectory.settings import Settings, listens_on_loopback
 from connectory.store.clients import create_client, list_clients
 from connectory.store.engine import Store, open_store
 from connectory.store.errors import SchemaUnknown, StoreFailed, StoreUnavailable, StoreUrlInvalid
-from connectory.store.rotation import record_kid, status
 from connectory.store.schema import is_current, upgrade
 from connectory.store.timestamps import utc_now
-from connectory.vault import KeyMismatch, KeyRingInvalid, Vault, add_key, generate_keyring, load_keyring
 
 _log = logging.getLogger(__name__)
 
@@ -80,59 +78,6 @@ def make_home(home: Path) -> None:
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else type(error).__name__
         raise CannotStart(f"CONNECTORY_HOME: the folder {home} cannot be created ({reason}).") from None
-
-
-def open_vault(settings: Settings, store: Store) -> Vault:
-    """Load the key ring, and note its primary key in the database before anything is sealed with it.
-
-    The embedded default generates a key file in the home folder. Elsewhere keys are given, never made up.
-
-    Raises:
-        CannotStart: with the reason.
-    """
-    path = settings.keys_path
-    generated = False
-    try:
-        if settings.keys_file is None and not path.exists():
-            if settings.embedded:
-                generate_keyring(path)
-                generated = True
-            else:
-                raise CannotStart(
-                    "CONNECTORY_DATABASE_URL is set, so the key that seals secrets must be given: run `connectory keys "
-                    "generate PATH` once, keep the file safe, and set CONNECTORY_KEYS_FILE to it."
-                )
-        ring = load_keyring(path)
-        try:
-            with store.write() as database:
-                record_kid(database, ring, now=utc_now())
-        except KeyMismatch as mismatch:
-            if not settings.embedded or settings.keys_file is not None:
-                raise CannotStart(
-                    f"CONNECTORY_KEYS_FILE: {mismatch} To start without the old key, run: connectory keys add --promote"
-                ) from None
-            # The generated key file was lost: new secrets get a key of a new name, the old ones read as unreadable.
-            ring = add_key(path, promote=True)
-            with store.write() as database:
-                record_kid(database, ring, now=utc_now())
-    except (KeyRingInvalid, OSError) as error:
-        raise CannotStart(f"CONNECTORY_KEYS_FILE: {error}") from None
-    vault = Vault(ring)
-    if generated:
-        _tell_lost_keys(settings, store, vault)
-    return vault
-
-
-def _tell_lost_keys(settings: Settings, store: Store, vault: Vault) -> None:
-    found = status(store, vault)
-    if found.unreadable_rows:
-        _log.warning(
-            "%s was missing, so a new key was made; the secrets of %s connections are sealed with keys that were in it "
-            "(%s). Put the file back, or send those secrets again.",
-            settings.keys_path.absolute(),
-            found.unreadable_rows,
-            ", ".join([*found.missing_kids, *found.mismatched_kids]),
-        )
 
 
 def ensure_root_client(settings: Settings, store: Store) -> None:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 from fastapi import FastAPI
+from fastapi.concurrency import run_in_threadpool
 
 from connectory.api import (
     connection_tests,
@@ -22,7 +23,9 @@ from connectory.api import (
 )
 from connectory.api.connection_types import RenderedTypes
 from connectory.api.errors import install_error_handlers
+from connectory.api.heartbeat import Heartbeat
 from connectory.api.limits import TokenBuckets
+from connectory.api.logs import log
 from connectory.api.middleware import BodyLimit, Surroundings
 from connectory.api.openapi import install_openapi
 from connectory.api.service import Service
@@ -30,8 +33,9 @@ from connectory.api.store_threads import StoreThreads
 from connectory.catalog.catalog import Catalog, build_catalog
 from connectory.checks.egress import EgressPolicy
 from connectory.checks.runner import CheckRunner
+from connectory.keys import open_vault
 from connectory.settings import Settings
-from connectory.startup import ensure_root_client, open_database, open_vault
+from connectory.startup import ensure_root_client, open_database
 
 _DESCRIPTION = (
     "Connect a product to other people's databases and services. To begin, get a token at `/api/v1/oauth/token`, list the "
@@ -51,7 +55,7 @@ def open_service(settings: Settings, catalog: Catalog | None = None) -> Service:
     catalog = build_catalog(settings.selection) if catalog is None else catalog
     store = open_database(settings)
     try:
-        vault = open_vault(settings, store)
+        vault = open_vault(settings, store, warn=lambda text: log.warning("keys", warning=text))
         ensure_root_client(settings, store)
     except BaseException:
         store.close()
@@ -72,6 +76,7 @@ def open_service(settings: Settings, catalog: Catalog | None = None) -> Service:
         catalog,
         runner,
         StoreThreads(store),
+        Heartbeat(store, vault),
         test_limit=TokenBuckets(rate=settings.test_rate, burst=settings.test_burst),
         login_limit=TokenBuckets(rate=settings.login_failure_rate, burst=settings.login_failure_burst),
     )
@@ -84,9 +89,11 @@ def create_app(service: Service) -> FastAPI:
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         try:
             await service.runner.start()
+            await run_in_threadpool(service.heartbeat.start)
             yield
         finally:
             await service.runner.stop()
+            await run_in_threadpool(service.heartbeat.stop)
             service.threads.close()
             service.store.close()
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import orjson
 from fastapi import APIRouter, Depends, Query, Request, Response
+from sqlalchemy.engine import Connection
 
 from connectory.api.answers import json_response
 from connectory.api.bearer import actor, needs
@@ -131,8 +132,9 @@ def _save_once(service: Service, items: list[Item], who: tuple[str, str]) -> Res
     with service.store.look() as database:
         seen = find_by_keys(database, {item.key for item in items if item.key is not None})
     checked = check_items(service, items, seen)
-    now = utc_now()
-    with service.store.write() as database:
+
+    def save(database: Connection) -> Response:
+        now = utc_now()
         outcomes = save_connections(database, [item.save for item in checked], now=now, seen=seen)
         succeeded, failed, trail = [], [], []
         for item, outcome in zip(checked, outcomes, strict=True):
@@ -147,7 +149,9 @@ def _save_once(service: Service, items: list[Item], who: tuple[str, str]) -> Res
                 AuditEntry(now, who[0], action, connection.id, connection.key, outcome.changed, kid, None, who[1])
             )
         audit.append(database, *trail)
-    return json_response({"succeeded": succeeded, "failed": failed})
+        return json_response({"succeeded": succeeded, "failed": failed})
+
+    return service.store.write_again(save)
 
 
 def _failure(failed: SaveFailed) -> str:

@@ -8,6 +8,7 @@ from typing import cast
 
 from fastapi import Request
 
+from connectory.api.heartbeat import Heartbeat
 from connectory.api.limits import TokenBuckets
 from connectory.api.middleware import RequestCounts
 from connectory.api.store_threads import StoreThreads
@@ -36,6 +37,7 @@ class Service:
     catalog: Catalog
     runner: CheckRunner
     threads: StoreThreads
+    heartbeat: Heartbeat
     test_limit: TokenBuckets
     login_limit: TokenBuckets
     tokens: TokenCache = field(default_factory=TokenCache)

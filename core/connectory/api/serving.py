@@ -6,6 +6,7 @@ import gc
 import os
 import signal
 import socket
+import threading
 import time
 from types import FrameType
 
@@ -16,16 +17,18 @@ from connectory.api.logs import configure_logs, log
 from connectory.api.service import Service
 from connectory.catalog.catalog import Catalog
 from connectory.catalog.survey import Survey
+from connectory.keys import reload_keys
 from connectory.known_settings import unknown_settings
 from connectory.settings import Settings
 from connectory.startup import CannotStart
+from connectory.store.errors import StoreFailed, StoreUnavailable
 
 GRACE = 3
 """Seconds that requests may take to finish once the service ends; connection tests are ended at once."""
 
 
 def serve(settings: Settings, survey: Survey) -> None:
-    """Serve until SIGTERM or SIGINT.
+    """Serve until SIGTERM or SIGINT. SIGHUP makes it read its keys again.
 
     Args:
         survey: of the installed plugins, which may still be going on.
@@ -34,6 +37,8 @@ def serve(settings: Settings, survey: Survey) -> None:
         CannotStart, SurveyFailed: with one line that says what to do.
     """
     configure_logs(settings.log_level)
+    # By itself this signal ends a process. Until the keys are open there is nothing to read again.
+    signal.signal(signal.SIGHUP, lambda *_: None)
     listener = _listen(settings)
     try:
         catalog = survey.catalog()
@@ -41,6 +46,7 @@ def serve(settings: Settings, survey: Survey) -> None:
     except BaseException:
         listener.close()
         raise
+    signal.signal(signal.SIGHUP, lambda *_: _start_reload(service))
     _log_what_is_amiss(settings, catalog)
     config = uvicorn.Config(
         create_app(service),
@@ -134,3 +140,25 @@ class _Server(uvicorn.Server):
         if self._drained_at is not None and time.monotonic() >= self._drained_at and not self.should_exit:
             self.handle_exit(signal.SIGTERM, None)
         return await super().on_tick(counter)
+
+
+_one_reload = threading.Lock()
+
+
+def _start_reload(service: Service) -> None:
+    # It waits for a file, a database, and perhaps another service; a thread of this kind does not keep the process.
+    threading.Thread(target=_reload, args=[service], name="reload", daemon=True).start()
+
+
+def _reload(service: Service) -> None:
+    """Take the keys as they are now, or keep those that are in use and say why."""
+    with _one_reload:
+        try:
+            reload_keys(
+                service.settings, service.store, service.vault, warn=lambda text: log.warning("keys", warning=text)
+            )
+        except (CannotStart, StoreUnavailable, StoreFailed) as problem:
+            log.error("keys_not_reloaded", reason=str(problem), kept=service.vault.ring.fingerprints())
+            return
+        log.info("keys_reloaded", primary=service.vault.ring.primary, keys=service.vault.ring.fingerprints())
+        service.heartbeat.beat()

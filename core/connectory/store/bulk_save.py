@@ -95,7 +95,8 @@ def save_connections(
 
     Key given and stored: the fields given are changed. Key given and new: created. No key: created, or failed where the
     name's key exists. Any number of items takes a few statements. A key that another transaction creates meanwhile
-    counts as stored.
+    counts as stored. A caller that locks connections in the same transaction before locks all of `key_of`, since two
+    rounds of locks, each in order, are not in order together.
 
     Args:
         seen: the connections that were stored under the keys given when the items were prepared. Default: what the items
@@ -108,7 +109,7 @@ def save_connections(
         ValueError: an item's `fields` holds something else.
         Superseded: other connections are stored than were `seen`, or they have other secrets. Nothing was written.
     """
-    keys = [_key_of(item) for item in items]
+    keys = [key_of(item.key, item.fields.get("name")) for item in items]
     outcomes: list[Saved | SaveFailed | None] = [None] * len(items)
     open_items = list(range(len(items)))
     while open_items:
@@ -146,8 +147,9 @@ def snake_case(name: str) -> str:
     return _JOINED.sub("_", _DROPPED.sub("", text))
 
 
-def _key_of(item: SaveItem) -> str:
-    return item.key if item.key is not None else snake_case(item.fields.get("name") or "")
+def key_of(key: str | None, name: str | None) -> str:
+    """The key of an item: the one given, or what its name gives, which may not be valid."""
+    return key if key is not None else snake_case(name or "")
 
 
 def _plan(

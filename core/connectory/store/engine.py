@@ -1,20 +1,21 @@
 """Open the database: which one, from its URL, and what a transaction on it is."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Literal
+from typing import Literal, TypeVar
 
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from connectory.store.engines import Engines
-from connectory.store.errors import StoreFailed, StoreUnavailable, StoreUrlInvalid
+from connectory.store.errors import StoreConflict, StoreFailed, StoreUnavailable, StoreUrlInvalid
 from connectory.store.patience import patience_left
 
 Dialect = Literal["sqlite", "postgresql"]
+_Result = TypeVar("_Result")
 
 _ACCEPTED = "use sqlite:///path/to/file.db, or postgresql://user:password@host:5432/database, percent-encoded"
 
@@ -88,6 +89,25 @@ class Store:
             if self._turns is not None:
                 self._turns.release()
 
+    def write_again(self, work: Callable[[Connection], _Result]) -> _Result:
+        """Do `work` in a transaction that is done again, once, if the database ends it in favour of another one.
+
+        All writers lock in one order, that of connections' keys, so that they wait for each other. This is for what is
+        left: a deadlock over rows that two transactions insert, or with a client of another kind.
+
+        Args:
+            work: does nothing but what the transaction undoes.
+
+        Raises:
+            StoreUnavailable, StoreFailed: as `write`; StoreConflict after the second time.
+        """
+        try:
+            with self.write() as connection:
+                return work(connection)
+        except StoreConflict:
+            with self.write() as connection:
+                return work(connection)
+
     def close(self) -> None:
         """Close all pooled connections."""
         self.reads.dispose()
@@ -149,13 +169,15 @@ def _transaction(engine: Engine) -> Iterator[Connection]:
         reason = _why_unavailable(error)
         if reason is None:
             raise StoreFailed(_what_was_refused(error)) from None
-        raise StoreUnavailable(reason) from None
+        conflict = getattr(error.orig, "pgcode", None) in _CONFLICTS
+        raise (StoreConflict if conflict else StoreUnavailable)(reason) from None
 
 
 # SQLSTATE classes and codes after which the same work may succeed later (PostgreSQL manual, appendix A): connection
 # lost, out of resources, stopped by an operator, serialization failure, deadlock, lock timeout, read-only standby.
 _PASSING_CLASSES = ("08", "53", "57")
-_PASSING_STATES = ("40001", "40P01", "55P03", "25006")
+_CONFLICTS = ("40001", "40P01")
+_PASSING_STATES = (*_CONFLICTS, "55P03", "25006")
 _PASSING_SQLITE = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_READONLY")
 
 

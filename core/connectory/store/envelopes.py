@@ -39,15 +39,17 @@ class SealedTokens:
 
 def seal(vault: Vault, connection_id: str, *, secrets: bytes, masked: bytes) -> Sealed:
     """Seal both documents for one connection, with the primary key."""
+    pinned = vault.pinned()
     columns = [(_SECRETS, secrets), (_MASKED, masked)]
-    secrets_sealed, masked_sealed = vault.seal_row(columns, table=_TABLE, row_id=connection_id)
-    return Sealed(secrets_sealed, masked_sealed, vault.ring.primary)
+    secrets_sealed, masked_sealed = pinned.seal_row(columns, table=_TABLE, row_id=connection_id)
+    return Sealed(secrets_sealed, masked_sealed, pinned.ring.primary)
 
 
 def seal_tokens(vault: Vault, connection_id: str, tokens: bytes) -> SealedTokens:
     """Seal the tokens of one connection, with the primary key."""
-    envelope = vault.seal(tokens, table=_TABLE, row_id=connection_id, column=_TOKENS)
-    return SealedTokens(envelope, vault.ring.primary)
+    pinned = vault.pinned()
+    envelope = pinned.seal(tokens, table=_TABLE, row_id=connection_id, column=_TOKENS)
+    return SealedTokens(envelope, pinned.ring.primary)
 
 
 def open_secrets(vault: Vault, connection_id: str, envelope: str) -> bytes:

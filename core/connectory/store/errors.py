@@ -9,6 +9,10 @@ class StoreUnavailable(Exception):
     """The database does not answer, or cannot take this work now; trying again later may succeed."""
 
 
+class StoreConflict(StoreUnavailable):
+    """The database ended this transaction in favour of another one; the same work can be done again at once."""
+
+
 class StoreFailed(Exception):
     """The database refused a statement, which is a bug here or a damaged database.
 

@@ -4,13 +4,11 @@ To rotate: add a key to every process, make it the primary of every process, the
 the old key when `status` counts no rows for it.
 """
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import ColumnElement, func, or_, select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.engine import Connection
 
 from connectory.store.audit import AuditEntry, append
@@ -24,12 +22,32 @@ from connectory.store.envelopes import (
     seal,
     seal_tokens,
 )
-from connectory.store.inserting import insert_unless_taken
-from connectory.store.tables import connection_secrets, connections, key_ids
+from connectory.store.key_records import count_by_kid, record_keys, recorded_fingerprints
+from connectory.store.tables import connection_secrets, connections
 from connectory.store.timestamps import utc_now
-from connectory.vault import EnvelopeUnreadable, KeyMismatch, KeyMissing, KeyRing, Vault
+from connectory.vault import EnvelopeUnreadable, KeyMismatch, KeyMissing, Vault
 
 UnreadableReason = Literal["key_missing", "key_mismatch", "tampered"]
+SealedField = Literal["secrets", "masked", "tokens"]
+
+MOST_NAMED = 100
+"""Connections that a rotation names at most; it counts all."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableRow:
+    """A connection of which something that is sealed does not open.
+
+    Attributes:
+        field: which part: the secrets, the same with sensitive values masked, or the tokens obtained with them.
+        kid: of the key that sealed it.
+    """
+
+    connection_id: str
+    key: str
+    field: SealedField
+    kid: str
+    reason: UnreadableReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +57,14 @@ class RotationResult:
     Attributes:
         re_encrypted: now sealed with the primary key (or, in a dry run, would be).
         skipped: changed by somebody else meanwhile, and so sealed with the primary key by them, or deleted.
-        failed: cannot be opened; left as they are. `unreadable_rows` tells why.
+        failed: cannot be opened, whichever key sealed them; left as they are.
+        failures: the first `MOST_NAMED` of those, by key.
     """
 
     re_encrypted: int
     skipped: int
     failed: int
+    failures: tuple[UnreadableRow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,37 +84,10 @@ class SecretsStatus:
     unreadable_rows: int
 
 
-@dataclass(frozen=True, slots=True)
-class UnreadableRow:
-    """A connection whose secrets or tokens do not open, and why."""
-
-    connection_id: str
-    key: str
-    kid: str
-    reason: UnreadableReason
-
-
-def record_kid(database: Connection, ring: KeyRing, *, now: datetime) -> None:
-    """Note the primary key's fingerprint when it is first used. Call it before anything is sealed with a key ring.
-
-    Raises:
-        KeyMismatch: stored secrets were sealed with other bytes under this id; sealing more would mix the two.
-    """
-    kid, fingerprint = ring.primary, ring.fingerprint(ring.primary)
-    insert_unless_taken(database, key_ids.c.kid, [{"kid": kid, "fingerprint": fingerprint, "first_used_at": now}])
-    recorded = database.execute(select(key_ids.c.fingerprint).where(key_ids.c.kid == kid)).scalar_one()
-    if recorded == fingerprint:
-        return
-    if _count_by_kid(database, kid):
-        raise KeyMismatch(kid)
-    database.execute(update(key_ids).where(key_ids.c.kid == kid).values(fingerprint=fingerprint, first_used_at=now))
-
-
 def status(store: Store, vault: Vault) -> SecretsStatus:
     """Which keys the stored secrets need, and whether the key ring has them. Opens no envelope; cheap at any size."""
     with store.read() as database:
-        rows_by_kid = _count_by_kid(database)
-        recorded = {row[0]: row[1] for row in database.execute(select(key_ids.c.kid, key_ids.c.fingerprint))}
+        rows_by_kid, recorded = count_by_kid(database), recorded_fingerprints(database)
     configured = vault.ring.kids()
     missing = sorted(kid for kid in rows_by_kid if kid not in configured)
     mismatched = sorted(
@@ -106,50 +99,27 @@ def status(store: Store, vault: Vault) -> SecretsStatus:
     return SecretsStatus(dict(sorted(rows_by_kid.items())), tuple(missing), tuple(mismatched), unreadable)
 
 
-def _count_by_kid(database: Connection, only: str | None = None) -> dict[str, int]:
-    """How many connections each key has sealed something of. Answered from two indexes, as few tokens have another key."""
-    secrets_kid, tokens_kid = connections.c.secrets_kid, connection_secrets.c.tokens_kid
-    of_secrets = select(secrets_kid, func.count()).where(secrets_kid.is_not(None)).group_by(secrets_kid)
-    of_tokens = (
-        select(tokens_kid, func.count())
-        .join_from(connection_secrets, connections)
-        .where(tokens_kid.is_not(None), tokens_kid != secrets_kid)
-        .group_by(tokens_kid)
-    )
-    if only is not None:
-        of_secrets, of_tokens = of_secrets.where(secrets_kid == only), of_tokens.where(tokens_kid == only)
-    counts = Counter[str]()
-    for statement in (of_secrets, of_tokens):
-        for kid, count in database.execute(statement):
-            counts[kid] += count
-    return dict(counts)
-
-
 def unreadable_rows(store: Store, vault: Vault, *, batch: int = 100) -> list[UnreadableRow]:
     """Open the secrets and tokens of every connection and report those that do not open. About 0.1 ms for each envelope.
 
     Args:
         batch: rows that are read at once.
     """
-    found = []
-    for rows in _batches(store, batch, connections.c.secrets_kid.is_not(None)):
-        for row in rows:
-            kid = row.kid
-            try:
-                open_secrets(vault, row.id, row.secrets)
-                open_masked(vault, row.id, row.masked)
-                if row.tokens is not None:
-                    kid = row.tokens_kid or kid
-                    open_tokens(vault, row.id, row.tokens)
-            except EnvelopeUnreadable as error:
-                found.append(UnreadableRow(row.id, row.key, kid, _reason(error)))
-    return found
+    opened = (_open(vault, row) for rows in _batches(store, batch) for row in rows)
+    return [result for result in opened if isinstance(result, UnreadableRow)]
 
 
 def rotate(
-    store: Store, vault: Vault, batch: int = 100, dry_run: bool = False, *, actor: str = "secrets rotate"
+    store: Store,
+    vault: Vault,
+    batch: int = 100,
+    dry_run: bool = False,
+    *,
+    actor: str = "secrets rotate",
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> RotationResult:
-    """Seal again, with the primary key, all secrets and tokens that other keys sealed.
+    """Seal again, with the primary key, all secrets and tokens that other keys sealed. Every row is opened, so that a
+    damaged one is found whichever key sealed it.
 
     Can be stopped, repeated, and run while serving.
 
@@ -158,28 +128,34 @@ def rotate(
 
     Args:
         batch: rows to a transaction.
-        dry_run: only open the rows that other keys sealed; write none.
+        dry_run: open every row and write none.
         actor: for the audit trail.
+        progress: is told after each batch how many connections are done, of how many that had secrets at the start.
     """
+    vault = vault.pinned()
     if not dry_run:
         with store.write() as database:
-            record_kid(database, vault.ring, now=utc_now())
-    re_encrypted = skipped = failed = 0
-    outdated = or_(
-        connections.c.secrets_kid != vault.ring.primary, connection_secrets.c.tokens_kid != vault.ring.primary
-    )
-    for rows in _batches(store, batch, outdated):
+            record_keys(database, vault.ring, now=utc_now())
+    total = _count(store)
+    re_encrypted = skipped = failed = done = 0
+    failures: list[UnreadableRow] = []
+    for rows in _batches(store, batch):
         # Opened and sealed outside the transaction: nobody waits for cryptography.
-        sealed = {}
-        for row in rows:
-            try:
-                sealed[row.id] = _seal_again(vault, row)
-            except EnvelopeUnreadable:
-                failed += 1
+        opened = [(row, _open(vault, row)) for row in rows]
+        unreadable = [result for _, result in opened if isinstance(result, UnreadableRow)]
+        sealed = {
+            row.id: _seal_again(vault, row, result)
+            for row, result in opened
+            if isinstance(result, _Opened) and row.is_outdated(vault.ring.primary)
+        }
         written = len(sealed) if dry_run else _write(store, rows, sealed, actor)
         re_encrypted += written
         skipped += len(sealed) - written
-    return RotationResult(re_encrypted, skipped, failed)
+        failed += len(unreadable)
+        failures += unreadable[: MOST_NAMED - len(failures)]
+        done += len(rows)
+        progress(done, total)
+    return RotationResult(re_encrypted, skipped, failed, tuple(failures))
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +167,18 @@ class _Stored:
     masked: str = field(repr=False)
     tokens: str | None = field(repr=False)
     tokens_kid: str | None
+
+    def is_outdated(self, primary: str) -> bool:
+        return self.kid != primary or self.tokens_kid not in (None, primary)
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """What a row's envelopes hold."""
+
+    secrets: bytes = field(repr=False)
+    masked: bytes = field(repr=False)
+    tokens: bytes | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,35 +200,57 @@ _ROWS = (
         connection_secrets.c.tokens_kid,
     )
     .join_from(connections, connection_secrets)
-    .order_by(connections.c.id)
+    .order_by(connections.c.key)
 )
 
 
-def _batches(store: Store, size: int, condition: ColumnElement[bool]) -> Iterator[list[_Stored]]:
+def _count(store: Store) -> int:
+    with store.read() as database:
+        return database.execute(select(func.count()).select_from(connection_secrets)).scalar_one()
+
+
+def _batches(store: Store, size: int) -> Iterator[list[_Stored]]:
+    """All connections that have secrets, in the order of their keys."""
     last = ""
     while True:
         with store.read() as database:
-            found = database.execute(_ROWS.where(condition, connections.c.id > last).limit(size))
+            found = database.execute(_ROWS.where(connections.c.key > last).limit(size))
             rows = [_Stored(*row) for row in found]
         if not rows:
             return
         yield rows
-        last = rows[-1].id
+        last = rows[-1].key
 
 
-def _seal_again(vault: Vault, row: _Stored) -> _Again:
-    secrets, masked = open_secrets(vault, row.id, row.secrets), open_masked(vault, row.id, row.masked)
-    tokens = None if row.tokens is None else open_tokens(vault, row.id, row.tokens)
+def _open(vault: Vault, row: _Stored) -> _Opened | UnreadableRow:
+    kid = row.kid
+    part: SealedField = "secrets"
+    try:
+        secrets = open_secrets(vault, row.id, row.secrets)
+        part = "masked"
+        masked = open_masked(vault, row.id, row.masked)
+        part, kid = "tokens", row.tokens_kid or kid
+        tokens = None if row.tokens is None else open_tokens(vault, row.id, row.tokens)
+    except EnvelopeUnreadable as error:
+        return UnreadableRow(row.id, row.key, part, kid, _reason(error))
+    return _Opened(secrets, masked, tokens)
+
+
+def _seal_again(vault: Vault, row: _Stored, opened: _Opened) -> _Again:
     return _Again(
-        seal(vault, row.id, secrets=secrets, masked=masked),
-        None if tokens is None else seal_tokens(vault, row.id, tokens),
+        seal(vault, row.id, secrets=opened.secrets, masked=opened.masked),
+        None if opened.tokens is None else seal_tokens(vault, row.id, opened.tokens),
     )
 
 
 def _write(store: Store, rows: Sequence[_Stored], sealed: Mapping[str, _Again], actor: str) -> int:
-    with store.write() as database:
-        # Connections first and in order, as every other writer does: two transactions wait and do not deadlock.
-        lock = select(connections.c.id).where(connections.c.id.in_(list(sealed))).order_by(connections.c.id)
+    """Write what is still as it was read; returns how many rows that are."""
+    if not sealed:
+        return 0
+
+    def write(database: Connection) -> int:
+        # In the order of keys, as every other writer locks: two transactions wait and do not deadlock.
+        lock = select(connections.c.id).where(connections.c.id.in_(list(sealed))).order_by(connections.c.key)
         database.execute(lock.with_for_update())
         written = [row for row in rows if row.id in sealed and _swap(database, row, sealed[row.id])]
         kid = {row.id: sealed[row.id].secrets.kid for row in written}
@@ -253,7 +263,9 @@ def _write(store: Store, rows: Sequence[_Stored], sealed: Mapping[str, _Again], 
                 for row in written
             ),
         )
-    return len(written)
+        return len(written)
+
+    return store.write_again(write)
 
 
 def _swap(database: Connection, old: _Stored, new: _Again) -> bool:

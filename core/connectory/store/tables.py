@@ -147,3 +147,14 @@ key_ids = Table(
     Column("fingerprint", Text, nullable=False),
     Column("first_used_at", UtcDateTime, nullable=False),
 )
+
+nodes = Table(
+    "nodes",
+    metadata,
+    Column("id", Text, primary_key=True),  # UUID of one run of one process
+    Column("name", Text, nullable=False),
+    Column("primary_kid", Text, nullable=False),
+    Column("fingerprints", Text, nullable=False),  # JSON: of each key that the node holds, by key id
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("seen_at", UtcDateTime, nullable=False),
+)

@@ -32,7 +32,11 @@ _ENVELOPE = re.compile(r"cs1\.([A-Za-z0-9_-]{1,32})\.([A-Za-z0-9_-]+)")
 
 
 class Vault:
-    """Seals and opens envelopes with the keys of one ring. Stateless and safe to share between threads."""
+    """Seals and opens envelopes with the keys of one ring. Safe to share between threads.
+
+    Attributes:
+        ring: may be set to another one while others seal and open: each takes it once.
+    """
 
     __slots__ = ("ring",)
 
@@ -41,6 +45,10 @@ class Vault:
 
     def __repr__(self) -> str:
         return "Vault()"
+
+    def pinned(self) -> "Vault":
+        """A vault that keeps the ring of this moment, for values that must be sealed with one key."""
+        return Vault(self.ring)
 
     def seal(self, plaintext: bytes, *, table: str, row_id: str, column: str) -> str:
         """Encrypt with the primary key, for one place. The result is ASCII, about 4/3 of the plaintext's length plus 110.
@@ -57,10 +65,11 @@ class Vault:
         Args:
             columns: names and plaintexts.
         """
-        kid = self.ring.primary
+        ring = self.ring
+        kid = ring.primary
         fresh = os.urandom(_SALT + _NONCE * len(columns))
         salt = fresh[:_SALT]
-        message_key, commitment = _derive(self.ring.key(kid), salt)
+        message_key, commitment = _derive(ring.key(kid), salt)
         cipher, envelopes = AESGCM(message_key), []
         for place, (column, plaintext) in enumerate(columns):
             nonce = fresh[_SALT + _NONCE * place :][:_NONCE]

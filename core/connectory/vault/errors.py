@@ -2,7 +2,7 @@
 
 
 class KeyRingInvalid(Exception):
-    """A key file cannot be used. The message is one sentence: which file, what is wrong, what to do."""
+    """The keys cannot be read or changed. The message is one sentence: where they are, what is wrong, what to do."""
 
 
 class EnvelopeUnreadable(Exception):

@@ -209,3 +209,21 @@ def connectory_settings():
     row = next(row for row in describe_settings(Settings(), catalog) if row.name == "CONNECTORY_VAULTAGE_REGION")
     assert row == ("CONNECTORY_VAULTAGE_REGION", "us", "environment", "us", "eu", "Where the accounts live.")
     assert unknown_settings({"CONNECTORY_VAULTAGE_REGION": "us"}, catalog) == []
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        '{"primary": "a", "keys": {"a": "base64:S3cretKey"}}',
+        '{"primary": "a", "keys": {"a": "base64://S3cretKey"}}',  # base64 has slashes, and this is not a URL
+        "S3cretKey",
+        "[S3cretKey://",
+    ],
+)
+def test_keys_of_the_environment_are_in_no_repr_and_no_listing(monkeypatch, document):
+    monkeypatch.setenv("CONNECTORY_KEYS_JSON", document)
+    settings = read_settings()
+    assert settings.keys_json.get_secret_value() == document
+    rows = {row.name: row.value for row in describe_settings(settings, Catalog([], []))}
+    assert rows["CONNECTORY_KEYS_JSON"] == "***"
+    assert "S3cret" not in repr(settings) + repr(rows)

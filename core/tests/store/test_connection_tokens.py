@@ -16,7 +16,8 @@ from connectory.store.envelopes import (
     seal_tokens,
     store_tokens,
 )
-from connectory.store.rotation import RotationResult, UnreadableRow, record_kid, rotate, status, unreadable_rows
+from connectory.store.key_records import record_keys
+from connectory.store.rotation import RotationResult, UnreadableRow, rotate, status, unreadable_rows
 from connectory.vault import KeyMismatch, KeyRing, Tampered, Vault
 
 OLD, NEW = os.urandom(32), os.urandom(32)
@@ -33,7 +34,7 @@ def connection_of(store, now):
             return seal(vault, row_id, secrets=b"S", masked=b"M")
 
         with store.write() as database:
-            record_kid(database, vault.ring, now=now)
+            record_keys(database, vault.ring, now=now)
             item = SaveItem(key, "salesforce", "saas", "d", seal=sealed)
             return save_connections(database, [item], now=now)[0].connection
 
@@ -119,15 +120,15 @@ def test_rotation_seals_tokens_too(store, connection_of):
 def test_tokens_under_an_older_key_than_the_secrets_are_counted_and_rotated(store, connection_of, now):
     """As a process leaves them that has not read the new key file yet."""
     with store.write() as database:
-        record_kid(database, BEFORE.ring, now=now)
+        record_keys(database, BEFORE.ring, now=now)
     connection, _ = connection_of("crm", AFTER), connection_of("plain", AFTER)
     put(store, connection, b"tokens", vault=BEFORE)
     only_new = Vault(KeyRing("new", {"new": NEW}))
     found = status(store, only_new)
     assert (dict(found.rows_by_kid), found.missing_kids) == ({"new": 2, "old": 1}, ("old",))
-    assert unreadable_rows(store, only_new) == [UnreadableRow(connection.id, "crm", "old", "key_missing")]
+    assert unreadable_rows(store, only_new) == [UnreadableRow(connection.id, "crm", "tokens", "old", "key_missing")]
     with pytest.raises(KeyMismatch), store.write() as database:
-        record_kid(database, KeyRing("old", {"old": NEW}), now=now)
+        record_keys(database, KeyRing("old", {"old": NEW}), now=now)
     assert rotate(store, AFTER) == RotationResult(re_encrypted=1, skipped=0, failed=0)
     assert dict(status(store, AFTER).rows_by_kid) == {"new": 2}
     assert get(store, connection, only_new) == b"tokens"
@@ -139,8 +140,8 @@ def test_tokens_stored_during_a_rotation_win(store, connection_of, monkeypatch):
 
     original = rotation._seal_again
 
-    def seal_again_while_a_test_ends(vault, row):
-        sealed = original(vault, row)
+    def seal_again_while_a_test_ends(vault, row, opened):
+        sealed = original(vault, row, opened)
         put(store, connection, b"newer", vault=AFTER)
         return sealed
 
@@ -157,4 +158,4 @@ def test_tampered_tokens_are_reported(store, connection_of):
             "UPDATE connection_secrets SET tokens_sealed = :envelope, tokens_kid = 'old' WHERE connection_id = :id"
         )
         database.execute(moved, {"envelope": load_tokens(database, one.id), "id": other.id})
-    assert unreadable_rows(store, BEFORE) == [UnreadableRow(other.id, "other", "old", "tampered")]
+    assert unreadable_rows(store, BEFORE) == [UnreadableRow(other.id, "other", "tokens", "old", "tampered")]

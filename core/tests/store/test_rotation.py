@@ -8,11 +8,11 @@ from sqlalchemy import text
 from connectory.store import audit, connections
 from connectory.store.bulk_save import SaveItem, save_connections
 from connectory.store.envelopes import load_envelopes, open_masked, open_secrets, seal
+from connectory.store.key_records import record_keys
 from connectory.store.rotation import (
     RotationResult,
     SecretsStatus,
     UnreadableRow,
-    record_kid,
     rotate,
     status,
     unreadable_rows,
@@ -33,7 +33,7 @@ def fill(store, now):
             return lambda row_id: seal(vault, row_id, secrets=f"S {key}".encode(), masked=f"M {key}".encode())
 
         with store.write() as database:
-            record_kid(database, vault.ring, now=now)
+            record_keys(database, vault.ring, now=now)
             items = [SaveItem(key, "postgres", "database", "d", seal=sealing(key)) for key in keys]
             return {saved.connection.key: saved.connection.id for saved in save_connections(database, items, now=now)}
 
@@ -90,10 +90,59 @@ def test_unreadable_rows_fail_are_kept_and_do_not_stop_the_others(store, fill):
         moved = load_envelopes(database, ids["a"])[1]
         statement = text("UPDATE connection_secrets SET masked_sealed = :moved WHERE connection_id = :id")
         database.execute(statement, {"moved": moved, "id": ids["tampered"]})
-    assert rotate(store, AFTER, batch=1) == RotationResult(re_encrypted=2, skipped=0, failed=3)
+    result = rotate(store, AFTER, batch=1)
+    assert (result.re_encrypted, result.skipped, result.failed) == (2, 0, 3)
+    assert result.failures == (
+        UnreadableRow(ids["tampered"], "tampered", "masked", "old", "tampered"),
+        UnreadableRow(ids["x1"], "x1", "secrets", "lost", "key_missing"),
+        UnreadableRow(ids["x2"], "x2", "secrets", "lost", "key_missing"),
+    )
     assert opened(store, lost, ids["x1"]) == (b"S x1", b"M x1")
     with pytest.raises(Tampered):
         opened(store, BEFORE, ids["tampered"])
+
+
+def test_a_damaged_row_is_found_whichever_key_sealed_it(store, fill):
+    """Also by a dry run, which writes none."""
+    ids = fill(AFTER, "fine", "damaged")
+    with store.write() as database:
+        moved = load_envelopes(database, ids["fine"])[0]
+        statement = text("UPDATE connection_secrets SET secrets_sealed = :moved WHERE connection_id = :id")
+        database.execute(statement, {"moved": moved, "id": ids["damaged"]})
+    for dry_run in (True, False):
+        result = rotate(store, AFTER, dry_run=dry_run)
+        assert (result.re_encrypted, result.failed) == (0, 1)
+        assert result.failures == (UnreadableRow(ids["damaged"], "damaged", "secrets", "new", "tampered"),)
+
+
+def test_a_rotation_names_a_bounded_number_of_failed_rows_and_counts_all(store, fill, monkeypatch):
+    from connectory.store import rotation
+
+    monkeypatch.setattr(rotation, "MOST_NAMED", 3)
+    fill(Vault(KeyRing("lost", {"lost": os.urandom(32)})), *(f"k{number}" for number in range(5)))
+    result = rotate(store, AFTER, batch=2)
+    assert result.failed == 5
+    assert [row.key for row in result.failures] == ["k0", "k1", "k2"]
+
+
+def test_a_rotation_says_how_far_it_is(store, fill):
+    fill(BEFORE, *(f"k{number}" for number in range(5)))
+    told = []
+    rotate(store, AFTER, batch=2, progress=lambda done, total: told.append((done, total)))
+    assert told == [(2, 5), (4, 5), (5, 5)]
+
+
+def test_a_rotation_keeps_the_ring_that_it_began_with(store, fill):
+    """Though the service reads other keys meanwhile."""
+    ids = fill(BEFORE, "a", "b")
+    vault = Vault(AFTER.ring)
+
+    def reload(_done: int, _total: int) -> None:
+        vault.ring = BEFORE.ring
+
+    rotate(store, vault, batch=1, progress=reload)
+    with store.read() as database:
+        assert {connections.get_by_key(database, key).secrets_kid for key in ids} == {"new"}
 
 
 def test_a_change_made_during_rotation_wins(store, fill, now, monkeypatch):
@@ -103,8 +152,8 @@ def test_a_change_made_during_rotation_wins(store, fill, now, monkeypatch):
 
     original = rotation._seal_again
 
-    def seal_again_while_somebody_writes(vault, row):
-        sealed = original(vault, row)
+    def seal_again_while_somebody_writes(vault, row, opened):
+        sealed = original(vault, row, opened)
         with store.write() as database:
             if row.id == ids["a"]:
                 newer = seal(AFTER, row.id, secrets=b"newer", masked=b"newer mask")
@@ -165,9 +214,9 @@ def test_unreadable_rows_are_named_with_their_reason(store, fill):
     now_configured = Vault(KeyRing("old", {"old": OLD, "new": os.urandom(32)}))
     found = {row.key: row for row in unreadable_rows(store, now_configured, batch=1)}
     assert found == {
-        "missing": UnreadableRow(ids["missing"], "missing", "lost", "key_missing"),
-        "moved": UnreadableRow(ids["moved"], "moved", "old", "tampered"),
-        "mismatched": UnreadableRow(ids["mismatched"], "mismatched", "new", "key_mismatch"),
+        "missing": UnreadableRow(ids["missing"], "missing", "secrets", "lost", "key_missing"),
+        "moved": UnreadableRow(ids["moved"], "moved", "secrets", "old", "tampered"),
+        "mismatched": UnreadableRow(ids["mismatched"], "mismatched", "secrets", "new", "key_mismatch"),
     }
     assert unreadable_rows(store, Vault(KeyRing("old", {"old": OLD}))) != []
 
@@ -177,12 +226,12 @@ def test_a_primary_key_whose_bytes_changed_is_refused(store, fill, now):
     fill(BEFORE, "a")
     other = KeyRing("old", {"old": NEW})
     with pytest.raises(KeyMismatch), store.write() as database:
-        record_kid(database, other, now=now)
+        record_keys(database, other, now=now)
     with pytest.raises(KeyMismatch):
         rotate(store, Vault(other))
     with store.write() as database:
-        record_kid(database, BEFORE.ring, now=now)
+        record_keys(database, BEFORE.ring, now=now)
         connections.delete(database, connections.get_by_key(database, "a").id)
-        record_kid(database, other, now=now)
+        record_keys(database, other, now=now)
     fill(Vault(other), "b")
     assert status(store, Vault(other)) == SecretsStatus({"old": 1}, (), (), 0)

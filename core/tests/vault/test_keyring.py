@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from connectory.vault import KeyMissing, KeyRing, KeyRingInvalid, add_key, generate_keyring, load_keyring
+from connectory.vault.keyfile import change_keyring
 
 GOOD = "base64:" + base64.b64encode(os.urandom(32)).decode()
 
@@ -130,8 +131,8 @@ def test_adding_a_key_to_an_invalid_file_is_refused(tmp_path):
     assert names_in(tmp_path) == ["keys.json"]
 
 
-@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o660, 0o644, 0o601])
-def test_a_file_open_to_group_or_world_is_refused(tmp_path, mode):
+@pytest.mark.parametrize("mode", [0o604, 0o620, 0o660, 0o644, 0o601, 0o444])
+def test_a_file_open_to_the_world_or_to_changes_by_its_group_is_refused(tmp_path, mode):
     """The message holds the command that closes it."""
     path = key_file(tmp_path, {"primary": "a", "keys": {"a": GOOD}}, mode)
     with pytest.raises(KeyRingInvalid, match=f"has mode {mode:04o}.*run `chmod 600 {re.escape(str(path))}`"):
@@ -153,6 +154,10 @@ def test_a_read_only_file_is_accepted(tmp_path):
         ([], "must be a JSON object"),
         ({"keys": {"a": GOOD}}, 'members "primary" and "keys"'),
         ({"primary": "a", "keys": {"a": GOOD}, "more": 1}, "no others"),
+        ({"primary": "a", "keys": {"a": GOOD}, "created": {"b": "2026-11-27T09:30:00+00:00"}}, '"created" must map'),
+        ({"primary": "a", "keys": {"a": GOOD}, "created": {"a": "2026-11-27T09:30:00"}}, '"created" must map'),
+        ({"primary": "a", "keys": {"a": GOOD}, "created": {"a": 7}}, '"created" must map'),
+        ({"primary": "a", "keys": {"a": GOOD}, "created": ["a"]}, '"created" must map'),
         ({"primary": "a", "keys": {}}, "at least one key id"),
         ({"primary": "a", "keys": [GOOD]}, "at least one key id"),
         ({"primary": "b", "keys": {"a": GOOD}}, '"primary" names none of the keys; set it to one of: a'),
@@ -232,3 +237,48 @@ def test_a_ring_shows_ids_and_no_key_and_cannot_be_changed():
     assert str(key) not in f"{ring!r}{ring!s}"
     with pytest.raises(AttributeError):
         ring.primary = "b"
+
+
+def test_a_ring_is_changed_by_making_another():
+    ring = KeyRing.generate()
+    more = ring.with_new_key(promote=False)
+    [new] = set(more.kids()) - set(ring.kids())
+    promoted = more.with_primary(new)
+    assert (more.primary, promoted.primary, promoted.kids()) == (ring.primary, new, more.kids())
+    assert promoted.without(ring.primary).kids() == (new,)
+    with pytest.raises(KeyRingInvalid, match="is the primary, which seals; promote another key first"):
+        promoted.without(new)
+    with pytest.raises(KeyMissing):
+        ring.with_primary("2001-01")
+    with pytest.raises(KeyMissing):
+        ring.without("2001-01")
+
+
+def test_a_key_file_says_when_its_keys_were_made(tmp_path):
+    path = tmp_path / "keys.json"
+    ring = generate_keyring(path)
+    assert (datetime.now(UTC) - load_keyring(path).created[ring.primary]).total_seconds() < 60
+    both = add_key(path, promote=False)
+    assert set(load_keyring(path).created) == set(both.kids())
+
+
+def test_a_changed_file_keeps_its_group_and_mode(tmp_path):
+    """A service that reads it by its group still can."""
+    path = tmp_path / "keys.json"
+    generate_keyring(path)
+    path.chmod(0o640)
+    if os.geteuid() == 0:
+        os.chown(path, 0, os.getegid())
+    before = path.stat()
+    add_key(path, promote=True)
+    after = path.stat()
+    assert (after.st_mode, after.st_uid, after.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
+
+
+def test_changing_a_key_that_is_not_there_names_the_command_that_lists_them(tmp_path):
+    path = tmp_path / "keys.json"
+    ring = generate_keyring(path)
+    with pytest.raises(KeyRingInvalid, match=r"has no key '2001-01'; `connectory keys list` shows them"):
+        change_keyring(path, lambda current: current.with_primary("2001-01"))
+    assert load_keyring(path) == ring
+    assert names_in(tmp_path) == ["keys.json"]

@@ -11,12 +11,15 @@ import os
 import sys
 from datetime import timedelta
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from connectory.checks.linux import hide_memory
+from connectory.commands import keys, secrets
+from connectory.commands.shared import JSON as _JSON
+from connectory.commands.shared import CommandFailed
+from connectory.commands.shared import settings_now as _settings
 
 if TYPE_CHECKING:
     from connectory.catalog.catalog import Catalog
@@ -24,7 +27,6 @@ if TYPE_CHECKING:
     from connectory.settings import Settings
     from connectory.store.audit import AuditEntry
 
-_JSON = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 app = typer.Typer(
     name="connectory",
@@ -35,17 +37,11 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 _clients = typer.Typer(help="API clients: who may ask for tokens.", no_args_is_help=True, rich_markup_mode=None)
-_secrets = typer.Typer(help="The stored secrets and the keys they need.", no_args_is_help=True, rich_markup_mode=None)
-_keys = typer.Typer(help="The key file that secrets are sealed with.", no_args_is_help=True, rich_markup_mode=None)
 _database = typer.Typer(help="The database.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(_clients, name="client")
-app.add_typer(_secrets, name="secrets")
-app.add_typer(_keys, name="keys")
+app.add_typer(secrets.app, name="secrets")
+app.add_typer(keys.app, name="keys")
 app.add_typer(_database, name="db")
-
-
-class CommandFailed(Exception):
-    """A command cannot do what it was asked; the message is one line."""
 
 
 def run(arguments: list[str]) -> None:
@@ -85,12 +81,6 @@ def _told() -> tuple[type[Exception], ...]:
         EnvelopeUnreadable,
         KeyRingInvalid,
     )
-
-
-def _settings(**overrides: Any) -> Settings:
-    from connectory.settings import read_settings
-
-    return read_settings(**overrides)
 
 
 def _survey(settings: Settings) -> Survey:
@@ -268,82 +258,6 @@ def plugins(
             print(f"{record.identifier}  {shipped}  {record.status.value}  {record.reason}".rstrip())
     if check and (unmatched or catalog.not_loaded):
         raise typer.Exit(1)
-
-
-@_secrets.command("rotate")
-def rotate_secrets(
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only open the rows that other keys sealed; write none.")
-    ] = False,
-    batch: Annotated[int, typer.Option(min=1, max=10_000, help="Rows to a transaction.")] = 100,
-) -> None:
-    """Seal with the primary key what other keys sealed. Can be stopped, repeated, and run while the service runs.
-
-    Prints how many connections it has sealed again, how many it skipped because they were changed or deleted meanwhile,
-    and how many failed because their secrets cannot be opened. Exit code 1 where some failed.
-    """
-    from connectory.startup import open_database, open_vault
-    from connectory.store.rotation import rotate
-
-    settings = _settings()
-    with open_database(settings) as store:
-        result = rotate(store, open_vault(settings, store), batch, dry_run)
-    print(f"re_encrypted={result.re_encrypted} skipped={result.skipped} failed={result.failed}")
-    if result.failed:
-        raise typer.Exit(1)
-
-
-@_secrets.command("status")
-def secrets_status(as_json: _JSON = False) -> None:
-    """Show how many connections each key has sealed, and which cannot be read. Exit code 1 where some cannot."""
-    from connectory.startup import open_database, open_vault
-    from connectory.store.rotation import status, unreadable_rows
-
-    settings = _settings()
-    with open_database(settings) as store:
-        vault = open_vault(settings, store)
-        found, unreadable = status(store, vault), unreadable_rows(store, vault)
-    if as_json:
-        rows = [{"key": row.key, "kid": row.kid, "reason": row.reason} for row in unreadable]
-        answer = {
-            "primary": vault.ring.primary,
-            "rows_by_kid": dict(found.rows_by_kid),
-            "missing_kids": sorted({*found.missing_kids, *found.mismatched_kids}),
-            "unreadable": rows,
-        }
-        print(json.dumps(answer, indent=2))
-    else:
-        print(f"primary={vault.ring.primary}")
-        for kid, count in found.rows_by_kid.items():
-            print(f"kid={kid} rows={count}")
-        for row in unreadable:
-            print(f"unreadable key={row.key} kid={row.kid} reason={row.reason}")
-    if unreadable:
-        raise typer.Exit(1)
-
-
-@_keys.command("generate")
-def generate_keys(path: Annotated[Path, typer.Argument(help="The file to create, with mode 0600.")]) -> None:
-    """Create a key file with one random key. An existing file is never replaced."""
-    from connectory.vault import generate_keyring
-
-    ring = generate_keyring(path)
-    print(
-        f"Created {path} with the key {ring.primary}. Set CONNECTORY_KEYS_FILE to it, and keep a copy where backups are not."
-    )
-
-
-@_keys.command("add")
-def add_keys(
-    promote: Annotated[bool, typer.Option("--promote", help="Make the new key the primary at once.")] = False,
-    path: Annotated[Path | None, typer.Argument(help="The key file. [default: the one of the settings]")] = None,
-) -> None:
-    """Add a random key to the key file. Promote it only when every running service has read the file again."""
-    from connectory.vault import add_key
-
-    before_path = path or _settings().keys_path
-    ring = add_key(before_path, promote=promote)
-    print(f"The keys are now {', '.join(ring.kids())}; new secrets are sealed with {ring.primary}.")
 
 
 @_database.command("upgrade")

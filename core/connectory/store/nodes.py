@@ -1,0 +1,81 @@
+"""The nodes that run: which keys each holds, by a heartbeat. So that no key is promoted that one of them lacks.
+
+Ages are measured by the database's clock, since those of machines differ.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.engine import Connection
+
+from connectory.store.tables import nodes
+from connectory.store.timestamps import utc_now
+from connectory.vault import KeyRing
+
+HEARTBEAT = 30
+"""Seconds between two heartbeats of a node."""
+
+MAX_AGE = timedelta(seconds=4 * HEARTBEAT)
+"""A node that was not heard of for so long has ended, or was cut off: three heartbeats may fail."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node that was heard of within `MAX_AGE`.
+
+    Attributes:
+        name: for people: host and process id.
+        primary: id of the key that it seals with.
+        fingerprints: of each key that it holds, by key id.
+        age: since its last heartbeat.
+    """
+
+    id: str
+    name: str
+    primary: str
+    fingerprints: Mapping[str, str]
+    age: timedelta
+
+
+def beat(database: Connection, node_id: str, name: str, ring: KeyRing) -> None:
+    """Say that a node runs, and what it holds; forget the nodes that have ended without saying so.
+
+    Args:
+        node_id: unique to one run of one process.
+    """
+    now = _database_now(database)
+    values = {
+        "name": name,
+        "primary_kid": ring.primary,
+        "fingerprints": json.dumps(ring.fingerprints()),
+        "seen_at": now,
+    }
+    if database.execute(update(nodes).where(nodes.c.id == node_id).values(values)).rowcount == 0:
+        database.execute(insert(nodes).values({**values, "id": node_id, "started_at": now}))
+    database.execute(delete(nodes).where(nodes.c.seen_at < now - MAX_AGE))
+
+
+def leave(database: Connection, node_id: str) -> None:
+    """Say that a node has ended."""
+    database.execute(delete(nodes).where(nodes.c.id == node_id))
+
+
+def running_nodes(database: Connection) -> list[Node]:
+    """The nodes that run, by name."""
+    now = _database_now(database)
+    found = database.execute(select(nodes).where(nodes.c.seen_at >= now - MAX_AGE).order_by(nodes.c.name, nodes.c.id))
+    return [
+        Node(row.id, row.name, row.primary_kid, json.loads(row.fingerprints), max(now - row.seen_at, timedelta()))
+        for row in found
+    ]
+
+
+def _database_now(database: Connection) -> datetime:
+    # SQLite has no clock of its own.
+    if database.dialect.name == "sqlite":
+        return utc_now()
+    now: datetime = database.execute(select(func.clock_timestamp())).scalar_one()
+    return now

@@ -1,0 +1,1 @@
+"""OpenBao, with a transit engine."""
