@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from datetime import datetime
-from pathlib import Path
 
 import httpx
 import pytest
@@ -17,11 +16,6 @@ import pytest
 from connectory.scopes import SCOPES
 from connectory.settings import Settings
 from testkit.service import COMMAND, environment_of, run_command, running_service
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    return tmp_path / "home"
 
 
 def refusal(done: subprocess.CompletedProcess[str]) -> str:
