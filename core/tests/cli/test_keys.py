@@ -1,74 +1,23 @@
-"""`connectory keys` and `connectory secrets rotate`, beside services that run and that have ended."""
+"""`connectory keys` and `connectory secrets rotate`, beside nodes that run."""
 
 import json
 import os
 import pty
 import re
-import signal
-import socket
 import subprocess
-import time
-from pathlib import Path
 
-import httpx
 import pytest
 from sqlalchemy import text
-from typer.testing import CliRunner
 
-from connectory.commands import app
 from connectory.keys import open_vault
 from connectory.settings import read_settings
-from connectory.startup import open_database
-from connectory.store.bulk_save import SaveItem, save_connections
 from connectory.store.consents import ask, new_state, seal_verifier
 from connectory.store.engine import Store
-from connectory.store.envelopes import load_envelopes, seal
+from connectory.store.envelopes import load_envelopes
 from connectory.store.nodes import beat, leave
 from connectory.store.timestamps import utc_now
 from connectory.vault import KeyRing, Vault, add_key, generate_keyring, load_keyring
-from testkit.service import COMMAND, RunningService, environment_of, run_command, running_service
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    return tmp_path / "home"
-
-
-@pytest.fixture
-def keys(home: Path) -> Path:
-    home.mkdir()
-    generate_keyring(home / "keys.json")
-    return home / "keys.json"
-
-
-@pytest.fixture
-def opened(home, keys):
-    """The deployment's store, open."""
-    with open_database(read_settings(home=home)) as store:
-        yield store
-
-
-@pytest.fixture
-def command(home):
-    """Run a command in this process; gives its exit code, what it printed, and its one line of refusal."""
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        done = CliRunner().invoke(app, arguments, env={"CONNECTORY_HOME": str(home)})
-        if done.exception is not None and not isinstance(done.exception, SystemExit):
-            return 1, done.stdout, str(done.exception)
-        return done.exit_code, done.stdout, done.stderr
-
-    return run
-
-
-def fill(store: Store, ring: KeyRing, *keys: str) -> list[str]:
-    vault = Vault(ring)
-
-    def item(key: str) -> SaveItem:
-        return SaveItem(key, "postgres", "database", "d", seal=lambda row: seal(vault, row, secrets=b"S", masked=b"M"))
-
-    with store.write() as database:
-        return [saved.connection.id for saved in save_connections(database, [item(key) for key in keys], now=utc_now())]
+from testkit.service import COMMAND, environment_of, run_command
 
 
 def damage(store: Store, row_id: str) -> None:
@@ -84,7 +33,7 @@ def node(store: Store, ring: KeyRing, name: str = "web-1 (process 7)") -> None:
         beat(database, name, name, ring)
 
 
-def test_keys_are_listed_with_fingerprint_rows_and_who_lacks_them(command, opened, keys):
+def test_keys_are_listed_with_fingerprint_rows_and_who_lacks_them(command, opened, keys, fill):
     old = load_keyring(keys)
     fill(opened, old, "books", "films")
     node(opened, old)
@@ -111,7 +60,7 @@ def test_keys_are_listed_with_fingerprint_rows_and_who_lacks_them(command, opene
         assert json.loads(keys.read_text())["keys"][kid] not in shown
 
 
-def test_a_key_that_rows_need_and_the_file_lacks_is_listed(command, opened, keys):
+def test_a_key_that_rows_need_and_the_file_lacks_is_listed(command, opened, keys, fill):
     lost = KeyRing("lost", {"lost": os.urandom(32)})
     fill(opened, lost, "books")
     node(opened, lost)
@@ -166,7 +115,7 @@ def test_force_promotes_all_the_same(command, opened, keys):
     assert "secrets_unreadable" in command("keys", "promote", "--help")[1].replace("\n", " ")
 
 
-def test_a_key_that_rows_need_is_not_removed(command, opened, keys):
+def test_a_key_that_rows_need_is_not_removed(command, opened, keys, fill):
     old = load_keyring(keys)
     fill(opened, old, "books", "films")
     ring = add_key(keys, promote=True)
@@ -181,7 +130,7 @@ def test_a_key_that_rows_need_is_not_removed(command, opened, keys):
     assert load_keyring(keys).kids() == (ring.primary,)
 
 
-def test_a_key_that_a_node_seals_with_or_a_consent_needs_is_not_removed(command, opened, keys):
+def test_a_key_that_a_node_seals_with_or_a_consent_needs_is_not_removed(command, opened, keys, fill):
     old = load_keyring(keys)
     [row] = fill(opened, old, "books")
     state = new_state()
@@ -206,7 +155,7 @@ def test_the_primary_and_unknown_keys_are_not_removed(command, opened, keys):
     assert "has no key 'nothing'" in command("keys", "promote", "nothing")[2]
 
 
-def test_force_removes_a_key_that_rows_need(command, opened, keys):
+def test_force_removes_a_key_that_rows_need(command, opened, keys, fill):
     old = load_keyring(keys)
     fill(opened, old, "books")
     add_key(keys, promote=True)
@@ -214,7 +163,7 @@ def test_force_removes_a_key_that_rows_need(command, opened, keys):
     assert old.primary not in load_keyring(keys).kids()
 
 
-def test_rotation_opens_rows_under_the_primary_key_too_and_names_those_that_failed(command, opened, keys):
+def test_rotation_opens_rows_under_the_primary_key_too_and_names_those_that_failed(command, opened, keys, fill):
     ring = load_keyring(keys)
     damage(opened, fill(opened, ring, "books", "films")[1])
     for options in ((), ("--dry-run",)):
@@ -238,7 +187,7 @@ def test_rotation_opens_rows_under_the_primary_key_too_and_names_those_that_fail
     )
 
 
-def test_a_bar_shows_at_a_terminal_and_nowhere_else(opened, keys, home):
+def test_a_bar_shows_at_a_terminal_and_nowhere_else(opened, keys, home, fill):
     fill(opened, load_keyring(keys), *(f"k{number}" for number in range(7)))
     add_key(keys, promote=True)
     here, there = pty.openpty()
@@ -259,107 +208,3 @@ def test_a_bar_shows_at_a_terminal_and_nowhere_else(opened, keys, home):
     assert "7/7" in shown
     elsewhere = run_command(home, "secrets", "rotate", "--dry-run")
     assert (elsewhere.stdout, elsewhere.stderr) == ("re_encrypted=7 skipped=0 failed=0\n", "")
-
-
-def test_a_lost_generated_key_is_told(opened, keys, home):
-    fill(opened, load_keyring(keys), "books", "films")
-    settings = read_settings(home=home)
-    open_vault(settings, opened, warn=pytest.fail)
-    keys.unlink()
-    told: list[str] = []
-    vault = open_vault(settings, opened, warn=told.append)
-    [line] = told
-    assert line.startswith(f"Key file {keys} was not there, so it was made again with a new key;")
-    assert "(connections: 2)" in line
-    assert load_keyring(keys).primary == vault.ring.primary
-
-
-def test_a_key_of_an_older_ring_that_is_missing_or_another_one_is_told_by_name(opened, keys, home):
-    old = load_keyring(keys)
-    fill(opened, old, "books")
-    settings = read_settings(home=home)
-    open_vault(settings, opened, warn=pytest.fail)
-    ring = add_key(keys, promote=True)
-    document = json.loads(keys.read_text())
-    told: list[str] = []
-    spare = add_key(keys, promote=False)
-    [third] = set(spare.kids()) - set(ring.kids())
-    document["keys"][old.primary] = json.loads(keys.read_text())["keys"][third]
-    keys.write_text(json.dumps(document))
-    open_vault(settings, opened, warn=told.append)
-    [line] = told
-    assert line.startswith(
-        f"The key '{old.primary}' in key file {keys} differs from the key of this id that stored secrets"
-    )
-    assert "(connections: 1)" in line
-    del document["keys"][old.primary]
-    del document["created"]
-    keys.write_text(json.dumps(document))
-    told.clear()
-    open_vault(settings, opened, warn=told.append)
-    assert told == [f"The key '{old.primary}' is not in key file {keys}; connections that need it: 1."]
-
-
-def test_keys_of_the_environment_are_told_to_be_for_development(opened, keys, home):
-    told: list[str] = []
-    settings = read_settings(home=home, keys_provider="environment", keys_json=keys.read_text())
-    assert open_vault(settings, opened, warn=told.append).ring == load_keyring(keys)
-    assert ["for development" in line for line in told] == [True]
-
-
-def events(service: RunningService, event: str) -> list[dict[str, object]]:
-    lines = [json.loads(line) for line in service.log.read_text().splitlines()]
-    return [line for line in lines if line["event"] == event]
-
-
-def wait_for(service: RunningService, event: str, number: int = 1) -> dict[str, object]:
-    deadline = time.monotonic() + 30
-    while len(found := events(service, event)) < number:
-        assert time.monotonic() < deadline, service.log.read_text()
-        time.sleep(0.02)
-    return found[-1]
-
-
-def test_a_node_takes_changed_keys_without_a_restart(home, command):
-    token = run_command(home, "token").stdout.strip()
-    headers = {"Authorization": f"Bearer {token}"}
-    keys = home / "keys.json"
-
-    def put(service: RunningService, key: str) -> None:
-        item = {"key": key, "connection_type": "postgres", "access": "read"}
-        item |= {"secrets": {"host": "h", "password": "p", "username": "u"}}
-        answer = httpx.patch(f"{service.url}/api/v1/connection", json=[item], headers=headers)
-        assert answer.json()["failed"] == []
-
-    def rows() -> dict[str, int]:
-        return {item["kid"]: item["rows"] for item in json.loads(command("keys", "list", "--json")[1])}
-
-    with running_service(home) as service:
-        old = load_keyring(keys).primary
-        put(service, "books")
-        assert socket.gethostname() in command("keys", "add", "--promote")[2]
-        new = json.loads(command("keys", "add", "--json")[1])["added"]
-        assert "does not hold the key" in command("keys", "promote", new)[2]
-        service.process.send_signal(signal.SIGHUP)
-        line = wait_for(service, "keys_reloaded")
-        assert (line["primary"], set(line["keys"])) == (old, {old, new})
-        deadline = time.monotonic() + 30  # the heartbeat follows the line
-        while command("keys", "promote", new)[0] != 0:
-            assert time.monotonic() < deadline
-        service.process.send_signal(signal.SIGHUP)
-        assert wait_for(service, "keys_reloaded", 2)["primary"] == new
-        put(service, "films")
-        assert rows() == {old: 1, new: 1}
-
-        good = keys.read_text()
-        keys.write_text("{")
-        service.process.send_signal(signal.SIGHUP)
-        line = wait_for(service, "keys_not_reloaded")
-        assert (line["level"], set(line["kept"])) == ("error", {old, new})
-        assert "is not JSON" in line["reason"]
-        for key in ("books", "films"):
-            shown = httpx.get(f"{service.url}/api/v1/connection/{key}", headers=headers).json()
-            assert shown["secrets_state"] == "stored"
-        keys.write_text(good)
-        assert service.end()[0] == 0
-    assert command("keys", "add", "--promote")[0] == 0
