@@ -228,7 +228,9 @@ class Settings(BaseSettings):
         """The files and folders of the deployment itself, which nothing but the service and its commands may open."""
         url = urlsplit(self.store_url)
         database = (Path(unquote(url.path.removeprefix("/"))),) if url.scheme.startswith("sqlite") else ()
-        return tuple(path.absolute() for path in (self.home, self.keys_path, self.root_client_path, *database))
+        credential = (self.vault_credential_file,) if self.vault_credential_file is not None else ()
+        own = (self.home, self.keys_path, self.root_client_path, *database, *credential)
+        return tuple(path.absolute() for path in own)
 
     @property
     def selection(self) -> Selection:

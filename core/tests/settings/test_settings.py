@@ -227,3 +227,14 @@ def test_keys_of_the_environment_are_in_no_repr_and_no_listing(monkeypatch, docu
     rows = {row.name: row.value for row in describe_settings(settings, Catalog([], []))}
     assert rows["CONNECTORY_KEYS_JSON"] == "***"
     assert "S3cret" not in repr(settings) + repr(rows)
+
+
+def test_what_is_the_deployments_own_is_closed_to_connection_tests(tmp_path):
+    settings = Settings(
+        home=tmp_path / "home",
+        database_url=f"sqlite:///{tmp_path}/my%20store.db",
+        keys_file=tmp_path / "keys.json",
+        vault_credential_file=tmp_path / "vault-token",
+    )
+    names = ("home", "keys.json", "home/root_client.json", "my store.db", "vault-token")
+    assert settings.own_paths == tuple(tmp_path / name for name in names)
