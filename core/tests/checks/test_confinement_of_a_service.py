@@ -425,6 +425,7 @@ def test_a_fork_server_that_cannot_fork_fails_that_test_only(deployment):
         subprocess.run(["prlimit", f"--pid={branch.pid}", f"--nproc={processes}:"], check=True, **account)
 
     limit("1")
+    deployment.test("sound")  # in the process that waits for it, if there is one
     assert deployment.test("sound")["failure_code"] == "resource_limit"
     limit("1000")
     assert deployment.test("sound")["test_status"] == "succeeded"
