@@ -26,7 +26,9 @@ def catalog() -> Catalog:
 
 
 def test_no_connector_is_left_out() -> None:
-    assert catalog().connectors.keys() == set(IDENTIFIERS)
+    # Other tests of this process may have installed connectors of their own.
+    ours = {name for name, one in catalog().connectors.items() if one.record.distribution.startswith("connectory")}
+    assert ours == set(IDENTIFIERS)
 
 
 def connector_of(identifier: str) -> LoadedConnector:
