@@ -182,7 +182,7 @@ def _is_closed(path: Path, closed: tuple[Path, ...]) -> bool:
 
 
 def _outermost(paths: Iterable[Path]) -> Iterator[Path]:
-    """`paths` less the folders that stand in others of them: every rule costs each test some microseconds."""
+    """`paths` without folders that stand inside others of them: every rule costs each test some microseconds."""
     found = dict.fromkeys(paths)
     yield from (path for path in found if not path.is_dir())
     last: Path | None = None

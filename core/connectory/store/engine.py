@@ -34,7 +34,7 @@ class Store:
         self.reads, self.writes, self._looks = engines.reads, engines.writes, engines.looks
         self.readers = readers
         self.writers = writers
-        # SQLite writes one at a time. Waiting here, and not at its lock or for the pool, is fair and knows the deadline.
+        # SQLite writes one at a time. Waiting here, and not at its lock or for the pool, ends at the deadline.
         self._turns = threading.Semaphore(1) if dialect == "sqlite" else None
 
     def __repr__(self) -> str:
