@@ -6,7 +6,6 @@ AuthenticationCleartextPassword) and appendix "PostgreSQL Error Codes".
 
 from __future__ import annotations
 
-import ctypes
 import re
 import select
 import socket
@@ -45,8 +44,7 @@ _ICON = (
 
 _PROTOCOL_3 = 196608
 _CLEARTEXT_PASSWORD = 3
-# PQERRORS_SQLSTATE of libpq-fe.h: errors read "SEVERITY:  SQLSTATE" and hold no text of the server's.
-_PQERRORS_SQLSTATE = 3
+# How libpq reports errors where it is told to name SQLSTATEs only.
 _SQLSTATE = re.compile(r":\s+([0-9A-Z]{5})\s*$")
 
 # A path that is never there: with it libpq neither looks in the home directory nor finds anything.
@@ -89,7 +87,7 @@ class Postgres(Connector[PostgresSecrets]):
         icon=_ICON,
         user_guide="https://www.postgresql.org/docs/current/auth-password.html",
         category="DATABASE",
-        drivers=("psycopg2",),
+        drivers=("psycopg2", "connectory_postgres_libpq"),
     )
 
     def test(self, secrets: PostgresSecrets, context: CheckContext) -> None:
@@ -121,6 +119,7 @@ def _log_in(
     secrets: PostgresSecrets, address: Address, context: CheckContext, *, encrypted: bool
 ) -> extensions.connection:
     import psycopg2
+    from connectory_postgres_libpq import report_sqlstates_only
 
     if secrets.username is None:
         raise CheckFailed(FailureCode.AUTH_FAILED, remedy=_NO_USER)
@@ -158,22 +157,13 @@ def _log_in(
         session: extensions.connection = psycopg2.connect(
             async_=1, **{name: value for name, value in parameters.items() if value is not None}
         )
-        _report_sqlstates_only(session)
+        report_sqlstates_only(session)
         try:
             _wait(session, context)
         except psycopg2.OperationalError as error:
             session.close()
             raise _login_failure(error, secrets, address, context, encrypted=encrypted) from error
     return session
-
-
-def _report_sqlstates_only(session: extensions.connection) -> None:
-    """Make libpq report errors as SQLSTATEs. psycopg2 has no call for it, so libpq is called directly."""
-    import psycopg2._psycopg as extension
-
-    libpq = ctypes.CDLL(extension.__file__)
-    libpq.PQsetErrorVerbosity.argtypes = [ctypes.c_void_p, ctypes.c_int]
-    libpq.PQsetErrorVerbosity(session.pgconn_ptr, _PQERRORS_SQLSTATE)
 
 
 def _wait(session: extensions.connection, context: CheckContext) -> None:

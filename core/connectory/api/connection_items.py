@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from connectory.api.connection_shapes import GIVEN, ConnectionItems, Item
 from connectory.api.errors import Refused, name_if_plain, rebuild
 from connectory.api.lookup import unknown_type_problem
-from connectory.api.sealing import holds_mask, problems_of, seal_document, stored_document, validated
+from connectory.api.sealing import holds_mask, problems_of, seal_document, seal_documents, stored_document, validated
 from connectory.api.service import Service
 from connectory.catalog.catalog import ConnectorUnavailable
 from connectory.catalog.loaded import LoadedConnector
@@ -20,6 +20,7 @@ from connectory.documents.validation import Document, FieldProblem, SecretsInval
 from connectory.store.bulk_save import SaveItem, Superseded
 from connectory.store.connections import EDITABLE, KEY_PATTERN, StoredConnection
 from connectory.store.envelopes import Sealed, load_envelopes
+from connectory.vault import Vault
 
 
 @dataclass(frozen=True)
@@ -51,16 +52,21 @@ def check_items(service: Service, items: Sequence[Item], stored: Mapping[str, St
     """
     problems: list[FieldProblem] = []
     checked = []
+    fresh_ids = [str(uuid.uuid4()) for _ in items]
     for index, item in enumerate(items):
         known = stored.get(item.key) if item.key is not None else None
         try:
-            save = _new(service, index, item) if known is None else _changed(service, index, item, known)
+            if known is None:
+                save = _new(service, index, item, fresh_ids[index])
+            else:
+                save = _changed(service, index, item, known)
         except _ItemInvalid as invalid:
             problems += invalid.problems
         else:
             checked.append(CheckedItem(save, known))
     if problems:
         raise Refused(422, problems)
+    _seal(service, [item.save.seal for item in checked if isinstance(item.save.seal, _Sealer)])
     return checked
 
 
@@ -76,11 +82,11 @@ def parse_items(payload: Any) -> list[Item]:
         found = error.errors(include_url=False, include_input=False)
         raise Refused(422, [_problem(item) for item in found]) from None
     problems = [problem for index, item in enumerate(items) for problem in _names_it(index, item)]
-    keys = [item.key for item in items]
+    first = {item.key: index for index, item in reversed(list(enumerate(items)))}
     problems += [
         FieldProblem(loc=["body", index, "key"], msg="The same key stands in an earlier item.", type="duplicate_key")
-        for index, key in enumerate(keys)
-        if key is not None and key in keys[:index]
+        for index, item in enumerate(items)
+        if item.key is not None and first[item.key] < index
     ]
     if problems:
         raise Refused(422, problems)
@@ -112,7 +118,7 @@ def _names_it(index: int, item: Item) -> list[FieldProblem]:
     return []
 
 
-def _new(service: Service, index: int, item: Item) -> SaveItem:
+def _new(service: Service, index: int, item: Item, new_id: str) -> SaveItem:
     """A connection to create."""
     problems = [
         FieldProblem(loc=["body", index, name], msg="Field required to create a connection.", type="missing")
@@ -124,9 +130,9 @@ def _new(service: Service, index: int, item: Item) -> SaveItem:
         problems.append(_unknown_type(service, index, item.connection_type))
     if problems or connector is None:
         raise _ItemInvalid(problems)
-    seal, new_id = None, str(uuid.uuid4())
+    seal = None
     if item.secrets is not None:
-        seal = _sealer(service, connector, new_id, _document(connector, index, item.secrets.root))
+        seal = _Sealer(service.vault, connector, new_id, _document(connector, index, item.secrets.root))
     return SaveItem(
         key=item.key,
         connection_type=connector.identifier,
@@ -152,7 +158,7 @@ def _changed(service: Service, index: int, item: Item, stored: StoredConnection)
         before = None
         if stored.has_secrets and holds_mask(item.secrets.root):
             before = _stored_document(service, stored)
-        seal = _sealer(service, connector, stored.id, _document(connector, index, item.secrets.root, before))
+        seal = _Sealer(service.vault, connector, stored.id, _document(connector, index, item.secrets.root, before))
     return SaveItem(
         key=item.key,
         connection_type=identifier,
@@ -194,15 +200,25 @@ def _stored_document(service: Service, stored: StoredConnection) -> Document | N
     return stored_document(service.vault, stored, envelope)
 
 
-def _sealer(
-    service: Service, connector: LoadedConnector, expected_id: str, document: Document
-) -> Callable[[str], Sealed]:
-    sealed = seal_document(service.vault, connector, expected_id, document)
+@dataclass(slots=True)
+class _Sealer:
+    """Gives the envelopes of an item's secrets: those that were sealed before, if the connection is the expected one."""
 
-    def seal(connection_id: str) -> Sealed:
-        # Another id, where an earlier item of the request or somebody else creates the key first.
-        return (
-            sealed if connection_id == expected_id else seal_document(service.vault, connector, connection_id, document)
-        )
+    vault: Vault
+    connector: LoadedConnector
+    expected_id: str
+    document: Document = field(repr=False)
+    sealed: Sealed | None = None
 
-    return seal
+    def __call__(self, connection_id: str) -> Sealed:
+        if self.sealed is not None and connection_id == self.expected_id:
+            return self.sealed
+        # An earlier item of the request, or somebody else, creates the key first.
+        return seal_document(self.vault, self.connector, connection_id, self.document)
+
+
+def _seal(service: Service, sealers: Sequence[_Sealer]) -> None:
+    """Seal the secrets of all items, at once."""
+    documents = [(one.connector, one.expected_id, one.document) for one in sealers]
+    for sealer, sealed in zip(sealers, seal_documents(service.vault, documents), strict=True):
+        sealer.sealed = sealed

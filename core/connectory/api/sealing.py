@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -25,13 +25,22 @@ _MASK = MASK.encode()
 
 def seal_document(vault: Vault, connector: LoadedConnector, connection_id: str, document: Document) -> Sealed:
     """Both envelopes of a connection's secrets. The connection type is sealed in, and compared on opening."""
-    masked = mask_document(connector.secrets_model, document)
-    return seal(
-        vault,
-        connection_id,
-        secrets=_plaintext(connector.identifier, document),
-        masked=_plaintext(connector.identifier, masked),
-    )
+    [sealed] = seal_documents(vault, [(connector, connection_id, document)])
+    return sealed
+
+
+def seal_documents(vault: Vault, documents: Sequence[tuple[LoadedConnector, str, Document]]) -> list[Sealed]:
+    """`seal_document` for many connections; much faster than one after the other.
+
+    Args:
+        documents: for each connection its connector, its id, and its secrets.
+    """
+    plaintexts = []
+    for connector, connection_id, document in documents:
+        masked = mask_document(connector.secrets_model, document)
+        both = _plaintext(connector.identifier, document), _plaintext(connector.identifier, masked)
+        plaintexts.append((connection_id, *both))
+    return seal(vault, plaintexts)
 
 
 def open_document(vault: Vault, connection: StoredConnection, envelope: str) -> Document:

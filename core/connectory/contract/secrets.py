@@ -95,11 +95,13 @@ class Secrets(BaseModel):
         grammar = cls.connectory_url
         if grammar is None:
             return given, [], frozenset()
-        required = grammar.needed_in_url(required_fields(cls))
         if URL_FIELD not in given:
-            lacking = sorted(grammar.needed_parts(required_fields(cls)) - given.keys())
+            lacking = sorted(_needed_parts(cls) - given.keys())
+            if not lacking:
+                return given, [], frozenset()
             message = f"Must be supplied a 'url' or all of: [{', '.join(lacking)}]."
             return given, [_problem((name,), "missing_parts", message) for name in lacking], set(lacking)
+        required = grammar.needed_in_url(required_fields(cls))
         url, beside = given[URL_FIELD], {name: value for name, value in given.items() if name != URL_FIELD}
         if both := sorted(grammar.fields & beside.keys()):
             message = "Must be supplied a 'url' or the parts, not both: " + ", ".join(both)
@@ -133,6 +135,13 @@ class SecretGroup(Secrets):
 def required_fields(model: type[Secrets]) -> frozenset[str]:
     """The fields without a default."""
     return frozenset(name for name, field in model.model_fields.items() if field.is_required())
+
+
+@cache
+def _needed_parts(model: type[Secrets]) -> frozenset[str]:
+    """The fields that must be given where no url is."""
+    grammar = model.connectory_url
+    return frozenset(grammar.needed_parts(required_fields(model))) if grammar is not None else frozenset()
 
 
 @cache

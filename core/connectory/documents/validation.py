@@ -78,16 +78,24 @@ def secrets_document(model: type[Secrets], payload: Any) -> Document:
         SecretsInvalid: with every problem found.
     """
     parsed = parse_secrets(model, payload)
-    submitted = {name for name, value in payload.items() if value is not None}
-    document = {name: _reveal(getattr(parsed, name)) for name in field_names(model) if name in submitted}
-    if model.connectory_url is not None and URL_FIELD in submitted:
+    values = parsed.__dict__
+    document = {name: _reveal(values[name]) for name in field_names(model) if payload.get(name) is not None}
+    if model.connectory_url is not None and payload.get(URL_FIELD) is not None:
         document = {URL_FIELD: payload[URL_FIELD]} | document
     return document
 
 
+# Types are named once: `A | B` makes a new object each time that it is asked for, which costs more than the question.
+_PLAIN = (str, int, float, bool, type(None))
+_WRAPPED = (SecretStr, Secret)
+_SCALARS = (str, int, float)
+
+
 def _reveal(value: Any) -> Any:
     """The plain JSON value of a field. The only place that takes sensitive values out of their wrapper to store them."""
-    if isinstance(value, SecretStr | Secret):
+    if isinstance(value, _PLAIN):
+        return value
+    if isinstance(value, _WRAPPED):
         return value.get_secret_value()
     if isinstance(value, BaseModel):
         return {
@@ -119,7 +127,7 @@ def refuse_depth(model: type[Secrets], payload: Any) -> None:
 def _nests_deeper(value: Any, levels: int) -> bool:
     level = [value]
     for _ in range(levels + 1):
-        level = [child for outer in level for child in children_in(outer) if not isinstance(child, str | int | float)]
+        level = [child for outer in level for child in children_in(outer) if not isinstance(child, _SCALARS)]
         if not level:
             return False
     return True

@@ -6,7 +6,7 @@ or by a person's consent, have an envelope of their own and are forgotten with t
 its own row and column. Only this module and `rotation` read or write them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import bindparam, select, update
@@ -37,12 +37,16 @@ class SealedTokens:
     kid: str
 
 
-def seal(vault: Vault, connection_id: str, *, secrets: bytes, masked: bytes) -> Sealed:
-    """Seal both documents for one connection, with the primary key."""
+def seal(vault: Vault, documents: Sequence[tuple[str, bytes, bytes]]) -> list[Sealed]:
+    """Seal both documents of each connection, with the primary key.
+
+    Args:
+        documents: for each its id, the secrets, and the masked document.
+    """
     pinned = vault.pinned()
-    columns = [(_SECRETS, secrets), (_MASKED, masked)]
-    secrets_sealed, masked_sealed = pinned.seal_row(columns, table=_TABLE, row_id=connection_id)
-    return Sealed(secrets_sealed, masked_sealed, pinned.ring.primary)
+    rows = [(connection_id, ((_SECRETS, secrets), (_MASKED, masked))) for connection_id, secrets, masked in documents]
+    kid = pinned.ring.primary
+    return [Sealed(secrets, masked, kid) for secrets, masked in pinned.seal_rows(rows, table=_TABLE)]
 
 
 def seal_tokens(vault: Vault, connection_id: str, tokens: bytes) -> SealedTokens:

@@ -63,9 +63,9 @@ def _write(database: Connection, table: Any, rows: Sequence[Row], conflict: str 
     names = tuple(rows[0])
     statement = _statement(table.name, names, conflict, database.dialect.name)
     if database.dialect.name == "postgresql":
-        document = [dict(zip(names, map(_plain, row.values()), strict=True)) for row in rows]
+        document = [dict(zip(names, _plain(row), strict=True)) for row in rows]
         return database.exec_driver_sql(statement, (orjson.dumps(document).decode(),))
-    return database.exec_driver_sql(statement, [tuple(map(_plain, row.values())) for row in rows])
+    return database.exec_driver_sql(statement, [tuple(_plain(row)) for row in rows])
 
 
 @cache
@@ -80,8 +80,8 @@ def _statement(table: str, names: Iterable[str], conflict: str, dialect: str) ->
     return f"INSERT INTO {table} ({columns}) {source} {conflict}"
 
 
-def _plain(value: Any) -> Any:
-    return iso_text(value) if isinstance(value, datetime) else value
+def _plain(row: Row) -> list[Any]:
+    return [iso_text(value) if isinstance(value, datetime) else value for value in row.values()]
 
 
 @cache

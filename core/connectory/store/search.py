@@ -4,6 +4,7 @@ The three are stored together, case-folded by Python, in `search_text`. SQLite a
 only, or by the server's locale), so the database compares folded text literally and never folds by itself.
 """
 
+import json
 import re
 from collections.abc import Collection
 from typing import Any, Literal
@@ -104,18 +105,18 @@ def _change_index(database: Connection, statement: TextClause, ids: Collection[s
     # PostgreSQL keeps its index by itself. On SQLite triggers could, but trusted_schema=OFF, which keeps a doctored
     # database file harmless, forbids triggers to write to FTS5 (in SQLite 3.40, for one).
     if ids and database.dialect.name == "sqlite":
-        database.execute(statement, {"ids": list(ids)})
+        database.execute(statement, {"ids": json.dumps(list(ids))})
 
 
 # In the order of the numbers: FTS5 writes what it has gathered to a segment of its own whenever one is lower than the last.
 _ADD = text(
     f"INSERT INTO {SQLITE_INDEX} (rowid, search_text) "  # noqa: S608
-    "SELECT number, search_text FROM connections WHERE id IN :ids ORDER BY number"
-).bindparams(bindparam("ids", expanding=True))
+    "SELECT number, search_text FROM connections WHERE id IN (SELECT value FROM json_each(:ids)) ORDER BY number"
+)
 _REMOVE = text(
     f"INSERT INTO {SQLITE_INDEX} ({SQLITE_INDEX}, rowid, search_text) "  # noqa: S608
-    "SELECT 'delete', number, search_text FROM connections WHERE id IN :ids ORDER BY number"
-).bindparams(bindparam("ids", expanding=True))
+    "SELECT 'delete', number, search_text FROM connections WHERE id IN (SELECT value FROM json_each(:ids)) ORDER BY number"
+)
 
 
 def storable(value: str) -> bool:

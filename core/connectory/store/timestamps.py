@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from sqlalchemy import DateTime, TypeDecorator
 from sqlalchemy.dialects.sqlite import DATETIME
@@ -41,6 +42,7 @@ class _IsoText(DATETIME):
         return lambda value: None if value is None else parse(value)
 
 
+@lru_cache(maxsize=64)  # all rows that a request writes hold the same few
 def iso_text(value: datetime) -> str:
     """A time as SQLite stores it, and as PostgreSQL reads it.
 

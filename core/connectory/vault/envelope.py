@@ -56,26 +56,36 @@ class Vault:
         Args:
             table, row_id, column: the place; `row_id` must be an identity that never changes, not a name users edit.
         """
-        [envelope] = self.seal_row([(column, plaintext)], table=table, row_id=row_id)
+        [[envelope]] = self.seal_rows([(row_id, [(column, plaintext)])], table=table)
         return envelope
 
-    def seal_row(self, columns: Sequence[tuple[str, bytes]], *, table: str, row_id: str) -> list[str]:
-        """`seal` for several columns of one row. They share one derived key, each with a nonce of its own.
+    def seal_rows(
+        self, rows: Sequence[tuple[str, Sequence[tuple[str, bytes]]]], *, table: str
+    ) -> list[list[str]]:
+        """`seal` for several columns of many rows. Those of a row share one derived key, each with a nonce of its own.
 
         Args:
-            columns: names and plaintexts.
+            rows: for each its id, and the names and plaintexts of its columns.
+
+        Returns:
+            For each row its envelopes, in the order of the columns.
         """
         ring = self.ring
         kid = ring.primary
-        fresh = os.urandom(_SALT + _NONCE * len(columns))
-        salt = fresh[:_SALT]
-        message_key, commitment = _derive(ring.key(kid), salt)
-        cipher, envelopes = AESGCM(message_key), []
-        for place, (column, plaintext) in enumerate(columns):
-            nonce = fresh[_SALT + _NONCE * place :][:_NONCE]
-            sealed = cipher.encrypt(nonce, plaintext, _associated_data(kid, table, row_id, column))
-            body = base64.urlsafe_b64encode(commitment + salt + nonce + sealed).rstrip(b"=")
-            envelopes.append(f"{_FORMAT}.{kid}.{body.decode()}")
+        master_key = ring.key(kid)
+        # All keys first, then all envelopes: by turns, each step would find the processor's caches full of the other's code.
+        salts = _pieces(_SALT, len(rows))
+        derived = [_derive(master_key, salt) for salt in salts]
+        nonces = iter(_pieces(_NONCE, sum(len(columns) for _, columns in rows)))
+        envelopes = []
+        for (row_id, columns), salt, (message_key, commitment) in zip(rows, salts, derived, strict=True):
+            cipher, head = AESGCM(message_key), commitment + salt
+            envelopes.append(
+                [
+                    _joined(kid, head, nonce, cipher.encrypt(nonce, plaintext, _associated_data(kid, table, row_id, column)))
+                    for (column, plaintext), nonce in zip(columns, nonces, strict=False)
+                ]
+            )
         return envelopes
 
     def open(self, envelope: str, *, table: str, row_id: str, column: str) -> bytes:
@@ -96,6 +106,16 @@ class Vault:
             return AESGCM(message_key).decrypt(nonce, sealed, _associated_data(kid, table, row_id, column))
         except InvalidTag:
             raise Tampered from None
+
+
+def _pieces(length: int, count: int) -> list[bytes]:
+    """Random bytes, asked for at once."""
+    fresh = os.urandom(length * count)
+    return [fresh[start : start + length] for start in range(0, length * count, length)]
+
+
+def _joined(kid: str, head: bytes, nonce: bytes, sealed: bytes) -> str:
+    return f"{_FORMAT}.{kid}.{base64.urlsafe_b64encode(head + nonce + sealed).rstrip(b'=').decode()}"
 
 
 def _split(envelope: str) -> tuple[str, bytes]:
