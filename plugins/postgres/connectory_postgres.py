@@ -119,6 +119,7 @@ def _log_in(
     secrets: PostgresSecrets, address: Address, context: CheckContext, *, encrypted: bool
 ) -> extensions.connection:
     import psycopg2
+
     from connectory_postgres_libpq import report_sqlstates_only
 
     if secrets.username is None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import ctypes
 from contextlib import suppress
 
-import psycopg2._psycopg
+import psycopg2
+import psycopg2._psycopg as extension
 from psycopg2 import extensions
 
 # PQERRORS_SQLSTATE of libpq-fe.h: errors read "SEVERITY:  SQLSTATE" and hold no text of the server's.
@@ -17,7 +18,7 @@ _PQERRORS_SQLSTATE = 3
 with suppress(psycopg2.Error):  # a system's policy may forbid MD5; then the first login does all of this itself
     extensions.encrypt_password("", "", algorithm="md5")  # the one function that needs OpenSSL and no connection
 
-_libpq = ctypes.CDLL(psycopg2._psycopg.__file__)
+_libpq = ctypes.CDLL(extension.__file__)
 _libpq.PQsetErrorVerbosity.argtypes = [ctypes.c_void_p, ctypes.c_int]
 
 

@@ -334,3 +334,26 @@ def test_every_change_is_in_the_audit_trail_with_names_and_without_values(api, s
     assert {entry.actor for entry in entries} == {entries[0].actor}
     assert [entry.request_id for entry in entries if entry.action in {"secrets_set", "tested"}] == ["req-42", "req-42"]
     assert "tiger" not in repr(entries)
+
+
+def test_all_that_is_wrong_with_a_request_is_told_at_once(api):
+    wrong = [
+        {"key": "sp ace", "connection_type": "postgress", "access": "read"},
+        {"key": "a", "connection_type": "api_ledger", "access": "admin"},
+        {"key": "b", "connection_type": "api_ledger", "access": "read", "secrets": {"tokn": "x"}},
+        {"key": "b", "connection_type": "api_ledger"},
+        {"connection_type": "api_ledger", "access": "read"},
+    ]
+    answer = api.patch("/connection", json=wrong)
+    assert answer.status_code == 422
+    assert [problem["loc"][1:] for problem in answer.json()["detail"]] == [
+        [0, "key"],
+        [0, "connection_type"],
+        [1, "access"],
+        [2, "secrets", "token"],
+        [2, "secrets", "token"],
+        [3, "key"],
+        [3, "access"],
+        [4, "name"],
+    ]
+    assert keys(api.get("/connection")) == []

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from connectory.api.connection_shapes import GIVEN, ConnectionItems, Item
+from connectory.api.connection_shapes import GIVEN, ConnectionItem, ConnectionItems, Item
 from connectory.api.errors import Refused, name_if_plain, rebuild
 from connectory.api.lookup import unknown_type_problem
 from connectory.api.sealing import holds_mask, problems_of, seal_document, seal_documents, stored_document, validated
@@ -31,6 +31,14 @@ class CheckedItem:
     stored: StoredConnection | None
 
 
+@dataclass(frozen=True)
+class ParsedItems:
+    """The items of a request, those that cannot be read as `None`, and what is wrong with them so far."""
+
+    items: list[Item | None]
+    problems: list[FieldProblem]
+
+
 class _ItemInvalid(Exception):
     """One item does not fit; the others are looked at all the same."""
 
@@ -39,7 +47,7 @@ class _ItemInvalid(Exception):
         self.problems = problems
 
 
-def check_items(service: Service, items: Sequence[Item], stored: Mapping[str, StoredConnection]) -> list[CheckedItem]:
+def check_items(service: Service, parsed: ParsedItems, stored: Mapping[str, StoredConnection]) -> list[CheckedItem]:
     """Check every item against the catalogue and what is stored, and seal its secrets.
 
     Args:
@@ -50,10 +58,12 @@ def check_items(service: Service, items: Sequence[Item], stored: Mapping[str, St
         Refused: 422 with all problems found; 409 where masked secrets refer to stored ones that cannot be opened, or secrets
             are given to a connection whose connector is not available.
     """
-    problems: list[FieldProblem] = []
+    problems = list(parsed.problems)
     checked = []
-    fresh_ids = [str(uuid.uuid4()) for _ in items]
-    for index, item in enumerate(items):
+    fresh_ids = [str(uuid.uuid4()) for _ in parsed.items]
+    for index, item in enumerate(parsed.items):
+        if item is None:
+            continue
         known = stored.get(item.key) if item.key is not None else None
         try:
             if known is None:
@@ -65,32 +75,37 @@ def check_items(service: Service, items: Sequence[Item], stored: Mapping[str, St
         else:
             checked.append(CheckedItem(save, known))
     if problems:
-        raise Refused(422, problems)
+        raise Refused(422, sorted(problems, key=lambda problem: problem["loc"][1]))
     _seal(service, [item.save.seal for item in checked if isinstance(item.save.seal, _Sealer)])
     return checked
 
 
-def parse_items(payload: Any) -> list[Item]:
+def parse_items(payload: Any) -> ParsedItems:
     """The items of a request, each by its own rules.
 
     Raises:
-        Refused: 422 with all problems found.
+        Refused: 422, where it is not a list of at most so many items.
     """
+    problems: list[FieldProblem] = []
+    items: list[Item | None]
     try:
-        items: list[Item] = ConnectionItems.model_validate(payload).root
+        items = ConnectionItems.model_validate(payload).root
     except ValidationError as error:
-        found = error.errors(include_url=False, include_input=False)
-        raise Refused(422, [_problem(item) for item in found]) from None
-    problems = [problem for index, item in enumerate(items) for problem in _names_it(index, item)]
-    first = {item.key: index for index, item in reversed(list(enumerate(items)))}
-    problems += [
-        FieldProblem(loc=["body", index, "key"], msg="The same key stands in an earlier item.", type="duplicate_key")
-        for index, item in enumerate(items)
-        if item.key is not None and first[item.key] < index
-    ]
-    if problems:
-        raise Refused(422, problems)
-    return items
+        problems = [_problem(found) for found in error.errors(include_url=False, include_input=False)]
+        if any(len(problem["loc"]) == 1 for problem in problems):
+            raise Refused(422, problems) from None
+        invalid = {problem["loc"][1] for problem in problems}
+        items = [
+            None if index in invalid else ConnectionItem.model_validate(item) for index, item in enumerate(payload)
+        ]
+    valid = [(index, item) for index, item in enumerate(items) if item is not None]
+    first = {item.key: index for index, item in reversed(valid)}
+    for index, item in valid:
+        problems += _names_it(index, item)
+        if item.key is not None and first[item.key] < index:
+            message = "The same key stands in an earlier item."
+            problems.append(FieldProblem(loc=["body", index, "key"], msg=message, type="duplicate_key"))
+    return ParsedItems(items, problems)
 
 
 def _problem(error: Any) -> FieldProblem:

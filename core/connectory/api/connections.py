@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection
 from connectory.api.answers import json_response
 from connectory.api.bearer import actor, needs
 from connectory.api.bodies import JsonBody, parse_json
-from connectory.api.connection_items import CheckedItem, check_items, parse_items
+from connectory.api.connection_items import CheckedItem, ParsedItems, check_items, parse_items
 from connectory.api.connection_shapes import (
     REQUEST_EXAMPLES,
     ConnectionDetail,
@@ -20,7 +20,6 @@ from connectory.api.connection_shapes import (
     ConnectionPage,
     ConnectionsSaved,
     FailedConnection,
-    Item,
     connection_item,
 )
 from connectory.api.errors import PROTECTED, Refused, errors
@@ -120,18 +119,18 @@ async def save_all(
 
 
 def _save(service: Service, body: bytes, who: tuple[str, str]) -> Response:
-    items = parse_items(parse_json(body))
+    parsed = parse_items(parse_json(body))
     for _ in range(_ATTEMPTS):
         with contextlib.suppress(Superseded):
-            return _save_once(service, items, who)
+            return _save_once(service, parsed, who)
     raise Refused(409, "The connections are being changed by others at the same time; try again.")
 
 
-def _save_once(service: Service, items: list[Item], who: tuple[str, str]) -> Response:
+def _save_once(service: Service, parsed: ParsedItems, who: tuple[str, str]) -> Response:
     # Validating, importing a plugin for that, and sealing take their time, and nobody waits for them at the database.
     with service.store.look() as database:
-        seen = find_by_keys(database, {item.key for item in items if item.key is not None})
-    checked = check_items(service, items, seen)
+        seen = find_by_keys(database, {item.key for item in parsed.items if item and item.key is not None})
+    checked = check_items(service, parsed, seen)
 
     def save(database: Connection) -> Response:
         now = utc_now()

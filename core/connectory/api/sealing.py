@@ -17,7 +17,7 @@ from connectory.documents.sensitivity import MASK
 from connectory.documents.validation import Document, FieldProblem, SecretsInvalid, secrets_document
 from connectory.store import envelopes as sealed
 from connectory.store.connections import StoredConnection
-from connectory.store.envelopes import Sealed, SealedTokens, open_masked, open_secrets, seal
+from connectory.store.envelopes import Sealed, SealedTokens, open_masked, open_secrets, seal_all
 from connectory.vault import EnvelopeUnreadable, Tampered, Vault
 
 _MASK = MASK.encode()
@@ -40,7 +40,7 @@ def seal_documents(vault: Vault, documents: Sequence[tuple[LoadedConnector, str,
         masked = mask_document(connector.secrets_model, document)
         both = _plaintext(connector.identifier, document), _plaintext(connector.identifier, masked)
         plaintexts.append((connection_id, *both))
-    return seal(vault, plaintexts)
+    return seal_all(vault, plaintexts)
 
 
 def open_document(vault: Vault, connection: StoredConnection, envelope: str) -> Document:

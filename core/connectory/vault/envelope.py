@@ -59,9 +59,7 @@ class Vault:
         [[envelope]] = self.seal_rows([(row_id, [(column, plaintext)])], table=table)
         return envelope
 
-    def seal_rows(
-        self, rows: Sequence[tuple[str, Sequence[tuple[str, bytes]]]], *, table: str
-    ) -> list[list[str]]:
+    def seal_rows(self, rows: Sequence[tuple[str, Sequence[tuple[str, bytes]]]], *, table: str) -> list[list[str]]:
         """`seal` for several columns of many rows. Those of a row share one derived key, each with a nonce of its own.
 
         Args:
@@ -82,7 +80,9 @@ class Vault:
             cipher, head = AESGCM(message_key), commitment + salt
             envelopes.append(
                 [
-                    _joined(kid, head, nonce, cipher.encrypt(nonce, plaintext, _associated_data(kid, table, row_id, column)))
+                    _joined(
+                        kid, head, nonce, cipher.encrypt(nonce, plaintext, _associated_data(kid, table, row_id, column))
+                    )
                     for (column, plaintext), nonce in zip(columns, nonces, strict=False)
                 ]
             )

@@ -187,3 +187,16 @@ def test_errors_and_reprs_show_neither_plaintext_nor_key_nor_envelope():
         assert MARKER.decode() not in shown
         assert body not in shown
         assert failure.value.__cause__ is None
+
+
+def test_rows_that_are_sealed_together_open_apart():
+    rows = [(str(number), [("one", b"first"), ("other", b"second")]) for number in range(3)]
+    sealed = VAULT.seal_rows(rows, table="t")
+    for (row_id, columns), envelopes in zip(rows, sealed, strict=True):
+        for (column, plaintext), envelope in zip(columns, envelopes, strict=True):
+            assert VAULT.open(envelope, table="t", row_id=row_id, column=column) == plaintext
+    bodies = [body_of(envelope) for envelopes in sealed for envelope in envelopes]
+    assert len({body[16:48] for body in bodies}) == len(rows)  # a salt for each row
+    assert len({body[48:60] for body in bodies}) == len(bodies)  # a nonce for each envelope
+    with pytest.raises(Tampered):
+        VAULT.open(sealed[0][0], table="t", row_id="1", column="one")
