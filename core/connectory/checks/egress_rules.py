@@ -1,4 +1,4 @@
-"""The rules by which a deployer allows or denies connections: one target, with or without a port. Decision 0019 has the grammar."""
+"""The rules by which a deployer allows or denies connections: a target, with or without ports. Decision 0019 has the grammar."""
 
 from __future__ import annotations
 
@@ -11,12 +11,6 @@ from connectory.contract.fields import HOSTNAME_PATTERN
 
 IPAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 IPNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-ACCEPTED = (
-    "Each is a network or an address (10.0.0.0/8, 10.0.0.7, 2001:db8::/32), a host (db.example.com), every host below a domain "
-    "(*.example.com), or * for everything; a port or a range may follow (10.0.0.0/8:5432, [2001:db8::/32]:443, *:5432-5439)."
-)
-"""What a rule may be, in a sentence for the deployer."""
 
 _ANYTHING = "*"
 _NAT64_LENGTHS = (32, 40, 48, 56, 64, 96)  # RFC 6052 §2.2

@@ -3,6 +3,7 @@
 import ipaddress
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,7 @@ from testkit.loopback import LoopbackServer, Peer
 def own_ipv4() -> list[str]:
     """Those of the interfaces, as the kernel lists them; loopback's not."""
     lines = Path("/proc/net/fib_trie").read_text().splitlines()
-    pairs = zip(lines, lines[1:], strict=False)
-    found = {line.split()[-1] for line, kind in pairs if "/32 host LOCAL" in kind}
+    found = {line.split()[-1] for line, kind in pairwise(lines) if "/32 host LOCAL" in kind}
     return sorted(ip for ip in found if not ipaddress.ip_address(ip).is_loopback)
 
 
