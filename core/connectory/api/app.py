@@ -16,6 +16,7 @@ from connectory.api import (
     consents,
     datasets,
     documentation,
+    egress,
     health,
     plugins,
     secrets,
@@ -118,6 +119,7 @@ def create_app(service: Service) -> FastAPI:
         consents.public,
         datasets.router,
         plugins.router,
+        egress.router,
         token_endpoint.router,
         health.router,
     ):

@@ -40,6 +40,7 @@ _MAYBE_V6 = (
 _NO_UNICAST = "IPv6 outside of 2000::/3 and fc00::/7"
 _LOOPBACK = "loopback"
 _OWN = "an address of this machine, which counts as loopback"
+_PERHAPS_OWN = "perhaps an address of this machine, because the service may not open netlink sockets to ask the kernel"
 
 
 @dataclass(frozen=True)
@@ -137,9 +138,8 @@ class EgressPolicy:
                 return Decision(True, rule.text, ALLOW)
         if self.allow:
             return Decision(False, "no rule of the list allows it", ALLOW)
-        if any(end.is_loopback for end in ends):
-            return Decision(True, _LOOPBACK, ALLOW_LOOPBACK)
-        return Decision(True, "no rule denies it", BUILT_IN)
+        here = next(filter(None, map(_here, ends)), None)
+        return Decision(True, here, ALLOW_LOOPBACK) if here else Decision(True, "no rule denies it", BUILT_IN)
 
 
 def _never(address: IPAddress) -> str | None:
@@ -157,4 +157,5 @@ def _here(address: IPAddress) -> str | None:
     """Why `address` counts as loopback, where it does."""
     if address.is_loopback:
         return _LOOPBACK
-    return _OWN if is_own(address) else None
+    own = is_own(address)
+    return _PERHAPS_OWN if own is None else _OWN if own else None

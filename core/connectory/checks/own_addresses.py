@@ -35,18 +35,18 @@ _NOWHERE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno
 """What the kernel answers where there is no route, or one of type unreachable, prohibit, blackhole or throw."""
 
 
-def is_own(address: IPAddress) -> bool:
-    """Whether `address` is one of this machine's. Where the kernel may not be asked, every address counts as one."""
+def is_own(address: IPAddress) -> bool | None:
+    """Whether `address` is one of this machine's; `None` where the kernel does not say, as where it may not be asked."""
     try:
         with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as kernel:
             kernel.send(_question(address))  # the kernel answers before this returns
             answer = kernel.recv(8192, socket.MSG_DONTWAIT)
     except OSError:
-        return True
+        return None
     kind = _HEADER.unpack_from(answer)[1]
     if kind == _ANSWERED_ERROR:
-        return -_ERROR.unpack_from(answer, _HEADER.size)[0] not in _NOWHERE
-    return kind != _NEW_ROUTE or answer[_TYPE_OF_ROUTE] in _HERE
+        return False if -_ERROR.unpack_from(answer, _HEADER.size)[0] in _NOWHERE else None
+    return answer[_TYPE_OF_ROUTE] in _HERE if kind == _NEW_ROUTE else None
 
 
 def _question(address: IPAddress) -> bytes:

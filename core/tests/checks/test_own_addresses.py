@@ -34,8 +34,8 @@ def own() -> str:
 def test_an_address_of_an_interface_is_the_machines_own_and_others_are_not(own):
     assert is_own(ipaddress.ip_address(own))
     assert is_own(ipaddress.ip_address("127.0.0.1"))
-    assert not is_own(ipaddress.ip_address("203.0.113.1"))
-    assert not is_own(ipaddress.ip_address("2001:db8::1"))
+    assert is_own(ipaddress.ip_address("203.0.113.1")) is False
+    assert is_own(ipaddress.ip_address("2001:db8::1")) is False
 
 
 def test_it_counts_as_loopback_in_every_embedding(own):
@@ -45,7 +45,8 @@ def test_it_counts_as_loopback_in_every_embedding(own):
         decision = EgressPolicy(allow=("*",)).decide(form, 443)
         assert (decision.allowed, decision.origin) == (False, egress.BUILT_IN)
         assert "of this machine" in decision.rule
-        assert EgressPolicy(allow_loopback=True).decide(form, 443).allowed
+        allowed = EgressPolicy(allow_loopback=True).decide(form, 443)
+        assert (allowed.allowed, allowed.origin) == (True, egress.ALLOW_LOOPBACK)
 
 
 def test_a_test_is_kept_from_it_unless_loopback_is_allowed(check, own):
@@ -93,4 +94,7 @@ def test_where_the_kernel_may_not_be_asked_every_address_counts_as_own(monkeypat
             raise PermissionError
 
     monkeypatch.setattr(own_addresses.socket, "socket", Forbidden)
-    assert is_own(ipaddress.ip_address("203.0.113.1"))
+    assert is_own(ipaddress.ip_address("203.0.113.1")) is None
+    decision = EgressPolicy(allow=("*",)).decide("203.0.113.1", 443)
+    assert (decision.allowed, decision.origin) == (False, egress.BUILT_IN)
+    assert "netlink" in decision.rule
