@@ -14,6 +14,8 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from connectory.catalog.discovery import Selection
+from connectory.checks.egress import EgressPolicy
+from connectory.checks.egress_settings import NAT64_PREFIXES, NOT_NONE, RULES
 from connectory.contract.settings import PREFIX, REFUSES_EMPTY, without_empty
 from connectory.vault.transit import TransitAuth
 
@@ -21,7 +23,7 @@ from connectory.vault.transit import TransitAuth
 def _split(value: Any) -> Any:
     if not isinstance(value, str):
         return value
-    if value.lstrip().startswith("["):
+    if re.match(r"\s*\[\s*[\"\]]", value):  # and not an IPv6 network in brackets
         return json.loads(value)
     return tuple(part.strip() for part in value.split(",") if part.strip())
 
@@ -118,9 +120,20 @@ class Settings(BaseSettings):
         description="Whether tests may connect to loopback. Unset: only in the embedded default, while the service listens "
         "on loopback.",
     )
-    egress_deny: _List = Field(
+    egress_allow: Annotated[_List, RULES, NOT_NONE, REFUSES_EMPTY] = Field(
         (),
-        description="Networks (CIDR, separated by commas) that tests may not connect to, besides those always denied.",
+        description="Rules, separated by commas, of the only networks, hosts and ports that tests may connect to. What is denied "
+        "stays so. Unset: all that is not denied.",
+    )
+    egress_deny: Annotated[_List, RULES] = Field(
+        (),
+        description="Rules, separated by commas, of networks, hosts and ports that tests may not connect to, besides what is "
+        "always denied; wins over the allow list.",
+    )
+    nat64_prefixes: Annotated[_List, NAT64_PREFIXES] = Field(
+        (),
+        description="Prefixes of your own NAT64, separated by commas, besides 64:ff9b::/96: addresses in them are vetted as the "
+        "IPv4 addresses that they stand for.",
     )
     probe_deadline: float = Field(10.0, ge=1, le=30, description="Seconds after which a connection test is ended.")
     probe_concurrency: int = Field(16, ge=1, le=256, description="Connection tests that run at the same time.")
@@ -186,16 +199,6 @@ class Settings(BaseSettings):
                 raise PydanticCustomError("category", "Each has letters, digits, '.', '_' or '-'.")
         return value
 
-    @field_validator("egress_deny")
-    @classmethod
-    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        try:
-            for network in value:
-                ipaddress.ip_network(network)
-        except ValueError:
-            raise PydanticCustomError("network", "Each is a network like 10.0.0.0/8 or fd00::/8.") from None
-        return value
-
     @property
     def embedded(self) -> bool:
         """Whether the store is the embedded default: migrated on start, with generated key and root client."""
@@ -243,6 +246,11 @@ class Settings(BaseSettings):
         if self.egress_allow_loopback is not None:
             return self.egress_allow_loopback
         return self.embedded and listens_on_loopback(self.host)
+
+    @property
+    def egress_policy(self) -> EgressPolicy:
+        """Where tests may connect."""
+        return EgressPolicy(self.loopback_allowed, self.egress_allow, self.egress_deny, self.nat64_prefixes)
 
 
 def listens_on_loopback(host: str) -> bool:

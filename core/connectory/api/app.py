@@ -16,6 +16,7 @@ from connectory.api import (
     consents,
     datasets,
     documentation,
+    egress,
     health,
     plugins,
     secrets,
@@ -31,7 +32,6 @@ from connectory.api.openapi import install_openapi
 from connectory.api.service import Service
 from connectory.api.store_threads import StoreThreads
 from connectory.catalog.catalog import Catalog, build_catalog
-from connectory.checks.egress import EgressPolicy
 from connectory.checks.runner import CheckRunner
 from connectory.keys import open_vault
 from connectory.settings import Settings
@@ -61,7 +61,7 @@ def open_service(settings: Settings, catalog: Catalog | None = None) -> Service:
         store.close()
         raise
     runner = CheckRunner(
-        policy=EgressPolicy(allow_loopback=settings.loopback_allowed, deny=settings.egress_deny),
+        policy=settings.egress_policy,
         deadline=settings.probe_deadline,
         concurrency=settings.probe_concurrency,
         queue=settings.probe_queue,
@@ -119,6 +119,7 @@ def create_app(service: Service) -> FastAPI:
         consents.public,
         datasets.router,
         plugins.router,
+        egress.router,
         token_endpoint.router,
         health.router,
     ):

@@ -9,6 +9,7 @@ from typing import cast
 from fastapi import Request
 
 from connectory.api.heartbeat import Heartbeat
+from connectory.api.host_lookups import HostLookups
 from connectory.api.limits import TokenBuckets
 from connectory.api.middleware import RequestCounts
 from connectory.api.store_threads import StoreThreads
@@ -25,7 +26,7 @@ class Service:
     """The parts that requests use.
 
     Attributes:
-        test_limit: of connection tests, by client id.
+        test_limit: of connection tests and egress checks, by client id.
         login_limit: of failed logins, by address and client id; ids that no client has count as one.
         request_counts: finished requests by method, route and status.
         test_counts: finished connection tests by connection type and result (`succeeded`, `skipped`, or a failure code).
@@ -40,6 +41,7 @@ class Service:
     heartbeat: Heartbeat
     test_limit: TokenBuckets
     login_limit: TokenBuckets
+    lookups: HostLookups = field(default_factory=HostLookups)
     tokens: TokenCache = field(default_factory=TokenCache)
     request_counts: RequestCounts = field(default_factory=Counter)
     test_counts: Counter[tuple[str, str]] = field(default_factory=Counter)

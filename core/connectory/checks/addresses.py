@@ -10,9 +10,10 @@ import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from connectory.checks.egress import EgressPolicy
+from connectory.checks.egress_rules import rule_name
 
 _lookup = socket.getaddrinfo
 _DNS_PORT = 53
@@ -26,6 +27,19 @@ class AddressDenied(PermissionError):
         super().__init__(errno.EACCES, "The egress policy does not allow this address.")
 
 
+class Found(NamedTuple):
+    """What a host resolved to.
+
+    Attributes:
+        ips: its addresses, at least one.
+        canonical: the name that has them, as `rule_name` gives it: that at the end of the aliases (CNAME), with the domain that
+            the resolver added. Empty for an address.
+    """
+
+    ips: tuple[str, ...]
+    canonical: str
+
+
 class VettedAddresses:
     """Name resolution under an egress policy, and what it has let through.
 
@@ -37,37 +51,39 @@ class VettedAddresses:
         self.denied = False
         self._policy = policy
         self._on_denial = on_denial
-        self._answers: dict[str, tuple[str, ...] | OSError] = {}
+        self._answers: dict[str, Found | OSError] = {}
         self._admitted: set[tuple[str, int]] = set()
 
-    def of(self, host: str) -> tuple[str, ...]:
+    def of(self, host: str, port: int | None) -> tuple[str, ...]:
         """The addresses of `host`, at least one. An address is its own; a name is looked up the first time only.
 
+        Args:
+            port: to connect to; `None` while it is not known.
+
         Raises:
-            AddressDenied: at least one of them is not allowed.
+            AddressDenied: the host, or at least one of the addresses, is not allowed.
             OSError: there is none.
         """
-        name = host.lower()
-        if name not in self._answers:
-            self._answers[name] = self._look_up(name)
-        answer = self._answers[name]
+        name = name_of(host)
+        if self._policy.denial_of(name, port) is not None:  # before anybody is asked about it
+            self.deny()
+        found = self._found(host.lower())
+        if self._policy.denial_of(found.canonical, port) is not None:
+            self.deny()
+        if not all(self._policy.decide(ip, port, name).allowed for ip in found.ips):
+            self.deny()
+        return found.ips
+
+    def _found(self, host: str) -> Found:
+        if host not in self._answers:
+            try:
+                self._answers[host] = look_up(host)
+            except OSError as error:
+                self._answers[host] = error
+        answer = self._answers[host]
         if isinstance(answer, OSError):
             raise answer
-        if not all(map(self._policy.allows, answer)):
-            self.deny()
         return answer
-
-    def _look_up(self, name: str) -> tuple[str, ...] | OSError:
-        literal = _literal(name)
-        if literal is not None:
-            return (literal,)
-        try:
-            found = _lookup(name, None, type=socket.SOCK_STREAM)
-        except OSError as error:
-            return error
-        except ValueError:  # a label that is too long, or a NUL
-            return _no_such_host()
-        return tuple(dict.fromkeys(str(entry[4][0]) for entry in found)) or _no_such_host()
 
     def admit(self, ips: Iterable[str], port: int) -> None:
         """Let connections to `port` of `ips`, which must come from `of`, through."""
@@ -107,14 +123,15 @@ class VettedAddresses:
         must not choose where in the network that is. A connector admits it through its context.
         """
         found: list[Any] = []
-        for ip in self.of(host):
+        for ip in self.of(host, None):
             with suppress(socket.gaierror):  # not of the family that was asked for
                 found += _lookup(ip, port, family, kind, protocol, flags | socket.AI_NUMERICHOST)
         if not found:
             raise _no_such_host()
-        if _literal(host) is None:
-            for entry in found:
-                self.admit([str(entry[4][0])], entry[4][1])
+        for number in {int(entry[4][1]) for entry in found} - {0}:  # 0: it did not say which
+            ips = self.of(host, number)
+            if _literal(host) is None:
+                self.admit(ips, number)
         return found
 
 
@@ -143,15 +160,48 @@ def replace_getaddrinfo() -> None:
     socket.getaddrinfo = _vetted_getaddrinfo
 
 
+def look_up(host: str) -> Found:
+    """The addresses of `host`, from the system's resolver, however long that takes. An address is its own.
+
+    Raises:
+        OSError: there is none.
+    """
+    literal = _literal(host)
+    if literal is not None:
+        return Found((literal,), "")
+    try:
+        entries = _lookup(host, None, type=socket.SOCK_STREAM, flags=socket.AI_CANONNAME)
+        canonical = next((rule_name(str(entry[3])) for entry in entries if entry[3]), "")
+    except ValueError:  # a label that is too long, or a NUL
+        raise _no_such_host() from None
+    if not entries:
+        raise _no_such_host()
+    return Found(tuple(dict.fromkeys(str(entry[4][0]) for entry in entries)), canonical)
+
+
+def name_of(host: str) -> str:
+    """The name of `host` as rules know it; none, "", where it is an address.
+
+    Raises:
+        OSError: no resolver takes it for a name.
+    """
+    try:
+        return rule_name(host) if _literal(host) is None else ""
+    except UnicodeError:
+        raise _no_such_host() from None
+
+
 def _no_such_host() -> socket.gaierror:
     return socket.gaierror(socket.EAI_NONAME, "The host has no address.")
 
 
 def _literal(host: str) -> str | None:
-    """`host` as an address, where it is one, bracketed or not."""
+    """`host` as an address, where it is one, bracketed or not, in any spelling that the resolver takes, like 0x7f.1."""
     unbracketed = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     with suppress(ValueError):
         return str(ipaddress.ip_address(unbracketed))
+    with suppress(OSError, ValueError):
+        return str(_lookup(host, None, flags=socket.AI_NUMERICHOST)[0][4][0])
     return None
 
 

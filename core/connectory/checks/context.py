@@ -124,7 +124,7 @@ class ChildContext(CheckContext):
     def resolve(self, host: str, port: int) -> tuple[Address, ...]:
         with self.step("resolve"):
             try:
-                ips = self._addresses.of(host)
+                ips = self._addresses.of(host, port)
             except AddressDenied as error:
                 raise CheckFailed(FailureCode.ADDRESS_NOT_ALLOWED) from error
             except OSError as error:

@@ -306,7 +306,7 @@ Answer: TypeAlias = Ready | Forked | Exited | Gone
 
 def encode_job(job: Job) -> bytes:
     """`job` as bytes; whoever sends it must see to `JOB_LIMIT`."""
-    policy = {"allow_loopback": job.policy.allow_loopback, "deny": job.policy.deny}
+    policy = {member.name: getattr(job.policy, member.name) for member in fields(job.policy)}
     exchange = None if job.exchange is None else vars(job.exchange)
     return json.dumps({**vars(job), "policy": policy, "exchange": exchange}).encode()
 
@@ -327,13 +327,16 @@ def decode_job(data: bytes) -> Job:
 
 
 def _policy(members: dict[str, Any]) -> EgressPolicy:
-    deny = members["deny"]
-    _require(isinstance(members["allow_loopback"], bool), "loopback is allowed or not")
-    _require(isinstance(deny, list) and all(isinstance(network, str) for network in deny), "networks must be texts")
+    loopback = members.pop("allow_loopback")
+    _require(isinstance(loopback, bool), "loopback is allowed or not")
+    are_texts = all(
+        isinstance(rules, list) and all(isinstance(rule, str) for rule in rules) for rules in members.values()
+    )
+    _require(are_texts, "rules must be texts")
     try:
-        return EgressPolicy(members["allow_loopback"], tuple(deny))
+        return EgressPolicy(loopback, **{name: tuple(rules) for name, rules in members.items()})
     except ValueError:
-        raise ProtocolViolation("a denied network must be one") from None
+        raise ProtocolViolation("a rule of a policy must be one") from None
 
 
 def encode_event(event: Event) -> bytes:

@@ -1,4 +1,4 @@
-"""The commands of `connectory`: serve, token, client, plugins, secrets, keys, db, settings, audit.
+"""The commands of `connectory`: serve, token, client, plugins, secrets, keys, db, settings, audit, egress.
 
 Each imports what it needs when it runs, so that none waits for another's packages.
 """
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from connectory.checks.linux import hide_memory
-from connectory.commands import keys, secrets
+from connectory.commands import egress, keys, secrets
 from connectory.commands.shared import JSON as _JSON
 from connectory.commands.shared import CommandFailed
 from connectory.commands.shared import settings_now as _settings
@@ -42,6 +42,7 @@ app.add_typer(_clients, name="client")
 app.add_typer(secrets.app, name="secrets")
 app.add_typer(keys.app, name="keys")
 app.add_typer(_database, name="db")
+app.add_typer(egress.app, name="egress")
 
 
 def run(arguments: list[str]) -> None:

@@ -55,8 +55,9 @@ class FailureCode(StrEnum):
     ADDRESS_NOT_ALLOWED = (
         "address_not_allowed",
         (
-            "The host resolves to an address that this service may not connect to; "
-            "its operator can change CONNECTORY_EGRESS_ALLOW_LOOPBACK or CONNECTORY_EGRESS_DENY."
+            "This service may not connect to the host, or to an address or the port of it; POST /egress/check names the rule, "
+            "which its operator can change with CONNECTORY_EGRESS_ALLOW, CONNECTORY_EGRESS_DENY or "
+            "CONNECTORY_EGRESS_ALLOW_LOOPBACK."
         ),
     )
     DNS_FAILED = ("dns_failed", "The host name could not be resolved; check its spelling and the service's DNS.")

@@ -237,6 +237,46 @@ def test_a_driver_that_kept_the_resolver_is_kept_from_it_too(check, connector_of
     assert check(connector, policy=EgressPolicy()).code is FailureCode.ADDRESS_NOT_ALLOWED
 
 
+@pytest.mark.parametrize("rule", ["127.0.0.0/8:{port}", "localhost:{port}"])
+def test_a_driver_that_resolves_a_name_itself_is_kept_from_what_rules_deny(check, server, rule: str):
+    """By port or by name; a far end that sends it elsewhere does not get round them by the spelling."""
+    report = check(
+        f"""
+        import socket
+        for host in ("localhost", "LocalHost", "localhost.", "\\uff4cocalhost"):
+            try: socket.create_connection((host, {server.port}))
+            except OSError: continue
+            raise AssertionError
+        socket.create_connection(("localhost", {server.port}))
+        """,
+        policy=EgressPolicy(allow_loopback=True, deny=(rule.format(port=server.port),)),
+    )
+    assert report.code is FailureCode.ADDRESS_NOT_ALLOWED
+    assert server.connections == 0
+
+
+def test_a_driver_that_resolves_a_name_itself_is_kept_to_what_rules_allow(check, server):
+    elsewhere = DIAL.format(host="localhost", port=server.port + 1)
+    policy = EgressPolicy(allow_loopback=True, allow=(f"localhost:{server.port}",))
+    report = check(DIAL.format(host="localhost", port=server.port) + elsewhere, policy=policy)
+    assert report.code is FailureCode.ADDRESS_NOT_ALLOWED
+    server.wait_for_connections(1)
+
+
+def test_an_address_in_a_rare_spelling_is_one_and_not_a_name(check, server):
+    """A far end that names it must not choose where in the network the driver goes."""
+    report = check(
+        f"""
+        import socket
+        for host in ("127.1", "2130706433", "0x7f.0.0.1"):
+            try: socket.create_connection((host, {server.port}))
+            except PermissionError: continue
+            raise AssertionError
+        """
+    )
+    assert (report.status, server.connections) == ("succeeded", 0)
+
+
 @pytest.mark.parametrize("port", ["'https'", "b'443'", "'443'", "443"])
 def test_a_driver_may_name_a_service_for_the_port(check, port: str):
     report = check(

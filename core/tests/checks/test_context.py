@@ -21,6 +21,7 @@ class Resolver:
     def __init__(self) -> None:
         self.answers: dict[str, list[str] | Exception] = {}
         self.asked: list[str] = []
+        self.canonical: dict[str, str] = {}
         self._system = socket.getaddrinfo
 
     def __call__(self, host, port, family=0, type=0, proto=0, flags=0):  # noqa: A002
@@ -30,7 +31,8 @@ class Resolver:
         answer = self.answers.get(host, socket.gaierror(socket.EAI_NONAME, "no such host"))
         if isinstance(answer, Exception):
             raise answer
-        return [entry for ip in answer for entry in self._system(ip, port, type=type, flags=socket.AI_NUMERICHOST)]
+        found = [entry for ip in answer for entry in self._system(ip, port, type=type, flags=socket.AI_NUMERICHOST)]
+        return [(*entry[:3], self.canonical.get(host, ""), entry[4]) for entry in found]
 
 
 @pytest.fixture
@@ -85,6 +87,49 @@ def test_a_host_with_one_forbidden_address_is_forbidden_as_a_whole(context_for, 
     assert code(context.connect, "rebinding.example", 443) is FailureCode.ADDRESS_NOT_ALLOWED
     assert code(context.resolve, bad, 443) is FailureCode.ADDRESS_NOT_ALLOWED
     assert Denied() in events
+
+
+@pytest.mark.parametrize(
+    "host", ["db.internal.example", "DB.Internal.EXAMPLE", "db.internal.example.", "\uff44b.internal.example"]
+)
+def test_a_host_that_is_denied_by_name_is_not_even_looked_up(context_for, resolver, events, host: str):
+    resolver.answers[host.lower()] = ["203.0.113.7"]
+    context = context_for(deny=("*.internal.example",))
+    assert code(context.resolve, host, 443) is FailureCode.ADDRESS_NOT_ALLOWED
+    assert (resolver.asked, Denied() in events) == ([], True)
+
+
+def test_a_host_that_is_another_name_of_a_denied_one_is_denied(context_for, resolver):
+    """An alias in the DNS, or a short name that the resolver completes."""
+    resolver.answers |= {"innocent.example": ["203.0.113.7"], "db": ["203.0.113.7"]}
+    resolver.canonical |= {"innocent.example": "DB.internal.example", "db": "db.internal.example."}
+    context = context_for(deny=("*.internal.example",))
+    assert code(context.resolve, "innocent.example", 443) is FailureCode.ADDRESS_NOT_ALLOWED
+    assert code(context.resolve, "db", 443) is FailureCode.ADDRESS_NOT_ALLOWED
+
+
+def test_a_host_that_only_claims_to_be_an_allowed_one_is_not_allowed(context_for, resolver):
+    resolver.answers |= {"other.example": ["203.0.113.7"], "db.example.": ["203.0.113.7"]}
+    resolver.canonical["other.example"] = "db.example"
+    context = context_for(allow=("db.example",))
+    assert code(context.resolve, "other.example", 443) is FailureCode.ADDRESS_NOT_ALLOWED
+    assert context.resolve("DB.example.", 443) == (Address("203.0.113.7", 443),)
+
+
+@pytest.mark.parametrize("bad", ["169.254.169.254", "127.0.0.1", "10.0.0.1"])
+def test_the_addresses_of_an_allowed_host_are_vetted_too(context_for, resolver, bad: str):
+    resolver.answers["db.example"] = ["203.0.113.7", bad]
+    context = context_for(allow=("db.example",), deny=("10.0.0.0/8",))
+    assert code(context.resolve, "db.example", 443) is FailureCode.ADDRESS_NOT_ALLOWED
+
+
+def test_rules_for_ports_hold_for_each_port_of_a_host(context_for, resolver):
+    resolver.answers["db.example"] = ["10.0.0.1"]
+    context = context_for(allow=("10.0.0.0/8:5432", "db.example:443"), deny=("*:5433",))
+    assert context.resolve("db.example", 5432) == (Address("10.0.0.1", 5432),)
+    assert context.resolve("db.example", 443) == (Address("10.0.0.1", 443),)
+    for port in (5433, 5434):
+        assert code(context.resolve, "db.example", port) is FailureCode.ADDRESS_NOT_ALLOWED
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from connectory.catalog.catalog import Catalog, build_catalog
+from connectory.checks.egress import EgressPolicy
 from connectory.known_settings import describe_settings, unknown_settings
 from connectory.settings import Settings, SettingsInvalid, listens_on_loopback, read_settings
 from testkit.distribution import install, plugin_source
@@ -42,7 +43,7 @@ def test_values_come_from_the_environment(monkeypatch):
 
 
 @pytest.mark.parametrize("empty", ["", "  "])
-@pytest.mark.parametrize("field", sorted(set(Settings.model_fields) - {"database_url", "keys_file"}))
+@pytest.mark.parametrize("field", sorted(set(Settings.model_fields) - {"database_url", "keys_file", "egress_allow"}))
 def test_an_empty_value_is_unset(monkeypatch, field, empty):
     monkeypatch.setenv(f"CONNECTORY_{field.upper()}", empty)
     assert read_settings() == Settings()
@@ -50,7 +51,7 @@ def test_an_empty_value_is_unset(monkeypatch, field, empty):
 
 
 @pytest.mark.parametrize("empty", ["", "  "])
-@pytest.mark.parametrize("name", ["CONNECTORY_DATABASE_URL", "CONNECTORY_KEYS_FILE"])
+@pytest.mark.parametrize("name", ["CONNECTORY_DATABASE_URL", "CONNECTORY_KEYS_FILE", "CONNECTORY_EGRESS_ALLOW"])
 def test_an_empty_value_that_would_change_where_data_goes_is_refused(monkeypatch, name, empty):
     monkeypatch.setenv(name, empty)
     with pytest.raises(SettingsInvalid, match=f"^{name} .* It is set but empty; give it a value, or unset it."):
@@ -77,7 +78,9 @@ def test_arguments_win_over_the_environment(monkeypatch):
         ("CONNECTORY_PROBE_DEADLINE", "31", "a number from 1 to 30"),
         ("CONNECTORY_PROBE_SPARES", "5", "a whole number from 0 to 4"),
         ("CONNECTORY_PLUGINS_PIN", "S3cretPw", 'JSON like {"name": "value"}'),
-        ("CONNECTORY_EGRESS_DENY", "S3cretPw", "words separated by commas"),
+        ("CONNECTORY_EGRESS_DENY", "S3cret Pw", "words separated by commas"),
+        ("CONNECTORY_EGRESS_ALLOW", "10.0.0.0/8,S3cret:Pw", "words separated by commas"),
+        ("CONNECTORY_NAT64_PREFIXES", "S3cretPw", "words separated by commas"),
         ("CONNECTORY_EGRESS_DENY", '["S3cretPw', "words separated by commas"),
         ("CONNECTORY_EGRESS_ALLOW_LOOPBACK", "S3cretPw", "true or false"),
         ("CONNECTORY_LOG_LEVEL", "S3cretPw", "debug, info, warning or error"),
@@ -100,7 +103,7 @@ def test_all_that_does_not_fit_is_told_at_once(monkeypatch):
     wrong = {
         "CONNECTORY_PORT": "x",
         "CONNECTORY_PLUGINS_PIN": "{",
-        "CONNECTORY_EGRESS_DENY": "10.0.0.0/8,somewhere",
+        "CONNECTORY_EGRESS_DENY": "10.0.0.0/8,10.0.0.0/33",
         "CONNECTORY_KEYS_FILE": "",
         "CONNECTORY_LOG_LEVEL": "loud",
     }
@@ -110,6 +113,46 @@ def test_all_that_does_not_fit_is_told_at_once(monkeypatch):
         read_settings()
     assert {line.partition(" ")[0] for line in raised.value.problems} == set(wrong)
     assert len(str(raised.value).splitlines()) == len(wrong)
+
+
+def test_every_entry_of_a_list_of_rules_that_is_not_one_is_told_by_its_place(monkeypatch):
+    monkeypatch.setenv("CONNECTORY_EGRESS_DENY", "10.0.0.0/8, 10.0.0.1/8 ,*.example.com:5432,db:S3cretPw,fd00::/8:443")
+    monkeypatch.setenv("CONNECTORY_NAT64_PREFIXES", "64:ff9b:1::/48,64:ff9b::/90,10.0.0.0/8")
+    with pytest.raises(SettingsInvalid) as raised:
+        read_settings()
+    rules, prefixes = sorted(raised.value.problems)
+    assert (
+        " Entry 2: the address has bits beyond the length of its network; entry 4: the port must be a number from 1 to 65535, "
+        "or a range of them like 5432-5439; entry 5: this is not a network, an address or a host; IPv6 stands in brackets "
+        "where a port follows. Each is a network or an address (10.0.0.0/8, " in rules
+    )
+    assert (
+        " Entry 2: its length must be 32, 40, 48, 56, 64 or 96; entry 3: this is not an IPv6 network. Each is "
+        in prefixes
+    )
+    assert "S3cretPw" not in rules
+
+
+@pytest.mark.parametrize("value", [",", " , ", "[]"])
+def test_a_list_of_what_to_allow_that_allows_nothing_is_refused(monkeypatch, value):
+    """Taken for unset, it would allow everything."""
+    monkeypatch.setenv("CONNECTORY_EGRESS_ALLOW", value)
+    with pytest.raises(SettingsInvalid, match=r"^CONNECTORY_EGRESS_ALLOW .* It is set but holds no rule; give it one"):
+        read_settings()
+
+
+@pytest.mark.parametrize("value", ["[2001:db8::/32]:443, *.example.com", '["[2001:db8::/32]:443", "*.example.com"]'])
+def test_the_egress_policy_is_what_the_settings_say(monkeypatch, value):
+    monkeypatch.setenv("CONNECTORY_EGRESS_ALLOW", value)
+    monkeypatch.setenv("CONNECTORY_EGRESS_DENY", "10.0.0.0/8:22")
+    monkeypatch.setenv("CONNECTORY_NAT64_PREFIXES", "64:ff9b:1::/48")
+    rules = {
+        "allow": ("[2001:db8::/32]:443", "*.example.com"),
+        "deny": ("10.0.0.0/8:22",),
+        "nat64": ("64:ff9b:1::/48",),
+    }
+    assert read_settings(host="0.0.0.0").egress_policy == EgressPolicy(**rules)
+    assert read_settings(host="::1").egress_policy == EgressPolicy(allow_loopback=True, **rules)
 
 
 def test_a_name_that_is_no_setting_is_told_with_the_nearest(monkeypatch):

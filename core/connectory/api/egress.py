@@ -1,0 +1,152 @@
+"""`/egress/check`: whether connection tests may connect to a host, and which rule says so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from connectory.api.answers import Answer
+from connectory.api.bearer import actor, needs
+from connectory.api.bodies import JsonBody, parse_json
+from connectory.api.errors import PROTECTED, Refused, errors, rebuild
+from connectory.api.host_lookups import LookupsFull
+from connectory.api.service import Service, service_of
+from connectory.checks.egress import Decision
+from connectory.checks.egress_check import LOOKUP_TIME, EgressReport, check_found, check_name
+from connectory.contract.check import FailureCode
+from connectory.documents.validation import FieldProblem
+from connectory.store import audit
+from connectory.store.audit import AuditEntry
+from connectory.store.timestamps import utc_now
+
+router = APIRouter(prefix="/api/v1", tags=["Tests"], responses=PROTECTED)
+
+# Wider than the grammar of hosts in secrets: what it takes besides is not a host either, and has no address.
+_HOST = r"^[A-Za-z0-9_.:\[\]\-]{1,255}$"
+_ALLOWED = Field(examples=[True])
+_RULE = Field(description="The deciding rule, as its setting has it, or in words.", examples=["10.0.0.0/8:5432"])
+_FROM = Field(description="The setting that it is from, or `built in`.", examples=["CONNECTORY_EGRESS_ALLOW"])
+
+
+class EgressTarget(BaseModel):
+    """A host and a port to ask about."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", hide_input_in_errors=True)
+
+    host: Annotated[str, Field(pattern=_HOST, description="A host name or an address.")]
+    port: Annotated[
+        Annotated[int, Field(ge=1, le=65535)] | None,
+        Field(description="TCP port. Without one, rules for ports deny nothing, and each may allow."),
+    ] = None
+
+
+class EgressAddress(Answer):
+    """One address of the host, and whether a test may connect to it."""
+
+    address: Annotated[str, Field(examples=["10.0.0.7"])]
+    allowed: Annotated[bool, _ALLOWED]
+    rule: Annotated[str, _RULE]
+    rule_from: Annotated[str, _FROM]
+
+
+class EgressVerdict(Answer):
+    """Whether a test may connect to the host: where one of its addresses is refused, it may not connect to any."""
+
+    host: Annotated[str, Field(examples=["db.example.com"])]
+    port: Annotated[int | None, Field(examples=[5432])]
+    allowed: Annotated[bool, _ALLOWED]
+    failure_code: Annotated[
+        FailureCode | None,
+        Field(description="What a test would end with: `address_not_allowed`, `dns_failed` or `dns_timeout`."),
+    ]
+    rule: Annotated[str | None, _RULE]
+    rule_from: Annotated[str | None, _FROM]
+    addresses: list[EgressAddress]
+
+
+def egress_item(host: str, port: int | None, report: EgressReport) -> EgressVerdict:
+    """A report, as it is shown here and by `connectory egress check --json`."""
+    found = [
+        EgressAddress(address=ip, allowed=decision.allowed, **_deciding(decision)) for ip, decision in report.addresses
+    ]
+    return EgressVerdict(
+        host=host,
+        port=port,
+        allowed=report.code is None,
+        failure_code=report.code,
+        addresses=found,
+        **_deciding(report.decision),
+    )
+
+
+def _deciding(decision: Decision | None) -> dict[str, Any]:
+    return {"rule": decision and decision.rule, "rule_from": decision and decision.origin}
+
+
+@router.post(
+    "/egress/check",
+    operation_id="checkEgress",
+    summary="Ask whether tests may connect to a host, and which rule says so",
+    dependencies=[needs("connection:read")],
+    responses=errors(413, 415, 429),
+)
+async def check(
+    request: Request,
+    body: Annotated[
+        bytes,
+        Depends(
+            JsonBody(
+                EgressTarget,
+                {"Host and port": {"host": "db.example.com", "port": 5432}, "Address": {"host": "10.0.0.7"}},
+            )
+        ),
+    ],
+) -> EgressVerdict:
+    """Resolves the host, for at most five seconds, and connects to nothing. Counts as one connection test of the client."""
+    service, who = service_of(request), actor(request)
+    target = _target(body)
+    if wait := service.test_limit.take(who[0]):
+        message = "This client tests and asks too often; try again later (CONNECTORY_TEST_RATE, CONNECTORY_TEST_BURST)."
+        raise Refused(429, message, {"Retry-After": str(wait)})
+    report = await _report(service, target, who[0])
+    await service.threads.write(_record, service, report, who)
+    return egress_item(target.host, target.port, report)
+
+
+def _target(body: bytes) -> EgressTarget:
+    try:
+        return EgressTarget.model_validate(parse_json(body))
+    except ValidationError as error:
+        raise Refused(
+            422, [_problem(found) for found in error.errors(include_url=False, include_input=False)]
+        ) from None
+
+
+def _problem(error: Mapping[str, Any]) -> FieldProblem:
+    if error["type"] == "extra_forbidden":
+        return FieldProblem(
+            loc=["body"], msg="Holds a member that is not known. Known: host, port.", type=error["type"]
+        )
+    return rebuild([error], ["body"])[0]
+
+
+async def _report(service: Service, target: EgressTarget, client: str) -> EgressReport:
+    policy = service.settings.egress_policy
+    known = check_name(policy, target.host, target.port)
+    if known is not None:
+        return known
+    try:
+        answer = await service.lookups.find(client, target.host)
+    except LookupsFull:
+        message = "Too many host names are being looked up; try again later."
+        raise Refused(429, message, {"Retry-After": str(int(LOOKUP_TIME))}) from None
+    return check_found(policy, target.host, target.port, answer)
+
+
+def _record(service: Service, report: EgressReport, who: tuple[str, str]) -> None:
+    code = report.code or "allowed"
+    with service.store.write() as database:
+        audit.append(database, AuditEntry(utc_now(), who[0], "egress.check", result_code=code, request_id=who[1]))
