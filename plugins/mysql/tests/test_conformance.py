@@ -30,8 +30,8 @@ class TestMySQLConformance(ConnectorConformance):
             FailureCode.DATABASE_NOT_FOUND: good_secrets | superuser | {"dbname": "nowhere"},
             FailureCode.PERMISSION_DENIED: good_secrets | {"dbname": "mysql"},
             FailureCode.TLS_FAILED: good_secrets | {"port": mysql_without_tls.port, "ssl_mode": "required"},
-            FailureCode.TLS_UNTRUSTED: good_secrets | {"ssl_mode": "verify-full"},
-            FailureCode.INSECURE_AUTH_REFUSED: good_secrets | {"port": mysql_without_tls.port},
+            FailureCode.TLS_UNTRUSTED: good_secrets | {"ssl_ca": None},
+            FailureCode.INSECURE_AUTH_REFUSED: good_secrets | {"ssl_mode": "required"},
         }
 
     def secrets_for_server(self, host: str, port: int) -> dict[str, Any]:
