@@ -82,8 +82,8 @@ class FailureCode(StrEnum):
     INSECURE_AUTH_REFUSED = (
         "insecure_auth_refused",
         (
-            "The server asked for the password over an unencrypted connection, so it was not sent; "
-            "enable TLS, or a challenge-response login, on the server."
+            "The server asked for the password itself, which is only sent through TLS with a verified certificate; "
+            "enable TLS on the server and set ssl_mode to verify-full, or let it ask for a challenge-response login."
         ),
     )
     DATABASE_NOT_FOUND = ("database_not_found", "The login was accepted, but the database does not exist.")
