@@ -6,8 +6,10 @@ from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
+from fastapi.testclient import TestClient
 from sqlalchemy import update
 
+from connectory.api.app import create_app, open_service
 from connectory.checks.runner import QueueFull
 from connectory.store.tables import connections
 from testkit import hostile
@@ -84,6 +86,20 @@ def test_a_password_in_clear_needs_a_verified_certificate(api, certificates):
         assert b"tiger-lily" not in server.received
     assert (body["failure_code"], body["encrypted"], body["verified"]) == ("insecure_auth_refused", True, False)
     assert "CONNECTORY_ALLOW_CLEARTEXT_IN_UNVERIFIED_TLS" in body["failure_reason"]
+
+
+def test_the_deployer_may_allow_it(api, settings, catalog, token, certificates):
+    lenient = settings.model_copy(update={"allow_cleartext_in_unverified_tls": True})
+    with (
+        hostile.postgres_reflects_the_password(certificates.untrusted) as server,
+        TestClient(create_app(open_service(lenient, catalog))) as client,
+    ):
+        there = type(api)(client, token)
+        there.create("db", "postgres")
+        secrets = {"host": server.host, "port": server.port, "username": "u", "password": "tiger-lily"}
+        body = there.put("/connection/db/secret", json=secrets).json()
+        assert b"tiger-lily" in server.received
+    assert (body["failure_code"], body["encrypted"], body["verified"]) == ("auth_failed", True, False)
 
 
 def test_a_wait_that_the_far_end_asks_for_is_told_and_kept(api):
