@@ -27,6 +27,13 @@ def workbench() -> Iterator[Workbench]:
 
 
 @pytest.fixture(scope="session")
+def lenient_workbench() -> Iterator[Workbench]:
+    """As `workbench`, for a deployer who allows passwords in clear through TLS whose certificate was not verified."""
+    with Workbench(cleartext_unverified=True) as workbench:
+        yield workbench
+
+
+@pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     """A real PostgreSQL with SCRAM authentication and no TLS. Tests make their own databases and roles in it."""
     with PostgresServer() as server:

@@ -135,6 +135,11 @@ class Settings(BaseSettings):
         description="Prefixes of your own NAT64, separated by commas, besides 64:ff9b::/96: addresses in them are vetted as the "
         "IPv4 addresses that they stand for.",
     )
+    allow_cleartext_in_unverified_tls: bool = Field(
+        False,
+        description="Whether a test may send a password in clear through TLS whose certificate was not verified (ssl_mode "
+        "`preferred` or `required`), where the server demands that. Whoever answers in its place then learns the password.",
+    )
     probe_deadline: float = Field(10.0, ge=1, le=30, description="Seconds after which a connection test is ended.")
     probe_concurrency: int = Field(16, ge=1, le=256, description="Connection tests that run at the same time.")
     probe_queue: int = Field(

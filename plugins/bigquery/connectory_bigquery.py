@@ -32,6 +32,7 @@ from connectory.toolkit import (
     Failures,
     PemPrivateKeyForm,
     failure_of_status,
+    is_verified,
     rsa_private_key,
     tls_context,
     tls_failure,
@@ -211,6 +212,8 @@ class BigQuery(Connector[BigQuerySecrets]):
             client = _client(secrets, credentials, session, endpoint)
             if _address(endpoint) != _address(token_uri):
                 context.resolve(*_address(endpoint))
+                if endpoint.scheme == "http":
+                    context.skip_step("tls")
             with context.step("query", _NO_JSON):
                 _query(client, secrets, context)
 
@@ -229,9 +232,18 @@ def _session(context: CheckContext) -> Iterator[requests.Session]:
     import requests
     from requests.adapters import HTTPAdapter
 
+    class Told(ssl.SSLSocket):
+        """A socket that reports what was agreed on."""
+
+        def do_handshake(self, block: bool = False) -> None:
+            super().do_handshake(block)
+            context.report_tls(verified=is_verified(self))
+
     class Guarded(HTTPAdapter):
         def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
-            super().init_poolmanager(*arguments, **options, ssl_context=tls_context(SslMode.VERIFY_FULL, None))
+            settings = tls_context(SslMode.VERIFY_FULL, None)
+            settings.sslsocket_class = Told
+            super().init_poolmanager(*arguments, **options, ssl_context=settings)
 
         def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:  # type: ignore[override]
             try:

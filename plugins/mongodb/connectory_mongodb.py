@@ -34,7 +34,17 @@ from connectory import (
     Text,
     UrlGrammar,
 )
-from connectory.toolkit import Address, Failures, Link, QueryKey, path_of, system_certificates, tls_context, tls_failure
+from connectory.toolkit import (
+    Address,
+    Failures,
+    Link,
+    QueryKey,
+    is_verified,
+    path_of,
+    system_certificates,
+    tls_context,
+    tls_failure,
+)
 
 if TYPE_CHECKING:
     from pymongo import MongoClient
@@ -241,7 +251,10 @@ def _secure(link: Link, mode: SslMode, ca: str | None, context: CheckContext) ->
             if mode.needs_tls:
                 offers_none = isinstance(error, TimeoutError) and _speaks_plainly(link.address, context)
                 raise CheckFailed(FailureCode.TLS_FAILED if offers_none else tls_failure(error)) from error
-            return replace(link, socket=socket.create_connection(link.address, timeout=context.timeout))
+            plain = replace(link, socket=socket.create_connection(link.address, timeout=context.timeout))
+            context.skip_step("tls")
+            return plain
+        context.report_tls(verified=is_verified(encrypted))
         verifying = (ca or system_certificates()) if mode.verifies else None
         return replace(link, socket=encrypted, ssl_context=settings, ca=verifying)
 

@@ -31,7 +31,7 @@ from connectory import (
     Text,
     UrlGrammar,
 )
-from connectory.toolkit import Address, QueryKey, failure_of_sqlstate, tls_context
+from connectory.toolkit import Address, QueryKey, failure_of_sqlstate, is_verified, tls_context
 
 if TYPE_CHECKING:
     from pyodbc import Connection
@@ -71,7 +71,18 @@ _NO_DRIVER = (
     "tdsodbc) or Microsoft's ODBC Driver 18 for SQL Server (msodbcsql18), or name one in CONNECTORY_MSSQL_ODBC_DRIVER."
 )
 _NO_USER = "SQL Server needs a user name and a password; set both, or write them into the url."
-_NEEDS_TLS = "SQL Server's login sends the password itself, so it needs TLS; set ssl_mode to required or stricter."
+_NEEDS_TLS = "SQL Server's login sends the password itself, so it needs TLS; set ssl_mode to verify-full."
+_UNVERIFIED = (
+    "SQL Server's login sends the password itself, and the server's certificate was not verified, so it was not sent: set "
+    "ssl_mode to verify-full or verify-ca, with ssl_ca for a private CA. A server with the self-signed certificate that SQL "
+    "Server makes at each start can be tested only where the operator of this service allows that: "
+    "CONNECTORY_ALLOW_CLEARTEXT_IN_UNVERIFIED_TLS."
+)
+_UNTRUSTED = (
+    "The server's certificate was not accepted; check the host name and ssl_ca. The self-signed one that SQL Server makes at "
+    "each start cannot be verified: give the server another, or set ssl_mode to required, which works where the operator of "
+    "this service allows it (CONNECTORY_ALLOW_CLEARTEXT_IN_UNVERIFIED_TLS)."
+)
 _REDIRECTED = (
     "The server sends logins on to another server, which is not followed; give the address of that one, "
     "or leave read_only_connection out."
@@ -118,8 +129,8 @@ class MSSQLSecrets(Secrets):
         default=False, title="Read Only Connection", description="Whether to announce that nothing will be written."
     )
     ssl_mode: SslModeField = Field(
-        default=SslMode.REQUIRED,
-        description="What to verify of the server's certificate. The login is always encrypted.",
+        default=SslMode.VERIFY_FULL,
+        description="What to verify of the server's certificate. The login is always encrypted, and sends the password itself.",
     )
     ssl_ca: SslCaField = None
 
@@ -158,6 +169,8 @@ class MSSQL(Connector[MSSQLSecrets]):
             opened.enter_context(connection)
             session = _encrypt(connection, secrets, context)
             with context.step("authenticate"):
+                if refusal := context.cleartext_refusal():
+                    raise CheckFailed(refusal.code, remedy=_UNVERIFIED)
                 relay = opened.enter_context(tds.Relay(session, secrets.host))
                 try:
                     database = opened.enter_context(closing(_log_in(driver, relay, secrets, secrets.dbname, context)))
@@ -199,7 +212,14 @@ def _encrypt(connection: socket.socket, secrets: MSSQLSecrets, context: CheckCon
         if secrets.ssl_mode is SslMode.DISABLED:
             raise CheckFailed(FailureCode.INSECURE_AUTH_REFUSED, remedy=_NEEDS_TLS)
         connection.settimeout(context.timeout)
-        return tds.Session(connection, tls_context(secrets.ssl_mode, secrets.ssl_ca), secrets.host)
+        try:
+            session = tds.Session(connection, tls_context(secrets.ssl_mode, secrets.ssl_ca), secrets.host)
+        except CheckFailed as failure:
+            if failure.code is FailureCode.TLS_UNTRUSTED:
+                failure.remedy = failure.remedy or _UNTRUSTED
+            raise
+        context.report_tls(verified=is_verified(session.tls))
+        return session
 
 
 def _log_in(

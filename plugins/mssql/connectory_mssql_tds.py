@@ -60,6 +60,7 @@ class Session:
 
     Attributes:
         socket: the connection itself; closing it ends the session.
+        tls: what encrypts it.
         version: the server's, six bytes as in PRELOGIN.
     """
 
@@ -81,7 +82,7 @@ class Session:
         self.socket = connection
         self._receive_plain = partial(_receive, connection)
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
+        self.tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
         connection.sendall(_packets(_PRELOGIN, _prelogin({_VERSION: bytes(6), _ENCRYPTION: bytes([_ENCRYPT_ON])})))
         self.version = self._agree_to_encrypt()
         self._shake_hands()
@@ -103,7 +104,7 @@ class Session:
         try:
             while True:
                 try:
-                    self._tls.do_handshake()
+                    self.tls.do_handshake()
                     finished = True
                 except ssl.SSLWantReadError:
                     finished = False
@@ -127,7 +128,7 @@ class Session:
     def pending(self, limit: int = _CHUNK) -> bytes:
         """What has come and is decrypted; maybe nothing."""
         try:
-            return self._tls.read(limit)
+            return self.tls.read(limit)
         except ssl.SSLWantReadError:
             return b""
         except ssl.SSLZeroReturnError as error:
@@ -135,7 +136,7 @@ class Session:
 
     def send(self, data: bytes) -> None:
         """Encrypt and send `data`."""
-        self._tls.write(data)
+        self.tls.write(data)
         self.socket.sendall(self._outgoing.read())
 
 

@@ -35,7 +35,7 @@ from connectory import (
     SslModeField,
     UrlGrammar,
 )
-from connectory.toolkit import Failures, QueryKey, tls_context, tls_failure
+from connectory.toolkit import Failures, QueryKey, is_verified, tls_context, tls_failure
 
 if TYPE_CHECKING:
     from pymysql.connections import Connection
@@ -178,13 +178,16 @@ def _log_in(connection: socket.socket, secrets: MySQLSecrets, context: CheckCont
 
     with ExitStack() as steps:
 
-        def authenticate() -> None:
+        def authenticate(encrypted: ssl.SSLSocket | None = None) -> None:
+            if encrypted is not None:
+                context.report_tls(verified=is_verified(encrypted))
+            else:
+                context.skip_step("tls")
             steps.enter_context(context.step("authenticate", _MALFORMED))
             if secrets.username is None:
                 raise CheckFailed(FailureCode.AUTH_FAILED, remedy=_NO_USER)
 
         if secrets.ssl_mode is SslMode.DISABLED:
-            context.skip_step("tls")
             authenticate()
             session = _session(secrets, context)
         else:
@@ -205,13 +208,14 @@ def _session(
     secrets: MySQLSecrets,
     context: CheckContext,
     tls: ssl.SSLContext | None = None,
-    before_login: Callable[[], None] | None = None,
+    before_login: Callable[[ssl.SSLSocket | None], None] | None = None,
 ) -> Any:
     """PyMySQL's connection, not connected yet.
 
     Args:
         tls: the settings for TLS. Default: no TLS.
-        before_login: what to call once, when TLS is set up or will not be, before anything of the login is sent.
+        before_login: what to call once, before anything of the login is sent: with the connection where that is encrypted, and
+            with `None` where it will not be.
     """
     needs_tls = secrets.ssl_mode.needs_tls
     session = _session_type()(
@@ -229,23 +233,27 @@ def _session(
         auth_plugin_map=_REFUSED_METHODS,
         defer_connect=True,
     )
-    session.before_login = before_login
+    session.before_login, session.cleartext_refusal = before_login, context.cleartext_refusal
     if tls is not None:  # also where it is only preferred: PyMySQL then uses it if the server offers it
         session.ssl, session.ctx = True, tls
     return session
 
 
 def _session_type() -> type[Any]:
-    """PyMySQL's connection, which calls `before_login` and takes no RSA key from a server."""
+    """PyMySQL's connection, which calls `before_login`, takes no RSA key from a server, and asks before it sends the password."""
     from pymysql.connections import Connection
 
     class Session(Connection):  # type: ignore[misc]  # PyMySQL has no types
-        before_login: Callable[[], None] | None = None
+        before_login: Callable[[ssl.SSLSocket | None], None] | None = None
+        cleartext_refusal: Callable[[], CheckFailed | None]
 
         def write_packet(self, payload: bytes) -> None:
             if self.before_login is not None and len(payload) > _SSL_REQUEST_LENGTH:
-                self.before_login()
+                self.before_login(self._sock if isinstance(self._sock, ssl.SSLSocket) else None)
                 self.before_login = None
+            # Through TLS, caching_sha2_password and sha256_password send the password itself.
+            if self.password and payload == self.password + b"\0" and (refusal := self.cleartext_refusal()):
+                raise refusal
             super().write_packet(payload)
 
         # Without TLS, PyMySQL reads this before it encrypts the password with a key that the server sends along.

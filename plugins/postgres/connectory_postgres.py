@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 import select
 import socket
+import ssl
 import struct
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -92,36 +93,38 @@ class Postgres(Connector[PostgresSecrets]):
 
     def test(self, secrets: PostgresSecrets, context: CheckContext) -> None:
         """Log in, run `SELECT 1`, and check that the schema is there and usable."""
-        encrypted, address = _negotiate_tls(secrets, context)
-        with context.step("authenticate"):
-            session = _log_in(secrets, address, context, encrypted=encrypted)
+        with ExitStack() as opened:
+            asked, address = _negotiate_tls(secrets, context, opened)
+            with context.step("authenticate"):
+                session = _log_in(secrets, asked, address, context)
         with closing(session), context.step("query"):
             _query(session, context, "SELECT 1")
             if secrets.db_schema is not None:
                 _check_schema(session, context, secrets.db_schema)
 
 
-def _negotiate_tls(secrets: PostgresSecrets, context: CheckContext) -> tuple[bool, Address]:
-    """Whether the login must be encrypted, and the address to log in at.
+def _negotiate_tls(secrets: PostgresSecrets, context: CheckContext, opened: ExitStack) -> tuple[socket.socket, Address]:
+    """A connection, encrypted if the login must be, and the address to log in at.
 
     libpq reports what goes wrong with TLS only as text, so it is tried here. The login has a connection of its own, held to
     the answer.
     """
     connection, address = context.connect(secrets.host, secrets.port)
-    with connection:
-        encrypted = request_tls(context, connection, secrets.ssl_mode, secrets.host, ca=secrets.ssl_ca)
-        if encrypted is not None:
-            encrypted.close()
-    return encrypted is not None, address
+    opened.enter_context(connection)
+    encrypted = request_tls(context, connection, secrets.ssl_mode, secrets.host, ca=secrets.ssl_ca)
+    return (connection if encrypted is None else opened.enter_context(encrypted)), address
 
 
 def _log_in(
-    secrets: PostgresSecrets, address: Address, context: CheckContext, *, encrypted: bool
+    secrets: PostgresSecrets, asked: socket.socket, address: Address, context: CheckContext
 ) -> extensions.connection:
+    """A session at `address`, encrypted as `asked` is, on which nothing but TLS was asked for so far."""
     import psycopg2
 
     from connectory_postgres_libpq import report_sqlstates_only
 
+    encrypted = isinstance(asked, ssl.SSLSocket)
+    refusal = context.cleartext_refusal()
     if secrets.username is None:
         raise CheckFailed(FailureCode.AUTH_FAILED, remedy=_NO_USER)
     parameters: dict[str, Any] = {
@@ -143,8 +146,8 @@ def _log_in(
         "sslcertmode": "disable",
         "gssencmode": "disable",
         "target_session_attrs": "any",
-        # A password is never sent in clear (AuthenticationCleartextPassword) unless the connection is encrypted.
-        "require_auth": None if encrypted else "!password",
+        # AuthenticationCleartextPassword. A hash (md5) is not a password in clear, and is sent: see README.md.
+        "require_auth": None if refusal is None else "!password",
         "sslmode": "disable",
     }
     trusted: AbstractContextManager[str] = nullcontext(_NOWHERE)
@@ -163,7 +166,7 @@ def _log_in(
             _wait(session, context)
         except psycopg2.OperationalError as error:
             session.close()
-            raise _login_failure(error, secrets, address, context, encrypted=encrypted) from error
+            raise _login_failure(error, secrets, asked, refusal) from error
     return session
 
 
@@ -179,26 +182,26 @@ def _wait(session: extensions.connection, context: CheckContext) -> None:
 
 
 def _login_failure(
-    error: Exception, secrets: PostgresSecrets, address: Address, context: CheckContext, *, encrypted: bool
+    error: Exception, secrets: PostgresSecrets, asked: socket.socket, refusal: CheckFailed | None
 ) -> CheckFailed:
+    """What `error` means. `refusal` says why libpq was told not to send the password in clear; `None` where it was not."""
     found = _SQLSTATE.search(str(error))
     if found is None:
-        if not encrypted and _asks_for_cleartext(secrets, address, context):
-            return CheckFailed(FailureCode.INSECURE_AUTH_REFUSED)
+        if refusal is not None and _asks_for_cleartext(secrets, asked):
+            return refusal
         return CheckFailed(FailureCode.PROTOCOL_MISMATCH)
     remedy = _ACCESS_RULES if found[1] == "28000" else None
     return CheckFailed(failure_of_sqlstate(found[1]), remedy=remedy)
 
 
-def _asks_for_cleartext(secrets: PostgresSecrets, address: Address, context: CheckContext) -> bool:
+def _asks_for_cleartext(secrets: PostgresSecrets, asked: socket.socket) -> bool:
     """Whether the server's first answer to a login is the demand for a cleartext password; libpq says so only in text."""
     username, dbname = secrets.username or "", secrets.dbname or secrets.username or ""
     body = b"\0".join(text.encode() for text in ("user", username, "database", dbname)) + b"\0\0"
     try:
-        with socket.create_connection(address, timeout=context.timeout) as connection:
-            connection.sendall(struct.pack("!II", len(body) + 8, _PROTOCOL_3) + body)
-            with connection.makefile("rb") as answers:
-                answer = answers.read(9)
+        asked.sendall(struct.pack("!II", len(body) + 8, _PROTOCOL_3) + body)
+        with asked.makefile("rb") as answers:
+            answer = answers.read(9)
     except OSError:
         return False
     return len(answer) == 9 and answer[:1] == b"R" and struct.unpack("!I", answer[5:]) == (_CLEARTEXT_PASSWORD,)

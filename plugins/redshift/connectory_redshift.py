@@ -107,7 +107,7 @@ class Redshift(Connector[RedshiftSecrets]):
                 context.step("authenticate", _failures(FailureCode.PROTOCOL_MISMATCH)),
                 _driver_takes(connection, address),
             ):
-                session = _log_in(secrets)
+                session = _log_in(secrets, context)
             with context.step("query", _failures(FailureCode.QUERY_FAILED)):
                 if len(_query(session, "SELECT 1")) != 1:
                     raise CheckFailed(FailureCode.QUERY_FAILED)
@@ -171,8 +171,10 @@ def _driver_takes(connection: socket.socket, address: tuple[str, int]) -> Iterat
         vars(core)["socket"] = socket
 
 
-def _log_in(secrets: RedshiftSecrets) -> Connection:
+def _log_in(secrets: RedshiftSecrets, context: CheckContext) -> Connection:
     from redshift_connector.core import Connection
+
+    refusal = context.cleartext_refusal()
 
     class Session(Connection):
         """The driver's connection, which answers only the login methods that do not give the password away."""
@@ -181,8 +183,8 @@ def _log_in(secrets: RedshiftSecrets) -> Connection:
             method = int.from_bytes(data[:4], "big")
             if method == _IDENTITY_PROVIDER:
                 raise CheckFailed(FailureCode.AUTH_FAILED, remedy=_NO_IDENTITY_PROVIDER)
-            if method == _CLEARTEXT_PASSWORD and not isinstance(self._usock, ssl.SSLSocket):
-                raise CheckFailed(FailureCode.INSECURE_AUTH_REFUSED)
+            if method == _CLEARTEXT_PASSWORD and refusal is not None:
+                raise refusal
             if method not in {_ACCEPTED, _CLEARTEXT_PASSWORD, _MD5_PASSWORD, _DIGEST}:
                 raise CheckFailed(FailureCode.PROTOCOL_MISMATCH)
             if method != _ACCEPTED and not self.password:

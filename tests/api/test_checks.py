@@ -6,8 +6,10 @@ from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
+from fastapi.testclient import TestClient
 from sqlalchemy import update
 
+from connectory.api.app import create_app, open_service
 from connectory.checks.runner import QueueFull
 from connectory.store.tables import connections
 from testkit import hostile
@@ -28,7 +30,11 @@ def test_the_whole_path_against_a_real_postgresql(api, postgres):
     body = answer.json()
     assert body["msg"] == "Test completed for ConnectionConfig with key: app_postgres_db."
     assert (body["test_status"], body["failure_reason"], body["failure_code"]) == ("succeeded", None, None)
-    assert all(set(step) == {"name", "status", "elapsed_ms"} for step in body["steps"])
+    assert all(set(step) == {"name", "status", "elapsed_ms", "reason"} for step in body["steps"])
+    assert [(step["status"], step["reason"]) for step in body["steps"] if step["name"] == "tls"] == [
+        ("skipped", "not_offered")
+    ]
+    assert (body["encrypted"], body["verified"]) == (False, False)
     assert body["steps"][-1]["name"] == "query"
     shown = api.get("/connection/app_postgres_db").json()
     assert shown["last_test_succeeded"] is True
@@ -37,6 +43,8 @@ def test_the_whole_path_against_a_real_postgresql(api, postgres):
         "test_status": "succeeded",
         "failure_code": None,
         "retry_after": None,
+        "encrypted": False,
+        "verified": False,
         "steps": body["steps"],
     }
     wrong = api.put("/connection/app_postgres_db/secret", json=secrets_for(postgres, password="wrong")).json()
@@ -45,8 +53,53 @@ def test_the_whole_path_against_a_real_postgresql(api, postgres):
         "test_status": "failed",
         "failure_code": "auth_failed",
         "retry_after": None,
+        "encrypted": False,
+        "verified": False,
         "steps": wrong["steps"],
     }
+
+
+def test_a_connection_through_tls_is_told_and_kept_as_such(api, postgres_tls, postgres, certificates):
+    api.create("db", "postgres")
+    there = secrets_for(postgres) | {"host": "localhost", "port": postgres_tls.port, "ssl_ca": certificates.ca_pem}
+    for mode, verified in (("required", False), ("verify-full", True)):
+        told = api.put("/connection/db/secret", json=there | {"ssl_mode": mode}).json()
+        assert (told["test_status"], told["encrypted"], told["verified"]) == ("succeeded", True, verified)
+        last = api.get("/connection/db").json()["last_test"]
+        assert (last["encrypted"], last["verified"], last["steps"]) == (True, verified, told["steps"])
+
+
+def test_without_a_connection_nothing_is_said_of_its_encryption(api):
+    api.create("db", "postgres")
+    for answer in (
+        api.get("/connection/db/test").json(),
+        api.put("/connection/db/secret?verify=false", json={"host": "h"}).json(),
+    ):
+        assert (answer["encrypted"], answer["verified"]) == (None, None)
+
+
+def test_a_password_in_clear_needs_a_verified_certificate(api, certificates):
+    api.create("db", "postgres")
+    with hostile.postgres_reflects_the_password(certificates.untrusted) as server:
+        secrets = {"host": server.host, "port": server.port, "username": "u", "password": "tiger-lily"}
+        body = api.put("/connection/db/secret", json=secrets).json()
+        assert b"tiger-lily" not in server.received
+    assert (body["failure_code"], body["encrypted"], body["verified"]) == ("insecure_auth_refused", True, False)
+    assert "CONNECTORY_ALLOW_CLEARTEXT_IN_UNVERIFIED_TLS" in body["failure_reason"]
+
+
+def test_the_deployer_may_allow_it(api, settings, catalog, token, certificates):
+    lenient = settings.model_copy(update={"allow_cleartext_in_unverified_tls": True})
+    with (
+        hostile.postgres_reflects_the_password(certificates.untrusted) as server,
+        TestClient(create_app(open_service(lenient, catalog))) as client,
+    ):
+        there = type(api)(client, token)
+        there.create("db", "postgres")
+        secrets = {"host": server.host, "port": server.port, "username": "u", "password": "tiger-lily"}
+        body = there.put("/connection/db/secret", json=secrets).json()
+        assert b"tiger-lily" in server.received
+    assert (body["failure_code"], body["encrypted"], body["verified"]) == ("auth_failed", True, False)
 
 
 def test_a_wait_that_the_far_end_asks_for_is_told_and_kept(api):
@@ -58,14 +111,24 @@ def test_a_wait_that_the_far_end_asks_for_is_told_and_kept(api):
     assert (last["failure_code"], last["retry_after"]) == ("rate_limited", 90)
 
 
-def test_a_last_test_from_before_waits_were_kept_is_shown(api, service):
+def test_a_last_test_of_an_older_version_is_shown(api, service):
     api.create("books")
     api.put("/connection/books/secret", json={"token": "right"})
-    report = '{"status": "failed", "code": "rate_limited", "steps": []}'
+    report = (
+        '{"status": "failed", "code": "rate_limited", '
+        '"steps": [{"name": "tls", "status": "passed", "elapsed_ms": 1.5}]}'
+    )
     with service.store.write() as database:
         database.execute(update(connections).values(last_test_report=report))
     last = api.get("/connection/books").json()["last_test"]
-    assert last == {"test_status": "failed", "failure_code": "rate_limited", "retry_after": None, "steps": []}
+    assert last == {
+        "test_status": "failed",
+        "failure_code": "rate_limited",
+        "retry_after": None,
+        "encrypted": None,
+        "verified": None,
+        "steps": [{"name": "tls", "status": "passed", "elapsed_ms": 1.5, "reason": None}],
+    }
 
 
 def test_post_does_the_same_as_get(api):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from connectory import FailureCode
-from connectory.testing import CheckReport, Workbench, load_connector
+from connectory.testing import CheckReport, Workbench, load_connector, step_statuses
 
 Check = Callable[..., CheckReport]
 
@@ -26,6 +26,11 @@ def check_of(
         return workbench.test_loaded(connector, secrets, deadline=deadline).report
 
     return check
+
+
+def protection(report: CheckReport) -> tuple[str, bool | None, bool | None]:
+    """How the step `tls` ended, whether the connection is encrypted, and whether the server's certificate was verified."""
+    return step_statuses(report)["tls"], report.encrypted, report.verified
 
 
 def outcome(report: CheckReport) -> tuple[str, FailureCode | None, str]:

@@ -166,6 +166,17 @@ def postgres_reflects_the_password(certificate: ServerCertificate | None = None)
     return _postgres("reflects the password", session, certificate)
 
 
+def postgres_asks_for_md5(salt: bytes) -> LoopbackServer:
+    """Asks for a hash of the password with this salt, four bytes, and rejects what it gets."""
+
+    def session(peer: Peer) -> None:
+        peer.send(wire.message(b"R", struct.pack("!I", wire.AUTHENTICATION_MD5_PASSWORD) + salt))
+        wire.read_message(peer)
+        peer.send(wire.error_response("28P01", "password authentication failed"))
+
+    return _postgres("asks for md5", session, None)
+
+
 def postgres_rejects(
     sqlstate: str,
     text: str = "rejected by the test server",

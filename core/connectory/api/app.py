@@ -68,6 +68,7 @@ def open_service(settings: Settings, catalog: Catalog | None = None) -> Service:
         total_memory=settings.probe_memory * 2**20,
         closed=map(str, settings.own_paths),
         spares=settings.probe_spares,
+        cleartext_unverified=settings.allow_cleartext_in_unverified_tls,
     )
     return Service(
         settings,

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel, create_model
 from connectory.api.answers import Answer
 from connectory.api.lookup import KEY_SCHEMA
 from connectory.api.paging import Page
-from connectory.api.test_runs import RetryAfter, Step
+from connectory.api.test_runs import Encrypted, RetryAfter, Step, Verified
 from connectory.contract.check import FailureCode
 from connectory.store import connections
 from connectory.store.connections import EDITABLE
@@ -57,6 +57,8 @@ class LastTest(Answer):
     test_status: Literal["succeeded", "failed"]
     failure_code: FailureCode | None
     retry_after: RetryAfter
+    encrypted: Encrypted
+    verified: Verified
     steps: list[Step]
 
 

@@ -218,8 +218,11 @@ def _last_test(stored: str | None) -> dict[str, Any] | None:
     return {
         "test_status": report["status"],
         "failure_code": report["code"],
-        "retry_after": report.get("retry_after"),  # reports from before it was stored have none
-        "steps": report["steps"],
+        # Reports from before these were stored have none.
+        "retry_after": report.get("retry_after"),
+        "encrypted": report.get("encrypted"),
+        "verified": report.get("verified"),
+        "steps": [{"reason": None} | step for step in report["steps"]],
     }
 
 

@@ -18,7 +18,7 @@ from connectory.api.logs import log
 from connectory.api.sealing import open_document, open_tokens, seal_tokens
 from connectory.api.service import Service, service_of
 from connectory.catalog.catalog import ConnectorUnavailable
-from connectory.checks.report import CheckReport
+from connectory.checks.report import CheckReport, SkipReason
 from connectory.checks.runner import Exchange, QueueFull, ShuttingDown
 from connectory.contract.check import WAIT_LIMIT, FailureCode
 from connectory.documents.validation import Document
@@ -36,6 +36,13 @@ class Step(Answer):
     name: Annotated[str, Field(examples=["resolve"])]
     status: Annotated[Literal["passed", "failed", "skipped"], Field(examples=["passed"])]
     elapsed_ms: Annotated[float, Field(ge=0, examples=[0.8])]
+    reason: Annotated[
+        SkipReason | None,
+        Field(
+            description="Why it was skipped: the connection's settings do not ask for it, or the far end was asked and has none.",
+            examples=[None],
+        ),
+    ]
 
 
 RetryAfter = Annotated[
@@ -49,6 +56,23 @@ RetryAfter = Annotated[
 ]
 
 
+Encrypted = Annotated[
+    bool | None,
+    Field(
+        description="Whether all connections to the far end were encrypted; `null` where the test did not get so far.",
+        examples=[True],
+    ),
+]
+Verified = Annotated[
+    bool | None,
+    Field(
+        description="Whether they were, with certificates of a trusted CA, and with `verify-full` for the host's name; `null` "
+        "where `encrypted` is.",
+        examples=[True],
+    ),
+]
+
+
 class TestResult(Answer):
     """How a test went. All but `msg` is `null`, and there are no steps, where none was asked for."""
 
@@ -57,6 +81,8 @@ class TestResult(Answer):
     failure_reason: str | None
     failure_code: FailureCode | None
     retry_after: RetryAfter
+    encrypted: Encrypted
+    verified: Verified
     steps: list[Step]
 
 
@@ -69,6 +95,8 @@ def test_response(message: str, report: CheckReport | None) -> Response:
         failure_reason=found.reason,
         failure_code=found.code,
         retry_after=found.retry_after,
+        encrypted=found.encrypted,
+        verified=found.verified,
         steps=[Step.model_validate(asdict(step)) for step in found.steps],
     )
     return Response(result.model_dump_json(), 200, NO_STORE, "application/json")
@@ -179,7 +207,14 @@ def _failed(connection: StoredConnection, code: FailureCode) -> CheckReport:
 def _record(service: Service, connection: StoredConnection, report: CheckReport, who: tuple[str, str]) -> None:
     now = utc_now()
     steps = [asdict(step) for step in report.steps]
-    found = {"status": report.status, "code": report.code, "retry_after": report.retry_after, "steps": steps}
+    found = {
+        "status": report.status,
+        "code": report.code,
+        "retry_after": report.retry_after,
+        "encrypted": report.encrypted,
+        "verified": report.verified,
+        "steps": steps,
+    }
     stored = orjson.dumps(found).decode()
     tokens = seal_tokens(service.vault, connection, report.tokens) if report.tokens is not None else None
     if report.status == "skipped" and tokens is None:

@@ -168,7 +168,12 @@ def _do(job: Job, name: ConnectorName, connector: LoadedConnector | None, confin
         return Verdict("failed", FailureCode.SECRETS_UNREADABLE, remedy=outdated)
     addresses = VettedAddresses(job.policy, on_denial=lambda: emit(Denied()))
     context = ChildContext(
-        killed_at=job.killed_at, addresses=addresses, settings=job.settings, emit=emit, tokens=job.tokens
+        killed_at=job.killed_at,
+        addresses=addresses,
+        settings=job.settings,
+        emit=emit,
+        tokens=job.tokens,
+        cleartext_unverified=job.cleartext_unverified,
     )
     much_memory = peak_memory() + job.memory // 2
     addresses.enforce()

@@ -17,12 +17,21 @@ from connectory.checks.protocol import (
     StepBegan,
     StepEnded,
     StepSkipped,
+    TlsAgreed,
     TokensStored,
 )
-from connectory.contract.check import Address, CheckContext, CheckFailed, FailureCode, Failures, Link
+from connectory.contract.check import (
+    UNVERIFIED_CLEARTEXT,
+    Address,
+    CheckContext,
+    CheckFailed,
+    FailureCode,
+    Failures,
+    Link,
+)
 from connectory.contract.settings import SettingsT
 from connectory.contract.ssl_mode import SslMode
-from connectory.toolkit.tls import encrypted, system_certificates, tls_context
+from connectory.toolkit.tls import encrypted, is_verified, system_certificates, tls_context
 
 if TYPE_CHECKING:
     from connectory.toolkit.http import HttpClient
@@ -40,6 +49,7 @@ class ChildContext(CheckContext):
         settings: JSON values of the deployer's settings for the connector.
         emit: sends one event to the service.
         tokens: what an earlier run handed over. Default: nothing.
+        cleartext_unverified: whether a password may travel in clear through TLS whose certificate was not verified. Default: no.
 
     Attributes:
         has_stored_tokens: whether this run has handed over any.
@@ -53,6 +63,7 @@ class ChildContext(CheckContext):
         settings: Mapping[str, Any],
         emit: Callable[[Event], None],
         tokens: Mapping[str, Any] | None = None,
+        cleartext_unverified: bool = False,
     ) -> None:
         self._killed_at = killed_at
         self._addresses = addresses
@@ -61,6 +72,8 @@ class ChildContext(CheckContext):
         self._tokens = tokens
         self._token_texts = _texts(tokens or {})
         self.has_stored_tokens = False
+        self._cleartext_unverified = cleartext_unverified
+        self._tls: Literal["none", "unverified", "verified"] = "none"
         self._count = 0
         self._open: str | None = None
         self._failed: str | None = None
@@ -107,9 +120,24 @@ class ChildContext(CheckContext):
 
     def skip_step(self, name: str) -> None:
         skipped = _made(StepSkipped, name)
-        self._count_step()
-        self._end_step("passed")
+        if self._open == name:  # the far end was asked, and the event ends this very step
+            self._open = None
+        else:
+            self._count_step()
+            self._end_step("passed")
         self._emit(skipped)
+        if name == "tls":
+            self._tls = "none"
+
+    def report_tls(self, *, verified: bool) -> None:
+        self._emit(_made(TlsAgreed, verified))
+        self._tls = "verified" if verified else "unverified"
+
+    def cleartext_refusal(self) -> CheckFailed | None:
+        if self._tls == "verified" or (self._tls == "unverified" and self._cleartext_unverified):
+            return None
+        remedy = None if self._tls == "none" else UNVERIFIED_CLEARTEXT
+        return CheckFailed(FailureCode.INSECURE_AUTH_REFUSED, remedy=remedy)
 
     def _count_step(self) -> None:
         self._count += 1
@@ -147,6 +175,7 @@ class ChildContext(CheckContext):
                         raise
                 else:
                     connection.settimeout(self.timeout)
+                    self._tls = "none"
                     return connection, address
             raise CheckFailed(failure)
 
@@ -168,7 +197,8 @@ class ChildContext(CheckContext):
             else:
                 with self.step("tls"):
                     settings = tls_context(tls, ca)
-                    connection = encrypted(connection, settings, host, untrusted)
+                    connection = secured = encrypted(connection, settings, host, untrusted)
+                    self.report_tls(verified=is_verified(secured))
                 connection.settimeout(self.timeout)
             verifying = (system_certificates() if ca is None else ca) if tls.verifies else None
             yield Link(host, address, connection, settings, verifying)

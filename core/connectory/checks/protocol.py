@@ -77,6 +77,7 @@ class Job:
         memory: bytes of address space that it may use more than before it began.
         tokens: what an earlier run handed over to be sealed, or `None`.
         exchange: the code to exchange for tokens; `None` to test the connection.
+        cleartext_unverified: whether a password may travel in clear through TLS whose certificate was not verified.
     """
 
     document: Document = field(repr=False)
@@ -86,6 +87,7 @@ class Job:
     memory: int
     tokens: Mapping[str, Any] | None = field(default=None, repr=False)
     exchange: Exchange | None = None
+    cleartext_unverified: bool = False
 
     def __post_init__(self) -> None:
         _require(isinstance(self.document, Mapping), "secrets must be an object")
@@ -94,6 +96,7 @@ class Job:
         _require(isinstance(self.policy, EgressPolicy), "a policy must be one")
         _require(isinstance(self.exchange, Exchange | None), "an exchange must be one")
         _require(is_duration(self.killed_at), "a time must be a number of seconds")
+        _require(isinstance(self.cleartext_unverified, bool), "a password may travel in clear or may not")
         _require(_is_count(self.memory), "memory must be a number of bytes")
 
 
@@ -132,6 +135,16 @@ class StepSkipped:
 
     def __post_init__(self) -> None:
         _require_step_name(self.name)
+
+
+@dataclass(frozen=True)
+class TlsAgreed:
+    """A connection is encrypted. `verified` says whether the server's certificate was."""
+
+    verified: bool
+
+    def __post_init__(self) -> None:
+        _require(isinstance(self.verified, bool), "a certificate was verified or was not")
 
 
 @dataclass(frozen=True)
@@ -199,7 +212,7 @@ class Verdict:
         )
 
 
-Event: TypeAlias = StepBegan | StepEnded | StepSkipped | Denied | TokensStored | Verdict
+Event: TypeAlias = StepBegan | StepEnded | StepSkipped | TlsAgreed | Denied | TokensStored | Verdict
 
 
 # Between the service and its fork servers.
@@ -419,6 +432,7 @@ _EVENT_WORDS: dict[type[Any], str] = {
     StepBegan: "step",
     StepEnded: "end",
     StepSkipped: "skip",
+    TlsAgreed: "tls",
     Denied: "denied",
     TokensStored: "tokens",
     Verdict: "verdict",
@@ -427,6 +441,7 @@ _EVENTS: dict[str, _Maker[Event]] = {
     "step": _plain(StepBegan),
     "end": _plain(StepEnded),
     "skip": _plain(StepSkipped),
+    "tls": _plain(TlsAgreed),
     "denied": _plain(Denied),
     "tokens": _plain(TokensStored),
     "verdict": _verdict,

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from connectory.contract.check import FailureCode
+
+SkipReason: TypeAlias = Literal["not_requested", "not_offered"]
 
 
 @dataclass(frozen=True)
 class StepReport:
-    """One step of a test: its `name`, how it ended, and how long it took in milliseconds."""
+    """One step of a test: its `name`, how it ended, and how long it took in milliseconds.
+
+    Attributes:
+        reason: why it was skipped: `not_requested` where the connection's settings do not ask for it, `not_offered` where the far
+            end was asked and has none. `None` unless skipped.
+    """
 
     name: str
     status: Literal["passed", "failed", "skipped"]
     elapsed_ms: float
+    reason: SkipReason | None = None
 
 
 @dataclass(frozen=True)
@@ -28,6 +36,10 @@ class CheckReport:
         reason: our sentence for the code, or the plugin's own remedy; `None` unless failed. In REST: `failure_reason`.
         steps: the steps taken, in order.
         elapsed_ms: the whole test, in milliseconds.
+        encrypted: whether all connections to the far end were encrypted; `None` where the test did not get so far, or the
+            connector does not say.
+        verified: whether they were all encrypted, and the certificates verified: signed by a trusted CA, and with `verify-full`,
+            as always with https, for the host's name. `None` where `encrypted` is.
         retry_after: seconds the far end asked to wait, a whole number up to `WAIT_LIMIT`; `None` unless `code` is `rate_limited`
             and it said so. `reason` says it too.
         error_type: the class name of an unexpected exception, for the log.
@@ -39,6 +51,8 @@ class CheckReport:
     reason: str | None = None
     steps: tuple[StepReport, ...] = ()
     elapsed_ms: float = 0.0
+    encrypted: bool | None = None
+    verified: bool | None = None
     retry_after: int | None = None
     error_type: str | None = None
     tokens: Mapping[str, Any] | None = field(default=None, repr=False)

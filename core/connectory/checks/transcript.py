@@ -18,6 +18,7 @@ from connectory.checks.protocol import (
     StepBegan,
     StepEnded,
     StepSkipped,
+    TlsAgreed,
     TokensStored,
     Verdict,
     decode_event,
@@ -35,6 +36,8 @@ class Transcript:
         self._rest = b""
         self._steps: list[StepReport] = []
         self._open: StepBegan | None = None
+        self._encrypted: bool | None = None
+        self._verified: bool | None = None
         self._denied = False
         self._tokens: Mapping[str, Any] | None = None
         self._verdict: Verdict | None = None
@@ -65,7 +68,9 @@ class Transcript:
             case StepEnded(status, at):
                 self._end_step(status, at)
             case StepSkipped(name):
-                self._steps.append(StepReport(name, "skipped", 0.0))
+                self._skip_step(name)
+            case TlsAgreed(verified):
+                self._add_link(True, verified)
             case Denied():
                 self._denied = True
             case TokensStored(tokens):
@@ -80,6 +85,19 @@ class Transcript:
             elapsed = round(max(0.0, at - self._open.at) * 1000, 3)
             self._steps.append(StepReport(self._open.name, status, elapsed))
             self._open = None
+
+    def _skip_step(self, name: str) -> None:
+        asked = self._open is not None and self._open.name == name
+        if asked:
+            self._open = None
+        self._steps.append(StepReport(name, "skipped", 0.0, "not_offered" if asked else "not_requested"))
+        if name == "tls":
+            self._add_link(False, False)
+
+    def _add_link(self, encrypted: bool, verified: bool) -> None:
+        """Take in how a connection is protected: of several, the report shows the weakest."""
+        self._encrypted = encrypted and self._encrypted is not False
+        self._verified = verified and self._verified is not False
 
     def report(self) -> CheckReport | None:
         """The report that the verdict makes; `None` where there is none."""
@@ -134,7 +152,14 @@ class Transcript:
 
     def _report(self, report: CheckReport) -> CheckReport:
         elapsed = round((time.monotonic() - self._started) * 1000, 3)
-        return replace(report, steps=tuple(self._steps), elapsed_ms=elapsed, tokens=self._tokens)
+        return replace(
+            report,
+            steps=tuple(self._steps),
+            elapsed_ms=elapsed,
+            encrypted=self._encrypted,
+            verified=self._verified,
+            tokens=self._tokens,
+        )
 
 
 def _reason(code: FailureCode, remedy: str | None, wait: int | None) -> str:

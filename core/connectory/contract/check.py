@@ -83,8 +83,8 @@ class FailureCode(StrEnum):
     INSECURE_AUTH_REFUSED = (
         "insecure_auth_refused",
         (
-            "The server asked for the password over an unencrypted connection, so it was not sent; "
-            "enable TLS, or a challenge-response login, on the server."
+            "The server asked for the password itself, which is only sent through TLS with a verified certificate; "
+            "enable TLS on the server and set ssl_mode to verify-full, or let it ask for a challenge-response login."
         ),
     )
     DATABASE_NOT_FOUND = ("database_not_found", "The login was accepted, but the database does not exist.")
@@ -149,6 +149,14 @@ class CheckSkipped(Exception):
     """Raised by `connectory_test_connection` when there is nothing to connect to."""
 
 
+UNVERIFIED_CLEARTEXT = (
+    "The server asks for the password itself, and its certificate was not verified, so it was not sent: set ssl_mode to "
+    "verify-full or verify-ca, with ssl_ca for a private CA or a self-signed certificate. Only the operator of this service can "
+    "allow it unverified: CONNECTORY_ALLOW_CLEARTEXT_IN_UNVERIFIED_TLS."
+)
+"""The remedy of `insecure_auth_refused` where there is TLS, with a certificate that nobody verified."""
+
+
 class Address(NamedTuple):
     """One vetted network address: `ip` as text (no brackets), and the TCP `port`."""
 
@@ -205,7 +213,34 @@ class CheckContext(ABC):
 
     @abstractmethod
     def skip_step(self, name: str) -> None:
-        """Report that the step `name` was not taken, for instance `tls` where the server offers none."""
+        """Report that the step `name` was not taken.
+
+        Called while that step is open, it says that the far end was asked and does not offer it, for instance `tls` where that
+        is only preferred; otherwise, that the connection's settings do not ask for it. A skipped step `tls` means that the
+        connection is not encrypted, and the report says so.
+        """
+
+    def report_tls(self, *, verified: bool) -> None:
+        """Report that the connection is encrypted, once the handshake is done.
+
+        `open`, `http` and `toolkit.request_tls` do this for you. Where your driver does TLS, ask it what it agreed on; do not
+        repeat what was wished. Of several connections in one test, the report shows the weakest.
+
+        Args:
+            verified: whether the server's certificate was verified. `toolkit.is_verified` tells it of Python's TLS sockets.
+        """
+        del verified  # a context that somebody wrote for their own tests need not keep it
+
+    def cleartext_refusal(self) -> CheckFailed | None:
+        """What to raise where the server demands the password itself, or a form that gives it away; `None` where it may be sent.
+
+        It may be sent through TLS with a verified certificate, and, where the deployer allows that, through any TLS. What counts
+        is what was reported since the last call of `connect`: a step `tls` that was skipped, or `report_tls`.
+
+        Returns:
+            `None`, or `insecure_auth_refused`, with a remedy that names `ssl_mode` where there is TLS.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def resolve(self, host: str, port: int) -> tuple[Address, ...]:

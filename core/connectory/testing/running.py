@@ -105,11 +105,14 @@ class Workbench:
     Args:
         deny: networks in CIDR notation that no test may connect to, besides those that never are allowed.
         memory: bytes of address space that a test may use more than before it began. Default 512 MiB, as in the service.
+        cleartext_unverified: whether a password may travel in clear through TLS whose certificate was not verified, as with
+            CONNECTORY_ALLOW_CLEARTEXT_IN_UNVERIFIED_TLS. Default: no.
     """
 
-    def __init__(self, *, deny: Iterable[str] = (), memory: int = MEMORY) -> None:
+    def __init__(self, *, deny: Iterable[str] = (), memory: int = MEMORY, cleartext_unverified: bool = False) -> None:
         self._deny = tuple(deny)
         self._memory = memory
+        self._cleartext_unverified = cleartext_unverified
         self._loop = asyncio.Runner()
         self._runners: dict[_Start, CheckRunner] = {}
 
@@ -270,6 +273,7 @@ class Workbench:
                 concurrency=_AT_ONCE,
                 queue=sys.maxsize,
                 memory=self._memory,
+                cleartext_unverified=self._cleartext_unverified,
             )
             await runner.start()
         return runner

@@ -1,7 +1,8 @@
 """What a connector needs when its driver does not do it, or must be kept from doing it its own way.
 
 - Addresses and links: `Address`, `Link`.
-- TLS: `tls_context`, `tls_failure`, `system_certificates`, `request_tls` for databases that ask as PostgreSQL does.
+- TLS: `tls_context`, `tls_failure`, `is_verified`, `system_certificates`, and `request_tls` for databases that ask as
+  PostgreSQL does.
 - Certificates and keys as PEM text: `PemCertificates`, `PemPrivateKey`, `PemPrivateKeyForm`, `rsa_private_key`.
 - Files for drivers that take nothing else: `path_of`.
 - What a driver's data means: `failure_of_sqlstate`, `failure_of_status`, `Failures`.
@@ -17,7 +18,7 @@ from connectory.toolkit.http import HttpClient, bounded_wait, failure_of_status,
 from connectory.toolkit.pem import rsa_private_key
 from connectory.toolkit.postgres import request_tls
 from connectory.toolkit.sqlstate import failure_of_sqlstate
-from connectory.toolkit.tls import system_certificates, tls_context, tls_failure
+from connectory.toolkit.tls import is_verified, system_certificates, tls_context, tls_failure
 
 __all__ = [
     "Address",
@@ -31,6 +32,7 @@ __all__ = [
     "bounded_wait",
     "failure_of_sqlstate",
     "failure_of_status",
+    "is_verified",
     "number_in",
     "path_of",
     "request_tls",

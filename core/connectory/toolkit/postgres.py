@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from connectory.contract.check import CheckContext, CheckFailed, FailureCode
 from connectory.contract.ssl_mode import SslMode
-from connectory.toolkit.tls import encrypted, tls_context
+from connectory.toolkit.tls import encrypted, is_verified, tls_context
 
 SSL_REQUEST = struct.pack("!II", 8, 80877103)
 
@@ -29,12 +29,12 @@ def request_tls(
     accepted: bytes = b"S",
     declined: bytes = b"N",
 ) -> ssl.SSLSocket | None:
-    """Ask for TLS and encrypt `connection`, as the step `tls`.
+    """Ask for TLS and encrypt `connection`, as the step `tls`. Where it stays plain, the step is reported as skipped.
 
     Args:
         context: of the test.
         connection: a fresh connection, on which nothing was sent. It is taken over where TLS is agreed on.
-        mode: with `disabled` nothing is asked, and the step is reported as skipped.
+        mode: with `disabled` nothing is asked.
         host: the name that the certificate must be for, where the mode says so.
         ca: PEM certificates to trust instead of the machine's. Default: the machine's.
         settings: makes the TLS settings. Default: `tls_context(mode, ca)`.
@@ -56,9 +56,12 @@ def request_tls(
         connection.sendall(request)
         answer = connection.recv(1)
         if answer == accepted:
-            return encrypted(connection, settings() if settings is not None else tls_context(mode, ca), host)
+            agreed = encrypted(connection, settings() if settings is not None else tls_context(mode, ca), host)
+            context.report_tls(verified=is_verified(agreed))
+            return agreed
         if answer != declined:
             raise CheckFailed(FailureCode.PROTOCOL_MISMATCH)
         if mode.needs_tls:
             raise CheckFailed(FailureCode.TLS_FAILED)
+        context.skip_step("tls")
     return None

@@ -38,6 +38,18 @@ def tls_context(mode: SslMode, ca: str | None) -> ssl.SSLContext:
     return context
 
 
+def is_verified(connection: ssl.SSLSocket | ssl.SSLObject) -> bool:
+    """Whether the certificate of the server at the other end was verified, for `CheckContext.report_tls`.
+
+    Raises:
+        ValueError: the handshake is not done.
+    """
+    if connection.version() is None:
+        raise ValueError("the handshake must be done first")
+    # To a client, CERT_OPTIONAL is the same as CERT_REQUIRED.
+    return connection.context.verify_mode is not ssl.CERT_NONE
+
+
 def system_certificates() -> str:
     """The certificates that this machine trusts, as PEM: those of `SSL_CERT_FILE` and `SSL_CERT_DIR`, or OpenSSL's own.
 

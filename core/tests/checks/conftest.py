@@ -89,8 +89,8 @@ def check(connector_of: ConnectorOf) -> Iterator[Check]:
     with asyncio.Runner() as loop:
 
         @cache
-        def runner(deadline: float, policy: EgressPolicy, memory: int) -> CheckRunner:
-            new = CheckRunner(policy=policy, deadline=deadline, memory=memory)
+        def runner(deadline: float, policy: EgressPolicy, memory: int, cleartext: bool) -> CheckRunner:
+            new = CheckRunner(policy=policy, deadline=deadline, memory=memory, cleartext_unverified=cleartext)
             loop.run(new.start())
             started.append(new)
             nothing = DOCUMENT | {"script": "def test(*_): pass"}
@@ -105,13 +105,14 @@ def check(connector_of: ConnectorOf) -> Iterator[Check]:
             policy: EgressPolicy | None = None,
             memory: int = 512 * 2**20,
             document: dict[str, Any] = DOCUMENT,
+            cleartext_unverified: bool = False,
         ) -> CheckReport:
             if isinstance(what, str):
                 script = "def test(secrets, context):\n" + textwrap.indent(textwrap.dedent(what), "    ")
                 connector, document = scripted, document | {"script": script}
             else:
                 connector = what
-            running = runner(deadline, policy or EgressPolicy(allow_loopback=True), memory)
+            running = runner(deadline, policy or EgressPolicy(allow_loopback=True), memory, cleartext_unverified)
             return loop.run(running.run(object(), connector, lambda: document))
 
         started: list[CheckRunner] = []

@@ -59,6 +59,7 @@ def test_without_tls_the_step_is_skipped(check, host):
         "succeeded",
         [("resolve", "passed"), ("connect", "passed"), ("tls", "skipped"), ("query", "passed")],
     )
+    assert (report.encrypted, report.verified, report.steps[2].reason) == (False, False, "not_requested")
 
 
 def test_it_says_what_it_is_connected_to(check):
@@ -82,6 +83,7 @@ def test_a_certificate_of_the_given_authority_is_accepted(check, certificates, t
     with echo(certificates.server) as server:
         report = check(opening(server, host=host, tls=tls.value, ca=certificates.ca_pem, then=then))
     assert (report.status, steps(report)) == ("succeeded", PASSED)
+    assert (report.encrypted, report.verified) == (True, tls.verifies)
 
 
 @pytest.mark.parametrize("tls", WITH_TLS)
@@ -97,6 +99,7 @@ def test_another_certificate_is_refused_as_the_mode_says(check, certificates, tl
     else:
         assert (report.code, report.reason) == (FailureCode.TLS_UNTRUSTED, FailureCode.TLS_UNTRUSTED.reason)
         assert steps(report) == TLS_FAILED
+        assert (report.encrypted, report.verified) == (None, None)
 
 
 @pytest.mark.parametrize("tls", VERIFYING)

@@ -29,6 +29,7 @@ from connectory.checks.protocol import (
     StepBegan,
     StepEnded,
     StepSkipped,
+    TlsAgreed,
     TokensStored,
     Verdict,
 )
@@ -63,6 +64,7 @@ jobs = st.builds(
     memory=counts,
     tokens=st.none() | documents,
     exchange=st.none() | st.builds(Exchange, texts, st.none() | texts),
+    cleartext_unverified=st.booleans(),
 )
 details = {"step": st.none() | step_names, "remedy": st.none() | printable, "error_type": st.none() | printable}
 failures = st.builds(Verdict, status=st.just("failed"), code=st.sampled_from(FailureCode), **details) | st.builds(
@@ -76,6 +78,7 @@ events = st.one_of(
     st.builds(StepBegan, step_names, times),
     st.builds(StepEnded, st.sampled_from(["passed", "failed"]), times),
     st.builds(StepSkipped, step_names),
+    st.builds(TlsAgreed, st.booleans()),
     st.just(Denied()),
     st.builds(TokensStored, documents),
     st.sampled_from([Verdict("succeeded"), Verdict("skipped")]),
@@ -114,7 +117,7 @@ def test_an_event_is_one_line():
 def test_there_is_a_strategy_for_every_kind_of_message():
     kinds = {kind.__name__ for union in (Event, Request, Answer) for kind in union.__args__} | {"Job"}
     assert kinds == {"Job"} | {
-        *("StepBegan", "StepEnded", "StepSkipped", "Denied", "TokensStored", "Verdict"),
+        *("StepBegan", "StepEnded", "StepSkipped", "TlsAgreed", "Denied", "TokensStored", "Verdict"),
         *("ForkRequest", "EndRequest", "Ready", "Forked", "Exited", "Gone"),
     }
 
@@ -214,6 +217,9 @@ LIMITED = FAILED | {"code": "rate_limited"}
         {"event": "end", "status": "skipped", "at": 1},
         {"event": "end", "status": ["passed"], "at": 1},
         {"event": "denied", "at": 1},
+        {"event": "tls", "verified": None},
+        {"event": "tls", "verified": 1},
+        {"event": "tls"},
         {"event": "tokens", "tokens": ["t"]},
         {"event": "tokens", "tokens": {"t": math.nan}},
         {"event": "tokens", "tokens": {"t": "x" * protocol.TOKENS_LIMIT}},

@@ -29,6 +29,103 @@ def test_a_test_that_returns_has_succeeded(check):
     assert 20 <= report.steps[0].elapsed_ms <= report.elapsed_ms
 
 
+def test_a_step_that_is_skipped_while_it_is_open_was_not_offered(check):
+    report = check(
+        """
+        with context.step("tls"):
+            context.skip_step("tls")
+        context.skip_step("schema")
+        with context.step("query"):
+            context.skip_step("warehouse")
+        """
+    )
+    assert [(step.name, step.status, step.reason) for step in report.steps] == [
+        ("tls", "skipped", "not_offered"),
+        ("schema", "skipped", "not_requested"),
+        ("query", "passed", None),
+        ("warehouse", "skipped", "not_requested"),
+    ]
+
+
+def test_what_fails_after_a_step_was_skipped_is_not_the_failure_of_that_step(check):
+    report = check(
+        """
+        with context.step("connect"):
+            pass
+        with context.step("tls"):
+            context.skip_step("tls")
+            raise CheckFailed(FailureCode.PROTOCOL_MISMATCH)
+        """
+    )
+    assert (report.code, steps(report)) == (
+        FailureCode.PROTOCOL_MISMATCH,
+        [("connect", "failed"), ("tls", "skipped")],
+    )
+
+
+@pytest.mark.parametrize(
+    ("told", "encrypted", "verified"),
+    [
+        ("pass", None, None),
+        ("context.skip_step('tls')", False, False),
+        ("context.skip_step('query')", None, None),
+        ("context.report_tls(verified=False)", True, False),
+        ("context.report_tls(verified=True)", True, True),
+        ("context.report_tls(verified=True); context.report_tls(verified=False)", True, False),
+        ("context.report_tls(verified=False); context.report_tls(verified=True)", True, False),
+        ("context.skip_step('tls'); context.report_tls(verified=True)", False, False),
+        ("context.report_tls(verified=True); raise CheckFailed(FailureCode.AUTH_FAILED)", True, True),
+        ("context.report_tls(verified=True); import os; os.abort()", True, True),
+    ],
+)
+def test_the_report_says_how_the_weakest_connection_is_protected(check, told, encrypted, verified):
+    """However the test ends."""
+    report = check(told)
+    assert (report.encrypted, report.verified) == (encrypted, verified)
+
+
+def test_a_step_called_tls_proves_nothing(check):
+    report = check("with context.step('tls'): pass")
+    assert (steps(report), report.encrypted, report.verified) == ([("tls", "passed")], None, None)
+
+
+def test_verified_is_yes_or_no(check):
+    assert check("context.report_tls(verified=None)").error_type == "ValueError"
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_a_password_travels_in_clear_through_verified_tls_or_where_the_deployer_allows_it(check, allowed):
+    told = """
+    def refusal():
+        failure = context.cleartext_refusal()
+        return failure and (failure.code.value, failure.remedy and "set ssl_mode" in failure.remedy)
+    plain, unverified = ("insecure_auth_refused", None), ("insecure_auth_refused", True)
+    assert refusal() == plain
+    context.skip_step("tls")
+    assert refusal() == plain
+    context.report_tls(verified=True)
+    assert refusal() is None
+    context.report_tls(verified=False)
+    """
+    expected = "None" if allowed else "unverified"
+    assert check(told + f"assert refusal() == {expected}", cleartext_unverified=allowed).status == "succeeded"
+
+
+def test_another_connection_starts_unprotected(check):
+    told = """
+    context.report_tls(verified=True)
+    connection, _ = context.connect("127.0.0.1", {port})
+    connection.close()
+    raise context.cleartext_refusal()
+    """
+    with LoopbackServer(Peer.drain) as server:
+        report = check(told.format(port=server.port))
+    assert (report.code, report.reason) == (
+        FailureCode.INSECURE_AUTH_REFUSED,
+        FailureCode.INSECURE_AUTH_REFUSED.reason,
+    )
+
+
 def test_a_test_that_has_nothing_to_do_is_skipped(check):
     report = check("raise CheckSkipped")
     assert (report.status, report.code, report.reason, report.steps) == ("skipped", None, None, ())

@@ -11,6 +11,7 @@ from connectory import CheckContext, CheckFailed, FailureCode, Host, Secrets, Se
 from connectory.documents.json_schema import secret_json_schema
 from connectory.documents.validation import SecretsInvalid, parse_secrets
 from connectory.toolkit import request_tls as ask
+from connectory.toolkit import tls_context
 from testkit.certificates import Certificates
 from testkit.loopback import LoopbackServer, Peer
 
@@ -32,6 +33,9 @@ class Steps(CheckContext):
 
     def skip_step(self, name: str) -> None:
         self.seen.append(f"no {name}")
+
+    def report_tls(self, *, verified: bool) -> None:
+        self.seen.append("verified" if verified else "not verified")
 
     def resolve(self, host, port):
         raise NotImplementedError
@@ -59,9 +63,10 @@ def answering(answer: bytes, then: Callable[[Peer], None] = Peer.drain) -> Loopb
     return LoopbackServer(handle, name="answers the request for TLS")
 
 
-def request_tls(server: LoopbackServer, mode: SslMode, steps: Steps | None = None) -> ssl.SSLSocket | None:
-    settings = ssl.create_default_context()
-    settings.check_hostname, settings.verify_mode = False, ssl.CERT_NONE
+def request_tls(
+    server: LoopbackServer, mode: SslMode, steps: Steps | None = None, settings: ssl.SSLContext | None = None
+) -> ssl.SSLSocket | None:
+    settings = settings or tls_context(SslMode.REQUIRED, None)
     with socket.create_connection((server.host, server.port), timeout=5) as connection:
         encrypted = ask(
             steps or Steps(),
@@ -87,12 +92,26 @@ def test_tls_that_is_accepted_encrypts_the_connection(certificates: Certificates
         with answering(b"Y", encrypt) as server:
             steps = Steps()
             assert isinstance(request_tls(server, mode, steps), ssl.SSLSocket)
-            assert steps.seen == ["tls"]
+            assert steps.seen == ["tls", "not verified"]
+
+
+def test_the_report_goes_by_the_certificate_that_was_verified(certificates: Certificates):
+    def encrypt(peer: Peer) -> None:
+        peer.start_tls(certificates.server.server_context())
+        peer.drain()
+
+    with answering(b"Y", encrypt) as server:
+        steps = Steps()
+        settings = ssl.create_default_context(cadata=certificates.ca_pem)
+        assert isinstance(request_tls(server, SslMode.PREFERRED, steps, settings), ssl.SSLSocket)
+    assert steps.seen == ["tls", "verified"]
 
 
 def test_tls_that_is_declined_is_a_failure_where_it_is_needed():
     with answering(b"N") as server:
-        assert request_tls(server, SslMode.PREFERRED) is None
+        steps = Steps()
+        assert request_tls(server, SslMode.PREFERRED, steps) is None
+        assert steps.seen == ["tls", "no tls"]  # skipped while it is open: asked for, and not offered
         with pytest.raises(CheckFailed) as failed:
             request_tls(server, SslMode.REQUIRED)
     assert failed.value.code is FailureCode.TLS_FAILED

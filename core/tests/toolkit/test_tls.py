@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from connectory import CheckFailed, FailureCode, SslMode
-from connectory.toolkit import path_of, system_certificates, tls_context, tls_failure
+from connectory.toolkit import is_verified, path_of, system_certificates, tls_context, tls_failure
 from connectory.toolkit.tls import server_name
 from testkit.certificates import Certificates, ServerCertificate, make_certificates
 
@@ -73,6 +73,14 @@ def test_a_ca_that_holds_no_certificate_is_a_failure_with_a_remedy(ca):
         tls_context(SslMode.VERIFY_FULL, ca)
     assert failed.value.code is FailureCode.TLS_UNTRUSTED
     assert "CA certificate" in failed.value.remedy
+
+
+def test_nothing_is_verified_before_the_handshake(certificates):
+    """Which `core/tests/checks/test_open.py` has, in every mode."""
+    settings = tls_context(SslMode.VERIFY_FULL, certificates.ca_pem)
+    waiting = settings.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname="localhost")
+    with pytest.raises(ValueError, match="handshake"):
+        is_verified(waiting)
 
 
 def test_old_protocols_are_not_spoken():

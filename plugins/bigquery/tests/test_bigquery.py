@@ -21,7 +21,7 @@ from connectory_bigquery import BigQuerySecrets, BigQuerySettings, KeyFile
 from servers.bigquery.server import BigQueryServer, ServiceAccount
 from testkit import hostile
 from testkit.certificates import Certificates
-from testkit.checking import Check, outcome
+from testkit.checking import Check, outcome, protection
 from testkit.loopback import LoopbackServer
 from testkit.tls_front import TlsFront
 
@@ -190,6 +190,7 @@ class TestKeyFile:
 def test_a_good_connection_passes_every_step(check: Check, bigquery: BigQueryServer) -> None:
     report = check(dataset=bigquery.dataset)
     assert outcome(report) == ("succeeded", None, "")
+    assert protection(report) == ("skipped", False, False)
     steps = [(step.name, step.status) for step in report.steps]
     assert steps == [
         ("resolve", "passed"),
@@ -318,7 +319,24 @@ class TestTls:
             address = f"https://localhost:{front.port}"
             report = check(endpoint=address, token_uri=f"{address}/token")
             assert outcome(report) == ("succeeded", None, "")
-            assert ("tls", "passed") in [(step.name, step.status) for step in report.steps]
+            assert protection(report) == ("passed", True, True)
+
+    @pytest.mark.parametrize("plain", ["token_uri", "endpoint"])
+    def test_one_plain_address_of_two_is_not_encrypted(
+        self,
+        check: Check,
+        bigquery: BigQueryServer,
+        certificates: Certificates,
+        monkeypatch: pytest.MonkeyPatch,
+        plain: str,
+    ) -> None:
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificates.ca_file))
+        with TlsFront(bigquery, certificates.server) as front:
+            address = f"https://localhost:{front.port}"
+            encrypted = {"endpoint": address, "token_uri": f"{address}/token"}
+            report = check(**{name: where for name, where in encrypted.items() if name != plain})
+        assert outcome(report) == ("succeeded", None, "")
+        assert (report.encrypted, report.verified) == (False, False)
 
     @pytest.mark.parametrize("kind", ["untrusted", "wrong_host"])
     @pytest.mark.parametrize(("which", "step"), [("token_uri", "tls"), ("endpoint", "query")])

@@ -12,7 +12,7 @@ from servers.mariadb.server import MariaDBServer
 from servers.mysql import hostile as mysql_hostile
 from testkit import hostile
 from testkit.certificates import Certificates
-from testkit.checking import Check
+from testkit.checking import Check, protection
 from testkit.passwords import AWKWARD_PASSWORDS
 from testkit.url_properties import UrlProperties
 
@@ -136,7 +136,9 @@ class TestTls:
     def test_it_is_used_where_it_is_offered(self, check: Check, mariadb: MariaDBServer, account: Account) -> None:
         mine = account()
         mariadb.execute("ALTER USER %s@'%%' REQUIRE SSL", mine["username"])
-        assert check(**mine).status == "succeeded"
+        report = check(**mine)
+        assert report.status == "succeeded"
+        assert protection(report) == ("passed", True, False)
         report = check(**mine, ssl_mode="disabled")
         assert report.code == FailureCode.AUTH_FAILED
         assert "requires TLS" in report.reason
@@ -144,14 +146,16 @@ class TestTls:
     def test_it_is_reported_as_skipped_where_it_is_not_used(self, check: Check, account: Account) -> None:
         report = check(**account(), ssl_mode="disabled")
         assert report.status == "succeeded"
-        assert step_statuses(report)["tls"] == "skipped"
+        assert protection(report) == ("skipped", False, False)
 
     @pytest.mark.parametrize("mode", ["required", "verify-ca", "verify-full"])
     def test_a_trusted_certificate_is_accepted(
         self, check: Check, account: Account, certificates: Certificates, mode: str
     ) -> None:
         mine = account() | {"host": "localhost", "ssl_mode": mode, "ssl_ca": certificates.ca_pem}
-        assert check(**mine).status == "succeeded"
+        report = check(**mine)
+        assert report.status == "succeeded"
+        assert protection(report) == ("passed", True, mode != "required")
 
     @pytest.mark.parametrize("mode", ["verify-ca", "verify-full"])
     def test_a_certificate_of_another_authority_is_refused(
@@ -167,6 +171,9 @@ class TestTls:
         with mysql_hostile.chooses_login("mysql_native_password") as server:
             assert check(**at(server), ssl_mode="required").code == FailureCode.TLS_FAILED
             assert b"reader" not in server.received
+            report = check(**at(server))  # `preferred`
+            assert report.status == "succeeded"
+            assert protection(report) == ("skipped", False, False)
 
     def test_a_server_that_requires_it_refuses_a_plain_login(self, check: Check, with_tls_only: MariaDBServer) -> None:
         assert check(**at(with_tls_only)).status == "succeeded"

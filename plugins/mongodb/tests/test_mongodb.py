@@ -17,7 +17,7 @@ from servers.mongodb import hostile as mongodb_hostile
 from servers.mongodb.server import MongoDBServer
 from testkit import hostile
 from testkit.certificates import Certificates
-from testkit.checking import Check
+from testkit.checking import Check, protection
 from testkit.dns import NameServer
 from testkit.loopback import LoopbackServer
 from testkit.passwords import AWKWARD_PASSWORDS
@@ -199,10 +199,15 @@ class TestTls:
     def test_it_is_used_where_it_is_offered(self, check: Check, behind_tls: dict[str, Any]) -> None:
         report = check(**behind_tls)
         assert report.status == "succeeded"
-        assert step_statuses(report)["tls"] == "passed"
+        assert protection(report) == ("passed", True, False)
 
     def test_where_it_is_only_preferred_a_plain_server_will_do(self, check: Check, reader: dict[str, Any]) -> None:
-        assert check(**reader | {"ssl_mode": "preferred"}).status == "succeeded"
+        """And the report says that it is one."""
+        for mode, reason in (("preferred", "not_offered"), ("disabled", "not_requested")):
+            report = check(**reader | {"ssl_mode": mode})
+            assert report.status == "succeeded"
+            assert protection(report) == ("skipped", False, False)
+            assert [step.reason for step in report.steps if step.name == "tls"] == [reason]
 
     @pytest.mark.parametrize("mode", ["required", "verify-full"])
     def test_a_server_without_it_will_not_do_where_it_is_required(
@@ -219,6 +224,7 @@ class TestTls:
         for host in ("localhost", "127.0.0.1", "::1"):
             report = check(**behind_tls | {"host": host}, ssl_mode=mode, ssl_ca=certificates.ca_pem)
             assert report.status == "succeeded"
+            assert protection(report) == ("passed", True, True)
 
     @pytest.mark.parametrize("mode", ["verify-ca", "verify-full"])
     def test_the_machines_own_authorities_are_trusted(
@@ -351,6 +357,9 @@ class _Context:
 
     def skip_step(self, name: str) -> None:
         self.steps.append(f"no {name}")
+
+    def report_tls(self, *, verified: bool) -> None:
+        self.steps.append("verified" if verified else "not verified")
 
     def resolve(self, host: str, port: int) -> tuple[Address, ...]:
         self.asked.append(f"{host}:{port}")

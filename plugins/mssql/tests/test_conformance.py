@@ -8,6 +8,7 @@ import pytest
 from connectory import FailureCode
 from connectory.testing import ConnectorConformance
 from servers.mssql.server import MSSQLServer
+from testkit.certificates import Certificates
 
 
 class TestMSSQLConformance(ConnectorConformance):
@@ -16,13 +17,14 @@ class TestMSSQLConformance(ConnectorConformance):
     golden_schema = Path(__file__).with_name("secret_schema.json")
 
     @pytest.fixture
-    def good_secrets(self, mssql: MSSQLServer) -> dict[str, Any]:
+    def good_secrets(self, mssql: MSSQLServer, certificates: Certificates) -> dict[str, Any]:
         return {
             "host": mssql.host,
             "port": mssql.port,
             "username": mssql.superuser,
             "password": mssql.password,
             "dbname": "shop",
+            "ssl_ca": certificates.ca_pem,
         }
 
     @pytest.fixture
@@ -30,8 +32,8 @@ class TestMSSQLConformance(ConnectorConformance):
         return {
             FailureCode.AUTH_FAILED: good_secrets | {"password": "not the password"},
             FailureCode.DATABASE_NOT_FOUND: good_secrets | {"dbname": "nowhere"},
-            FailureCode.TLS_UNTRUSTED: good_secrets | {"ssl_mode": "verify-full"},
-            FailureCode.INSECURE_AUTH_REFUSED: good_secrets | {"ssl_mode": "disabled"},
+            FailureCode.TLS_UNTRUSTED: good_secrets | {"ssl_ca": None},
+            FailureCode.INSECURE_AUTH_REFUSED: good_secrets | {"ssl_mode": "required"},
         }
 
     def secrets_for_server(self, host: str, port: int) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from servers.mssql import wire as tds
 from servers.mssql.server import MSSQLServer
 from testkit import hostile
 from testkit.certificates import Certificates
-from testkit.checking import Check, check_of
+from testkit.checking import Check, check_of, protection
 from testkit.loopback import LoopbackServer
 from testkit.passwords import AWKWARD_PASSWORDS
 from testkit.url_properties import UrlProperties
@@ -29,13 +29,14 @@ UNCARRIED = set(";{}[]")
 
 
 @pytest.fixture
-def reader(mssql: MSSQLServer) -> dict[str, Any]:
+def reader(mssql: MSSQLServer, certificates: Certificates) -> dict[str, Any]:
     return {
         "host": mssql.host,
         "port": mssql.port,
         "username": "reader",
         "password": PASSWORD,
         "dbname": "shop",
+        "ssl_ca": certificates.ca_pem,
     }
 
 
@@ -130,17 +131,31 @@ def test_a_good_connection_passes_every_step(check: Check, mssql: MSSQLServer, r
     assert step_statuses(report) == dict.fromkeys(["resolve", "connect", "tls", "authenticate", "query"], "passed")
     assert mssql.logins[-1].encrypted == "yes"
     assert mssql.logins[-1].database == "shop"
+    assert protection(report) == ("passed", True, True)
 
 
-def test_every_mode_encrypts_all_of_it(check: Check, mssql: MSSQLServer, reader: dict[str, Any]) -> None:
-    for mode in ("preferred", "required"):
-        assert check(**reader, ssl_mode=mode).status == "succeeded"
-        assert mssql.logins[-1].encrypted == "yes"
+@pytest.mark.parametrize("mode", ["preferred", "required"])
+def test_without_a_verified_certificate_there_is_no_login(
+    check: Check, lenient_workbench: Workbench, mssql: MSSQLServer, reader: dict[str, Any], mode: str
+) -> None:
+    """Unless the deployer allows it: a login sends the password itself."""
+    before = len(mssql.logins)
+    report = check(**reader, ssl_mode=mode)
+    assert report.code == FailureCode.INSECURE_AUTH_REFUSED
+    assert report.reason is not None
+    assert "set ssl_mode to verify-full" in report.reason
+    assert "self-signed" in report.reason
+    assert protection(report) == ("passed", True, False)
+    assert len(mssql.logins) == before
+    report = check_of(lenient_workbench, "mssql", "connectory-mssql")(**reader, ssl_mode=mode)
+    assert report.status == "succeeded"
+    assert protection(report) == ("passed", True, False)
+    assert mssql.logins[-1].encrypted == "yes"
 
 
-def test_the_url_connects_like_the_parts(check: Check, mssql: MSSQLServer) -> None:
+def test_the_url_connects_like_the_parts(check: Check, mssql: MSSQLServer, reader: dict[str, Any]) -> None:
     url = f"mssql+pyodbc://reader:{PASSWORD}@{mssql.host}:{mssql.port}/shop?driver=FreeTDS"
-    assert check(url=url, read_only_connection=True).status == "succeeded"
+    assert check(url=url, read_only_connection=True, ssl_ca=reader["ssl_ca"]).status == "succeeded"
 
 
 def test_the_login_names_the_server_as_the_consumer_does(
@@ -169,8 +184,8 @@ def test_an_unknown_database_and_a_missing_grant_are_told_apart(check: Check, re
     assert unknown.steps[-1].name == not_granted.steps[-1].name == "authenticate"
 
 
-def test_a_missing_user_name_says_so(check: Check, mssql: MSSQLServer) -> None:
-    report = check(url=f"mssql://{mssql.host}:{mssql.port}/shop")
+def test_a_missing_user_name_says_so(check: Check, mssql: MSSQLServer, reader: dict[str, Any]) -> None:
+    report = check(url=f"mssql://{mssql.host}:{mssql.port}/shop", ssl_ca=reader["ssl_ca"])
     assert report.code == FailureCode.AUTH_FAILED
     assert report.reason is not None
     assert "user name and a password" in report.reason
@@ -219,7 +234,7 @@ class TestMicrosoftsDriver:
             FailureCode.AUTH_FAILED: {"password": "wrong"},
             FailureCode.DATABASE_NOT_FOUND: {"dbname": "nowhere"},
             FailureCode.PERMISSION_DENIED: {"dbname": "vault"},
-            FailureCode.TLS_UNTRUSTED: {"ssl_mode": "verify-full"},
+            FailureCode.TLS_UNTRUSTED: {"ssl_ca": None},
         }
         for code, change in expected.items():
             assert check(**reader | change).code == code
@@ -233,7 +248,7 @@ class TestMicrosoftsDriver:
             hostile.silent() as canary,
             mssql_hostile.redirects_logins(certificates.server, "127.0.0.1", canary.port) as server,
         ):
-            assert check(**at(server)).code == FailureCode.UNEXPECTED_REDIRECT
+            assert check(**at(server, ssl_ca=certificates.ca_pem)).code == FailureCode.UNEXPECTED_REDIRECT
             assert canary.connections == 0
 
 
@@ -243,14 +258,15 @@ class TestTls:
         self, check: Check, reader: dict[str, Any], certificates: Certificates, mode: str
     ) -> None:
         for host in ("localhost", "127.0.0.1", "::1"):
-            report = check(**reader | {"host": host}, ssl_mode=mode, ssl_ca=certificates.ca_pem)
+            report = check(**reader | {"host": host}, ssl_mode=mode)
             assert report.status == "succeeded"
+            assert protection(report) == ("passed", True, True)
 
     @pytest.mark.parametrize("mode", ["verify-ca", "verify-full"])
     def test_the_machines_own_authorities_are_trusted(
         self, check: Check, reader: dict[str, Any], trusting_machine: None, mode: str
     ) -> None:
-        assert check(**reader, ssl_mode=mode).status == "succeeded"
+        assert check(**reader | {"ssl_ca": None}, ssl_mode=mode).status == "succeeded"
 
     @pytest.mark.parametrize("mode", ["verify-ca", "verify-full"])
     def test_a_certificate_of_another_authority_is_refused(
@@ -258,10 +274,12 @@ class TestTls:
     ) -> None:
         """Before the login."""
         before = len(mssql.logins)
-        for more in ({"ssl_ca": certificates.other_ca_pem}, {}):  # without a CA the machine's own are trusted
-            report = check(**reader, ssl_mode=mode, **more)
+        for ca in (certificates.other_ca_pem, None):  # without a CA the machine's own are trusted
+            report = check(**reader | {"ssl_ca": ca}, ssl_mode=mode)
             assert report.code == FailureCode.TLS_UNTRUSTED
-            assert report.steps[-1].name == "tls"
+            assert report.reason is not None
+            assert "self-signed" in report.reason
+            assert protection(report) == ("failed", None, None)
         assert len(mssql.logins) == before
 
     def test_a_certificate_for_another_name_passes_verify_ca_only(
@@ -275,7 +293,7 @@ class TestTls:
     def test_a_server_that_requires_encryption_gets_it(self, check: Check, certificates: Certificates) -> None:
         with MSSQLServer(certificate=certificates.server, encryption="required") as server:
             mine = {"host": server.host, "port": server.port, "username": "sa", "password": server.password}
-            assert check(**mine, ssl_mode="preferred").status == "succeeded"
+            assert check(**mine, ssl_ca=certificates.ca_pem).status == "succeeded"
 
     @pytest.mark.parametrize("encryption", [tds.ENCRYPT_OFF, tds.ENCRYPT_NOT_SUPPORTED])
     def test_no_login_is_sent_to_a_server_that_will_not_encrypt(self, check: Check, encryption: int) -> None:
@@ -297,7 +315,7 @@ class TestHostileServers:
         with hostile.silent() as canary:
             for host in ("127.0.0.1", "127.0.0.2", "localhost"):
                 with mssql_hostile.redirects_logins(certificates.server, host, canary.port) as server:
-                    report = check(**at(server))
+                    report = check(**at(server, ssl_ca=certificates.ca_pem))
                 assert report.code == FailureCode.UNEXPECTED_REDIRECT
                 assert report.steps[-1].name == "authenticate"
             assert canary.connections == 0
@@ -318,7 +336,7 @@ class TestHostileServers:
         """Their text is not shown."""
         text = "marker-90cd Cannot open database. Login failed. (4060) (SQLDriverConnect)"
         with mssql_hostile.rejects_logins(certificates.server, *numbers, text=text) as server:
-            report = check(**at(server, dbname="d"))
+            report = check(**at(server, ssl_ca=certificates.ca_pem, dbname="d"))
         assert report.code == code
         assert "marker-90cd" not in repr(report)
 
@@ -330,7 +348,7 @@ class TestHostileServers:
         }[step]
         with silent(certificates.server) as server:
             started = time.monotonic()
-            report = check(**at(server), deadline=4)
+            report = check(**at(server, ssl_ca=certificates.ca_pem), deadline=4)
         assert report.code == FailureCode.TIMEOUT
         assert time.monotonic() - started < 6
 
@@ -339,7 +357,7 @@ class TestHostileServers:
         self, check: Check, certificates: Certificates, answers: Any
     ) -> None:
         with answers(certificates.server) as server:
-            report = check(**at(server))
+            report = check(**at(server, ssl_ca=certificates.ca_pem))
         assert report.code == FailureCode.PROTOCOL_MISMATCH
         assert report.steps[-1].name == "authenticate"
 

@@ -44,8 +44,11 @@ def mysql_with_tls_only(
 
 
 @pytest.fixture
-def account() -> Callable[..., dict[str, Any]]:
-    """Make a new user of a server, by default one who may use `app`, and return the secrets to log in with."""
+def account(certificates: Certificates) -> Callable[..., dict[str, Any]]:
+    """Make a new user of a server, by default one who may use `app`, and return the secrets to log in with.
+
+    They verify the server's certificate: the first login of a user sends the password through TLS.
+    """
 
     def make(server: MySQL8Front, password: str = "the password", *, database: str | None = "app") -> dict[str, Any]:
         name = f"user_{random.token_hex(4)}"
@@ -55,6 +58,8 @@ def account() -> Callable[..., dict[str, Any]]:
             "port": server.port,
             "username": name,
             "dbname": "app",
+            "ssl_mode": "verify-ca",
+            "ssl_ca": certificates.ca_pem,
         } | ({"password": password} if password else {})
 
     return make

@@ -22,7 +22,11 @@ class TestMySQLConformance(ConnectorConformance):
 
     @pytest.fixture
     def bad_secrets(
-        self, mysql: MySQL8Front, mysql_without_tls: MySQL8Front, good_secrets: dict[str, Any]
+        self,
+        mysql: MySQL8Front,
+        mysql_without_tls: MySQL8Front,
+        good_secrets: dict[str, Any],
+        account: Callable[..., dict[str, Any]],
     ) -> dict[FailureCode, dict[str, Any]]:
         superuser = {"username": mysql.superuser, "password": mysql.password}
         return {
@@ -30,8 +34,8 @@ class TestMySQLConformance(ConnectorConformance):
             FailureCode.DATABASE_NOT_FOUND: good_secrets | superuser | {"dbname": "nowhere"},
             FailureCode.PERMISSION_DENIED: good_secrets | {"dbname": "mysql"},
             FailureCode.TLS_FAILED: good_secrets | {"port": mysql_without_tls.port, "ssl_mode": "required"},
-            FailureCode.TLS_UNTRUSTED: good_secrets | {"ssl_mode": "verify-full"},
-            FailureCode.INSECURE_AUTH_REFUSED: good_secrets | {"port": mysql_without_tls.port},
+            FailureCode.TLS_UNTRUSTED: good_secrets | {"ssl_ca": None},
+            FailureCode.INSECURE_AUTH_REFUSED: account(mysql) | {"ssl_mode": "required"},
         }
 
     def secrets_for_server(self, host: str, port: int) -> dict[str, Any]:

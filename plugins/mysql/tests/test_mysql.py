@@ -9,14 +9,14 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from connectory import FailureCode
-from connectory.testing import SecretsInvalid, parse_secrets, step_statuses
+from connectory.testing import SecretsInvalid, Workbench, parse_secrets, step_statuses
 from connectory_mysql import MySQLSecrets
 from servers.mariadb.server import MariaDBServer
 from servers.mysql import hostile as mysql_hostile
 from servers.mysql.server import MySQL8Front
 from testkit import hostile
 from testkit.certificates import Certificates
-from testkit.checking import Check
+from testkit.checking import Check, check_of, protection
 from testkit.loopback import LoopbackServer
 from testkit.passwords import AWKWARD_PASSWORDS
 from testkit.url_properties import UrlProperties
@@ -43,8 +43,8 @@ def test_a_good_connection_passes_every_step(check: Check, mysql: MySQL8Front, a
 def test_a_url_connects_like_the_parts(check: Check, mysql: MySQL8Front, account: Account) -> None:
     mine = account(mysql, "p@ss")
     for scheme in ("mysql+pymysql", "mysql"):
-        url = f"{scheme}://{mine['username']}:p%40ss@localhost:{mysql.port}/app?charset=utf8mb4&ssl_mode=required"
-        assert check(url=url).status == "succeeded"
+        url = f"{scheme}://{mine['username']}:p%40ss@localhost:{mysql.port}/app?charset=utf8mb4&ssl_mode=verify-full"
+        assert check(url=url, ssl_ca=mine["ssl_ca"]).status == "succeeded"
 
 
 def test_a_user_without_a_password_logs_in(check: Check, mysql: MySQL8Front, account: Account) -> None:
@@ -119,50 +119,62 @@ def test_options_of_the_driver_are_no_fields(check: Check, mysql: MySQL8Front, m
 class TestTls:
     def test_it_is_used_where_it_is_offered(self, check: Check, mysql: MySQL8Front, account: Account) -> None:
         mine = account(mysql)
-        assert step_statuses(check(**mine))["tls"] == "passed"
+        check(**mine)  # makes the user known, so that a proof without the password is enough
+        report = check(**mine | {"ssl_mode": "preferred"})
+        assert report.status == "succeeded"
+        assert protection(report) == ("passed", True, False)
         assert mysql.logins[-1].user == mine["username"]
         assert mysql.logins[-1].encrypted
+
+    def test_where_it_is_only_preferred_a_plain_server_is_reported_as_such(
+        self, check: Check, mysql_without_tls: MySQL8Front, account: Account
+    ) -> None:
+        report = check(**account(mysql_without_tls, "") | {"ssl_mode": "preferred"})
+        assert report.status == "succeeded"
+        assert protection(report) == ("skipped", False, False)
+        assert [step.reason for step in report.steps if step.name == "tls"] == ["not_offered"]
 
     def test_it_is_reported_as_skipped_where_it_is_not_used(
         self, check: Check, mysql: MySQL8Front, account: Account
     ) -> None:
         mine = account(mysql)
-        check(**mine)  # makes the user known, so that a proof without the password is enough
-        report = check(**mine, ssl_mode="disabled")
+        check(**mine)
+        report = check(**mine | {"ssl_mode": "disabled"})
         assert report.status == "succeeded"
-        assert step_statuses(report)["tls"] == "skipped"
+        assert protection(report) == ("skipped", False, False)
         assert not mysql.logins[-1].encrypted
 
-    @pytest.mark.parametrize("mode", ["required", "verify-ca", "verify-full"])
+    @pytest.mark.parametrize("mode", ["verify-ca", "verify-full"])
     def test_a_trusted_certificate_is_accepted(
-        self, check: Check, mysql: MySQL8Front, account: Account, certificates: Certificates, mode: str
+        self, check: Check, mysql: MySQL8Front, account: Account, mode: str
     ) -> None:
-        mine = account(mysql) | {"host": "localhost", "ssl_mode": mode, "ssl_ca": certificates.ca_pem}
-        assert check(**mine).status == "succeeded"
+        report = check(**account(mysql) | {"host": "localhost", "ssl_mode": mode})
+        assert report.status == "succeeded"
+        assert protection(report) == ("passed", True, True)
 
     @pytest.mark.parametrize("mode", ["verify-ca", "verify-full"])
     def test_the_machines_own_authorities_are_trusted(
         self, check: Check, mysql: MySQL8Front, account: Account, trusting_machine: None, mode: str
     ) -> None:
-        assert check(**account(mysql) | {"host": "localhost", "ssl_mode": mode}).status == "succeeded"
+        assert check(**account(mysql) | {"host": "localhost", "ssl_mode": mode, "ssl_ca": None}).status == "succeeded"
 
     @pytest.mark.parametrize("mode", ["verify-ca", "verify-full"])
     def test_a_certificate_of_another_authority_is_refused(
         self, check: Check, mysql: MySQL8Front, account: Account, certificates: Certificates, mode: str
     ) -> None:
         """Before the login."""
-        for more in ({"ssl_ca": certificates.other_ca_pem}, {}):  # without a CA the machine's own are trusted
-            report = check(**account(mysql), ssl_mode=mode, **more)
+        for ca in (certificates.other_ca_pem, None):  # without a CA the machine's own are trusted
+            report = check(**account(mysql) | {"ssl_mode": mode, "ssl_ca": ca})
             assert report.code == FailureCode.TLS_UNTRUSTED
-            assert step_statuses(report)["tls"] == "failed"
+            assert protection(report) == ("failed", None, None)
 
     def test_a_certificate_for_another_name_passes_verify_ca_only(
         self, check: Check, mysql: MySQL8Front, mariadb: MariaDBServer, account: Account, certificates: Certificates
     ) -> None:
         with MySQL8Front(mariadb, certificate=certificates.wrong_host) as front:
             mine = account(front) | {"host": "localhost", "ssl_ca": certificates.ca_pem}
-            assert check(**mine, ssl_mode="verify-ca").status == "succeeded"
-            assert check(**mine, ssl_mode="verify-full").code == FailureCode.TLS_UNTRUSTED
+            assert check(**mine | {"ssl_mode": "verify-ca"}).status == "succeeded"
+            assert check(**mine | {"ssl_mode": "verify-full"}).code == FailureCode.TLS_UNTRUSTED
 
     def test_text_that_only_looks_like_a_certificate_is_refused_when_it_is_stored(self) -> None:
         broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"
@@ -182,7 +194,7 @@ class TestTls:
     ) -> None:
         mine = account(mysql_with_tls_only)
         assert check(**mine).status == "succeeded"
-        report = check(**mine, ssl_mode="disabled")
+        report = check(**mine | {"ssl_mode": "disabled"})
         assert report.code == FailureCode.TLS_FAILED
         assert "set ssl_mode" in report.reason
 
@@ -193,17 +205,49 @@ class TestLogin:
     ) -> None:
         mine = account(mysql_without_tls)
         for mode in ("preferred", "disabled"):
-            report = check(**mine, ssl_mode=mode)
+            before = len(mysql_without_tls.logins)
+            report = check(**mine | {"ssl_mode": mode})
             assert report.code == FailureCode.INSECURE_AUTH_REFUSED
             assert step_statuses(report)["authenticate"] == "failed"
-        assert not mysql_without_tls.logins
+            assert len(mysql_without_tls.logins) == before
+
+    @pytest.mark.parametrize("mode", ["preferred", "required"])
+    def test_a_password_is_not_sent_to_whoever_answers_with_a_certificate(
+        self,
+        check: Check,
+        lenient_workbench: Workbench,
+        mariadb: MariaDBServer,
+        account: Account,
+        certificates: Certificates,
+        mode: str,
+    ) -> None:
+        """Unless the deployer allows it. A user whom the server knows by now proves the password without sending it."""
+        with MySQL8Front(mariadb, certificate=certificates.untrusted) as front:
+            mine = account(front, PASSWORD) | {"ssl_mode": mode}
+            report = check(**mine)
+            assert report.code == FailureCode.INSECURE_AUTH_REFUSED
+            assert "set ssl_mode to verify-full" in report.reason
+            assert protection(report) == ("passed", True, False)
+            assert PASSWORD.encode() not in front.received
+            assert check_of(lenient_workbench, "mysql", "connectory-mysql")(**mine).status == "succeeded"
+            assert front.logins[-1].path == "full, TLS"
+            assert check(**mine).status == "succeeded"
+            assert front.logins[-1].path == "fast"
+
+    def test_sha256_password_sends_it_as_well(self, check: Check, certificates: Certificates) -> None:
+        verified = {"host": "localhost", "ssl_mode": "verify-full", "ssl_ca": certificates.ca_pem}
+        with mysql_hostile.chooses_login("sha256_password", certificate=certificates.server) as server:
+            assert check(**at(server)).code == FailureCode.INSECURE_AUTH_REFUSED
+            assert PASSWORD.encode() not in server.received
+            assert check(**at(server) | verified).status == "succeeded"
+            assert PASSWORD.encode() in server.received
 
     def test_a_known_user_logs_in_without_tls_by_proof(
         self, check: Check, mysql: MySQL8Front, account: Account
     ) -> None:
         mine = account(mysql)
         check(**mine)
-        assert check(**mine, ssl_mode="disabled").status == "succeeded"
+        assert check(**mine | {"ssl_mode": "disabled"}).status == "succeeded"
         assert (mysql.logins[-1].path, mysql.logins[-1].encrypted) == ("fast", False)
 
     @pytest.mark.parametrize("encrypted", [False, True])

@@ -3,18 +3,19 @@
 import os
 import secrets as random
 from collections.abc import Callable, Iterator
+from hashlib import md5
 from typing import Any
 
 import pytest
 
 from connectory import FailureCode
-from connectory.testing import SecretsInvalid, parse_secrets, step_statuses
+from connectory.testing import SecretsInvalid, Workbench, parse_secrets
 from connectory_postgres import PostgresSecrets
 from servers.postgres.server import PostgresServer
 from servers.postgres.tls import PostgresTlsFront
 from testkit import hostile
 from testkit.certificates import Certificates
-from testkit.checking import Check
+from testkit.checking import Check, check_of, protection
 from testkit.loopback import LoopbackServer
 from testkit.passwords import AWKWARD_PASSWORDS
 
@@ -113,17 +114,24 @@ class TestTls:
     def test_it_is_used_where_it_is_offered(self, check: Check, behind_tls: dict[str, Any]) -> None:
         report = check(**behind_tls)
         assert report.status == "succeeded"
-        assert step_statuses(report)["tls"] == "passed"
+        assert protection(report) == ("passed", True, False)
 
-    def test_it_is_reported_as_skipped_where_it_is_not_used(self, check: Check, good: dict[str, Any]) -> None:
-        report = check(**good | {"ssl_mode": "disabled"})
-        assert [step.status for step in report.steps if step.name == "tls"] == ["skipped"]
+    @pytest.mark.parametrize(("mode", "reason"), [("preferred", "not_offered"), ("disabled", "not_requested")])
+    def test_it_is_reported_as_skipped_where_it_is_not_used(
+        self, check: Check, good: dict[str, Any], mode: str, reason: str
+    ) -> None:
+        report = check(**good | {"ssl_mode": mode})
+        assert report.status == "succeeded"
+        assert protection(report) == ("skipped", False, False)
+        assert [step.reason for step in report.steps if step.name == "tls"] == [reason]
 
     @pytest.mark.parametrize("mode", ["verify-ca", "verify-full"])
     def test_a_trusted_certificate_is_accepted(
         self, check: Check, behind_tls: dict[str, Any], certificates: Certificates, mode: str
     ) -> None:
-        assert check(**behind_tls, ssl_mode=mode, ssl_ca=certificates.ca_pem).status == "succeeded"
+        report = check(**behind_tls, ssl_mode=mode, ssl_ca=certificates.ca_pem)
+        assert report.status == "succeeded"
+        assert protection(report) == ("passed", True, True)
 
     @pytest.mark.parametrize("mode", ["verify-ca", "verify-full"])
     def test_a_certificate_of_another_authority_is_refused(
@@ -133,7 +141,7 @@ class TestTls:
         for more in ({"ssl_ca": certificates.other_ca_pem}, {}):  # without a CA the machine's own are trusted
             report = check(**behind_tls, ssl_mode=mode, **more)
             assert report.code == FailureCode.TLS_UNTRUSTED
-            assert report.steps[-1].name == "tls"
+            assert protection(report) == ("failed", None, None)
 
     def test_a_certificate_for_another_name_passes_verify_ca_only(
         self, check: Check, good: dict[str, Any], postgres: PostgresServer, certificates: Certificates
@@ -174,14 +182,47 @@ class TestHostileServers:
                 assert check(**at(server), ssl_mode=mode).code == FailureCode.INSECURE_AUTH_REFUSED
                 assert b"marker-1f0c" not in server.received
 
-    def test_a_password_sent_through_tls_and_reflected_is_not_shown(
+    @pytest.mark.parametrize("mode", ["preferred", "required"])
+    def test_a_password_is_not_sent_in_clear_to_whoever_answers_with_a_certificate(
+        self, check: Check, certificates: Certificates, mode: str
+    ) -> None:
+        with hostile.postgres_reflects_the_password(certificates.untrusted) as server:
+            report = check(**at(server), ssl_mode=mode)
+            assert b"marker-1f0c" not in server.received
+        assert report.code == FailureCode.INSECURE_AUTH_REFUSED
+        assert "set ssl_mode to verify-full" in report.reason
+        assert protection(report) == ("passed", True, False)
+
+    def test_it_is_where_the_deployer_allows_that(
+        self, lenient_workbench: Workbench, certificates: Certificates
+    ) -> None:
+        check = check_of(lenient_workbench, "postgres", "connectory-postgres")
+        with hostile.postgres_reflects_the_password(certificates.untrusted) as server:
+            report = check(**at(server))
+            assert b"marker-1f0c" in server.received
+        assert (report.code, protection(report)) == (FailureCode.AUTH_FAILED, ("passed", True, False))
+        with hostile.postgres_reflects_the_password() as server:
+            assert check(**at(server)).code == FailureCode.INSECURE_AUTH_REFUSED  # there is no TLS at all
+            assert b"marker-1f0c" not in server.received
+
+    def test_a_password_sent_through_verified_tls_and_reflected_is_not_shown(
         self, check: Check, certificates: Certificates
     ) -> None:
         with hostile.postgres_reflects_the_password(certificates.server) as server:
-            report = check(**at(server))
-            assert b"marker-1f0c" in server.received  # over TLS the login is as the server wants it
-            assert report.status == "failed"
+            report = check(**at(server, host="localhost", ssl_mode="verify-full", ssl_ca=certificates.ca_pem))
+            assert b"marker-1f0c" in server.received  # the login is as the server wants it
+            assert report.code == FailureCode.AUTH_FAILED
             assert "marker-1f0c" not in repr(report)
+
+    def test_a_hash_of_the_password_is_sent_without_tls_and_the_report_says_so(self, check: Check) -> None:
+        """md5, which servers on private networks still ask for."""
+        with hostile.postgres_asks_for_md5(b"salt") as server:
+            report = check(**at(server))
+            received = server.received
+        assert (report.code, protection(report)) == (FailureCode.AUTH_FAILED, ("skipped", False, False))
+        assert b"marker-1f0c" not in received
+        inner = md5(b"marker-1f0creader").hexdigest()
+        assert md5(inner.encode() + b"salt").hexdigest().encode() in received
 
     def test_a_query_that_is_never_answered_ends_at_the_deadline(self, check: Check) -> None:
         with hostile.postgres_never_answers_a_query() as server:

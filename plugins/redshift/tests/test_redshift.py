@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from connectory import FailureCode
-from connectory.testing import SecretsInvalid, parse_secrets, step_statuses
+from connectory.testing import SecretsInvalid, Workbench, parse_secrets, step_statuses
 from connectory_redshift import RedshiftSecrets
 from servers.postgres.tls import PostgresTlsFront
 from servers.redshift import hostile as redshift_hostile
 from servers.redshift.server import RedshiftServer, startup_for_postgres
 from testkit import hostile
 from testkit.certificates import Certificates
-from testkit.checking import Check
+from testkit.checking import Check, check_of, protection
 from testkit.loopback import LoopbackServer
 from testkit.passwords import AWKWARD_PASSWORDS
 from testkit.url_properties import UrlProperties
@@ -163,15 +163,25 @@ class TestTls:
     ) -> None:
         report = check(**account(), ssl_mode="disabled")
         assert report.status == "succeeded"
-        assert step_statuses(report)["tls"] == "skipped"
+        assert protection(report) == ("skipped", False, False)
         assert not redshift.front.startups[-1].encrypted
 
     @pytest.mark.parametrize("mode", ["preferred", "required", "verify-ca", "verify-full"])
     def test_every_other_mode_uses_it(
         self, check: Check, redshift: RedshiftServer, account: Account, mode: str
     ) -> None:
-        assert check(**account(), ssl_mode=mode).status == "succeeded"
+        report = check(**account(), ssl_mode=mode)
+        assert report.status == "succeeded"
+        assert protection(report) == ("passed", True, mode.startswith("verify"))
         assert redshift.front.startups[-1].encrypted
+
+    def test_a_server_that_offers_none_is_reported_as_plain(
+        self, check: Check, redshift: RedshiftServer, account: Account
+    ) -> None:
+        with PostgresTlsFront(redshift.backend, mode="not offered", rewrite=startup_for_postgres) as front:
+            report = check(**account() | {"port": front.port}, ssl_mode="preferred")
+        assert report.status == "succeeded"
+        assert protection(report) == ("skipped", False, False)
 
     def test_a_certificate_for_another_name_passes_verify_ca_only(
         self, check: Check, redshift: RedshiftServer, account: Account, certificates: Certificates
@@ -207,12 +217,26 @@ class TestLogin:
                 assert check(**at(server, ssl_mode=mode)).code == FailureCode.INSECURE_AUTH_REFUSED
                 assert PASSWORD.encode() not in server.received
 
-    def test_a_password_sent_through_tls_and_reflected_is_not_shown(
+    @pytest.mark.parametrize("mode", ["preferred", "required"])
+    def test_a_password_is_not_sent_in_clear_to_whoever_answers_with_a_certificate(
+        self, check: Check, lenient_workbench: Workbench, certificates: Certificates, mode: str
+    ) -> None:
+        """Unless the deployer allows it."""
+        with hostile.postgres_reflects_the_password(certificates.untrusted) as server:
+            report = check(**at(server, ssl_mode=mode))
+            assert PASSWORD.encode() not in server.received
+            assert report.code == FailureCode.INSECURE_AUTH_REFUSED
+            assert "set ssl_mode to verify-full" in report.reason
+            lenient = check_of(lenient_workbench, "redshift", "connectory-redshift")
+            assert lenient(**at(server, ssl_mode=mode)).code == FailureCode.AUTH_FAILED
+            assert PASSWORD.encode() in server.received
+
+    def test_a_password_sent_through_verified_tls_and_reflected_is_not_shown(
         self, check: Check, certificates: Certificates
     ) -> None:
         with hostile.postgres_reflects_the_password(certificates.server) as server:
-            report = check(**at(server))
-            assert PASSWORD.encode() in server.received  # over TLS the login is as the server wants it
+            report = check(**at(server, host="localhost", ssl_mode="verify-full", ssl_ca=certificates.ca_pem))
+            assert PASSWORD.encode() in server.received  # the login is as the server wants it
             assert report.code == FailureCode.AUTH_FAILED
             assert PASSWORD not in repr(report)
 

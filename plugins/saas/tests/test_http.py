@@ -11,7 +11,7 @@ from servers.saas import Stripe, misbehaviour
 from servers.saas.web import misbehaving
 from testkit import hostile
 from testkit.certificates import Certificates, ServerCertificate
-from testkit.checking import Check
+from testkit.checking import Check, protection
 from testkit.loopback import LoopbackServer, Peer
 
 
@@ -42,6 +42,7 @@ class TestTls:
             report = check(stripe, host=host)
         assert report.status == "succeeded"
         assert [step.name for step in report.steps] == ["resolve", "connect", "tls", "authenticate"]
+        assert protection(report) == ("passed", True, True)
         assert stripe.asked[0].headers["host"] == f"{host}:{stripe.port}"
 
     @pytest.mark.usefixtures("trusting")

@@ -39,6 +39,7 @@ def test_right_secrets_succeed(ask: Ask) -> None:
     assert (report.status, report.code, report.reason) == ("succeeded", None, None)
     steps = list(step_statuses(report).items())
     assert steps[:3] == [("resolve", "passed"), ("connect", "passed"), ("tls", "skipped")]
+    assert (report.encrypted, report.verified) == (False, False)
     assert {status for _, status in steps[3:]} == {"passed"}
     assert [name for name, _ in steps[3:]] in (["authenticate"], ["query"], ["authenticate", "query"])
 
