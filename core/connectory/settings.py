@@ -123,9 +123,25 @@ class Settings(BaseSettings):
         description="Networks (CIDR, separated by commas) that tests may not connect to, besides those always denied.",
     )
     probe_deadline: float = Field(10.0, ge=1, le=30, description="Seconds after which a connection test is ended.")
-    probe_concurrency: int = Field(16, ge=1, le=256, description="Connection tests that run at the same time.")
+    probe_concurrency: int = Field(
+        16,
+        ge=1,
+        le=256,
+        description="Connection tests that run at the same time; those of one client take up to three quarters of what others "
+        "leave.",
+    )
     probe_queue: int = Field(
-        64, ge=0, le=10_000, description="Connection tests that may wait; one more is answered 429."
+        64,
+        ge=0,
+        le=10_000,
+        description="Connection tests that may wait for their turn, half of them of one client; one more is answered 429.",
+    )
+    probe_queue_wait: float = Field(
+        10.0,
+        ge=0,
+        le=15,
+        description="Seconds that a connection test may wait for its turn; then it is answered 429. With CONNECTORY_PROBE_DEADLINE, "
+        "and up to 5 seconds for each write to the database, this is the longest that a caller waits.",
     )
     probe_memory: int = Field(
         2048,
