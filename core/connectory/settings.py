@@ -140,7 +140,7 @@ class Settings(BaseSettings):
         10.0,
         ge=0,
         le=15,
-        description="Seconds that a connection test may wait for its turn; then it is answered 429. With CONNECTORY_PROBE_DEADLINE, "
+        description="Seconds that a connection test may wait for its turn; then it is answered 429. With CONNECTORY_PROBE_DEADLINE "
         "and up to 5 seconds for each write to the database, this is the longest that a caller waits.",
     )
     probe_memory: int = Field(

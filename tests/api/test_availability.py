@@ -140,14 +140,14 @@ def wait_until(condition, seconds=30):
 
 
 def test_a_test_that_the_caller_gives_up_is_ended(tmp_path):
-    home = tmp_path / "home"
-    with hostile.silent() as server, running_service(home, {"CONNECTORY_PROBE_DEADLINE": "30"}) as service:
-        with httpx.Client(base_url=service.url, headers=token_of(home)) as client:
-            client.patch("/api/v1/connection", json=[connection("k", host=server.host, port=server.port)])
-            with pytest.raises(httpx.ReadTimeout):
-                client.get("/api/v1/connection/k/test", timeout=2)
+    with hanging_test(tmp_path, probe_deadline=30) as (service, client, first):
+        with pytest.raises(httpx.ReadTimeout):
+            client.get("/api/v1/connection/later/test", timeout=2)
 
-            def in_flight():
-                return "connectory_tests_in_flight 0.0" not in client.get("/metrics").text
+        def in_flight(count):
+            return f"connectory_tests_in_flight {count}.0" in client.get("/metrics").text
 
-            wait_until(lambda: not in_flight(), seconds=10)
+        wait_until(lambda: in_flight(1), seconds=10)
+        assert not first.done()
+        service.end()
+        assert first.exception() is not None or first.result().status_code == 503

@@ -85,8 +85,8 @@ async def run_test(
         tokens: the envelope of those stored for these secrets. Default: there are none.
 
     Raises:
-        Refused: 429 where the client tests too often, or too many tests wait, or too long; 503 where the service is ending; 499 where nobody
-            waits for the answer.
+        Refused: 429 where the client tests too often, or too many tests wait, or this one waited too long; 503 where the
+            service is ending; 499 where nobody waits for the answer.
     """
     service, who = service_of(request), actor(request)
     if wait := service.test_limit.take(who[0]):
