@@ -140,8 +140,8 @@ class Settings(BaseSettings):
         10.0,
         ge=0,
         le=15,
-        description="Seconds that a connection test may wait for its turn; then it is answered 429. With CONNECTORY_PROBE_DEADLINE "
-        "and up to 5 seconds for each write to the database, this is the longest that a caller waits.",
+        description="Seconds that a connection test may wait for its turn; then it is answered 429. The longest that a caller "
+        "waits is this, CONNECTORY_PROBE_DEADLINE, and up to 5 seconds for each write to the database.",
     )
     probe_memory: int = Field(
         2048,

@@ -111,7 +111,7 @@ def test_a_service_that_drains_says_so_and_lets_tests_finish(tmp_path):
         assert client.get("/ready").status_code == 200
         service.process.send_signal(signal.SIGTERM)
         wait_until(lambda: client.get("/ready").status_code == 503)
-        assert client.get("/ready").json()["ready"] is False
+        assert client.get("/ready").json() == {"status": "not_ready", "failing": ["prober"]}
         refused = client.get("/api/v1/connection/later/test")
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
         assert client.get("/api/v1/connection").json()["total"] == 2

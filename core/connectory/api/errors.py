@@ -138,7 +138,8 @@ async def _invalid(_request: Request, error: Exception) -> Response:
     return problem_response(422, rebuild(error.errors()))
 
 
-async def _store_unavailable(_request: Request, error: Exception) -> Response:
+async def _store_unavailable(request: Request, error: Exception) -> Response:
+    request.app.state.service.heartbeat.soon()  # so that `/ready` soon tells whether this is more than a moment's
     return problem_response(503, str(error), {"Retry-After": "1"})
 
 

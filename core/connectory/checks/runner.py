@@ -125,9 +125,9 @@ class CheckRunner:
         return len(self._reports)
 
     @property
-    def ending(self) -> bool:
-        """Whether no further test is taken."""
-        return self._ending
+    def able(self) -> bool:
+        """Whether tests are taken, and there is something to fork them from."""
+        return not self._ending and self._fork_servers.able
 
     async def start(self) -> None:
         """Start the root fork server. It becomes ready by itself; the first test waits for it."""
