@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import subprocess
 import sys
@@ -109,9 +110,8 @@ def test_a_full_disk_takes_the_node_out_of_service_until_there_is_room(tmp_path)
         item = {"key": "books", "connection_type": "manual", "access": "read", "description": "x" * 2000}
         with httpx.Client(base_url=service.url, headers={"Authorization": f"Bearer {token}"}) as api:
             assert api.patch("/api/v1/connection", json=[item]).status_code == 200
-            with (disk / "filler").open("wb", buffering=0) as filler, pytest.raises(OSError, match="No space"):
-                while True:
-                    filler.write(bytes(4096))
+            space = os.statvfs(disk)
+            (disk / "filler").write_bytes(bytes(space.f_bavail * space.f_frsize))
             wait_until(lambda: api.patch("/api/v1/connection", json=[item]).status_code == 503)
             refused = api.patch("/api/v1/connection", json=[item])
             wait_until(lambda: api.get("/ready").status_code == 503)
@@ -122,7 +122,7 @@ def test_a_full_disk_takes_the_node_out_of_service_until_there_is_room(tmp_path)
             wait_until(lambda: api.get("/ready").status_code == 200)
             assert api.patch("/api/v1/connection", json=[item]).status_code == 200
         assert service.end()[0] == 0
-    assert re.search(r"SQLITE_(FULL|IOERR)", refused.json()["detail"])
+    assert "Its disk is full" in refused.json()["detail"]
     assert refused.headers["retry-after"] == "1"
 
 
