@@ -169,6 +169,20 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(
         1_048_576, ge=1024, le=104_857_600, description="Largest request body in bytes; a larger one is answered 413."
     )
+    request_timeout: float = Field(
+        30.0,
+        ge=1,
+        le=300,
+        description="Seconds in which a request has to arrive, and for which a client may leave its answer lying; then its "
+        "connection is closed.",
+    )
+    max_connections: int = Field(
+        1000,
+        ge=16,
+        le=100_000,
+        description="Connections of clients at the same time; one more is closed at once. The limit on open files is raised for "
+        "them as far as allowed.",
+    )
     data_categories: _List = Field(
         (),
         description="Data categories that datasets may name besides those of the Fides language's default taxonomy, "
