@@ -12,7 +12,7 @@ from pydantic import Field
 
 from connectory.api.answers import Answer
 from connectory.api.bearer import needs
-from connectory.api.errors import errors
+from connectory.api.errors import PROTECTED, errors
 from connectory.api.service import Service, service_of
 from connectory.catalog.record import PluginStatus
 from connectory.checks.confinement import Level
@@ -87,7 +87,7 @@ async def ready(request: Request, response: Response) -> Ready:
     operation_id="getStatus",
     summary="The state of this node, for its operator",
     dependencies=[needs("connection:read")],
-    responses=errors(401, 403, 503),
+    responses=PROTECTED,
 )
 async def status(request: Request) -> Status:
     """What `/ready` says, and what it does not tell strangers."""
