@@ -141,9 +141,25 @@ class Settings(BaseSettings):
         "`preferred` or `required`), where the server demands that. Whoever answers in its place then learns the password.",
     )
     probe_deadline: float = Field(10.0, ge=1, le=30, description="Seconds after which a connection test is ended.")
-    probe_concurrency: int = Field(16, ge=1, le=256, description="Connection tests that run at the same time.")
+    probe_concurrency: int = Field(
+        16,
+        ge=1,
+        le=256,
+        description="Connection tests that run at the same time; those of one client take up to three quarters of what others "
+        "leave.",
+    )
     probe_queue: int = Field(
-        64, ge=0, le=10_000, description="Connection tests that may wait; one more is answered 429."
+        64,
+        ge=0,
+        le=10_000,
+        description="Connection tests that may wait for their turn, half of them of one client; one more is answered 429.",
+    )
+    probe_queue_wait: float = Field(
+        10.0,
+        ge=0,
+        le=15,
+        description="Seconds that a connection test may wait for its turn; then it is answered 429. The longest that a caller "
+        "waits is this, CONNECTORY_PROBE_DEADLINE, and up to 5 seconds for each write to the database.",
     )
     probe_memory: int = Field(
         2048,
@@ -170,6 +186,20 @@ class Settings(BaseSettings):
     token_lifetime: int = Field(43_200, ge=60, le=31_536_000, description="Seconds that a bearer token works.")
     max_body_bytes: int = Field(
         1_048_576, ge=1024, le=104_857_600, description="Largest request body in bytes; a larger one is answered 413."
+    )
+    request_timeout: float = Field(
+        30.0,
+        ge=1,
+        le=300,
+        description="Seconds in which a request has to arrive, and for which a client may leave its answer lying; then its "
+        "connection is closed.",
+    )
+    max_connections: int = Field(
+        1000,
+        ge=16,
+        le=100_000,
+        description="Connections of clients at the same time; one more is closed at once. The limit on open files is raised for "
+        "them as far as allowed.",
     )
     data_categories: _List = Field(
         (),

@@ -1,11 +1,18 @@
 """`/connection/{key}/dataset`."""
 
+import json
 import re
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import select
 
 from connectory.api.app import create_app, open_service
+from connectory.store.datasets import upsert_many
+from connectory.store.tables import connections
 from documentation.pages import ROOT
 
 DATASET = {
@@ -388,6 +395,60 @@ def test_fifty_one_datasets_are_a_422(api):
     many = [{"fides_key": f"d{number}", "collections": []} for number in range(51)]
     assert api.patch("/connection/books/dataset", json=many).status_code == 422
     assert len(api.patch("/connection/books/dataset", json=many[:50]).json()["succeeded"]) == 50
+
+
+@pytest.fixture
+def large(api, service):
+    """A connection with 36 MB of datasets, stored as a request each would; `large-09` has few bytes."""
+    api.create("books")
+    with service.store.write() as database:
+        [identity] = database.execute(select(connections.c.id)).scalars()
+        for number in range(40):
+            text = json.dumps(
+                {"fides_key": f"large-{number:02}", "name": "é" * 450_000 * (number != 9)}, ensure_ascii=False
+            )
+            now = datetime(2026, 1, 1, tzinfo=UTC) - timedelta(minutes=number)
+            upsert_many(database, identity, {f"large-{number:02}": text}, now=now)
+
+
+def test_a_page_that_would_be_too_large_is_refused_before_it_is_loaded(api, large):
+    """The answer says how many fit, and memory stays as it is."""
+    with ThreadPoolExecutor(4) as pool:
+        before = peak_memory(reset=True)
+        answers = list(pool.map(lambda _: api.get("/connection/books/dataset"), range(4)))
+        grown = peak_memory() - before
+    message = "The items of this page take more than 8 MiB; ask for at most 9."
+    problem = {"loc": ["query", "size"], "msg": message, "type": "page_too_large"}
+    assert [(answer.status_code, answer.json()) for answer in answers] == [(422, {"detail": [problem]})] * 4
+    assert grown < 16 * 2**20  # each of the four pages takes more than twice as much
+    first = api.get("/connection/books/dataset?size=9")
+    assert len(first.content) > 8_000_000
+    assert first.json()["total"] == 40
+    assert [item["fides_key"] for item in api.get("/connection/books/dataset?size=9&page=5").json()["items"]] == [
+        f"large-{number}" for number in range(36, 40)
+    ]
+    assert api.get("/connection/books/dataset?size=10").status_code == 200  # the tenth is small
+    assert api.get("/connection/books/dataset?size=10&page=2").status_code == 422
+
+
+def peak_memory(*, reset=False):
+    if reset:
+        Path("/proc/self/clear_refs").write_text("5")
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024
+
+
+def test_datasets_that_would_grow_beyond_an_answer_are_refused(api):
+    """A member that is not given is stored all the same: a body of less than 1 MiB would become ten times as much."""
+    api.create("books")
+    fields = ",".join(f'{{"name":"{number}","fides_meta":{{}}}}' for number in range(30_000))
+    body = f'[{{"fides_key":"large","collections":[{{"name":"c","fields":[{fields}]}}]}}]'
+    answer = api.raw("PATCH", "/connection/books/dataset", body.encode())
+    assert (len(body) < 2**20, answer.status_code) == (True, 413)
+    assert answer.json()["detail"].startswith(
+        "With all members of the Fides language these datasets take more than 8 MiB"
+    )
+    assert api.get("/connection/books/dataset").json()["total"] == 0
 
 
 def test_a_missing_connection_or_dataset_is_a_404(api):

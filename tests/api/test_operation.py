@@ -2,11 +2,19 @@
 
 import asyncio
 import json
+import os
+import re
 import subprocess
 import sys
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import pytest
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from connectory.api.app import create_app, open_service
 from connectory.catalog.catalog import Catalog
@@ -17,11 +25,112 @@ from testkit.service import run_command, running_service
 
 
 def test_health_and_ready_need_no_token(anonymous, api):
+    """And tell strangers nothing else."""
     assert anonymous.get("/health").json() == {"status": "healthy"}
     answer = anonymous.get("/ready")
-    said = answer.json()
+    assert (answer.status_code, answer.json()) == (200, {"status": "ready", "failing": []})
+
+
+def test_the_operator_is_told_more(api, token_for):
+    said = api.get("/status").json()
     assert said.pop("confinement") in {"landlock", "uid", "none"}
-    assert (answer.status_code, said) == (200, {"ready": True, "unreadable_rows": 0, "missing_kids": []})
+    assert said == {"status": "ready", "failing": [], "unreadable_rows": 0, "missing_kids": []}
+    other = {"Authorization": f"Bearer {token_for('connection_type:read')}"}
+    assert api.get("/status", headers=other).status_code == 403
+
+
+def test_being_ready_costs_the_same_whatever_is_stored(anonymous, api):
+    """The database is not asked."""
+    statements = []
+
+    def note(*arguments):
+        if threading.current_thread().name != "heartbeat":
+            statements.append(arguments[2])
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        assert [anonymous.get("/ready").status_code for _ in range(5)] == [200] * 5
+        assert statements == []
+        api.get("/connection")
+        assert statements
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+
+
+@contextmanager
+def read_only(store):
+    """Have the database refuse to write, by its own means."""
+
+    def tell(statement):
+        connection = store.writes.raw_connection()
+        connection.cursor().execute(statement)
+        connection.commit()
+        connection.close()
+        if store.dialect == "postgresql":  # it tells new sessions
+            store.writes.dispose()
+
+    if store.dialect == "sqlite":
+        on, off = "PRAGMA query_only=ON", "PRAGMA query_only=OFF"
+    else:
+        name = store.writes.url.database
+        on = f"ALTER DATABASE {name} SET default_transaction_read_only = on"
+        off = f"SET TRANSACTION READ WRITE; ALTER DATABASE {name} RESET default_transaction_read_only"
+    tell(on)
+    try:
+        yield
+    finally:
+        tell(off)
+
+
+def test_a_store_that_cannot_be_written_takes_the_node_out_of_service(anonymous, api, service):
+    """Readers go on; it comes back by itself."""
+    api.create("books")
+    heartbeat = service.heartbeat
+    with read_only(service.store):
+        refused = api.patch("/connection", json=[{"key": "books", "name": "Changed"}])
+        wait_until(lambda: not heartbeat.writable)  # well before the next heartbeat's time
+        answer = anonymous.get("/ready")
+        assert api.get("/connection/books").json()["name"] == "Books"
+    assert (answer.status_code, answer.json()) == (503, {"status": "not_ready", "failing": ["database"]})
+    assert refused.status_code == 503
+    assert re.search(r"SQLITE_READONLY|SQLSTATE 25006", refused.json()["detail"])
+    wait_until(lambda: anonymous.get("/ready").status_code == 200)
+    assert api.patch("/connection", json=[{"key": "books", "name": "Changed"}]).status_code == 200
+
+
+def test_a_full_disk_takes_the_node_out_of_service_until_there_is_room(tmp_path):
+    """On a file system of its own, that only the service sees."""
+    home = tmp_path / "home"
+    mount = ["unshare", "-rm", "sh", "-c", 'mount -t tmpfs -o size=4m tmpfs "$0" && exec "$@"', home]
+    with running_service(home, launcher=mount) as service:
+        disk = Path(f"/proc/{service.process.pid}/root{home}")
+        client = json.loads((disk / "root_client.json").read_text())
+        form = {"grant_type": "client_credentials", **{name: client[name] for name in ("client_id", "client_secret")}}
+        token = httpx.post(f"{service.url}/api/v1/oauth/token", data=form).json()["access_token"]
+        item = {"key": "books", "connection_type": "manual", "access": "read", "description": "x" * 2000}
+        with httpx.Client(base_url=service.url, headers={"Authorization": f"Bearer {token}"}) as api:
+            assert api.patch("/api/v1/connection", json=[item]).status_code == 200
+            space = os.statvfs(disk)
+            (disk / "filler").write_bytes(bytes(space.f_bavail * space.f_frsize))
+            wait_until(lambda: api.patch("/api/v1/connection", json=[item]).status_code == 503)
+            refused = api.patch("/api/v1/connection", json=[item])
+            wait_until(lambda: api.get("/ready").status_code == 503)
+            assert api.get("/ready").json()["failing"] == ["database"]
+            assert api.get("/api/v1/connection/books").status_code == 200
+            assert api.get("/health").status_code == 200
+            (disk / "filler").unlink()
+            wait_until(lambda: api.get("/ready").status_code == 200)
+            assert api.patch("/api/v1/connection", json=[item]).status_code == 200
+        assert service.end()[0] == 0
+    assert "Its disk is full" in refused.json()["detail"]
+    assert refused.headers["retry-after"] == "1"
+
+
+def wait_until(condition, seconds=15):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.02)
 
 
 def test_metrics_count_requests_by_template_and_tests_by_type_and_result(api):
@@ -137,28 +246,27 @@ def test_a_missing_key_starts_degraded_and_put_repairs(api, service, settings, r
     (tmp_path / "other.json").write_text(json.dumps(document))
     kid = service.vault.ring.primary
     path = "/api/v1/connection/books"
-    ready, health, read, tested, merged, listed, put, again, still = reopened(
+    ready, state, metrics, read, tested, merged, listed, put, again = reopened(
         ("GET", "/ready", None),
-        ("GET", "/health", None),
+        ("GET", "/api/v1/status", None),
+        ("GET", "/metrics", None),
         ("GET", path, None),
         ("GET", f"{path}/test", None),
         ("PATCH", f"{path}/secret", {"token": "x"}),
         ("GET", "/api/v1/connection", None),
         ("PUT", f"{path}/secret", {"token": "fresh"}),
         ("GET", path, None),
-        ("GET", "/ready", None),
         changed=settings.model_copy(update={"keys_file": tmp_path / "other.json"}),
     )
-    assert ready.status_code == 503
-    assert ready.json().items() >= {"ready": False, "unreadable_rows": 2, "missing_kids": [kid]}.items()
-    assert health.status_code == 200
+    assert (ready.status_code, ready.json()) == (200, {"status": "ready", "failing": []})
+    assert state.json().items() >= {"unreadable_rows": 2, "missing_kids": [kid]}.items()
+    assert "connectory_unreadable_rows 2.0" in metrics.text.splitlines()
     assert (read.json()["secrets"], read.json()["secrets_state"]) == (None, "unreadable")
     assert (tested.status_code, tested.json()["failure_code"]) == (200, "secrets_unreadable")
     assert merged.status_code == 409
     assert listed.json()["total"] == 2
     assert put.json()["test_status"] == "succeeded"
     assert again.json()["secrets_state"] == "stored"
-    assert still.json()["unreadable_rows"] == 1
 
 
 def test_a_token_survives_a_restart(tmp_path):

@@ -65,6 +65,7 @@ def open_service(settings: Settings, catalog: Catalog | None = None) -> Service:
         deadline=settings.probe_deadline,
         concurrency=settings.probe_concurrency,
         queue=settings.probe_queue,
+        queue_wait=settings.probe_queue_wait,
         total_memory=settings.probe_memory * 2**20,
         closed=map(str, settings.own_paths),
         spares=settings.probe_spares,

@@ -241,7 +241,9 @@ async def _exchange(service: Service, answered: _Answered, state: str, code: str
     except EnvelopeUnreadable:
         return CheckReport("failed", FailureCode.SECRETS_UNREADABLE, FailureCode.SECRETS_UNREADABLE.reason)
     # A flight of its own, and without the tokens of an earlier consent, which this one replaces.
-    return await run_probe(service, answered.connection, object(), answered.envelope, None, Exchange(code, verifier))
+    exchange = Exchange(code, verifier)
+    # Who comes back from a provider has no token: all of them share the turns that a client has.
+    return await run_probe(service, answered.connection, object(), answered.envelope, None, exchange, client=_ACTOR)
 
 
 def _record(service: Service, connection: StoredConnection, report: CheckReport, request_id: str) -> bool:

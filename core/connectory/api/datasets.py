@@ -13,13 +13,13 @@ from connectory.api.bearer import actor, needs
 from connectory.api.bodies import JsonBody, parse_json
 from connectory.api.errors import PROTECTED, Refused, errors, refuse_field
 from connectory.api.lookup import ConnectionKey, find_connection
-from connectory.api.paging import Page, PageNumber, PageSize, page_of
+from connectory.api.paging import ANSWER_LIMIT, Page, PageNumber, PageSize, page_of, page_too_large
 from connectory.api.service import Service, service_of
 from connectory.store import audit
 from connectory.store.audit import AuditEntry
 from connectory.store.connections import StoredConnection
 from connectory.store.datasets import delete, get, list_datasets, upsert_many
-from connectory.store.errors import ConnectionGone, KeyTaken
+from connectory.store.errors import ConnectionGone, KeyTaken, PageTooLarge
 from connectory.store.timestamps import utc_now
 
 if TYPE_CHECKING:
@@ -36,6 +36,11 @@ _MISSING_CONNECTION = "No connection config with key '{key}'."
 _TAKEN = "Dataset with key '{fides_key}' already exists."
 _TWICE = (
     "Dataset with key '{fides_key}' stands in an earlier item of this request, which counts; send each dataset once."
+)
+
+_TOO_LARGE = (
+    f"With all members of the Fides language these datasets take more than {ANSWER_LIMIT // 2**20} MiB; send fewer, or smaller "
+    "ones."
 )
 
 # The shapes below describe datasets in the OpenAPI document. The Fides language validates them, with all of its members; its own
@@ -151,6 +156,7 @@ async def save_datasets(
     """A dataset whose `fides_key` the connection already has is replaced as a whole, with everything in it.
 
     A malformed dataset fails the whole request, and nothing is stored: an unknown member and an unknown data category too.
+    With all members of the Fides language, as they are stored, the datasets of a request take up to 8 MiB together.
     A dataset whose key another connection uses is listed in `failed`, and so is one whose key an earlier item has.
     """
     service = service_of(request)
@@ -161,6 +167,8 @@ def _save(service: Service, key: str, body: bytes, who: tuple[str, str]) -> Resp
     with service.store.look() as database:
         connection = find_connection(database, key, _MISSING_CONNECTION)
     items = _items(parse_json(body), service.settings.data_categories)
+    if sum(map(_rendered_size, items)) > ANSWER_LIMIT:
+        raise Refused(413, _TOO_LARGE)
     firsts: dict[str, DatasetItem] = {}
     for item in items:
         firsts.setdefault(item.fides_key, item)
@@ -210,6 +218,10 @@ def _failure(connection_key: str, item: DatasetItem, message: str) -> dict[str, 
     }
 
 
+def _rendered_size(item: DatasetItem) -> int:
+    return len(item.document.encode()) + sum(len(place) + 3 for place in item.ignored)
+
+
 def _with_ignored(item: DatasetItem) -> orjson.Fragment:
     # The document is rendered already, for the store, and is not parsed only to get one more member.
     return orjson.Fragment(f'{item.document[:-1]},"ignored":{orjson.dumps(item.ignored).decode()}}}')
@@ -226,7 +238,7 @@ def _with_ignored(item: DatasetItem) -> orjson.Fragment:
 async def list_all(
     request: Request, connection_key: ConnectionKey, page: PageNumber = 1, size: PageSize = 50
 ) -> Response:
-    """Newest first."""
+    """Newest first. The datasets of a page take up to 8 MiB together; where they take more, 422 says how many to ask for."""
     service = service_of(request)
     return await service.threads.read(_list, service, connection_key, page, size)
 
@@ -234,7 +246,10 @@ async def list_all(
 def _list(service: Service, key: str, page: int, size: int) -> Response:
     with service.store.read() as database:
         connection = find_connection(database, key, _MISSING_CONNECTION)
-        found, total = list_datasets(database, connection.id, page=page, size=size)
+        try:
+            found, total = list_datasets(database, connection.id, page=page, size=size, limit=ANSWER_LIMIT)
+        except PageTooLarge as problem:
+            raise page_too_large(problem.fits) from None
     return json_response(page_of([orjson.Fragment(row.dataset) for row in found], total, page, size))
 
 

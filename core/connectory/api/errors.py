@@ -14,6 +14,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
 from connectory.api.answers import Answer, reference
@@ -126,6 +127,7 @@ def install_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http_exception)
     app.add_exception_handler(StoreUnavailable, _store_unavailable)
     app.add_exception_handler(ConnectorLost, _connector_lost)
+    app.add_exception_handler(ClientDisconnect, _departed)
 
 
 async def _refused(_request: Request, error: Exception) -> Response:
@@ -138,12 +140,17 @@ async def _invalid(_request: Request, error: Exception) -> Response:
     return problem_response(422, rebuild(error.errors()))
 
 
-async def _store_unavailable(_request: Request, error: Exception) -> Response:
+async def _store_unavailable(request: Request, error: Exception) -> Response:
+    request.app.state.service.heartbeat.soon()  # so that `/ready` soon tells whether this is more than a moment's
     return problem_response(503, str(error), {"Retry-After": "1"})
 
 
 async def _connector_lost(_request: Request, error: Exception) -> Response:
     return problem_response(503, str(error))
+
+
+async def _departed(_request: Request, _error: Exception) -> Response:
+    return problem_response(499, "The caller closed the connection.")
 
 
 async def _http_exception(request: Request, error: Exception) -> Response:

@@ -1,4 +1,4 @@
-"""`/health`, `/ready` and `/metrics`: what load balancers and monitoring ask."""
+"""`/health`, `/ready`, `/api/v1/status` and `/metrics`: what load balancers and monitoring ask."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from pydantic import Field
 
 from connectory.api.answers import Answer
 from connectory.api.bearer import needs
-from connectory.api.errors import Problem, errors
+from connectory.api.errors import PROTECTED, errors
 from connectory.api.service import Service, service_of
 from connectory.catalog.record import PluginStatus
 from connectory.checks.confinement import Level
-from connectory.store.rotation import status
 
 router = APIRouter(tags=["Operation"])
 
@@ -27,13 +26,37 @@ class Health(Answer):
     status: Literal["healthy"]
 
 
-class Ready(Answer):
-    """Whether every stored secret can be opened, which keys that takes are missing, and what confines connection tests."""
+Part = Literal["database", "prober"]
+"""What a node needs to do its work: a database that it can write to, and a runner that takes connection tests."""
 
-    ready: Annotated[bool, Field(examples=[True])]
-    unreadable_rows: Annotated[int, Field(ge=0, examples=[0])]
-    missing_kids: Annotated[list[str], Field(examples=[[]])]
-    confinement: Annotated[Level, Field(examples=["landlock"])]
+
+class Ready(Answer):
+    """Whether this node can do its work, and what of it fails."""
+
+    status: Annotated[Literal["ready", "not_ready"], Field(examples=["ready"])]
+    failing: Annotated[
+        list[Part],
+        Field(
+            description="`database`: it cannot be written to. `prober`: no connection tests are taken, for example because the "
+            "service is ending.",
+            examples=[[]],
+        ),
+    ]
+
+
+class Status(Ready):
+    """The state of this node, with what only its operator should know."""
+
+    confinement: Annotated[Level, Field(description="What confines connection tests.", examples=["landlock"])]
+    unreadable_rows: Annotated[
+        int,
+        Field(
+            description="Connections whose secrets no key opens that this node has, counted within the last minute or two.",
+            ge=0,
+            examples=[0],
+        ),
+    ]
+    missing_kids: Annotated[list[str], Field(description="The ids of the keys that they need.", examples=[[]])]
 
 
 @router.get("/health", operation_id="getHealth", summary="Whether the process answers")
@@ -45,27 +68,43 @@ async def health() -> Health:
 @router.get(
     "/ready",
     operation_id="getReadiness",
-    summary="Whether every stored secret can be used",
-    responses={
-        503: {
-            "model": Ready | Problem,
-            "description": "The database does not answer, keys are missing that stored secrets need, or the service is ending",
-        }
-    },
+    summary="Whether this node can do its work",
+    responses={503: {"model": Ready, "description": "This node cannot do its work now"}},
 )
 async def ready(request: Request, response: Response) -> Ready:
-    """503 names the keys that are missing; connections whose secrets need no missing key still work."""
+    """Of this node alone, and at the same cost whatever is stored.
+
+    The last heartbeat tells whether the database can be written to; one follows within seconds of a request that the database
+    failed. Secrets that cannot be read are not a reason to be out of service; see `/api/v1/status`.
+    """
+    failing = _failing(service_of(request))
+    response.status_code = 503 if failing else 200
+    return Ready(status="not_ready" if failing else "ready", failing=failing)
+
+
+@router.get(
+    "/api/v1/status",
+    operation_id="getStatus",
+    summary="The state of this node, for its operator",
+    dependencies=[needs("connection:read")],
+    responses=PROTECTED,
+)
+async def status(request: Request) -> Status:
+    """What `/ready` says, and what it does not tell strangers."""
     service = service_of(request)
-    found = await service.threads.read(status, service.store, service.vault)
-    missing = sorted({*found.missing_kids, *found.mismatched_kids})
-    usable = not missing and not service.runner.ending
-    response.status_code = 200 if usable else 503
-    return Ready(
-        ready=usable,
-        unreadable_rows=found.unreadable_rows,
-        missing_kids=missing,
+    failing, secrets = _failing(service), service.heartbeat.secrets
+    return Status(
+        status="not_ready" if failing else "ready",
+        failing=failing,
         confinement=service.runner.confinement,
+        unreadable_rows=secrets.unreadable_rows if secrets else 0,
+        missing_kids=sorted({*secrets.missing_kids, *secrets.mismatched_kids}) if secrets else [],
     )
+
+
+def _failing(service: Service) -> list[Part]:
+    able: dict[Part, bool] = {"database": service.heartbeat.writable, "prober": service.runner.able}
+    return [part for part, is_able in able.items() if not is_able]
 
 
 @router.get(
@@ -77,8 +116,8 @@ async def ready(request: Request, response: Response) -> Ready:
     responses=errors(401, 403, 503),
 )
 async def metrics(request: Request) -> Response:
-    """Requests by method, route and status; connection tests by type and result; tests that run or wait now; connectors by
-    status, and names in the allow and deny lists that match none.
+    """Requests by method, route and status; connection tests by type and result; tests that run or wait now; connections
+    whose secrets cannot be read; connectors by status, and names in the allow and deny lists that match none.
     """
     # Imported when first asked for: it costs start-up time and most deployments of one machine never ask.
     from prometheus_client import CollectorRegistry, generate_latest
@@ -119,3 +158,9 @@ def _families(service: Service) -> Iterator[Any]:
     yield GaugeMetricFamily(
         "connectory_tests_in_flight", "Connection tests that run or wait", value=service.runner.in_flight
     )
+    if service.heartbeat.secrets is not None:
+        yield GaugeMetricFamily(
+            "connectory_unreadable_rows",
+            "Connections whose secrets need a key that this node does not have",
+            value=service.heartbeat.secrets.unreadable_rows,
+        )

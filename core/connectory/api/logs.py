@@ -6,10 +6,11 @@ import logging
 import sys
 import traceback
 from functools import cache
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import orjson
 
+from connectory.api.log_lines import Lines
 from connectory.catalog.survey import text_of
 
 _LONGEST = 500
@@ -56,7 +57,7 @@ def _structlog() -> Any:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.JSONRenderer(serializer=lambda event, **_: orjson.dumps(event, default=str)),
         ],
-        logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
+        logger_factory=structlog.BytesLoggerFactory(cast("BinaryIO", Lines(sys.stderr.fileno()))),
     )
     return structlog.get_logger()
 

@@ -9,9 +9,13 @@ from fastapi import Query
 from pydantic import Field
 
 from connectory.api.answers import Answer
+from connectory.api.errors import Refused, refuse_field
 
 PageNumber = Annotated[int, Query(ge=1, le=1_000_000_000, description="Which page, from 1. One past the end is empty.")]
 PageSize = Annotated[int, Query(ge=1, le=100, description="Items to a page.")]
+
+ANSWER_LIMIT = 8 * 2**20
+"""Bytes that the items of an answer may take together: what a page holds is in memory more than once while it is answered."""
 
 Item = TypeVar("Item")
 
@@ -29,3 +33,9 @@ class Page(Answer, Generic[Item]):
 def page_of(items: Sequence[Any], total: int, page: int, size: int) -> dict[str, Any]:
     """One page that holds `items`, as `Page` describes it."""
     return {"items": items, "total": total, "page": page, "size": size, "pages": -(-total // size)}
+
+
+def page_too_large(fits: int) -> Refused:
+    """The answer where the items of a page take more than `ANSWER_LIMIT`, of which `fits` would not."""
+    message = f"The items of this page take more than {ANSWER_LIMIT // 2**20} MiB; ask for at most {fits}."
+    return refuse_field(["query", "size"], message, "page_too_large")

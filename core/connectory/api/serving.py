@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import signal
@@ -13,6 +14,7 @@ from types import FrameType
 import uvicorn
 
 from connectory.api.app import create_app, open_service
+from connectory.api.http_connections import bounded_connections, end_late
 from connectory.api.logs import configure_logs, log
 from connectory.api.service import Service
 from connectory.catalog.catalog import Catalog
@@ -53,7 +55,9 @@ def serve(settings: Settings, survey: Survey) -> None:
         log_config=None,
         access_log=False,
         loop="uvloop",
-        http="httptools",
+        http=bounded_connections(  # type: ignore[arg-type]  # uvicorn only calls it
+            patience=settings.request_timeout, most=settings.max_connections, tests=settings.probe_concurrency
+        ),
         ws="none",
         lifespan="on",
         server_header=False,
@@ -139,6 +143,8 @@ class _Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:  # ten times a second
         if self._drained_at is not None and time.monotonic() >= self._drained_at and not self.should_exit:
             self.handle_exit(signal.SIGTERM, None)
+        if counter % 10 == 0:
+            end_late(self.server_state.connections, asyncio.get_running_loop().time())
         return await super().on_tick(counter)
 
 

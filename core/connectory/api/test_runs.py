@@ -113,14 +113,14 @@ async def run_test(
         tokens: the envelope of those stored for these secrets. Default: there are none.
 
     Raises:
-        Refused: 429 where the client tests too often or too many tests wait; 503 where the service is ending; 499 where nobody
-            waits for the answer.
+        Refused: 429 where the client tests too often, or too many tests wait, or this one waited too long; 503 where the
+            service is ending; 499 where nobody waits for the answer.
     """
     service, who = service_of(request), actor(request)
     if wait := service.test_limit.take(who[0]):
         message = "This client tests too often; try again later (CONNECTORY_TEST_RATE, CONNECTORY_TEST_BURST)."
         raise Refused(429, message, {"Retry-After": str(wait)})
-    verdict = _verdict(service, connection, envelope, tokens)
+    verdict = _verdict(service, connection, envelope, tokens, who[0])
     report = await (_unless_abandoned(request, verdict) if tokens is None else verdict)
     service.test_counts[connection.connection_type, report.code or report.status] += 1
     if report.error_type is not None:
@@ -149,13 +149,13 @@ async def _departure(request: Request) -> None:
 
 
 async def _verdict(
-    service: Service, connection: StoredConnection, envelope: str | None, tokens: str | None
+    service: Service, connection: StoredConnection, envelope: str | None, tokens: str | None, client: str
 ) -> CheckReport:
     connector = service.catalog.get(connection.connection_type)
     if envelope is None and connector is not None and connector.needs_secrets:
         return _failed(connection, FailureCode.SECRETS_MISSING)
     flight = connection.id, connection.secrets_version
-    return await run_probe(service, connection, flight, envelope, tokens)
+    return await run_probe(service, connection, flight, envelope, tokens, client=client)
 
 
 async def run_probe(
@@ -165,15 +165,18 @@ async def run_probe(
     envelope: str | None,
     tokens: str | None,
     exchange: Exchange | None = None,
+    *,
+    client: str,
 ) -> CheckReport:
     """Have the runner test `connection`, or exchange a code for it. Records nothing.
 
     Args:
         flight: what is joined, where it already runs.
         envelope, tokens: the envelopes of its secrets and of its tokens; opened when the work really starts.
+        client: whose share of the turns this takes.
 
     Raises:
-        Refused: 429 where too many tests wait; 503 where the service is ending.
+        Refused: 429 where too many tests wait, or this one waited too long; 503 where the service is ending.
     """
     try:
         connector = service.catalog.require(connection.connection_type, connection.distribution)
@@ -187,13 +190,14 @@ async def run_probe(
         return None if tokens is None else open_tokens(service.vault, connection, tokens)
 
     try:
-        report = await service.runner.run(flight, connector, open_secrets, open_stored_tokens, exchange)
+        report = await service.runner.run(flight, connector, open_secrets, open_stored_tokens, exchange, client)
         return replace(report, reason=report.reason.replace("{key}", connection.key)) if report.reason else report
     except EnvelopeUnreadable:
         return _failed(connection, FailureCode.SECRETS_UNREADABLE)
     except QueueFull as full:
         message = (
-            "Too many connection tests wait; try again later (CONNECTORY_PROBE_CONCURRENCY, CONNECTORY_PROBE_QUEUE)."
+            "Too many connection tests wait, or this one waited too long; try again later (CONNECTORY_PROBE_CONCURRENCY, "
+            "CONNECTORY_PROBE_QUEUE, CONNECTORY_PROBE_QUEUE_WAIT)."
         )
         raise Refused(429, message, {"Retry-After": str(full.retry_after)}) from None
     except ShuttingDown:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import os
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from connectory.checks import channel
@@ -37,6 +39,8 @@ IDLE_LIMIT = 300.0
 """Seconds that a branch without tests is kept. The next test of its connectors then imports them again."""
 _WATCH_INTERVAL = 0.2
 """Seconds between looks at the memory that tests take. A process that does nothing else fills some 100 MiB in that time."""
+_REPLACE_INTERVAL = 2.0
+"""Seconds, at least, from one replacement of a root that was lost to the next, where no test asks for it."""
 PRELOAD_LIMIT = 10.0
 """Seconds that importing a connector and its drivers may take in a branch. The slowest driver known takes 0.6 s."""
 _PATIENCE = 2.0
@@ -212,11 +216,18 @@ class ForkServers:
         self._closed = tuple(closed)
         self._budget = budget
         self._watch: asyncio.TimerHandle | None = None
+        self._replaced_at = -math.inf
         self._root: ForkServerHandle | None = None
         self._root_process = 0
         self._branches: dict[str, ForkServerHandle] = {}
         self._not_preloaded: set[ConnectorName] = set()
         self._discarded: list[subprocess.Popen[bytes]] = []
+
+    @property
+    def able(self) -> bool:
+        """Whether the root forks, or is only just starting; one that follows a root that was lost has to show it first."""
+        root = self._root
+        return root is not None and not root.failed and (root.ready.done() or not self._discarded)
 
     def start(self) -> None:
         """Start the root, where it does not run."""
@@ -225,8 +236,13 @@ class ForkServers:
             self._look()
 
     def _look(self) -> None:
-        """End branches that have been idle for long, and see to the budget."""
-        self._watch = asyncio.get_running_loop().call_later(_WATCH_INTERVAL, self._look)
+        """End branches that have been idle for long, see to the budget, and replace a root that was lost."""
+        loop = asyncio.get_running_loop()
+        self._watch = loop.call_later(_WATCH_INTERVAL, self._look)
+        if self._root is not None and self._root.lost and loop.time() >= self._replaced_at + _REPLACE_INTERVAL:
+            self._replaced_at = loop.time()
+            with suppress(OSError):  # no room for a process now
+                self._living_root()
         self._retire(IDLE_LIMIT)
         tests = [test for server in self._all() for test in server.tests]
         if not tests:  # what they can be forked from is small, and stays as it is

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import time
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from contextlib import suppress
@@ -21,6 +20,7 @@ from connectory.checks.protocol import JOB_LIMIT, ConnectorName, Exchange, Job, 
 from connectory.checks.report import CheckReport
 from connectory.checks.spares import Spares
 from connectory.checks.transcript import Transcript
+from connectory.checks.turns import QueueFull, Turn, Turns
 from connectory.contract.check import FailureCode
 from connectory.documents.validation import Document
 
@@ -33,14 +33,6 @@ MEMORY = 512 * 2**20
 
 _RESPITE = 0.002
 """Seconds from a test's end to the fork of the next spare: longer than the event loop takes to pass the report on."""
-
-
-class QueueFull(Exception):
-    """Too many tests run and wait. `retry_after` is when to try again, in seconds."""
-
-    def __init__(self, retry_after: int) -> None:
-        super().__init__(f"too many connection tests are waiting; try again in {retry_after} s")
-        self.retry_after = retry_after
 
 
 class ShuttingDown(Exception):
@@ -76,6 +68,7 @@ class _Subject:
 class _SharedTest:
     """One test that waits or runs, and how many callers wait for its report; `task` ends when its process is gone."""
 
+    turn: Turn
     report: asyncio.Future[CheckReport]
     task: asyncio.Task[None]
     callers: int = 0
@@ -87,8 +80,9 @@ class CheckRunner:
     Args:
         policy: where tests may connect.
         deadline: seconds after which a test is killed. Default 10.
-        concurrency: tests that run at once. Default 16.
+        concurrency: tests that run at once; one client's take up to three quarters of what others leave. Default 16.
         queue: tests that may wait for their turn. Default 64.
+        queue_wait: seconds that a test may wait for its turn. Default 10. So `run` takes up to `queue_wait` and `deadline`.
         memory: bytes of address space that a test may use more than before it began. Default 512 MiB.
         total_memory: bytes of memory that all tests, and what they are forked from, may take together; beyond that the test
             that takes most is ended. Default 2 GiB.
@@ -107,6 +101,7 @@ class CheckRunner:
         deadline: float = 10.0,
         concurrency: int = 16,
         queue: int = 64,
+        queue_wait: float = 10.0,
         memory: int = MEMORY,
         total_memory: int = BUDGET,
         closed: Iterable[str] = (),
@@ -116,10 +111,9 @@ class CheckRunner:
         self._policy = policy
         self._deadline = deadline
         self._concurrency = concurrency
-        self._queue = queue
         self._memory = memory
         self._cleartext_unverified = cleartext_unverified
-        self._slots = asyncio.Semaphore(concurrency)
+        self._turns = Turns(at_once=concurrency, queue=queue, patience=queue_wait, length=deadline)
         self._shared: dict[Hashable, _SharedTest] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._reports: set[asyncio.Future[CheckReport]] = set()
@@ -135,9 +129,9 @@ class CheckRunner:
         return len(self._reports)
 
     @property
-    def ending(self) -> bool:
-        """Whether no further test is taken."""
-        return self._ending
+    def able(self) -> bool:
+        """Whether tests are taken, and there is something to fork them from."""
+        return not self._ending and self._fork_servers.able
 
     async def start(self) -> None:
         """Start the root fork server. It becomes ready by itself; the first test waits for it."""
@@ -175,6 +169,7 @@ class CheckRunner:
         open_document: Callable[[], Document],
         tokens: Callable[[], Mapping[str, Any] | None] | None = None,
         exchange: Exchange | None = None,
+        client: Hashable = None,
     ) -> CheckReport:
         """Test a connection, or join the test with the same `joins` that already waits or runs.
 
@@ -188,14 +183,19 @@ class CheckRunner:
             tokens: gives what an earlier run handed over to be sealed; called and raising like `open_document`. Default:
                 nothing.
             exchange: exchange this code for tokens instead of testing; a report of success then has tokens.
+            client: whose share of the turns this takes. Default: that of all who are not told apart.
 
         Raises:
-            QueueFull: too many tests wait.
+            QueueFull: too many tests wait, of this client or in all, or this one waited too long.
             ShuttingDown: the service is ending.
         """
         if self._ending:
             raise ShuttingDown
-        shared = self._shared.get(joins) or self._admit(joins, _Subject(connector, open_document, tokens, exchange))
+        shared = self._shared.get(joins)
+        if shared is None:
+            shared = self._admit(joins, _Subject(connector, open_document, tokens, exchange), client)
+        else:
+            self._turns.share(shared.turn, client)
         shared.callers += 1
         try:
             return await asyncio.shield(shared.report)
@@ -210,20 +210,19 @@ class CheckRunner:
                 shared.task.cancel()
                 self._forget(joins, shared)  # who comes now starts another test
 
-    def _admit(self, joins: Hashable, subject: _Subject) -> _SharedTest:
-        waiting = self.in_flight - self._concurrency
-        if waiting >= self._queue:
-            # If every test takes its whole time, this is when the queue's last one starts.
-            raise QueueFull(max(1, math.ceil(self._deadline * (waiting + 1) / self._concurrency)))
+    def _admit(self, joins: Hashable, subject: _Subject, client: Hashable) -> _SharedTest:
+        turn = self._turns.ask(client)
         loop = asyncio.get_running_loop()
         report: asyncio.Future[CheckReport] = loop.create_future()
-        admitted = _SharedTest(report, loop.create_task(self._run_in_turn(subject, report)))
+        admitted = _SharedTest(turn, report, loop.create_task(self._run_in_turn(turn, subject, report)))
         self._shared[joins] = admitted
         self._reports.add(report)
         self._tasks.add(admitted.task)
         admitted.task.add_done_callback(self._tasks.discard)
+        admitted.task.add_done_callback(lambda _: self._turns.end(turn))  # a task that is cancelled at once never runs
         admitted.task.add_done_callback(lambda task: _pass_on(task, report))
         report.add_done_callback(self._reports.discard)
+        report.add_done_callback(lambda _: self._turns.over(turn))
         report.add_done_callback(lambda _: self._forget(joins, admitted))
         return admitted
 
@@ -231,22 +230,22 @@ class CheckRunner:
         if self._shared.get(joins) is shared:
             del self._shared[joins]
 
-    async def _run_in_turn(self, subject: _Subject, report: asyncio.Future[CheckReport]) -> None:
-        async with self._slots:
-            killed_at = time.monotonic() + self._deadline
-            # A fork server that ends takes the tests of others with it, through no fault of theirs: once more. But a code is
-            # good for one exchange, and a provider may revoke what it gave when it sees the code again (RFC 6749 §4.1.2).
-            attempts = 2 if subject.exchange is None else 1
-            for _ in range(attempts):
-                with suppress(ForkServerLost):
-                    await self._run_once(subject, killed_at, report)
-                    return
-            _log.error(
-                "The process that connection tests are forked from ended %s in one test of the connector '%s'.",
-                "twice" if attempts == 2 else "once",
-                subject.connector.identifier,
-            )
-            report.set_result(Transcript().report_failed(FailureCode.CRASHED))
+    async def _run_in_turn(self, turn: Turn, subject: _Subject, report: asyncio.Future[CheckReport]) -> None:
+        await self._turns.called(turn)
+        killed_at = time.monotonic() + self._deadline
+        # A fork server that ends takes the tests of others with it, through no fault of theirs: once more. But a code is good
+        # for one exchange, and a provider may revoke what it gave when it sees the code again (RFC 6749 §4.1.2).
+        attempts = 2 if subject.exchange is None else 1
+        for _ in range(attempts):
+            with suppress(ForkServerLost):
+                await self._run_once(subject, killed_at, report)
+                return
+        _log.error(
+            "The process that connection tests are forked from ended %s in one test of the connector '%s'.",
+            "twice" if attempts == 2 else "once",
+            subject.connector.identifier,
+        )
+        report.set_result(Transcript().report_failed(FailureCode.CRASHED))
 
     async def _run_once(self, subject: _Subject, killed_at: float, report: asyncio.Future[CheckReport]) -> None:
         """Run one test in one process, and tell the report. When this ends, however it does, the process is gone.

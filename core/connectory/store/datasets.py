@@ -1,5 +1,6 @@
 """The datasets of a connection: descriptions of its data, as JSON text."""
 
+import sys
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -7,12 +8,12 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Select, bindparam, func, select
+from sqlalchemy import LargeBinary, Select, bindparam, cast, func, select
 from sqlalchemy import delete as delete_from
 from sqlalchemy.engine import Connection
 
 from connectory.store.asked import asked, is_asked
-from connectory.store.errors import ConnectionGone, KeyTaken
+from connectory.store.errors import ConnectionGone, KeyTaken, PageTooLarge
 from connectory.store.inserting import insert_unless_taken, replace_rows
 from connectory.store.paging import load_page, paged
 from connectory.store.search import storable
@@ -43,11 +44,8 @@ _SELECT = select(*(datasets.c[field.name] for field in fields(Dataset)))
 _HOLD = (
     select(connections.c.id).where(connections.c.id == bindparam("owner")).with_for_update(read=True, key_share=True)
 )
-_NEWEST_FIRST = paged(
-    _SELECT.where(datasets.c.connection_id == bindparam("owner")).order_by(
-        datasets.c.created_at.desc(), datasets.c.fides_key
-    )
-)
+_ORDER = datasets.c.created_at.desc(), datasets.c.fides_key
+_NEWEST_FIRST = paged(_SELECT.where(datasets.c.connection_id == bindparam("owner")).order_by(*_ORDER))
 _COUNT = select(func.count()).select_from(datasets).where(datasets.c.connection_id == bindparam("owner"))
 _THIS = datasets.c.connection_id == bindparam("owner"), datasets.c.fides_key == bindparam("key")
 _ONE = _SELECT.where(*_THIS)
@@ -61,6 +59,14 @@ def _by_keys(dialect: str) -> Select[Any]:
         .order_by(datasets.c.fides_key)
         .with_for_update(of=datasets)
     )
+
+
+@cache
+def _sizes(dialect: str) -> Select[Any]:
+    # What PostgreSQL answers without reading the text. SQLite reads it, a row at a time.
+    text = datasets.c.dataset
+    size = func.octet_length(text) if dialect == "postgresql" else func.length(cast(text, LargeBinary))
+    return paged(select(size).where(datasets.c.connection_id == bindparam("owner")).order_by(*_ORDER))
 
 
 def upsert_many(
@@ -103,15 +109,23 @@ def upsert_many(
 
 
 def list_datasets(
-    database: Connection, connection_id: str, *, page: int = 1, size: int = 50
+    database: Connection, connection_id: str, *, page: int = 1, size: int = 50, limit: int = sys.maxsize
 ) -> tuple[list[Dataset], int]:
     """One page of a connection's datasets, newest first and then by fides_key, and how many there are in all.
 
     Args:
         page: from 1, of any magnitude; past the end there are no rows.
         size: rows to a page, at least 1.
+        limit: bytes that the datasets of a page may take together. A single one may take more. Default: any number.
+
+    Raises:
+        PageTooLarge: they take more. They were not loaded.
     """
     owner = {"owner": connection_id}
+    found, _ = load_page(database, _COUNT, lambda _: _sizes(database.dialect.name), owner, page=page, size=size)
+    sizes = [row[0] for row in found]
+    if len(sizes) > 1 and sum(sizes) > limit:
+        raise PageTooLarge(max(1, limit // max(sizes)))
     rows, total = load_page(database, _COUNT, lambda _: _NEWEST_FIRST, owner, page=page, size=size)
     return [Dataset(*tuple(row)) for row in rows], total
 

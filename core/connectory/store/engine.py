@@ -178,6 +178,14 @@ def _transaction(engine: Engine) -> Iterator[Connection]:
 _PASSING_CLASSES = ("08", "53", "57")
 _CONFLICTS = ("40001", "40P01")
 _PASSING_STATES = (*_CONFLICTS, "55P03", "25006")
+_FULL = "Its disk is full; free some space"
+_READ_ONLY = "It can be read and not written to; check permissions, and whether its file system is mounted read-only"
+_REMEDIES = {
+    "SQLITE_FULL": _FULL,
+    "53100": _FULL,
+    "SQLITE_READONLY": _READ_ONLY,
+    "25006": "It is read-only, as a standby is; check that the address is that of the primary",
+}
 _PASSING_SQLITE = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_READONLY")
 
 
@@ -185,15 +193,15 @@ def _why_unavailable(error: DBAPIError) -> str | None:
     sqlite_name: str | None = getattr(error.orig, "sqlite_errorname", None)
     if sqlite_name is not None:
         if sqlite_name.startswith(_PASSING_SQLITE):  # extended codes, like SQLITE_BUSY_SNAPSHOT, start with the primary
-            return (
-                f"The database file cannot be used now ({sqlite_name}); check its disk and permissions, or try again."
-            )
+            remedy = _REMEDIES.get("_".join(sqlite_name.split("_")[:2]), "Check its disk and permissions")
+            return f"The database file cannot be used now ({sqlite_name}). {remedy}, or try again."
         return None
     state: str | None = getattr(error.orig, "pgcode", None)
     if error.connection_invalidated or _never_connected(error):
         return "The database does not answer; check that it runs and that the configured address and account are right."
     if state is not None and (state.startswith(_PASSING_CLASSES) or state in _PASSING_STATES):
-        return f"The database cannot take this work now (SQLSTATE {state}); try again later."
+        remedy = f"{_REMEDIES[state]}, or try again" if state in _REMEDIES else "Try again"
+        return f"The database cannot take this work now (SQLSTATE {state}). {remedy} later."
     return None
 
 

@@ -39,3 +39,15 @@ class KeyTaken(Exception):
 
 class ConnectionGone(Exception):
     """The connection that a row should belong to was deleted meanwhile."""
+
+
+class PageTooLarge(Exception):
+    """The rows of a page are together larger than is loaded at once.
+
+    Attributes:
+        fits: rows to a page that would fit, as far as this page goes.
+    """
+
+    def __init__(self, fits: int) -> None:
+        super().__init__(f"The page is too large; ask for at most {fits} rows.")
+        self.fits = fits

@@ -15,11 +15,11 @@ from connectory.store.tables import nodes
 from connectory.store.timestamps import utc_now
 from connectory.vault import KeyRing
 
-HEARTBEAT = 30
+HEARTBEAT = 10
 """Seconds between two heartbeats of a node."""
 
-MAX_AGE = timedelta(seconds=4 * HEARTBEAT)
-"""A node that was not heard of for so long has ended, or was cut off: three heartbeats may fail."""
+MAX_AGE = timedelta(minutes=2)
+"""A node that was not heard of for so long has ended, or was cut off: many heartbeats may fail."""
 
 
 @dataclass(frozen=True, slots=True)

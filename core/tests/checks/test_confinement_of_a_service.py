@@ -166,8 +166,8 @@ def deployment(request: pytest.FixtureRequest) -> Iterator[Deployment]:
 
 
 def test_what_confines_tests_is_said(deployment):
-    ready = deployment.client.get(deployment.service.url + "/ready").json()
-    assert ready["confinement"] == deployment.kind.level
+    status = deployment.client.get("/status").json()
+    assert status["confinement"] == deployment.kind.level
     told = [line for line in deployment.service.log.read_text().splitlines() if "Landlock" in line]
     assert len(told) == (0 if deployment.kind.landlock else 1)
 

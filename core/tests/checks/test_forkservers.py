@@ -213,6 +213,29 @@ def test_tests_whose_fork_server_is_killed_are_run_again_in_another(connector_of
         assert run(scenario) == ["succeeded"] * 3
 
 
+def test_a_root_that_ends_is_told_and_replaced_without_a_test(connector_of):
+    """Or a node that is out of service for it would stay so."""
+    offspring = Offspring()
+
+    async def until(condition):
+        give_up = time.monotonic() + 20
+        while not condition():
+            assert time.monotonic() < give_up
+            await asyncio.sleep(0.005)
+
+    async def scenario(runner):
+        assert (await once(runner, connector_of())).status == "succeeded"
+        assert runner.able
+        fork_servers(offspring)[0].kill()
+        await until(lambda: not runner.able)
+        await until(lambda: runner.able)
+        assert (await once(runner, connector_of())).status == "succeeded"
+        runner.take_no_more()
+        assert not runner.able
+
+    run(scenario)
+
+
 def test_a_test_whose_fork_server_ends_twice_has_crashed(connector_of, caplog):
     with LoopbackServer(striking(Offspring(), signal.SIGKILL)) as server:
         connector = connector_of(WAIT_FOR_ANSWER.format(port=server.port))

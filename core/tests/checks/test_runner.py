@@ -213,7 +213,8 @@ def test_fifty_hanging_tests_take_their_turns_and_leave_the_event_loop_free(run,
 
         watching = asyncio.create_task(watch())
         began = time.monotonic()
-        reports = await asyncio.gather(*(runner.run(number, hanging, lambda: DOCUMENT) for number in range(50)))
+        tests = (runner.run(number, hanging, lambda: DOCUMENT, client=number) for number in range(50))
+        reports = await asyncio.gather(*tests)
         took = time.monotonic() - began
         watching.cancel()
         assert {report.code for report in reports} == {FailureCode.TIMEOUT}
@@ -225,7 +226,9 @@ def test_fifty_hanging_tests_take_their_turns_and_leave_the_event_loop_free(run,
 
 def test_one_more_than_the_queue_holds_is_told_when_to_come_again(run, hanging, silent, connector_of):
     async def scenario(runner):
-        waiting = [asyncio.create_task(runner.run(number, hanging, lambda: DOCUMENT)) for number in range(5)]
+        waiting = [
+            asyncio.create_task(runner.run(number, hanging, lambda: DOCUMENT, client=number)) for number in range(5)
+        ]
         await connections(silent, 2)
         with pytest.raises(QueueFull) as refused:
             await runner.run("one more", hanging, lambda: DOCUMENT)
@@ -239,6 +242,45 @@ def test_one_more_than_the_queue_holds_is_told_when_to_come_again(run, hanging, 
         assert await status_of(runner, connector_of()) == "succeeded"
 
     run(scenario, deadline=4, concurrency=2, queue=3)
+
+
+def test_a_client_whose_tests_all_hang_delays_no_other_not_even_at_the_same_connection(
+    run, hanging, silent, connector_of
+):
+    """Joining a test that waits for its turn, another client brings its own turn along."""
+
+    async def scenario(runner):
+        tests = [asyncio.create_task(runner.run(number, hanging, lambda: DOCUMENT, client="a")) for number in range(5)]
+        waiting = asyncio.create_task(runner.run("same", connector_of(), lambda: DOCUMENT, client="a"))
+        await connections(silent, 3)
+        assert await status_of(runner, connector_of()) == "succeeded"
+        began = time.monotonic()
+        report = await runner.run("same", connector_of(), lambda: DOCUMENT, client="b")
+        assert report is await waiting
+        assert time.monotonic() - began < 5  # those of the other client hang for a minute
+        assert silent.connections == 3
+        for task in tests:
+            task.cancel()
+        await asyncio.wait(tests)
+
+    run(scenario, deadline=60, concurrency=4)
+
+
+def test_every_caller_has_an_answer_within_the_wait_and_the_deadline(run, hanging, silent, connector_of):
+    """A test that waited keeps its whole deadline; one that waited too long is refused, with all that joined it."""
+
+    async def scenario(runner):
+        first = asyncio.create_task(runner.run(1, hanging, lambda: DOCUMENT))
+        await connections(silent, 1)
+        waiting = [asyncio.create_task(runner.run(2, hanging, lambda: DOCUMENT)) for _ in range(2)]
+        began = time.monotonic()
+        outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [QueueFull] * 2
+        assert 0.3 <= time.monotonic() - began < 1.3
+        assert (await first).code is FailureCode.TIMEOUT
+        assert silent.connections == 1
+
+    run(scenario, deadline=1.5, concurrency=1, queue_wait=0.3)
 
 
 def test_kill_all_from_a_signal_handler_ends_everything_at_once(run, hanging, silent):
@@ -258,7 +300,7 @@ def test_kill_all_from_a_signal_handler_ends_everything_at_once(run, hanging, si
         with pytest.raises(ShuttingDown):
             await runner.run(1, hanging, lambda: DOCUMENT)
 
-    run(scenario, concurrency=3)
+    run(scenario, concurrency=4)  # of which one client gets three
 
 
 def test_stopping_ends_running_and_waiting_tests_and_can_be_repeated(run, hanging, silent):
@@ -272,7 +314,7 @@ def test_stopping_ends_running_and_waiting_tests_and_can_be_repeated(run, hangin
         assert [type(outcome) for outcome in outcomes] == [ShuttingDown] * 4
         await runner.stop()
 
-    run(scenario, concurrency=2)
+    run(scenario, concurrency=3)  # of which one client gets two
 
 
 def test_a_caller_that_is_cancelled_while_the_service_ends_is_cancelled(run, hanging, silent):
