@@ -28,8 +28,10 @@ from connectory.api.limits import TokenBuckets
 from connectory.api.logs import log
 from connectory.api.middleware import BodyLimit, Surroundings
 from connectory.api.openapi import install_openapi
+from connectory.api.recordings import Recordings
 from connectory.api.service import Service
 from connectory.api.store_threads import StoreThreads
+from connectory.api.token_turns import TokenTurns
 from connectory.catalog.catalog import Catalog, build_catalog
 from connectory.checks.egress import EgressPolicy
 from connectory.checks.runner import CheckRunner
@@ -69,13 +71,17 @@ def open_service(settings: Settings, catalog: Catalog | None = None) -> Service:
         closed=map(str, settings.own_paths),
         spares=settings.probe_spares,
     )
+    threads = StoreThreads(store)
+    recordings = Recordings(threads)
     return Service(
         settings,
         store,
         vault,
         catalog,
         runner,
-        StoreThreads(store),
+        threads,
+        recordings,
+        TokenTurns(store, vault, threads, recordings, deadline=settings.probe_deadline),
         Heartbeat(store, vault),
         test_limit=TokenBuckets(rate=settings.test_rate, burst=settings.test_burst),
         login_limit=TokenBuckets(rate=settings.login_failure_rate, burst=settings.login_failure_burst),
@@ -93,6 +99,7 @@ def create_app(service: Service) -> FastAPI:
             yield
         finally:
             await service.runner.stop()
+            await service.recordings.finish()
             await run_in_threadpool(service.heartbeat.stop)
             service.threads.close()
             service.store.close()

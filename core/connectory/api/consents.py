@@ -28,8 +28,9 @@ from connectory.store import audit, consents
 from connectory.store.audit import AuditEntry
 from connectory.store.connections import StoredConnection, get_by_id
 from connectory.store.consents import Asked
-from connectory.store.envelopes import load_envelopes, store_tokens
+from connectory.store.envelopes import load_envelopes
 from connectory.store.timestamps import utc_now
+from connectory.store.token_turns import replace_tokens
 from connectory.vault import EnvelopeUnreadable
 
 router = APIRouter(prefix="/api/v1", tags=["Authorization"], responses=PROTECTED)
@@ -241,7 +242,7 @@ async def _exchange(service: Service, answered: _Answered, state: str, code: str
     except EnvelopeUnreadable:
         return CheckReport("failed", FailureCode.SECRETS_UNREADABLE, FailureCode.SECRETS_UNREADABLE.reason)
     # A flight of its own, and without the tokens of an earlier consent, which this one replaces.
-    return await run_probe(service, answered.connection, object(), answered.envelope, None, Exchange(code, verifier))
+    return await run_probe(service, answered.connection, object(), answered.envelope, exchange=Exchange(code, verifier))
 
 
 def _record(service: Service, connection: StoredConnection, report: CheckReport, request_id: str) -> bool:
@@ -249,7 +250,7 @@ def _record(service: Service, connection: StoredConnection, report: CheckReport,
     now = utc_now()
     sealed = seal_tokens(service.vault, connection, report.tokens) if report.tokens is not None else None
     with service.store.write() as database:
-        kept = sealed is None or store_tokens(
+        kept = sealed is None or replace_tokens(
             database, connection.id, sealed, secrets_version=connection.secrets_version
         )
         code = (report.code or report.status) if kept else "secrets_changed"

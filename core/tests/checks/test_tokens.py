@@ -7,6 +7,7 @@ import pytest
 
 from connectory.checks.egress import EgressPolicy
 from connectory.checks.runner import CheckRunner
+from connectory.checks.turns import GivenTokens
 from connectory.contract.check import FailureCode
 
 TOKEN = "refresh-7c1f09aa"
@@ -20,7 +21,7 @@ def running(deadline: float = 10):
         loop.run(runner.start())
         try:
             yield lambda connector, tokens=None: loop.run(
-                runner.run(object(), connector, lambda: DOCUMENT, tokens and (lambda: tokens))
+                runner.run(object(), connector, lambda: DOCUMENT, GivenTokens(tokens))
             )
         finally:
             loop.run(runner.stop())
@@ -77,14 +78,15 @@ def test_a_remedy_that_holds_a_token_is_not_shown(connector_of):
 
 
 def test_stored_tokens_that_cannot_be_opened_are_raised_to_the_caller(connector_of):
-    def fail():
-        raise LookupError
+    class Unreadable(GivenTokens):
+        async def take(self, patience):
+            raise LookupError
 
     with asyncio.Runner() as loop:
         runner = CheckRunner(policy=EgressPolicy())
         loop.run(runner.start())
         with pytest.raises(LookupError):
-            loop.run(runner.run("one", connector_of(), lambda: DOCUMENT, fail))
+            loop.run(runner.run("one", connector_of(), lambda: DOCUMENT, Unreadable(None)))
         loop.run(runner.stop())
 
 
