@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from connectory.api.logs import log
 from connectory.api.store_threads import StoreThreads
 from connectory.store.errors import StoreUnavailable
+from connectory.store.patience import PATIENCE
 
 RECORDING = 30.0
 """Seconds that recording is tried while the store does not answer. The provider has forgotten the old tokens, so giving up costs
@@ -72,3 +73,15 @@ class Recordings:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def recorded(recording: asyncio.Future[_Result]) -> _Result:
+    """What came of a recording, for a caller who waits for it.
+
+    Raises:
+        StoreUnavailable: it takes longer than a caller should wait; it is still tried.
+    """
+    await asyncio.wait([recording], timeout=PATIENCE)
+    if not recording.done():
+        raise StoreUnavailable("The database does not take what is to be recorded; try again later.")
+    return recording.result()

@@ -10,14 +10,12 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from connectory.api.logs import log
-from connectory.api.recordings import RECORDING, Recordings
+from connectory.api.recordings import RECORDING, Recordings, recorded
 from connectory.api.sealing import open_tokens, seal_tokens
 from connectory.api.store_threads import StoreThreads
 from connectory.store.connections import StoredConnection
 from connectory.store.engine import Store
 from connectory.store.envelopes import load_tokens
-from connectory.store.errors import StoreUnavailable
-from connectory.store.patience import PATIENCE
 from connectory.store.token_turns import Turn, end, is_worth_trying, queue_up, renew_tokens
 from connectory.vault import Vault
 
@@ -58,9 +56,7 @@ class TokenTurns:
         """
         recording = self.unrecorded.get(_subject(connection))
         if recording is not None:
-            await asyncio.wait([recording], timeout=PATIENCE)
-            if not recording.done():
-                raise StoreUnavailable("The database does not take what the test is to record; try again later.")
+            await recorded(recording)
 
 
 class _Given(NamedTuple):

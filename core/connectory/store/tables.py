@@ -90,8 +90,8 @@ authorizations = Table(
     Column("verifier_sealed", Text),  # envelope of the PKCE code verifier
     Column("asked_by", Text),  # id of the client that asked
     Column("browser_hash", Text),  # SHA-256 of the cookie that the browser which asked was given
-    # Of a consent that was given in another browser and waits for a confirmation.
-    Column("pending_hash", Text, index=True),  # SHA-256 of the id to confirm it by
+    # Of a consent that came from another browser and is held.
+    Column("confirmation_hash", Text, index=True),  # SHA-256 of what it is confirmed by
     Column("code_sealed", Text),  # envelope of the authorization code
     Column("created_at", UtcDateTime, nullable=False),
     Column("expires_at", UtcDateTime, nullable=False, index=True),

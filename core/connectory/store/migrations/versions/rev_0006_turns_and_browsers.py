@@ -25,6 +25,6 @@ def upgrade() -> None:
         ),
     )
     op.create_index("ix_token_turns_connection_id", "token_turns", ["connection_id"])
-    for name in ("asked_by", "browser_hash", "pending_hash", "code_sealed"):
+    for name in ("asked_by", "browser_hash", "confirmation_hash", "code_sealed"):
         op.add_column("authorizations", sa.Column(name, sa.Text))
-    op.create_index("ix_authorizations_pending_hash", "authorizations", ["pending_hash"])
+    op.create_index("ix_authorizations_confirmation_hash", "authorizations", ["confirmation_hash"])
