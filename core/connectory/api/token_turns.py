@@ -149,9 +149,12 @@ class ConnectionTurn:
     def _end(self, turn: Turn, tokens: Mapping[str, Any] | None) -> None:
         sealed = seal_tokens(self._turns.vault, self._connection, tokens) if tokens is not None else None
         with self._turns.store.write() as database:
-            kept = renew_tokens(database, turn, sealed) if sealed is not None else end(database, turn) or True
-        if not kept:
-            log.warning("tokens dropped", connection_key=self._connection.key)
+            if sealed is None:
+                end(database, turn)
+                return
+            kept = renew_tokens(database, turn, sealed)
+        if not kept:  # a new consent or new secrets came meanwhile, or the turn was overdue
+            log.warning("renewed tokens dropped", connection_key=self._connection.key)
 
 
 def _subject(connection: StoredConnection) -> tuple[str, int]:
