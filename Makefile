@@ -7,7 +7,7 @@ MEMBERS := core $(sort $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproj
 EDITABLE := -e "core[server,testing,vault]" $(foreach member,$(filter-out core,$(MEMBERS)),-e $(member))
 STAMP := $(VENV)/.installed
 
-.PHONY: install compiled serve demo test lint bench lock clean
+.PHONY: install compiled serve demo test soak lint bench lock clean
 .DEFAULT_GOAL := install
 
 install: $(STAMP)
@@ -34,6 +34,9 @@ compiled: install
 
 test: compiled
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+soak: compiled
+	$(BIN)/python -m pytest -m soak $(ARGS)
 
 lint: install
 	$(BIN)/ruff format --check .

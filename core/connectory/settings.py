@@ -183,6 +183,11 @@ class Settings(BaseSettings):
         le=4,
         description="Processes that wait ahead, for each connector in use, for its next connection test; 0 saves their memory.",
     )
+    consent_anywhere: bool = Field(
+        False,
+        description="Whether a person's consent counts in whatever browser it is given, and needs no confirmation. Then whoever "
+        "may ask for consents can have somebody else's account connected, by sending that person the address.",
+    )
     token_lifetime: int = Field(43_200, ge=60, le=31_536_000, description="Seconds that a bearer token works.")
     max_body_bytes: int = Field(
         1_048_576, ge=1024, le=104_857_600, description="Largest request body in bytes; a larger one is answered 413."

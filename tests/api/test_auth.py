@@ -12,7 +12,7 @@ from connectory.scopes import SCOPES
 from connectory.store.clients import create_client, delete_client, issue_token
 from connectory.store.timestamps import utc_now
 
-# The callback is admitted by its state, as `api.authorizations` explains and `test_authorizations` proves.
+# The callback is admitted by its state, as `api.consent_answers` explains and `test_consents` proves.
 PUBLIC = {
     "/health",
     "/ready",

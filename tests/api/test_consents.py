@@ -1,9 +1,12 @@
 """`/connection/{key}/authorize` and `/oauth/callback`, with a real provider and a connector that needs consent."""
 
+import re
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from datetime import timedelta
+from hashlib import sha256
 from pathlib import Path
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
@@ -18,15 +21,19 @@ from connectory.catalog.catalog import build_catalog
 from connectory.catalog.discovery import Selection
 from connectory.catalog.survey import ConnectorLost
 from connectory.contract.consent import Authorization
+from connectory.scopes import SCOPES
 from connectory.store import audit
+from connectory.store.clients import create_client, issue_token
 from connectory.store.connections import get_by_key
 from connectory.store.envelopes import load_envelopes, load_tokens
+from connectory.store.timestamps import utc_now
 from servers.oauth.provider import OauthProvider
 from testkit.distribution import install
 from testkit.service import run_command, running_service
 
 CALLBACK = "/api/v1/oauth/callback"
-REDIRECT = f"https://connectory.example{CALLBACK}"
+ORIGIN = "https://connectory.example"
+REDIRECT = f"{ORIGIN}{CALLBACK}"
 UNKNOWN = {"detail": "No authentication request found for the given state."}
 PLUGIN = Path(__file__).with_name("archive_plugin.py").read_text()
 
@@ -47,10 +54,11 @@ def plugins(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser(settings, plugins):
-    """A client without a token, as a person's browser is."""
+    """A client without a token that keeps cookies, as a person's browser is."""
     sys.path.insert(0, str(plugins))
     catalog = build_catalog(Selection(allow=frozenset({"archive", "manual"})), environment={})
-    with TestClient(create_app(open_service(settings, catalog)), raise_server_exceptions=False) as client:
+    app = create_app(open_service(settings, catalog))
+    with TestClient(app, base_url=ORIGIN, raise_server_exceptions=False) as client:
         yield client
     sys.path.remove(str(plugins))
 
@@ -92,10 +100,14 @@ class Archive:
         assert where == REDIRECT
         return query
 
-    def come_back(self, query) -> httpx.Response:
-        answer = self.browser.get(CALLBACK, params=query)
+    def come_back(self, query, browser=None) -> httpx.Response:
+        answer = (browser or self.browser).get(CALLBACK, params=query)
         assert answer.headers["cache-control"] == "no-store"
         return answer
+
+    def confirm(self, confirmation, key="deeds", **options) -> httpx.Response:
+        path = f"/connection/{key}/authorization/confirm"
+        return self("POST", path, json={"confirmation": confirmation}, **options)
 
     def test(self, key="deeds") -> dict:
         return self("GET", f"/connection/{key}/test").json()
@@ -263,6 +275,164 @@ def test_what_else_a_connector_may_get_wrong_is_refused():
     ):
         with pytest.raises(ConsentImpossible):
             consent(**changed)
+
+
+# The browser
+
+
+@pytest.fixture
+def another_browser(browser):
+    """A browser that asked for nothing."""
+    return TestClient(browser.app, base_url=ORIGIN, raise_server_exceptions=False)
+
+
+def test_a_consent_that_another_browser_brings_stores_nothing(archive, backend, another_browser, provider):
+    """As when somebody sends the address of their consent to somebody else, who consents."""
+    archive.create()
+    query = archive.answer()
+    exchanged = len(provider.seen())
+    answer = archive.come_back(query, another_browser)
+    assert answer.status_code == 202
+    held = answer.json()
+    assert (held["connection_key"], held["asked_by"]) == ("deeds", "test")
+    assert "POST /api/v1/connection/deeds/authorization/confirm" in held["msg"]
+    assert len(held["confirmation"]) == 43
+    assert len(provider.seen()) == exchanged  # the code is not even exchanged
+    assert (archive.authorized(), tokens_of(backend)) == (False, None)
+    # Who asked knows the state, and cannot go on from there.
+    assert archive.come_back(query).json() == UNKNOWN
+    assert archive.confirm(query["state"]).status_code == 404
+    assert archive.authorized() is False
+
+
+def test_a_held_consent_counts_once_somebody_confirms_it(archive, backend, another_browser):
+    archive.create()
+    confirmation = archive.come_back(archive.answer(), another_browser).json()["confirmation"]
+    answer = archive.confirm(confirmation)
+    assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
+    assert answer.json() == {"msg": "Authorization completed for ConnectionConfig with key: deeds."}
+    assert archive.test()["test_status"] == "succeeded"
+    again = archive.confirm(confirmation)
+    assert (again.status_code, again.json()["detail"]) == (
+        404,
+        "No consent to 'deeds' waits for this confirmation; it is unknown, used, or more than ten minutes old.",
+    )
+    with backend.store.read() as database:
+        connection = get_by_key(database, "deeds")
+        entries, _ = audit.list_entries(database, connection_id=connection.id)
+    tested, authorized, held = entries[:3]
+    assert [entry.action for entry in (tested, authorized, held)] == ["tested", "authorized", "consent_held"]
+    assert (authorized.actor, held.actor) == (tested.actor, "oauth callback")
+
+
+def test_a_consent_is_confirmed_with_the_scope_and_for_its_connection_only(
+    archive, another_browser, browser, token_for
+):
+    archive.create()
+    archive.create("other")
+    confirmation = archive.come_back(archive.answer(), another_browser).json()["confirmation"]
+    path, body = "/api/v1/connection/deeds/authorization/confirm", {"confirmation": confirmation}
+    assert another_browser.post(path, json=body).status_code == 401
+    headers = {"Authorization": f"Bearer {token_for('connection:read', 'connection:create_or_update')}"}
+    assert another_browser.post(path, json=body, headers=headers).status_code == 403
+    assert archive.confirm(confirmation, "other").status_code == 404
+    assert archive.confirm(confirmation, "nobody").status_code == 404
+    assert archive.confirm(confirmation).status_code == 200
+
+
+@pytest.mark.parametrize("body", [{}, [], {"confirmation": 7}, {"confirmation": ""}, {"confirmation": "x" * 101}])
+def test_a_confirmation_that_is_none_is_a_422(archive, body):
+    archive.create()
+    assert archive("POST", "/connection/deeds/authorization/confirm", json=body).status_code == 422
+
+
+def test_a_held_consent_expires_and_dies_with_the_secrets(archive, backend, another_browser):
+    document = archive.create()
+    late, changed = (archive.come_back(archive.answer(), another_browser).json()["confirmation"] for _ in range(2))
+    with backend.store.write() as database:
+        expired = text("UPDATE authorizations SET expires_at = :then WHERE confirmation_hash = :hash")
+        hashed = sha256(late.encode()).hexdigest()
+        database.execute(expired, {"then": "2020-01-01 00:00:00.000000+00:00", "hash": hashed})
+    assert archive.confirm(late).status_code == 404
+    archive.store(document)
+    answer = archive.confirm(changed)
+    assert (answer.status_code, "were changed after consent was asked for" in answer.text) == (400, True)
+    assert archive.authorized() is False
+
+
+def test_a_browser_shows_a_held_consent_as_a_page(archive, another_browser):
+    archive.create()
+    another_browser.headers["Accept"] = "text/html,application/xhtml+xml,*/*;q=0.8"
+    answer = archive.come_back(archive.answer(), another_browser)
+    assert (answer.status_code, answer.headers["content-type"]) == (202, "text/html; charset=utf-8")
+    assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+    assert "<strong>test</strong>" in answer.text
+    assert "<strong>deeds</strong>" in answer.text
+    [confirmation] = re.findall(r"[A-Za-z0-9_-]{43}", answer.text)
+    assert archive.confirm(confirmation).status_code == 200
+
+
+def test_a_page_repeats_no_markup(archive, backend, another_browser):
+    """The name of a client is anybody's."""
+    with backend.store.write() as database:
+        owner, _ = create_client(database, name="<img src=x onerror=alert(1)>", scopes=SCOPES, now=utc_now())
+        token, _ = issue_token(database, owner.id, scopes=SCOPES, lifetime=timedelta(hours=1), now=utc_now())
+    archive.headers = {"Authorization": f"Bearer {token}"}
+    archive.create()
+    another_browser.headers["Accept"] = "text/html"
+    page = archive.come_back(archive.answer(), another_browser).text
+    assert "<img" not in page
+    assert "&lt;img src=x" in page
+
+
+def test_the_cookie_comes_back_from_the_provider_and_is_shown_to_no_script(archive):
+    archive.create()
+    archive.browser.cookies.clear()
+    [cookie] = archive.authorize().headers.get_list("set-cookie")
+    name, *rest = cookie.split("; ")
+    assert re.fullmatch(r"__Host-connectory_consent=[A-Za-z0-9_-]{43}", name)
+    assert {part.lower() for part in rest} == {"httponly", "max-age=600", "path=/", "samesite=lax", "secure"}
+
+
+def test_one_browser_may_be_asked_for_several_consents_at_once(archive):
+    archive.create("one")
+    archive.create("two")
+    queries = [archive.answer(key) for key in ("one", "two")]
+    assert [archive.come_back(query).status_code for query in queries] == [200, 200]
+
+
+def test_what_another_port_of_the_machine_can_set_does_not_do_on_https(archive, another_browser):
+    """Whoever asks is given a cookie, and may have it set under the plain name in another person's browser."""
+    archive.create()
+    archive.browser.cookies.clear()
+    query = archive.answer()
+    secret = archive.browser.cookies["__Host-connectory_consent"]
+    another_browser.cookies.set("connectory_consent", secret)
+    assert archive.come_back(query, another_browser).status_code == 202
+
+
+def test_on_loopback_without_tls_the_browser_is_known_too(archive, browser, another_browser):
+    archive.create(redirect_uri="http://127.0.0.1:8000/api/v1/oauth/callback")
+    [cookie] = archive.authorize().headers.get_list("set-cookie")
+    assert cookie.startswith("connectory_consent=")
+    assert "secure" not in cookie.lower()
+
+
+def test_where_the_operator_says_so_a_consent_counts_in_any_browser(archive, backend):
+    archive.create()
+    trusting = backend.settings.model_copy(update={"consent_anywhere": True})
+    with TestClient(create_app(open_service(trusting, backend.catalog)), base_url=ORIGIN) as another_browser:
+        assert archive.come_back(archive.answer(), another_browser).status_code == 200
+    assert archive.authorized() is True
+
+
+def test_looking_at_the_callback_uses_nothing_up(archive, backend):
+    """As programs do that show what is behind a link."""
+    archive.create()
+    query = archive.answer()
+    looked = archive.browser.head(CALLBACK, params=query)
+    assert (looked.status_code, looked.headers["cache-control"]) == (200, "no-store")
+    assert archive.come_back(query).status_code == 200
 
 
 # Where there is nothing to consent to

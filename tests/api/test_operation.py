@@ -13,13 +13,16 @@ from pathlib import Path
 
 import httpx
 import pytest
+from fastapi.testclient import TestClient
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from connectory.api.app import create_app, open_service
 from connectory.catalog.catalog import Catalog
 from connectory.catalog.record import PluginRecord, PluginStatus
+from connectory.store import audit
 from connectory.vault import generate_keyring
+from testkit.descriptors import few_descriptors
 from testkit.distribution import install, plugin_source
 from testkit.service import run_command, running_service
 
@@ -195,6 +198,16 @@ def reopened(service, settings, token):
     return ask
 
 
+@pytest.fixture
+def another_key(settings, tmp_path):
+    """The settings of a node whose only key is another one."""
+    generate_keyring(tmp_path / "other.json")
+    document = json.loads((tmp_path / "other.json").read_text())
+    document = {"primary": "spare", "keys": {"spare": document["keys"][document["primary"]]}}
+    (tmp_path / "other.json").write_text(json.dumps(document))
+    return settings.model_copy(update={"keys_file": tmp_path / "other.json"})
+
+
 def test_a_connection_whose_plugin_is_gone_can_be_read(api, service, reopened):
     """And listed, and deleted."""
     api.create("books", secrets={"token": "tiger-lily"})
@@ -237,13 +250,65 @@ def test_a_connection_whose_plugin_is_blocked_says_why(api, service, reopened):
     assert reason in tested.json()["failure_reason"]
 
 
-def test_a_missing_key_starts_degraded_and_put_repairs(api, service, settings, reopened, tmp_path):
+# What the service lacks is not the connection's fault
+
+
+@pytest.fixture
+def books(api, service):
+    """A connection that works. What is kept of its last test, by REST and in the trail, must stay what it is."""
+
+    def kept():
+        shown = api.get("/connection/books").json()
+        with service.store.read() as database:
+            trail, _ = audit.list_entries(database, connection_key="books", action="tested")
+        return shown["last_test"], shown["last_test_timestamp"], shown["last_test_succeeded"], len(trail)
+
+    api.create("books", secrets={"token": "tiger-lily"})
+    api.get("/connection/books/test").raise_for_status()
+    before = kept()
+    assert before[2:] == (True, 1)
+    yield "/api/v1/connection/books/test"
+    assert kept() == before
+
+
+def test_a_connector_that_one_node_lacks_turns_no_connection_red(books, reopened):
+    [tested] = reopened(("GET", books, None), catalog=Catalog([], []))
+    assert (tested.status_code, tested.json()["failure_code"]) == (200, "connector_unavailable")
+
+
+def test_a_key_that_one_node_lacks_turns_no_connection_red(books, reopened, another_key):
+    [tested] = reopened(("GET", books, None), changed=another_key)
+    assert (tested.status_code, tested.json()["failure_code"]) == (200, "secrets_unreadable")
+
+
+def test_a_fork_server_that_does_not_start_turns_no_connection_red(books, reopened, monkeypatch):
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    [tested] = reopened(("GET", books, None))
+    assert (tested.status_code, tested.json()["failure_code"]) == (200, "crashed")
+    assert tested.json()["failure_reason"].startswith("The process that the service starts tests from ended")
+
+
+def test_a_service_without_free_descriptors_says_so(books, settings, catalog, token):
+    """And is as good as before when there are some."""
+    app = create_app(open_service(settings, catalog))
+    headers = {"Authorization": f"Bearer {token}"}
+    with TestClient(app, raise_server_exceptions=False, headers=headers) as client:
+        client.get("/api/v1/connection/nobody/test")  # what it needs of the store is open now
+        with few_descriptors():
+            answer = client.get(books)
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+        assert answer.json()["detail"] == (
+            "The service cannot start a connection test (Too many open files); "
+            "raise the limits of its machine, or try again later."
+        )
+        client.patch("/api/v1/connection", json=[{"key": "films", "connection_type": "api_ledger", "access": "read"}])
+        after = client.put("/api/v1/connection/films/secret", json={"token": "tiger-lily"})
+        assert after.json()["test_status"] == "succeeded"
+
+
+def test_a_missing_key_starts_degraded_and_put_repairs(api, service, another_key, reopened):
     api.create("books", secrets={"token": "tiger-lily"})
     api.create("films", secrets={"token": "tiger-lily"})
-    generate_keyring(tmp_path / "other.json")
-    document = json.loads((tmp_path / "other.json").read_text())
-    document = {"primary": "spare", "keys": {"spare": document["keys"][document["primary"]]}}
-    (tmp_path / "other.json").write_text(json.dumps(document))
     kid = service.vault.ring.primary
     path = "/api/v1/connection/books"
     ready, state, metrics, read, tested, merged, listed, put, again = reopened(
@@ -256,7 +321,7 @@ def test_a_missing_key_starts_degraded_and_put_repairs(api, service, settings, r
         ("GET", "/api/v1/connection", None),
         ("PUT", f"{path}/secret", {"token": "fresh"}),
         ("GET", path, None),
-        changed=settings.model_copy(update={"keys_file": tmp_path / "other.json"}),
+        changed=another_key,
     )
     assert (ready.status_code, ready.json()) == (200, {"status": "ready", "failing": []})
     assert state.json().items() >= {"unreadable_rows": 2, "missing_kids": [kid]}.items()

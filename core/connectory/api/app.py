@@ -13,6 +13,7 @@ from connectory.api import (
     connection_tests,
     connection_types,
     connections,
+    consent_answers,
     consents,
     datasets,
     documentation,
@@ -29,8 +30,10 @@ from connectory.api.limits import TokenBuckets
 from connectory.api.logs import log
 from connectory.api.middleware import BodyLimit, Surroundings
 from connectory.api.openapi import install_openapi
+from connectory.api.recordings import Recordings
 from connectory.api.service import Service
 from connectory.api.store_threads import StoreThreads
+from connectory.api.token_turns import TokenTurns
 from connectory.catalog.catalog import Catalog, build_catalog
 from connectory.checks.runner import CheckRunner
 from connectory.keys import open_vault
@@ -71,13 +74,17 @@ def open_service(settings: Settings, catalog: Catalog | None = None) -> Service:
         spares=settings.probe_spares,
         cleartext_unverified=settings.allow_cleartext_in_unverified_tls,
     )
+    threads = StoreThreads(store)
+    recordings = Recordings(threads)
     return Service(
         settings,
         store,
         vault,
         catalog,
         runner,
-        StoreThreads(store),
+        threads,
+        recordings,
+        TokenTurns(store, vault, threads, recordings, deadline=settings.probe_deadline),
         Heartbeat(store, vault),
         test_limit=TokenBuckets(rate=settings.test_rate, burst=settings.test_burst),
         login_limit=TokenBuckets(rate=settings.login_failure_rate, burst=settings.login_failure_burst),
@@ -95,6 +102,7 @@ def create_app(service: Service) -> FastAPI:
             yield
         finally:
             await service.runner.stop()
+            await service.recordings.finish()
             await run_in_threadpool(service.heartbeat.stop)
             service.threads.close()
             service.store.close()
@@ -118,7 +126,8 @@ def create_app(service: Service) -> FastAPI:
         secrets.router,
         connection_tests.router,
         consents.router,
-        consents.public,
+        consent_answers.router,
+        consent_answers.public,
         datasets.router,
         plugins.router,
         egress.router,

@@ -11,7 +11,7 @@ from connectory.api.lookup import ConnectionKey, find_connection
 from connectory.api.service import Service, service_of
 from connectory.api.test_runs import TestResult, run_test, test_response
 from connectory.store.connections import StoredConnection
-from connectory.store.envelopes import load_envelopes, load_tokens
+from connectory.store.envelopes import has_tokens, load_envelopes
 
 router = APIRouter(prefix="/api/v1", tags=["Tests"], responses=PROTECTED)
 
@@ -35,19 +35,20 @@ router = APIRouter(prefix="/api/v1", tags=["Tests"], responses=PROTECTED)
 async def test_connection(request: Request, connection_key: ConnectionKey) -> Response:
     """Makes a trivial request to the system behind the connection, and always answers by the deadline.
 
-    `failure_code` is one of a closed set. The verdict is stored, unless the secrets were changed in the meantime.
+    `failure_code` is one of a closed set. The verdict is stored, unless the secrets were changed in the meantime, or it says
+    nothing about the connection: its connector, its driver or its key is missing here, or the service itself failed.
     """
     service = service_of(request)
-    connection, envelope, tokens = await service.threads.read(_load, service, connection_key)
+    connection, envelope, holds_tokens = await service.threads.read(_load, service, connection_key)
     if request.scope["bodiless"]:  # HEAD is safe (RFC 9110 §9.2.1): nothing is tested for it
         return Response(headers=NO_STORE)
-    report = await run_test(request, connection, envelope, tokens)
+    report = await run_test(request, connection, envelope, has_tokens=holds_tokens)
     return test_response(f"Test completed for ConnectionConfig with key: {connection.key}.", report)
 
 
-def _load(service: Service, key: str) -> tuple[StoredConnection, str | None, str | None]:
+def _load(service: Service, key: str) -> tuple[StoredConnection, str | None, bool]:
     with service.store.read() as database:
         connection = find_connection(database, key)
         if not connection.has_secrets:
-            return connection, None, None
-        return connection, load_envelopes(database, connection.id)[0], load_tokens(database, connection.id)
+            return connection, None, False
+        return connection, load_envelopes(database, connection.id)[0], has_tokens(database, connection.id)

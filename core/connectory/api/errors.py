@@ -47,7 +47,7 @@ _MEANINGS = {
     415: "The body is not declared to be JSON",
     422: "The request is not valid; each problem names its place, and none repeats a submitted value",
     429: "Too many tests wait; try again after `Retry-After` seconds",
-    503: "The database is not available, or the service is ending; try again",
+    503: "The database is not available, the machine has no room for a test, or the service is ending; try again",
 }
 _HEADERS = {401: {"WWW-Authenticate": "string"}, 429: {"Retry-After": "integer"}}
 

@@ -12,8 +12,10 @@ from connectory.api.heartbeat import Heartbeat
 from connectory.api.host_lookups import HostLookups
 from connectory.api.limits import TokenBuckets
 from connectory.api.middleware import RequestCounts
+from connectory.api.recordings import Recordings
 from connectory.api.store_threads import StoreThreads
 from connectory.api.token_cache import TokenCache
+from connectory.api.token_turns import TokenTurns
 from connectory.catalog.catalog import Catalog
 from connectory.checks.runner import CheckRunner
 from connectory.settings import Settings
@@ -38,6 +40,8 @@ class Service:
     catalog: Catalog
     runner: CheckRunner
     threads: StoreThreads
+    recordings: Recordings
+    token_turns: TokenTurns
     heartbeat: Heartbeat
     test_limit: TokenBuckets
     login_limit: TokenBuckets

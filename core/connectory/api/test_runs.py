@@ -15,19 +15,23 @@ from connectory.api.answers import NO_STORE, Answer
 from connectory.api.bearer import actor
 from connectory.api.errors import Refused
 from connectory.api.logs import log
-from connectory.api.sealing import open_document, open_tokens, seal_tokens
+from connectory.api.sealing import open_document, seal_tokens
 from connectory.api.service import Service, service_of
+from connectory.api.token_turns import TurnNotCome
 from connectory.catalog.catalog import ConnectorUnavailable
 from connectory.checks.report import CheckReport, SkipReason
-from connectory.checks.runner import Exchange, QueueFull, ShuttingDown
+from connectory.checks.runner import Exchange, NoProcess, QueueFull, ShuttingDown
+from connectory.checks.token_turn import TokenTurn
 from connectory.contract.check import WAIT_LIMIT, FailureCode
 from connectory.documents.validation import Document
 from connectory.store import audit
 from connectory.store.audit import AuditEntry
 from connectory.store.connections import StoredConnection, record_test
-from connectory.store.envelopes import store_tokens
 from connectory.store.timestamps import utc_now
+from connectory.store.token_turns import store_first_tokens
 from connectory.vault import EnvelopeUnreadable
+
+_NO_TURN = "Other tests of this connection used its tokens all the time, on this node or on another; try again."
 
 
 class Step(Answer):
@@ -103,31 +107,32 @@ def test_response(message: str, report: CheckReport | None) -> Response:
 
 
 async def run_test(
-    request: Request, connection: StoredConnection, envelope: str | None, tokens: str | None = None
+    request: Request, connection: StoredConnection, envelope: str | None, *, has_tokens: bool = False
 ) -> CheckReport:
     """Test `connection` with the secrets in `envelope`, and record the verdict. Ends when the caller leaves.
 
     With stored tokens it goes on without a caller: a provider may have replaced them, and the new ones must not be lost.
 
     Args:
-        tokens: the envelope of those stored for these secrets. Default: there are none.
+        has_tokens: whether tokens are stored for these secrets: then the test waits for its turn with them. Default: no.
 
     Raises:
         Refused: 429 where the client tests too often, or too many tests wait, or this one waited too long; 503 where the
-            service is ending; 499 where nobody waits for the answer.
+            service is ending, or the machine has no process for a test; 499 where nobody waits for the answer.
     """
     service, who = service_of(request), actor(request)
     if wait := service.test_limit.take(who[0]):
         message = "This client tests too often; try again later (CONNECTORY_TEST_RATE, CONNECTORY_TEST_BURST)."
         raise Refused(429, message, {"Retry-After": str(wait)})
-    verdict = _verdict(service, connection, envelope, tokens, who[0])
-    report = await (_unless_abandoned(request, verdict) if tokens is None else verdict)
+    verdict = _verdict(service, connection, envelope, has_tokens, who[0])
+    report = await (verdict if has_tokens else _unless_abandoned(request, verdict))
     service.test_counts[connection.connection_type, report.code or report.status] += 1
     if report.error_type is not None:
         log.warning(
             "driver failed", connection_type=connection.connection_type, error=report.error_type, request_id=who[1]
         )
-    await service.threads.write(_record, service, connection, report, who)
+    if report.conclusive or report.tokens is not None:
+        await service.threads.write(_record, service, connection, report, who)
     return report
 
 
@@ -149,13 +154,18 @@ async def _departure(request: Request) -> None:
 
 
 async def _verdict(
-    service: Service, connection: StoredConnection, envelope: str | None, tokens: str | None, client: str
+    service: Service, connection: StoredConnection, envelope: str | None, has_tokens: bool, client: str
 ) -> CheckReport:
     connector = service.catalog.get(connection.connection_type)
     if envelope is None and connector is not None and connector.needs_secrets:
         return _failed(connection, FailureCode.SECRETS_MISSING)
-    flight = connection.id, connection.secrets_version
-    return await run_probe(service, connection, flight, envelope, tokens, client=client)
+    flight = connection.id, connection.secrets_version, has_tokens
+    if not has_tokens:
+        return await run_probe(service, connection, flight, envelope, client=client)
+    turn = service.token_turns.of(connection)
+    report = await run_probe(service, connection, flight, envelope, turn, client=client)
+    await service.token_turns.recorded(connection)
+    return replace(report, tokens=None)
 
 
 async def run_probe(
@@ -163,20 +173,22 @@ async def run_probe(
     connection: StoredConnection,
     flight: Hashable,
     envelope: str | None,
-    tokens: str | None,
+    turn: TokenTurn | None = None,
     exchange: Exchange | None = None,
     *,
     client: str,
 ) -> CheckReport:
-    """Have the runner test `connection`, or exchange a code for it. Records nothing.
+    """Have the runner test `connection`, or exchange a code for it. Records no verdict.
 
     Args:
         flight: what is joined, where it already runs.
-        envelope, tokens: the envelopes of its secrets and of its tokens; opened when the work really starts.
+        envelope: of its secrets; opened when the work really starts.
+        turn: with its tokens, which it also records. Default: the test gets none.
         client: whose share of the turns this takes.
 
     Raises:
-        Refused: 429 where too many tests wait, or this one waited too long; 503 where the service is ending.
+        Refused: 429 where too many tests wait, or this one waited too long; 503 where the service is ending, or the machine
+            has no process for a test.
     """
     try:
         connector = service.catalog.require(connection.connection_type, connection.distribution)
@@ -186,20 +198,22 @@ async def run_probe(
     def open_secrets() -> Document:
         return {} if envelope is None else open_document(service.vault, connection, envelope)
 
-    def open_stored_tokens() -> dict[str, Any] | None:
-        return None if tokens is None else open_tokens(service.vault, connection, tokens)
-
     try:
-        report = await service.runner.run(flight, connector, open_secrets, open_stored_tokens, exchange, client)
+        report = await service.runner.run(flight, connector, open_secrets, turn, exchange, client)
         return replace(report, reason=report.reason.replace("{key}", connection.key)) if report.reason else report
     except EnvelopeUnreadable:
         return _failed(connection, FailureCode.SECRETS_UNREADABLE)
+    except TurnNotCome:
+        return CheckReport("failed", FailureCode.TIMEOUT, _NO_TURN, service_failed=True)
     except QueueFull as full:
         message = (
             "Too many connection tests wait, or this one waited too long; try again later (CONNECTORY_PROBE_CONCURRENCY, "
             "CONNECTORY_PROBE_QUEUE, CONNECTORY_PROBE_QUEUE_WAIT)."
         )
         raise Refused(429, message, {"Retry-After": str(full.retry_after)}) from None
+    except NoProcess as short:
+        message = f"The service cannot start a connection test ({short}); raise the limits of its machine, or try again later."
+        raise Refused(503, message, {"Retry-After": "5"}) from None
     except ShuttingDown:
         raise Refused(503, "The service is ending; try again.", {"Retry-After": "5"}) from None
 
@@ -221,12 +235,10 @@ def _record(service: Service, connection: StoredConnection, report: CheckReport,
     }
     stored = orjson.dumps(found).decode()
     tokens = seal_tokens(service.vault, connection, report.tokens) if report.tokens is not None else None
-    if report.status == "skipped" and tokens is None:
-        return
     with service.store.write() as database:
         if tokens is not None:
-            store_tokens(database, connection.id, tokens, secrets_version=connection.secrets_version)
-        if report.status == "skipped":
+            store_first_tokens(database, connection.id, tokens, secrets_version=connection.secrets_version)
+        if not report.conclusive:
             return
         record_test(
             database,

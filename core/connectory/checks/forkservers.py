@@ -283,6 +283,7 @@ class ForkServers:
 
         Raises:
             ForkServerLost: the root ended while this waited for it.
+            OSError: it cannot be started: this process, or the machine, has no more descriptors, processes or memory.
         """
         root = self._living_root()
         if not await asyncio.shield(root.ready):
@@ -316,8 +317,12 @@ class ForkServers:
     def _living_root(self) -> ForkServerHandle:
         if self._root is None or self._root.lost:
             ours, theirs = channel.channel()
-            with theirs:
-                process = _start_root(theirs, self._closed)
+            try:
+                with theirs:
+                    process = _start_root(theirs, self._closed)
+            except BaseException:
+                ours.close()
+                raise
             self._root = ForkServerHandle(ours, on_lost=lambda: self._discard(process))
             self._root_process = process.pid
         return self._root

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import select
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 from connectory.checks.forkservers import ForkServerHandle
 from connectory.checks.protocol import RESULT_LIMIT, ConnectorName
@@ -14,6 +14,13 @@ from connectory.checks.transcript import Transcript
 _END_LIMIT = 3.0
 """Seconds to wait for a killed process to disappear before its fork server is given up. The test's turn waits, and no answer;
 a fork server that has a process to end that forks on and on needs its time, on a busy machine."""
+
+
+def _pipe(readers: ExitStack, writers: ExitStack) -> tuple[int, int]:
+    reader, writer = os.pipe()
+    readers.callback(os.close, reader)
+    writers.callback(os.close, writer)
+    return reader, writer
 
 
 class CheckProcess:
@@ -31,6 +38,7 @@ class CheckProcess:
 
     Raises:
         ForkServerLost: `server` is gone.
+        OSError: this process has no more descriptors.
     """
 
     def __init__(self, server: ForkServerHandle, name: ConnectorName) -> None:
@@ -40,17 +48,11 @@ class CheckProcess:
         self._transcript: Transcript
         self._unwritten = memoryview(b"")
         self.finished: asyncio.Future[None] = self._loop.create_future()
-        job_reader, self._job = os.pipe()
-        self._result, result_writer = os.pipe()
-        try:
+        with ExitStack() as theirs, ExitStack() as ours:
+            job_reader, self._job = _pipe(theirs, ours)
+            result_writer, self._result = reversed(_pipe(ours, theirs))
             self._fork = server.fork("test", name, job_reader, result_writer)
-        except BaseException:
-            os.close(self._job)
-            os.close(self._result)
-            raise
-        finally:
-            os.close(job_reader)
-            os.close(result_writer)
+            ours.pop_all()
         os.set_blocking(self._job, False)
         os.set_blocking(self._result, False)
 

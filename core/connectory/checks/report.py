@@ -9,6 +9,9 @@ from typing import Any, Literal, TypeAlias
 from connectory.contract.check import FailureCode
 
 SkipReason: TypeAlias = Literal["not_requested", "not_offered"]
+_NOT_OF_THE_CONNECTION = frozenset(
+    {FailureCode.CONNECTOR_UNAVAILABLE, FailureCode.DRIVER_MISSING, FailureCode.SECRETS_UNREADABLE}
+)
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class CheckReport:
         retry_after: seconds the far end asked to wait, a whole number up to `WAIT_LIMIT`; `None` unless `code` is `rate_limited`
             and it said so. `reason` says it too.
         error_type: the class name of an unexpected exception, for the log.
+        service_failed: it was the service that failed, whatever the code: what tests are forked from was lost, or no turn came.
         tokens: what the connector handed over to be sealed, however the test ended; `None` where it handed over nothing.
     """
 
@@ -55,4 +59,13 @@ class CheckReport:
     verified: bool | None = None
     retry_after: int | None = None
     error_type: str | None = None
+    service_failed: bool = False
     tokens: Mapping[str, Any] | None = field(default=None, repr=False)
+
+    @property
+    def conclusive(self) -> bool:
+        """Whether it says something about the connection, and may be kept as its last test.
+
+        A connector, a driver or a key that one node lacks must not turn a connection red that works on the others.
+        """
+        return self.status != "skipped" and not self.service_failed and self.code not in _NOT_OF_THE_CONNECTION

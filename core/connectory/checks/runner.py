@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from connectory.catalog.loaded import LoadedConnector
 from connectory.checks.confinement import WARNINGS, level
 from connectory.checks.egress import EgressPolicy
-from connectory.checks.forkservers import ForkServerLost, ForkServers
+from connectory.checks.forkservers import ForkServerHandle, ForkServerLost, ForkServers
 from connectory.checks.memory import BUDGET
 from connectory.checks.process import CheckProcess
 from connectory.checks.protocol import JOB_LIMIT, ConnectorName, Exchange, Job, encode_job
 from connectory.checks.report import CheckReport
 from connectory.checks.spares import Spares
+from connectory.checks.token_turn import TokenTurn
 from connectory.checks.transcript import Transcript
 from connectory.checks.turns import QueueFull, Turn, Turns
 from connectory.contract.check import FailureCode
 from connectory.documents.validation import Document
 
-__all__ = ["MEMORY", "CheckRunner", "Exchange", "QueueFull", "ShuttingDown"]
+__all__ = ["MEMORY", "CheckRunner", "Exchange", "NoProcess", "QueueFull", "ShuttingDown"]
 
 _log = logging.getLogger(__name__)
 
@@ -33,6 +34,12 @@ MEMORY = 512 * 2**20
 
 _RESPITE = 0.002
 """Seconds from a test's end to the fork of the next spare: longer than the event loop takes to pass the report on."""
+
+_LOST = "The process that the service starts tests from ended, and the test with it; try again. The service's log says more."
+
+
+class NoProcess(Exception):
+    """This process, or the machine, has no more descriptors, processes or memory for a test. The message says what is short."""
 
 
 class ShuttingDown(Exception):
@@ -45,22 +52,23 @@ class _Subject:
 
     connector: LoadedConnector
     open_document: Callable[[], Document]
-    open_tokens: Callable[[], Mapping[str, Any] | None] | None
+    turn: TokenTurn | None
     exchange: Exchange | None
 
-    def job(self, policy: EgressPolicy, killed_at: float, memory: int, *, cleartext_unverified: bool) -> bytes:
-        """The job for its process."""
-        return encode_job(
-            Job(
-                document=self.open_document(),
-                settings=self.connector.settings_values or {},
-                policy=policy,
-                killed_at=killed_at,
-                memory=memory,
-                tokens=self.open_tokens() if self.open_tokens is not None else None,
-                exchange=self.exchange,
-                cleartext_unverified=cleartext_unverified,
-            )
+    async def job(self, policy: EgressPolicy, killed_at: float, memory: int, *, cleartext_unverified: bool) -> Job:
+        """The job for its process, once it has its turn."""
+        # Whoever is killed while a provider renews a token has lost it, so half of the time is kept for the test itself.
+        patience = max(0.0, killed_at - time.monotonic()) / 2
+        tokens = await self.turn.take(patience) if self.turn is not None else None
+        return Job(
+            document=self.open_document(),
+            settings=self.connector.settings_values or {},
+            policy=policy,
+            killed_at=killed_at,
+            memory=memory,
+            tokens=tokens,
+            exchange=self.exchange,
+            cleartext_unverified=cleartext_unverified,
         )
 
 
@@ -167,7 +175,7 @@ class CheckRunner:
         joins: Hashable,
         connector: LoadedConnector,
         open_document: Callable[[], Document],
-        tokens: Callable[[], Mapping[str, Any] | None] | None = None,
+        turn: TokenTurn | None = None,
         exchange: Exchange | None = None,
         client: Hashable = None,
     ) -> CheckReport:
@@ -180,20 +188,21 @@ class CheckRunner:
             connector: whose test to run.
             open_document: gives the secrets in plain text; called once, when the test starts. What it raises is raised
                 here.
-            tokens: gives what an earlier run handed over to be sealed; called and raising like `open_document`. Default:
-                nothing.
+            turn: gives what an earlier run handed over to be sealed, when the test starts, and takes what this one hands over.
+                What it raises is raised here. Default: nothing.
             exchange: exchange this code for tokens instead of testing; a report of success then has tokens.
             client: whose share of the turns this takes. Default: that of all who are not told apart.
 
         Raises:
             QueueFull: too many tests wait, of this client or in all, or this one waited too long.
+            NoProcess: there is no process to be had for a test.
             ShuttingDown: the service is ending.
         """
         if self._ending:
             raise ShuttingDown
         shared = self._shared.get(joins)
         if shared is None:
-            shared = self._admit(joins, _Subject(connector, open_document, tokens, exchange), client)
+            shared = self._admit(joins, _Subject(connector, open_document, turn, exchange), client)
         else:
             self._turns.share(shared.turn, client)
         shared.callers += 1
@@ -233,25 +242,19 @@ class CheckRunner:
     async def _run_in_turn(self, turn: Turn, subject: _Subject, report: asyncio.Future[CheckReport]) -> None:
         await self._turns.called(turn)
         killed_at = time.monotonic() + self._deadline
-        # A fork server that ends takes the tests of others with it, through no fault of theirs: once more. But a code is good
-        # for one exchange, and a provider may revoke what it gave when it sees the code again (RFC 6749 §4.1.2).
-        attempts = 2 if subject.exchange is None else 1
-        for _ in range(attempts):
+        # A fork server that ends takes the tests of others with it, through no fault of theirs: once more.
+        for _ in range(2):
             with suppress(ForkServerLost):
                 await self._run_once(subject, killed_at, report)
                 return
-        _log.error(
-            "The process that connection tests are forked from ended %s in one test of the connector '%s'.",
-            "twice" if attempts == 2 else "once",
-            subject.connector.identifier,
-        )
-        report.set_result(Transcript().report_failed(FailureCode.CRASHED))
+        report.set_result(_lost(subject, Transcript()))
 
     async def _run_once(self, subject: _Subject, killed_at: float, report: asyncio.Future[CheckReport]) -> None:
         """Run one test in one process, and tell the report. When this ends, however it does, the process is gone.
 
         Raises:
-            ForkServerLost: the process's fork server ended, and nothing was told.
+            ForkServerLost: the process's fork server ended, nothing was told, and the test may be run again.
+            NoProcess: there is no process to be had.
         """
         transcript = Transcript()
         process: CheckProcess | None = None
@@ -259,31 +262,55 @@ class CheckRunner:
         try:
             async with limit:
                 name = ConnectorName.of(subject.connector)
-                server = await self._fork_servers.server_for(name)
-                job = subject.job(
+                server = await self._server_for(name)
+                job = await subject.job(
                     self._policy, killed_at, self._memory, cleartext_unverified=self._cleartext_unverified
                 )
-                if len(job) > JOB_LIMIT:
+                encoded = encode_job(job)
+                if len(encoded) > JOB_LIMIT:
                     too_large = (
                         f"The stored secrets are larger than a test takes ({JOB_LIMIT} bytes); send smaller ones."
                     )
                     report.set_result(transcript.report_failed(FailureCode.SECRETS_UNREADABLE, too_large))
                     return
-                process = self._spares.take(server, name) or CheckProcess(server, name)
-                process.begin(job, transcript)
-                del job
+                process = self._process(server, name)
+                process.begin(encoded, transcript)
+                once_only = job.exchange is not None or job.tokens is not None
+                del job, encoded
                 await process.finished
-            report.set_result(self._report(transcript, process))
+            try:
+                report.set_result(self._report(transcript, process))
+            except ForkServerLost:
+                # A provider that sees a code or a refresh token twice may revoke all it gave (RFC 6749 §4.1.2, RFC 9700 §4.14).
+                if not once_only:
+                    raise
+                report.set_result(_lost(subject, transcript))
         except TimeoutError:
             if not limit.expired():
                 raise
             report.set_result(transcript.report() or transcript.report_killed())
         finally:
-            if process is not None:
-                process.kill()
-                # A little later, so that the answer need not share the processors with the fork.
-                asyncio.get_running_loop().call_later(_RESPITE, self._replace, process)
-                await process.gone()
+            try:
+                if process is not None:
+                    process.kill()
+                    # A little later, so that the answer need not share the processors with the fork.
+                    asyncio.get_running_loop().call_later(_RESPITE, self._replace, process)
+                    await process.gone()
+            finally:
+                if subject.turn is not None:
+                    subject.turn.end(transcript.tokens)
+
+    async def _server_for(self, name: ConnectorName) -> ForkServerHandle:
+        try:
+            return await self._fork_servers.server_for(name)
+        except OSError as error:
+            raise _no_process(error) from None
+
+    def _process(self, server: ForkServerHandle, name: ConnectorName) -> CheckProcess:
+        try:
+            return self._spares.take(server, name) or CheckProcess(server, name)
+        except OSError as error:
+            raise _no_process(error) from None
 
     def _replace(self, process: CheckProcess) -> None:
         """Have a spare ready for the next test of the connector that `process` was for."""
@@ -303,6 +330,22 @@ class CheckRunner:
         if process.exit_status is None:
             raise ForkServerLost
         return transcript.report_dead(process.exit_status)
+
+
+def _no_process(error: OSError) -> NoProcess:
+    what = os.strerror(error.errno) if error.errno else type(error).__name__
+    _log.error("No process for a connection test: %s.", what)
+    return NoProcess(what)
+
+
+def _lost(subject: _Subject, transcript: Transcript) -> CheckReport:
+    """The report of a test that ended with its fork server."""
+    _log.error(
+        "The process that connection tests are forked from ended during a test of the connector '%s'.",
+        subject.connector.identifier,
+    )
+    report = Transcript().report_failed(FailureCode.CRASHED, _LOST)
+    return replace(report, service_failed=True, tokens=transcript.tokens)
 
 
 def _pass_on(task: asyncio.Task[None], report: asyncio.Future[CheckReport]) -> None:

@@ -46,7 +46,7 @@ class Spares:
 
     def fill(self, server: ForkServerHandle, name: ConnectorName) -> None:
         """Fork what is missing for this connector. Where too many wait for others, the oldest of them are ended."""
-        with suppress(ForkServerLost):
+        with suppress(ForkServerLost, OSError):  # where descriptors are short, tests need them more
             for _ in range(self._each - len(list(self._of(server, name)))):
                 self._add(CheckProcess(server, name))
         while len(self._waiting) > MOST:

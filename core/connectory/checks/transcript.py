@@ -48,6 +48,11 @@ class Transcript:
         """Whether nothing more need be read: the verdict is there, or what is there is not what a child writes."""
         return self._verdict is not None or self._broken
 
+    @property
+    def tokens(self) -> Mapping[str, Any] | None:
+        """What the connector has handed over so far."""
+        return self._tokens
+
     def feed(self, data: bytes) -> None:
         """Take in the next bytes."""
         self._size += len(data)

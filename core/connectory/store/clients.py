@@ -51,6 +51,12 @@ def create_client(database: Connection, *, name: str, scopes: Iterable[str], now
     return client, secret
 
 
+def client_name(database: Connection, client_id: str) -> str | None:
+    """The name of a client; None if there is no such client."""
+    name: str | None = database.execute(select(clients.c.name).where(clients.c.id == client_id)).scalar()
+    return name
+
+
 def list_clients(database: Connection) -> list[Client]:
     """All clients, oldest first."""
     rows = database.execute(_CLIENTS.order_by(clients.c.created_at, clients.c.id))

@@ -98,6 +98,9 @@ _LOAD = (
     .join_from(connection_secrets, connections)
     .where(connections.c.id == bindparam("connection_id"))
 )
+_HAS_TOKENS = select(connection_secrets.c.tokens_sealed.is_not(None)).where(
+    connection_secrets.c.connection_id == bindparam("connection_id")
+)
 _LOAD_TOKENS = select(connection_secrets.c.tokens_sealed).where(
     connection_secrets.c.connection_id == bindparam("connection_id")
 )
@@ -133,24 +136,27 @@ def put_envelopes(database: Connection, sealed: Mapping[str, Sealed]) -> None:
     replace_rows(database, connection_secrets.c.connection_id, rows)
 
 
+def has_tokens(database: Connection, connection_id: str) -> bool:
+    """Whether tokens are stored for a connection."""
+    return bool(database.execute(_HAS_TOKENS, {"connection_id": connection_id}).scalar())
+
+
 def load_tokens(database: Connection, connection_id: str) -> str | None:
     """The envelope of a connection's tokens; None where there are none."""
     envelope: str | None = database.execute(_LOAD_TOKENS, {"connection_id": connection_id}).scalar()
     return envelope
 
 
-def store_tokens(database: Connection, connection_id: str, sealed: SealedTokens, *, secrets_version: int) -> bool:
-    """Replace a connection's tokens, if the secrets they were obtained with are still the ones stored.
+def lock_secrets(database: Connection, connection_id: str) -> int | None:
+    """The version of a connection's secrets, which stays until the transaction ends; None where there is no such connection."""
+    version: int | None = database.execute(_LOCK, {"connection_id": connection_id}).scalar()
+    return version
 
-    Neither the connection's version nor its last test changes.
 
-    Args:
-        secrets_version: of the secrets that the tokens were obtained with.
+def put_tokens(database: Connection, connection_id: str, sealed: SealedTokens) -> bool:
+    """Replace a connection's tokens, of secrets that this transaction has locked; False if none are stored.
 
-    Returns:
-        False if other secrets were stored since, or none are, or the connection was deleted; then nothing is stored.
+    For `token_turns`, which knows whose tokens may replace whose.
     """
-    if database.execute(_LOCK, {"connection_id": connection_id}).scalar() != secrets_version:
-        return False
     values = {"row_id": connection_id, "tokens_sealed": sealed.tokens, "tokens_kid": sealed.kid}
     return database.execute(_STORE_TOKENS, values).rowcount == 1

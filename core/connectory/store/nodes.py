@@ -6,13 +6,13 @@ Ages are measured by the database's clock, since those of machines differ.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.engine import Connection
 
 from connectory.store.tables import nodes
-from connectory.store.timestamps import utc_now
+from connectory.store.timestamps import database_now
 from connectory.vault import KeyRing
 
 HEARTBEAT = 10
@@ -46,7 +46,7 @@ def beat(database: Connection, node_id: str, name: str, ring: KeyRing) -> None:
     Args:
         node_id: unique to one run of one process.
     """
-    now = _database_now(database)
+    now = database_now(database)
     values = {
         "name": name,
         "primary_kid": ring.primary,
@@ -65,17 +65,9 @@ def leave(database: Connection, node_id: str) -> None:
 
 def running_nodes(database: Connection) -> list[Node]:
     """The nodes that run, by name."""
-    now = _database_now(database)
+    now = database_now(database)
     found = database.execute(select(nodes).where(nodes.c.seen_at >= now - MAX_AGE).order_by(nodes.c.name, nodes.c.id))
     return [
         Node(row.id, row.name, row.primary_kid, json.loads(row.fingerprints), max(now - row.seen_at, timedelta()))
         for row in found
     ]
-
-
-def _database_now(database: Connection) -> datetime:
-    # SQLite has no clock of its own.
-    if database.dialect.name == "sqlite":
-        return utc_now()
-    now: datetime = database.execute(select(func.clock_timestamp())).scalar_one()
-    return now

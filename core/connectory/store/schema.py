@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 from connectory.store.engine import Store
 from connectory.store.errors import SchemaUnknown
 
-HEAD = "0004"
+HEAD = "0006"
 """The revision this release needs. A test compares it with the newest file in `migrations/versions/`."""
 
 _MIGRATIONS = Path(__file__).with_name("migrations")

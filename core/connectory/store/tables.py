@@ -88,8 +88,23 @@ authorizations = Table(
     Column("connection_id", Text, ForeignKey("connections.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("secrets_version", Integer, nullable=False),  # that consent was asked for
     Column("verifier_sealed", Text),  # envelope of the PKCE code verifier
+    Column("asked_by", Text),  # id of the client that asked
+    Column("browser_hash", Text),  # SHA-256 of the cookie that the browser which asked was given
+    # Of a consent that came from another browser and is held.
+    Column("confirmation_hash", Text, index=True),  # SHA-256 of what it is confirmed by
+    Column("code_sealed", Text),  # envelope of the authorization code
     Column("created_at", UtcDateTime, nullable=False),
     Column("expires_at", UtcDateTime, nullable=False, index=True),
+)
+
+# The queue for a connection's tokens: whose number is the lowest may use them.
+token_turns = Table(
+    "token_turns",
+    metadata,
+    Column("id", Text, primary_key=True),  # random: of one test, for once
+    Column("connection_id", Text, ForeignKey("connections.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("number", Integer, nullable=False),
+    Column("ends_at", UtcDateTime, nullable=False),  # by the clock of the database
 )
 
 datasets = Table(

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 
-from sqlalchemy import DateTime, TypeDecorator
+from sqlalchemy import DateTime, TypeDecorator, func, select
 from sqlalchemy.dialects.sqlite import DATETIME
-from sqlalchemy.engine import Dialect
+from sqlalchemy.engine import Connection, Dialect
 from sqlalchemy.types import TypeEngine
 
 
@@ -63,3 +63,12 @@ def _in_utc(value: datetime) -> datetime:
 def utc_now() -> datetime:
     """The current time, in UTC."""
     return datetime.now(UTC)
+
+
+def database_now(database: Connection) -> datetime:
+    """The current time by the clock that all nodes on one database share."""
+    # SQLite has no clock of its own, and all its processes are on one machine.
+    if database.dialect.name == "sqlite":
+        return utc_now()
+    now: datetime = database.execute(select(func.clock_timestamp())).scalar_one()
+    return now

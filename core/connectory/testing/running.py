@@ -17,6 +17,7 @@ from connectory.checks.egress import EgressPolicy
 from connectory.checks.forkservers import PASSED_ON
 from connectory.checks.report import CheckReport
 from connectory.checks.runner import MEMORY, CheckRunner, Exchange
+from connectory.checks.token_turn import GivenTokens
 from connectory.contract.check import FailureCode
 from connectory.documents.validation import Document, secrets_document
 
@@ -259,7 +260,7 @@ class Workbench:
         runner = await self._runner(start)
         never_joined = object()  # two tests of one connection are two tests here
         started = time.monotonic()
-        report = await runner.run(never_joined, connector, lambda: document, lambda: tokens, exchange)
+        report = await runner.run(never_joined, connector, lambda: document, GivenTokens(tokens), exchange)
         outcome = Outcome(report, time.monotonic() - started)
         print(f"{connector.identifier}, after {outcome.seconds:.2f} s: {report}")
         return outcome

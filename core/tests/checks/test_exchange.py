@@ -8,6 +8,7 @@ import pytest
 
 from connectory.checks.egress import EgressPolicy
 from connectory.checks.runner import CheckRunner, Exchange
+from connectory.checks.token_turn import GivenTokens
 from connectory.contract.check import FailureCode
 from testkit.loopback import LoopbackServer
 from testkit.offspring import Offspring, striking
@@ -57,7 +58,7 @@ def test_a_code_becomes_tokens_and_no_test_runs(exchanging):
         report = run(connector, exchange=CODE)
         assert report.status == "succeeded"
         assert report.tokens == {"access_token": "code-3f7a91/verifier-88c2d0", "before": None}
-        without = run(connector, exchange=Exchange("c0de", None), tokens=lambda: {"access_token": "old"})
+        without = run(connector, exchange=Exchange("c0de", None), turn=GivenTokens({"access_token": "old"}))
     assert without.tokens == {"access_token": "c0de/None", "before": {"access_token": "old"}}
     assert "code-3f7a91" not in repr(CODE)
     assert "verifier-88c2d0" not in repr(CODE)
@@ -85,12 +86,17 @@ def test_an_exchange_fails_as_a_test_does(exchanging, body, code):
 
 def test_a_code_is_not_exchanged_again_when_its_fork_server_is_lost(exchanging):
     attempts = []
+
+    class Counting(GivenTokens):
+        async def take(self, patience):
+            attempts.append("taken")
+
     with LoopbackServer(striking(Offspring(), signal.SIGKILL)) as server:
         body = f"context.connect('127.0.0.1', {server.port})[0].recv(1)"
         with running(allow_loopback=True) as run:
-            report = run(exchanging(body), exchange=CODE, tokens=lambda: attempts.append("opened"))
+            report = run(exchanging(body), exchange=CODE, turn=Counting(None))
     assert report.code == FailureCode.CRASHED
-    assert attempts == ["opened"]
+    assert attempts == ["taken"]
 
 
 def test_a_connector_that_exchanges_no_codes_fails(connector_of):
@@ -102,7 +108,7 @@ def test_a_connector_that_exchanges_no_codes_fails(connector_of):
 def test_a_remedy_that_holds_what_was_exchanged_is_not_shown(exchanging, shown):
     body = f"raise CheckFailed(FailureCode.AUTH_FAILED, remedy='bad: ' + {shown})"
     with running() as run:
-        report = run(exchanging(body), exchange=CODE, tokens=lambda: {"refresh_token": "refresh-19e0"})
+        report = run(exchanging(body), exchange=CODE, turn=GivenTokens({"refresh_token": "refresh-19e0"}))
     assert report.reason.startswith("The server rejected the credentials")
 
 
@@ -121,7 +127,7 @@ def test_without_tokens_the_test_names_where_to_authorize(consenting):
         report = run(consenting)
         assert (report.code, report.steps) == (FailureCode.AUTH_FAILED, ())
         assert report.reason.endswith("GET /api/v1/connection/{key}/authorize answers.")
-        assert run(consenting, tokens=lambda: {"access_token": "t"}).status == "succeeded"
+        assert run(consenting, turn=GivenTokens({"access_token": "t"})).status == "succeeded"
 
 
 def test_secrets_that_need_no_consent_are_tested_without_tokens(consenting):

@@ -14,9 +14,10 @@ import uvloop
 
 from connectory.catalog.catalog import find_connector
 from connectory.checks.egress import EgressPolicy
-from connectory.checks.runner import CheckRunner, QueueFull, ShuttingDown
+from connectory.checks.runner import CheckRunner, NoProcess, QueueFull, ShuttingDown
 from connectory.contract.check import FailureCode
 from connectory.documents.validation import parse_secrets
+from testkit.descriptors import few_descriptors
 from testkit.loopback import LoopbackServer, Peer
 from testkit.offspring import Offspring
 
@@ -401,3 +402,35 @@ def test_a_test_costs_little_more_than_its_hook(run, connector_of):
         f"overhead: at best {overhead:.1f} ms, median {statistics.median(through) - statistics.median(direct):.1f} ms"
     )
     assert overhead < 30
+
+
+@pytest.mark.parametrize("imported", [True, False])
+def test_without_free_descriptors_no_test_starts_and_the_next_one_does(run, connector_of, caplog, imported: bool):
+    """Wherever they run out: at the pipes of a test, or at the channel to its fork server. None is lost."""
+    connector, other = connector_of(), connector_of()
+
+    async def scenario(runner):
+        await status_of(runner, connector)
+        failing = connector if imported else other
+        for more in range(4 if imported else 2):
+            with few_descriptors(more), pytest.raises(NoProcess, match="Too many open files"):
+                await status_of(runner, failing)
+        return await status_of(runner, failing)
+
+    assert run(scenario, spares=0) == "succeeded"
+    assert "No process for a connection test: Too many open files." in caplog.text
+
+
+def test_without_free_descriptors_the_root_does_not_start_and_later_does(connector_of):
+    async def scenario():
+        runner = CheckRunner(policy=EgressPolicy(allow_loopback=True))
+        await runner.start()
+        runner._fork_servers._root.lose()
+        with few_descriptors(), pytest.raises(NoProcess):
+            await status_of(runner, MANUAL, {})
+        try:
+            return await status_of(runner, connector_of())
+        finally:
+            await runner.stop()
+
+    assert asyncio.run(scenario()) == "succeeded"

@@ -1,26 +1,30 @@
 """Tokens that a connector obtains: those of an earlier run go in, this one's come out, and nothing else shows them."""
 
 import asyncio
+import signal
 from contextlib import contextmanager
 
 import pytest
 
 from connectory.checks.egress import EgressPolicy
 from connectory.checks.runner import CheckRunner
+from connectory.checks.token_turn import GivenTokens
 from connectory.contract.check import FailureCode
+from testkit.loopback import LoopbackServer
+from testkit.offspring import Offspring, striking
 
 TOKEN = "refresh-7c1f09aa"
 DOCUMENT = {"token": "open-sesame-4711"}
 
 
 @contextmanager
-def running(deadline: float = 10):
+def running(deadline: float = 10, *, allow_loopback: bool = False):
     with asyncio.Runner() as loop:
-        runner = CheckRunner(policy=EgressPolicy(), deadline=deadline)
+        runner = CheckRunner(policy=EgressPolicy(allow_loopback=allow_loopback), deadline=deadline)
         loop.run(runner.start())
         try:
             yield lambda connector, tokens=None: loop.run(
-                runner.run(object(), connector, lambda: DOCUMENT, tokens and (lambda: tokens))
+                runner.run(object(), connector, lambda: DOCUMENT, GivenTokens(tokens))
             )
         finally:
             loop.run(runner.stop())
@@ -77,14 +81,15 @@ def test_a_remedy_that_holds_a_token_is_not_shown(connector_of):
 
 
 def test_stored_tokens_that_cannot_be_opened_are_raised_to_the_caller(connector_of):
-    def fail():
-        raise LookupError
+    class Unreadable(GivenTokens):
+        async def take(self, patience):
+            raise LookupError
 
     with asyncio.Runner() as loop:
         runner = CheckRunner(policy=EgressPolicy())
         loop.run(runner.start())
         with pytest.raises(LookupError):
-            loop.run(runner.run("one", connector_of(), lambda: DOCUMENT, fail))
+            loop.run(runner.run("one", connector_of(), lambda: DOCUMENT, Unreadable(None)))
         loop.run(runner.stop())
 
 
@@ -101,3 +106,19 @@ def test_tokens_that_nobody_can_write_out_are_a_crash(connector_of):
     with running() as run:
         report = run(connector_of(writing))
     assert (report.code, report.tokens) == (FailureCode.CRASHED, None)
+
+
+def test_a_test_that_was_given_tokens_is_not_run_again_when_its_fork_server_is_lost(connector_of):
+    """It may have used them. What it was given for them is there all the same, and the connection is not to blame."""
+    with LoopbackServer(striking(Offspring(), signal.SIGKILL)) as server:
+        renewing = connector_of(
+            f"""
+            context.store_tokens({{"refresh_token": "renewed"}})
+            context.connect("127.0.0.1", {server.port})[0].recv(1)
+            """
+        )
+        with running(allow_loopback=True) as run:
+            report = run(renewing, {"refresh_token": TOKEN})
+        assert server.connections == 1
+    assert (report.code, report.conclusive) == (FailureCode.CRASHED, False)
+    assert report.tokens == {"refresh_token": "renewed"}

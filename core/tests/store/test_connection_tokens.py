@@ -14,10 +14,10 @@ from connectory.store.envelopes import (
     open_tokens,
     seal,
     seal_tokens,
-    store_tokens,
 )
 from connectory.store.key_records import record_keys
 from connectory.store.rotation import RotationResult, UnreadableRow, rotate, status, unreadable_rows
+from connectory.store.token_turns import replace_tokens
 from connectory.vault import KeyMismatch, KeyRing, Tampered, Vault
 
 OLD, NEW = os.urandom(32), os.urandom(32)
@@ -44,7 +44,7 @@ def connection_of(store, now):
 def put(store, connection, tokens: bytes, *, vault: Vault = BEFORE, secrets_version: int = 1) -> bool:
     with store.write() as database:
         sealed = seal_tokens(vault, connection.id, tokens)
-        return store_tokens(database, connection.id, sealed, secrets_version=secrets_version)
+        return replace_tokens(database, connection.id, sealed, secrets_version=secrets_version)
 
 
 def get(store, connection, vault: Vault = BEFORE) -> bytes | None:

@@ -12,10 +12,14 @@ from connectory.store.consents import (
     LIFETIME,
     Asked,
     ask,
+    confirm,
     consume,
+    hold,
     is_pending,
-    new_state,
+    new_secret,
+    open_code,
     open_verifier,
+    seal_code,
     seal_verifier,
 )
 from connectory.vault import KeyRing, Tampered, Vault
@@ -30,10 +34,11 @@ def connection(store, save_one):
         return save_one(database, "crm", "salesforce", "saas", name="CRM")
 
 
-def asked(store, connection, now, verifier=None, secrets_version=0) -> str:
-    state = new_state()
+def asked(store, connection, now, verifier=None, secrets_version=0, state=None) -> str:
+    state = state or new_secret()
     with store.write() as database:
-        assert ask(database, state, connection.id, secrets_version=secrets_version, verifier=verifier, now=now)
+        given = {"secrets_version": secrets_version, "asked_by": "client", "browser": "cookie=1", "verifier": verifier}
+        assert ask(database, state, connection.id, **given, now=now)
     return state
 
 
@@ -50,7 +55,13 @@ def pending(store, state, now) -> bool:
 def test_a_state_is_used_once(store, connection, now):
     state = asked(store, connection, now)
     assert pending(store, state, now)
-    assert use(store, state, now) == Asked(connection.id, 0, None)
+    found = use(store, state, now)
+    assert (found.connection_id, found.secrets_version, found.asked_by, found.verifier) == (
+        connection.id,
+        0,
+        "client",
+        None,
+    )
     assert use(store, state, now) is None
     assert not pending(store, state, now)
 
@@ -97,7 +108,8 @@ def test_expired_ones_are_purged_when_the_next_is_asked_for(store, connection, n
 def test_it_is_asked_for_the_secrets_that_are_stored_or_not_at_all(store, connection, now):
     with store.write() as database:
         for connection_id, version in ((connection.id, 1), ("no such connection", 0)):
-            assert not ask(database, new_state(), connection_id, secrets_version=version, verifier=None, now=now)
+            given = {"secrets_version": version, "asked_by": "client", "browser": "cookie=1", "verifier": None}
+            assert not ask(database, new_secret(), connection_id, **given, now=now)
 
 
 def test_a_deleted_connection_takes_its_states_along(store, connection, now):
@@ -108,14 +120,71 @@ def test_a_deleted_connection_takes_its_states_along(store, connection, now):
 
 
 def test_a_verifier_is_sealed_for_its_state(store, connection, now):
-    state = new_state()
-    with store.write() as database:
-        sealed = seal_verifier(VAULT, state, "the-verifier")
-        ask(database, state, connection.id, secrets_version=0, verifier=sealed, now=now)
+    state, other = new_secret(), new_secret()
+    asked(store, connection, now, seal_verifier(VAULT, state, "the-verifier"), state=state)
+    with store.read() as database:
         stored = str(database.execute(text("SELECT * FROM authorizations")).all())
     assert "the-verifier" not in stored
     found = use(store, state, now)
     assert "cs1." not in repr(found)
-    assert open_verifier(VAULT, state, found.verifier) == "the-verifier"
+    assert open_verifier(VAULT, found) == "the-verifier"
+    asked(store, connection, now, found.verifier, state=other)
     with pytest.raises(Tampered):
-        open_verifier(VAULT, new_state(), found.verifier)
+        open_verifier(VAULT, use(store, other, now))
+
+
+# The browser, and consents that are held
+
+
+def test_the_browser_that_asked_is_known_by_what_it_was_given(store, connection, now):
+    found = use(store, asked(store, connection, now), now)
+    assert found.is_from("cookie=1")
+    assert not found.is_from("cookie=2")
+    assert not found.is_from("")
+    assert "browser" not in repr(found)
+
+
+def test_one_that_was_asked_for_before_browsers_were_known_is_from_none(store, connection, now):
+    state = asked(store, connection, now)
+    with store.write() as database:
+        database.execute(text("UPDATE authorizations SET browser_hash = NULL, asked_by = NULL"))
+    found = use(store, state, now)
+    assert (found.asked_by, found.is_from("cookie=1"), found.is_from("")) == (None, False, False)
+
+
+@pytest.fixture
+def held(store, connection, now):
+    """A consent that is held, with its state, and what it is confirmed by."""
+    state, confirmation = new_secret(), new_secret()
+    asked(store, connection, now, seal_verifier(VAULT, state, "the-verifier"), state=state)
+    with store.write() as database:
+        hold(database, consume(database, state, now=now), confirmation, seal_code(VAULT, state, "the-code"), now=now)
+    return state, confirmation
+
+
+def confirmed(store, connection_id, confirmation, now) -> Asked | None:
+    with store.write() as database:
+        return confirm(database, connection_id, confirmation, now=now)
+
+
+def test_a_held_consent_is_confirmed_once_and_not_found_by_its_state(store, connection, now, held):
+    state, confirmation = held
+    assert not pending(store, state, now)
+    assert use(store, state, now) is None
+    found = confirmed(store, connection.id, confirmation, now + LIFETIME - MOMENT)
+    assert (open_code(VAULT, found), open_verifier(VAULT, found)) == ("the-code", "the-verifier")
+    assert (found.asked_by, found.is_from("cookie=1")) == ("client", True)
+    assert confirmed(store, connection.id, confirmation, now) is None
+
+
+def test_it_is_confirmed_for_its_connection_in_time_and_by_nothing_else(store, connection, now, held):
+    state, confirmation = held
+    for connection_id, given in (("another", confirmation), (connection.id, state), (connection.id, "x")):
+        assert confirmed(store, connection_id, given, now) is None
+    assert confirmed(store, connection.id, confirmation, now + LIFETIME) is None
+
+
+def test_nothing_of_a_held_consent_is_stored_in_clear(store, held):
+    with store.read() as database:
+        stored = str(database.execute(text("SELECT * FROM authorizations")).all())
+    assert not any(secret in stored for secret in (*held, "the-code", "cookie=1"))

@@ -183,7 +183,8 @@ def test_a_consent_makes_a_connection_work(api: httpx.Client) -> None:
         assert (url.scheme, url.host, url.path) == ("http", "127.0.0.1", "/services/oauth2/authorize")
         assert url.params["code_challenge_method"] == "S256"
         code = salesforce.consent(url.params["code_challenge"])
-        browser = httpx.get(callback, params={"code": code, "state": url.params["state"]}, trust_env=False)
+        query = {"code": code, "state": url.params["state"]}
+        browser = httpx.get(callback, params=query, cookies=api.cookies, trust_env=False)
         assert browser.is_success, browser.text
         assert api.get("/connection/crm/test").json()["test_status"] == "succeeded"
         assert len(salesforce.token_requests()) == 1
@@ -191,5 +192,5 @@ def test_a_consent_makes_a_connection_work(api: httpx.Client) -> None:
         for _ in range(2):
             assert api.get("/connection/crm/test").json()["test_status"] == "succeeded"
         assert [form["grant_type"] for form in salesforce.token_requests()] == ["authorization_code", "refresh_token"]
-        again = httpx.get(callback, params={"code": code, "state": url.params["state"]}, trust_env=False)
+        again = httpx.get(callback, params=query, cookies=api.cookies, trust_env=False)
         assert again.is_client_error  # a state works once
