@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import Field, RootModel
 
 from connectory.api.answers import NO_STORE, Answer
-from connectory.api.bearer import actor, needs
+from connectory.api.bearer import actor, actor_of, needs
 from connectory.api.consent_url import ConsentImpossible, consent_url, new_verifier
 from connectory.api.errors import PROTECTED, Refused, errors, refuse_field
 from connectory.api.logs import log
@@ -25,7 +25,7 @@ from connectory.contract.check import FailureCode
 from connectory.contract.consent import Authorization
 from connectory.documents.validation import Document, SecretsInvalid, parse_secrets
 from connectory.store import audit, consents
-from connectory.store.audit import AuditEntry
+from connectory.store.audit import Actor
 from connectory.store.connections import StoredConnection, get_by_id
 from connectory.store.consents import Asked
 from connectory.store.envelopes import load_envelopes, store_tokens
@@ -37,7 +37,7 @@ router = APIRouter(prefix="/api/v1", tags=["Authorization"], responses=PROTECTED
 # connection and its secrets, good for ten minutes and for one use.
 public = APIRouter(prefix="/api/v1", tags=["Authorization"])
 
-_ACTOR = "oauth callback"
+_ACTOR = "oauth callback"  # of consents that an earlier release asked for
 _LONGEST_CODE = 4096
 _UNKNOWN_STATE = "No authentication request found for the given state."
 _CHANGED = "The secrets of '{key}' were changed after consent was asked for; ask again with {again}."
@@ -87,11 +87,11 @@ async def authorize(request: Request, response: Response, connection_key: Connec
     return address
 
 
-def _ask(service: Service, key: str, who: tuple[str, str]) -> ConsentAddress:
+def _ask(service: Service, key: str, who: Actor) -> ConsentAddress:
     with service.store.read() as database:
         connection = find_connection(database, key)
         envelope = load_envelopes(database, connection.id)[0] if connection.has_secrets else None
-    authorization = _authorization(service, connection, envelope, who[1])
+    authorization = _authorization(service, connection, envelope, who.request_id)
     state, verifier = consents.new_state(), new_verifier() if authorization.pkce else None
     try:
         address = consent_url(authorization, state, verifier)
@@ -101,17 +101,23 @@ def _ask(service: Service, key: str, who: tuple[str, str]) -> ConsentAddress:
     now = utc_now()
     with service.store.write() as database:
         stored = consents.ask(
-            database, state, connection.id, secrets_version=connection.secrets_version, verifier=sealed, now=now
+            database,
+            state,
+            connection.id,
+            secrets_version=connection.secrets_version,
+            verifier=sealed,
+            now=now,
+            asked_by=who.id,
         )
-        entry = AuditEntry(now, who[0], "consent_asked", connection.id, connection.key, request_id=who[1])
-        audit.append(database, *([entry] if stored else []))
+        if stored:
+            audit.append(database, who.did("consent_asked", connection, result_code="200", at=now))
     if not stored:
         raise Refused(409, "The secrets are being changed by others at the same time; try again.")
     return ConsentAddress(address)
 
 
 def _authorization(
-    service: Service, connection: StoredConnection, envelope: str | None, request_id: str
+    service: Service, connection: StoredConnection, envelope: str | None, request_id: str | None
 ) -> Authorization:
     try:
         connector = service.catalog.require(connection.connection_type, connection.distribution)
@@ -179,10 +185,10 @@ class _Answered:
 )
 async def complete(request: Request, response: Response) -> Message:
     """Exchanges the code for tokens, which are stored sealed. Needs no bearer token: the state admits it, once."""
-    service, request_id = service_of(request), str(request.scope["request_id"])
+    service = service_of(request)
     state, code, error = (_parameter(request, name) for name in ("state", "code", "error"))
     answered = await service.threads.write(_consume, service, state)
-    connection = answered.connection
+    connection, who = answered.connection, actor_of(request, answered.asked.asked_by or _ACTOR)
     again = f"GET /api/v1/connection/{connection.key}/authorize"
     if answered.asked.secrets_version != connection.secrets_version:
         raise _refused(_CHANGED.format(key=connection.key, again=again))
@@ -196,9 +202,9 @@ async def complete(request: Request, response: Response) -> Message:
             "driver failed",
             connection_type=connection.connection_type,
             error=report.error_type,
-            request_id=request_id,
+            request_id=who.request_id,
         )
-    if not await service.threads.write(_record, service, connection, report, request_id):
+    if not await service.threads.write(_record, service, connection, report, who):
         raise _refused(_CHANGED.format(key=connection.key, again=again))
     if report.status != "succeeded":
         reason = report.reason or FailureCode.INTERNAL_DRIVER_ERROR.reason
@@ -244,7 +250,7 @@ async def _exchange(service: Service, answered: _Answered, state: str, code: str
     return await run_probe(service, answered.connection, object(), answered.envelope, None, Exchange(code, verifier))
 
 
-def _record(service: Service, connection: StoredConnection, report: CheckReport, request_id: str) -> bool:
+def _record(service: Service, connection: StoredConnection, report: CheckReport, who: Actor) -> bool:
     """Store the tokens, if there are any; False if the secrets they were obtained with are no longer stored."""
     now = utc_now()
     sealed = seal_tokens(service.vault, connection, report.tokens) if report.tokens is not None else None
@@ -254,8 +260,5 @@ def _record(service: Service, connection: StoredConnection, report: CheckReport,
         )
         code = (report.code or report.status) if kept else "secrets_changed"
         kid = sealed.kid if sealed is not None and kept else None
-        entry = AuditEntry(
-            now, _ACTOR, "authorized", connection.id, connection.key, (), kid, result_code=code, request_id=request_id
-        )
-        audit.append(database, entry)
+        audit.append(database, who.did("authorized", connection, result_code=code, at=now, kid=kid))
     return kept

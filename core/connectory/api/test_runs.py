@@ -23,7 +23,7 @@ from connectory.checks.runner import Exchange, QueueFull, ShuttingDown
 from connectory.contract.check import WAIT_LIMIT, FailureCode
 from connectory.documents.validation import Document
 from connectory.store import audit
-from connectory.store.audit import AuditEntry
+from connectory.store.audit import Actor
 from connectory.store.connections import StoredConnection, record_test
 from connectory.store.envelopes import store_tokens
 from connectory.store.timestamps import utc_now
@@ -89,7 +89,7 @@ async def run_test(
             waits for the answer.
     """
     service, who = service_of(request), actor(request)
-    if wait := service.test_limit.take(who[0]):
+    if wait := service.test_limit.take(who.id):
         message = "This client tests too often; try again later (CONNECTORY_TEST_RATE, CONNECTORY_TEST_BURST)."
         raise Refused(429, message, {"Retry-After": str(wait)})
     verdict = _verdict(service, connection, envelope, tokens)
@@ -97,7 +97,7 @@ async def run_test(
     service.test_counts[connection.connection_type, report.code or report.status] += 1
     if report.error_type is not None:
         log.warning(
-            "driver failed", connection_type=connection.connection_type, error=report.error_type, request_id=who[1]
+            "driver failed", connection_type=connection.connection_type, error=report.error_type, request_id=who.request_id
         )
     await service.threads.write(_record, service, connection, report, who)
     return report
@@ -176,7 +176,7 @@ def _failed(connection: StoredConnection, code: FailureCode) -> CheckReport:
     return CheckReport("failed", code, code.reason.replace("{key}", connection.key))
 
 
-def _record(service: Service, connection: StoredConnection, report: CheckReport, who: tuple[str, str]) -> None:
+def _record(service: Service, connection: StoredConnection, report: CheckReport, who: Actor) -> None:
     now = utc_now()
     steps = [asdict(step) for step in report.steps]
     found = {"status": report.status, "code": report.code, "retry_after": report.retry_after, "steps": steps}
@@ -197,6 +197,4 @@ def _record(service: Service, connection: StoredConnection, report: CheckReport,
             report=stored,
             at=now,
         )
-        code = report.code or report.status
-        entry = AuditEntry(now, who[0], "tested", connection.id, connection.key, result_code=code, request_id=who[1])
-        audit.append(database, entry)
+        audit.append(database, who.did("tested", connection, result_code=report.code or report.status, at=now))

@@ -34,6 +34,7 @@ _CONSUME = (
         authorizations.c.secrets_version,
         authorizations.c.verifier_sealed,
         authorizations.c.expires_at,
+        authorizations.c.asked_by,
     )
 )
 
@@ -45,11 +46,13 @@ class Asked:
     Attributes:
         secrets_version: of the connection's secrets when it was asked for.
         verifier: envelope of the PKCE code verifier; None without PKCE.
+        asked_by: id of the client that asked for it; None if that is not known.
     """
 
     connection_id: str
     secrets_version: int
     verifier: str | None = field(repr=False)
+    asked_by: str | None = None
 
 
 def new_state() -> str:
@@ -79,6 +82,7 @@ def ask(
     secrets_version: int,
     verifier: str | None,
     now: datetime,
+    asked_by: str | None = None,
 ) -> bool:
     """Store that a consent is asked for, for `LIFETIME`, and purge all expired ones.
 
@@ -86,6 +90,7 @@ def ask(
         state: of `new_state`.
         secrets_version: of the secrets that the request was made from.
         verifier: of `seal_verifier`.
+        asked_by: id of the client that asks.
 
     Returns:
         False if other secrets were stored since, or the connection was deleted; then nothing is stored.
@@ -101,6 +106,7 @@ def ask(
             verifier_sealed=verifier,
             created_at=now,
             expires_at=now + LIFETIME,
+            asked_by=asked_by,
         )
     )
     return True
@@ -123,7 +129,7 @@ def consume(database: Connection, state: str, *, now: datetime) -> Asked | None:
     row = database.execute(_CONSUME, {"hash": _hash(state)}).one_or_none()
     if row is None or row.expires_at <= now:
         return None
-    return Asked(row.connection_id, row.secrets_version, row.verifier_sealed)
+    return Asked(row.connection_id, row.secrets_version, row.verifier_sealed, row.asked_by)
 
 
 def _hash(state: str) -> str:
