@@ -17,7 +17,8 @@ from connectory.store.schema import is_current, upgrade
 from connectory.store.timestamps import utc_now
 
 _log = logging.getLogger(__name__)
-_START = Actor("start")  # of the service, or of the command that came first
+START = Actor("start")
+"""Whom the audit trail names for what the first start makes, be it of the service or of a command."""
 
 
 class CannotStart(Exception):
@@ -35,7 +36,7 @@ def open_database(settings: Settings) -> Store:
     store = open_store_of(settings)
     try:
         if settings.embedded:
-            upgrade(store, _START)
+            upgrade(store, START)
         elif not is_current(store):
             raise CannotStart("The database does not have this release's tables; run: connectory db upgrade")
     except BaseException as error:
@@ -96,7 +97,8 @@ def ensure_root_client(settings: Settings, store: Store) -> None:
         if list_clients(database):  # another process was first: on SQLite, a transaction that writes is the only one
             return
         client, secret = create_client(database, name="root", scopes=SCOPES, now=utc_now())
-        append(database, _START.did("client_created", object=client.id, name=client.name, scopes=" ".join(sorted(SCOPES))))
+        details = {"name": client.name, "scopes": " ".join(sorted(SCOPES))}
+        append(database, START.did("client_created", object=client.id, details=details))
         descriptor = os.open(settings.root_client_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
             os.fchmod(file.fileno(), 0o600)

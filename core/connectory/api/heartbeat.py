@@ -6,7 +6,7 @@ import os
 import socket
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from sqlalchemy.engine import Connection
 
@@ -20,13 +20,20 @@ PATIENCE = 3
 """Seconds that the end of the service waits for the last word to be written."""
 
 
-class Heartbeat:
-    """The heartbeat of one run of the service. In a thread of its own: a store that makes writers wait holds up no request."""
+NODE = f"{socket.gethostname()} (process {os.getpid()})"
+"""Name of this node, for people."""
 
-    def __init__(self, store: Store, vault: Vault) -> None:
-        self._store, self._vault = store, vault
+
+class Heartbeat:
+    """The heartbeat of one run of the service. In a thread of its own: a store that makes writers wait holds up no request.
+
+    Args:
+        chores: what else is to be done at each heartbeat but the first; each may raise as a store does.
+    """
+
+    def __init__(self, store: Store, vault: Vault, chores: Sequence[Callable[[], None]] = ()) -> None:
+        self._store, self._vault, self._chores = store, vault, chores
         self._id = str(uuid.uuid4())
-        self._name = f"{socket.gethostname()} (process {os.getpid()})"
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
@@ -43,15 +50,23 @@ class Heartbeat:
 
     def beat(self) -> None:
         """Tell it now; called when the keys have changed. A store that does not answer is told with the next one."""
-        self._write(lambda database: beat(database, self._id, self._name, self._vault.ring))
+        self._try(lambda: self._store.write_again(self._beat))
 
     def _run(self) -> None:
         while not self._ended.wait(HEARTBEAT):
             self.beat()
-        self._write(lambda database: leave(database, self._id))
+            for chore in self._chores:
+                self._try(chore)
+        self._try(lambda: self._store.write_again(self._leave))
 
-    def _write(self, work: Callable[[Connection], None]) -> None:
+    def _beat(self, database: Connection) -> None:
+        beat(database, self._id, NODE, self._vault.ring)
+
+    def _leave(self, database: Connection) -> None:
+        leave(database, self._id)
+
+    def _try(self, work: Callable[[], None]) -> None:
         try:
-            self._store.write_again(work)
+            work()
         except (StoreUnavailable, StoreFailed) as error:
             log.warning("heartbeat_failed", reason=str(error))

@@ -96,9 +96,7 @@ async def _set(request: Request, key: str, body: bytes, *, verify: bool, replace
     return test_response(f"Secrets updated for ConnectionConfig with key: {connection.key}.", report)
 
 
-def _store(
-    service: Service, key: str, body: bytes, who: Actor, replace: bool
-) -> tuple[StoredConnection, str]:
+def _store(service: Service, key: str, body: bytes, who: Actor, replace: bool) -> tuple[StoredConnection, str]:
     for _ in range(_ATTEMPTS):
         stored = _store_once(service, key, body, who, replace=replace)
         if stored is not None:

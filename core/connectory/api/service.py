@@ -8,6 +8,7 @@ from typing import cast
 
 from fastapi import Request
 
+from connectory.api.failed_logins import FailedLogins
 from connectory.api.heartbeat import Heartbeat
 from connectory.api.limits import TokenBuckets
 from connectory.api.middleware import RequestCounts
@@ -27,6 +28,7 @@ class Service:
     Attributes:
         test_limit: of connection tests, by client id.
         login_limit: of failed logins, by address and client id; ids that no client has count as one.
+        failed_logins: tells the audit trail of them.
         request_counts: finished requests by method, route and status.
         test_counts: finished connection tests by connection type and result (`succeeded`, `skipped`, or a failure code).
     """
@@ -40,6 +42,7 @@ class Service:
     heartbeat: Heartbeat
     test_limit: TokenBuckets
     login_limit: TokenBuckets
+    failed_logins: FailedLogins
     tokens: TokenCache = field(default_factory=TokenCache)
     request_counts: RequestCounts = field(default_factory=Counter)
     test_counts: Counter[tuple[str, str]] = field(default_factory=Counter)

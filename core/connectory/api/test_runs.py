@@ -97,7 +97,10 @@ async def run_test(
     service.test_counts[connection.connection_type, report.code or report.status] += 1
     if report.error_type is not None:
         log.warning(
-            "driver failed", connection_type=connection.connection_type, error=report.error_type, request_id=who.request_id
+            "driver failed",
+            connection_type=connection.connection_type,
+            error=report.error_type,
+            request_id=who.request_id,
         )
     await service.threads.write(_record, service, connection, report, who)
     return report

@@ -29,9 +29,7 @@ _TIME = {"parser": _moment, "metavar": "TIME"}
 
 
 def show_audit(
-    actor: Annotated[
-        str | None, typer.Option(help='Only of this client (its id) or command, like "keys add".')
-    ] = None,
+    actor: Annotated[str | None, typer.Option(help='Only of this client (its id) or command, like "keys add".')] = None,
     action: Annotated[
         str | None, typer.Option(help='Only of this action, like "updated", or of those that begin so, like "key*".')
     ] = None,
@@ -42,8 +40,12 @@ def show_audit(
     result: Annotated[
         str | None, typer.Option(help='Only of this result, like "401", "auth_failed" or "succeeded".')
     ] = None,
-    since: Annotated[datetime | None, typer.Option(help="Only from this time on; UTC if it says nothing.", **_TIME)] = None,
-    until: Annotated[datetime | None, typer.Option(help="Only before this time; UTC if it says nothing.", **_TIME)] = None,
+    since: Annotated[
+        datetime | None, typer.Option(help="Only from this time on; UTC if it says nothing.", **_TIME)
+    ] = None,
+    until: Annotated[
+        datetime | None, typer.Option(help="Only before this time; UTC if it says nothing.", **_TIME)
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, max=100_000_000, help="Entries to show.")] = 50,
     as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each entry.")] = False,
 ) -> None:

@@ -48,7 +48,10 @@ def token(
                 )
             lifetime = timedelta(seconds=settings.token_lifetime)
             text, _ = issue_token(database, found.id, scopes=scopes, lifetime=lifetime, now=utc_now())
-            append(database, acting("token").did("token_issued", object=found.id, scopes=" ".join(sorted(scopes))))
+            append(
+                database,
+                acting("token").did("token_issued", object=found.id, details={"scopes": " ".join(sorted(scopes))}),
+            )
     print(text)
 
 
@@ -86,7 +89,8 @@ def create_client(
     with open_database(settings_now()) as store, store.write() as database:
         client, secret = create(database, name=name, scopes=scopes, now=utc_now())
         held = " ".join(sorted(client.scopes))
-        append(database, acting("client create").did("client_created", object=client.id, name=name, scopes=held))
+        actor, details = acting("client create"), {"name": name, "scopes": held}
+        append(database, actor.did("client_created", object=client.id, details=details))
     print(json.dumps({"client_id": client.id, "client_secret": secret, "scope": held}))
 
 
@@ -130,7 +134,9 @@ def rotate_secret(
             raise CommandFailed(_NO_CLIENT)
         append(database, actor.did("client_secret_rotated", object=client_id))
         if revoke_tokens:
-            append(database, actor.did("tokens_revoked", object=client_id, times=revoke(database, client_id)))
+            append(
+                database, actor.did("tokens_revoked", object=client_id, details={"times": revoke(database, client_id)})
+            )
     print(json.dumps({"client_id": client_id, "client_secret": secret}))
 
 
@@ -149,4 +155,4 @@ def delete_client(client_id: _Client) -> None:
             raise CommandFailed(_NO_CLIENT)
         append(database, actor.did("client_deleted", object=client_id))
         if revoked:
-            append(database, actor.did("tokens_revoked", object=client_id, times=revoked))
+            append(database, actor.did("tokens_revoked", object=client_id, details={"times": revoked}))

@@ -124,7 +124,7 @@ class Actor(NamedTuple):
         at: datetime | None = None,
         kid: str | None = None,
         object: str | None = None,  # noqa: A002 — the name of the column
-        **details: str | int,
+        details: Mapping[str, str | int] | None = None,
     ) -> AuditEntry:
         """The entry for it, for `append`. All but the arguments below are described at `AuditEntry`.
 
@@ -133,8 +133,7 @@ class Actor(NamedTuple):
             at: when. Default: now.
             details: texts are cut to 500 characters.
         """
-        if self.user is not None:
-            details = {"user": self.user, **details}
+        told = {**({} if self.user is None else {"user": self.user}), **(details or {})}
         return AuditEntry(
             at or utc_now(),
             self.id,
@@ -147,7 +146,7 @@ class Actor(NamedTuple):
             self.request_id,
             self.client_request_id,
             object,
-            {name: value[:_LONGEST] if isinstance(value, str) else value for name, value in details.items()},
+            {name: value[:_LONGEST] if isinstance(value, str) else value for name, value in told.items()},
         )
 
 

@@ -83,6 +83,8 @@ def newest_entries(database: Connection, wanted: Wanted, most: int) -> Iterator[
 
 
 def _can_match(wanted: Wanted) -> bool:
+    if wanted.actions == ():
+        return False
     texts = wanted.actor, wanted.connection_key, wanted.object, wanted.result_code
     return all(storable(text) for text in (*texts, *(wanted.actions or ())) if text is not None)
 

@@ -64,7 +64,7 @@ def upgrade(store: Store, actor: Actor | None = None) -> None:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
         if actor is not None:
-            append(connection, actor.did("database_upgraded", before=found or "none", after=HEAD))
+            append(connection, actor.did("database_upgraded", details={"before": found or "none", "after": HEAD}))
 
 
 def _revision(connection: Connection) -> str | None:

@@ -119,7 +119,7 @@ def fill(store, count: int) -> None:
     with store.write() as database:
         database.execute(
             text(
-                f"INSERT INTO audit (at, actor, action, connection_key, changed_fields, result_code) {numbers} "  # noqa: S608
+                f"INSERT INTO audit (at, actor, action, connection_key, changed_fields, result_code) {numbers} "
                 f"SELECT {at}, 'client-' || (i % 10), CASE WHEN i % 2 = 0 THEN 'tested' ELSE 'updated' END, "
                 "'key-' || (i % 100), '[]', CASE WHEN i % 1000 = 0 THEN 'timeout' ELSE '200' END FROM n"
             ),
@@ -196,7 +196,7 @@ def test_an_entry_is_undone_with_the_change_it_tells_of(store):
 
 
 def test_who_does_something_is_in_every_entry_of_it():
-    entry = Actor("keys add", user="ada").did("key_added", object="2026-12", fingerprint="f" * 600)
+    entry = Actor("keys add", user="ada").did("key_added", object="2026-12", details={"fingerprint": "f" * 600})
     assert entry.details == {"user": "ada", "fingerprint": "f" * 500}
     assert (entry.actor, entry.result_code, entry.object) == ("keys add", "succeeded", "2026-12")
     assert timedelta() <= utc_now() - entry.at < timedelta(seconds=5)

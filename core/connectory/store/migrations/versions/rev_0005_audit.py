@@ -12,12 +12,13 @@ _YOUNG = "30 days"
 _REFUSAL = f"The audit trail is append-only; entries younger than {_YOUNG} cannot be deleted."
 
 _SQLITE = (
-    "CREATE TRIGGER audit_refuses_update BEFORE UPDATE ON audit "
-    f"BEGIN SELECT RAISE(ABORT, '{_REFUSAL}'); END",
+    f"CREATE TRIGGER audit_refuses_update BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, '{_REFUSAL}'); END",
     # The beginning of the text of `at`, which sorts as time does.
-    "CREATE TRIGGER audit_refuses_delete BEFORE DELETE ON audit "
-    f"WHEN OLD.at > strftime('%Y-%m-%d %H:%M:%f', 'now', '-{_YOUNG}') "
-    f"BEGIN SELECT RAISE(ABORT, '{_REFUSAL}'); END",
+    (
+        "CREATE TRIGGER audit_refuses_delete BEFORE DELETE ON audit "
+        f"WHEN OLD.at > strftime('%Y-%m-%d %H:%M:%f', 'now', '-{_YOUNG}') "
+        f"BEGIN SELECT RAISE(ABORT, '{_REFUSAL}'); END"
+    ),
 )
 _POSTGRESQL = (
     f"""
@@ -55,7 +56,7 @@ def upgrade() -> None:
     for statement in _POSTGRESQL if op.get_bind().dialect.name == "postgresql" else _SQLITE:
         op.get_bind().exec_driver_sql(statement)
     op.execute(
-        sa.text("UPDATE clients SET scopes = 'audit:read ' || scopes WHERE name = 'root' AND scopes = :every").bindparams(
-            every=_EVERY_SCOPE
-        )
+        sa.text(
+            "UPDATE clients SET scopes = 'audit:read ' || scopes WHERE name = 'root' AND scopes = :every"
+        ).bindparams(every=_EVERY_SCOPE)
     )
