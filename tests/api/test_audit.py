@@ -1,13 +1,17 @@
 """`GET /audit`: what was done, by whom, in which request; logins that failed among it, and nothing that was sent with them."""
 
 import re
+import time
 from datetime import timedelta
 
 import pytest
+from fastapi.testclient import TestClient
 
-from connectory.api import failed_logins
+from connectory.api import failed_logins, heartbeat
+from connectory.api.app import create_app, open_service
 from connectory.api.failed_logins import FailedLogins
 from connectory.scopes import SCOPES
+from connectory.settings import SettingsInvalid, read_settings
 from connectory.store.audit import ACTIONS, Actor, append
 from connectory.store.audit_search import Wanted, list_entries
 from connectory.store.clients import create_client
@@ -206,3 +210,31 @@ def test_the_document_names_every_action(anonymous):
     [action] = [parameter for parameter in parameters if parameter["name"] == "action"]
     for name in (*ACTIONS, "key*", "*"):
         assert re.fullmatch(action["schema"]["pattern"], name)
+
+
+def test_the_heartbeat_deletes_what_is_older_than_is_kept(service, settings, catalog, monkeypatch):
+    """And goes on with its other work where one part of it fails."""
+    monkeypatch.setattr(heartbeat, "HEARTBEAT", 0.01)
+    with service.store.write() as database:
+        append(database, *(Actor("ancient").did("tested", at=utc_now() - timedelta(days=days)) for days in (40, 50, 20)))
+
+    def refuse() -> None:
+        raise StoreUnavailable("gone")
+
+    running = open_service(settings.model_copy(update={"audit_retention": 31}), catalog)
+    monkeypatch.setattr(running.failed_logins, "flush", refuse)
+    with TestClient(create_app(running)):
+        deadline = time.monotonic() + 20
+        while len(trail(service, actor="ancient")) > 1:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    [left] = trail(service, actor="ancient")
+    assert utc_now() - left.at < timedelta(days=21)
+
+
+def test_entries_of_less_than_a_month_are_kept_by_every_retention():
+    assert read_settings().audit_retention == 365
+    assert read_settings(audit_retention=0).audit_retention == 0
+    for days in (1, 30, -1):
+        with pytest.raises(SettingsInvalid, match="CONNECTORY_AUDIT_RETENTION"):
+            read_settings(audit_retention=days)

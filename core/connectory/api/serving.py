@@ -160,11 +160,11 @@ def _reload(service: Service) -> None:
                 service.settings, service.store, service.vault, warn=lambda text: log.warning("keys", warning=text)
             )
         except (CannotStart, StoreUnavailable, StoreFailed) as problem:
-            log.error("keys_not_reloaded", reason=str(problem), kept=service.vault.ring.fingerprints())
             _note_reload(service, result_code="failed", reason=str(problem))
+            log.error("keys_not_reloaded", reason=str(problem), kept=service.vault.ring.fingerprints())
             return
-        log.info("keys_reloaded", primary=service.vault.ring.primary, keys=service.vault.ring.fingerprints())
         _note_reload(service)
+        log.info("keys_reloaded", primary=service.vault.ring.primary, keys=service.vault.ring.fingerprints())
         service.heartbeat.beat()
 
 
