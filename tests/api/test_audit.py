@@ -3,6 +3,7 @@
 import re
 import time
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
@@ -212,11 +213,20 @@ def test_the_document_names_every_action(anonymous):
         assert re.fullmatch(action["schema"]["pattern"], name)
 
 
+def test_the_deployers_page_names_every_action():
+    page = (Path(__file__).resolve().parents[2] / "docs/deployers.md").read_text()
+    section = page.partition("## The audit trail")[2].partition("\n## ")[0]
+    rows = [line.split("|")[2] for line in section.splitlines() if line.startswith("| ")][1:]
+    assert sorted(re.findall(r"`(\w+)`", "".join(rows))) == list(ACTIONS)
+
+
 def test_the_heartbeat_deletes_what_is_older_than_is_kept(service, settings, catalog, monkeypatch):
     """And goes on with its other work where one part of it fails."""
     monkeypatch.setattr(heartbeat, "HEARTBEAT", 0.01)
     with service.store.write() as database:
-        append(database, *(Actor("ancient").did("tested", at=utc_now() - timedelta(days=days)) for days in (40, 50, 20)))
+        append(
+            database, *(Actor("ancient").did("tested", at=utc_now() - timedelta(days=days)) for days in (40, 50, 20))
+        )
 
     def refuse() -> None:
         raise StoreUnavailable("gone")

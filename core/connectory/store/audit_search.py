@@ -6,9 +6,11 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import reduce
+from operator import add
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, Subquery, func, or_, select, union_all
+from sqlalchemy import ColumnElement, Row, Select, func, or_, select, union_all
 from sqlalchemy.engine import Connection
 
 from connectory.store.audit import ACTIONS, AuditEntry
@@ -60,7 +62,7 @@ def list_entries(
     wanted = wanted or Wanted()
     if not _can_match(wanted):
         return [], 0
-    total: int = database.execute(_count(wanted)).scalar_one()
+    total: int = min(database.execute(_count(wanted)).scalar_one(), MOST_COUNTED)
     skipped = (page - 1) * size
     if skipped >= total:
         return [], total
@@ -101,11 +103,11 @@ def _newest(wanted: Wanted, most: int, before: AuditEntry | None = None) -> Sele
 
 
 def _count(wanted: Wanted) -> Select[Any]:
-    def some(each: Sequence[ColumnElement[bool]]) -> Subquery:
-        return select(audit.c.id).where(*each).limit(MOST_COUNTED).subquery()
-
-    found = union_all(*(select(some(each)) for each in _branches(wanted))).subquery()
-    return select(func.count()).select_from(select(found.c.id).limit(MOST_COUNTED).subquery())
+    counts = []
+    for each in _branches(wanted):
+        some = select(audit.c.id).where(*each).limit(MOST_COUNTED).subquery()
+        counts.append(select(func.count()).select_from(some).scalar_subquery())
+    return select(reduce(add, counts))
 
 
 def _branches(wanted: Wanted) -> list[list[ColumnElement[bool]]]:
