@@ -1,6 +1,7 @@
 """The first start of a deployment, by several processes at once."""
 
 import json
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier, local
 
@@ -11,6 +12,7 @@ from connectory import startup
 from connectory.keys import open_vault
 from connectory.settings import Settings, read_settings
 from connectory.startup import ensure_root_client, open_database
+from connectory.store import sqlite
 from connectory.store.clients import authenticate_client, list_clients
 from connectory.vault import generate_keyring
 from connectory.vault.providers import FileKeys
@@ -52,6 +54,22 @@ def test_a_key_file_that_another_start_makes_meanwhile_is_used(home, monkeypatch
     with open_database(settings) as store:
         ring = open_vault(settings, store, warn=pytest.fail).ring
         assert ring == FileKeys(settings.keys_path).load()
+
+
+def test_a_file_that_another_start_gives_its_log_meanwhile_is_waited_for(home, monkeypatch):
+    busy = [sqlite3.OperationalError("database is locked") for _ in range(2)]
+    configure = sqlite._configure
+
+    def configure_later(connection, record):
+        if busy:
+            error = busy.pop()
+            error.sqlite_errorname = "SQLITE_BUSY"
+            raise error
+        configure(connection, record)
+
+    monkeypatch.setattr(sqlite, "_configure", configure_later)
+    with open_database(read_settings(home=home)) as store, store.read() as database:
+        assert list_clients(database) == []
 
 
 @pytest.mark.parametrize("kind", ["sqlite home", "postgresql"])
