@@ -88,5 +88,6 @@ def test_the_documentation_can_be_turned_off(tmp_path):
     with running_service(tmp_path / "home", {"CONNECTORY_DOCS": "false"}) as running:
         assert "/docs" not in running.ready_line
         for path in ("/docs", "/docs/start.js", "/openapi.json"):
-            assert httpx.get(f"{running.url}{path}").status_code == 404
+            answer = httpx.get(f"{running.url}{path}")
+            assert (answer.status_code, answer.json()) == (404, {"detail": "There is nothing at this path."})
         assert httpx.get(f"{running.url}/health").status_code == 200

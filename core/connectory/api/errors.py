@@ -156,7 +156,9 @@ async def _departed(_request: Request, _error: Exception) -> Response:
 async def _http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 404:
-        return problem_response(404, "There is nothing at this path; the paths are listed at /docs.")
+        has_page = any(route.path == "/docs" for route in iter_route_contexts(request.app.routes))
+        listed = "; the paths are listed at /docs" if has_page else ""
+        return problem_response(404, f"There is nothing at this path{listed}.")
     if error.status_code != 405:
         return problem_response(error.status_code, error.detail, error.headers)
     allow = {"Allow": ", ".join(_methods_at(request))}

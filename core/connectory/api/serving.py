@@ -112,7 +112,7 @@ def _what_it_uses(settings: Settings) -> str:
     said.append(f"store: {settings.store_shown}")
     if settings.embedded and settings.root_client_path.exists():
         said.append(f"root client: {settings.root_client_path}")
-    if settings.loopback_allowed:
+    if settings.egress_policy.decide("127.0.0.1", None).allowed:
         said.append("tests may connect to loopback")
     return "; ".join(said)
 

@@ -134,6 +134,8 @@ def test_no_new_store_is_made_where_others_reach_the_service(home, settings):
         assert "loopback" not in service.ready_line
     with running_service(home, settings) as service:
         assert "tests may connect to loopback" in service.ready_line
+    with running_service(home, settings | {"CONNECTORY_EGRESS_ALLOW": "10.0.0.0/8"}) as service:
+        assert "loopback" not in service.ready_line
 
 
 def test_settings_are_all_listed(home):
