@@ -174,24 +174,31 @@ class Relay:
         self._session.socket.close()
 
     def _serve(self) -> None:
+        # Another process of this machine may connect before the driver does. The port stays ours even then: whoever had it
+        # would be sent the driver's login.
         with suppress(OSError):
-            self._driver, _ = self._listener.accept()
-            self._listener.close()
-            with self._driver as driver:
-                if self._log_in(driver):
-                    self._carry(driver)
+            login = None
+            while login is None:
+                self._driver, _ = self._listener.accept()
+                with self._driver as driver:
+                    login = self._read_login(driver)
+                    if login is not None and self._log_in(driver, login):
+                        self._carry(driver)
 
-    def _log_in(self, driver: socket.socket) -> bool:
-        """Take the driver's login to the server and, unless it sends the driver elsewhere, the answer back."""
+    def _read_login(self, driver: socket.socket) -> bytes | None:
+        """The body of the driver's login; `None` where somebody hangs up before it, or is not a driver."""
         receive = partial(_receive, driver)
         try:
             _read_message(receive, {_PRELOGIN})  # what it asks for does not matter: encryption is our own business
             ours = {_VERSION: self._session.version, _ENCRYPTION: bytes([_ENCRYPT_NOT_SUPPORTED])}
             driver.sendall(_packets(_RESPONSE, _prelogin(ours | {_INSTANCE: b"\0", _THREAD: b"", _MARS: b"\0"})))
-            login = _read_message(receive, {_LOGIN7})
-            self._session.send(_packets(_LOGIN7, _with_server_name(login.body, self._server_name)))
-        except EOFError:
-            return False
+            return _read_message(receive, {_LOGIN7}).body
+        except (ConnectionError, EOFError):
+            return None
+
+    def _log_in(self, driver: socket.socket, login: bytes) -> bool:
+        """Take the driver's login to the server and, unless it sends the driver elsewhere, the answer back."""
+        self._session.send(_packets(_LOGIN7, _with_server_name(login, self._server_name)))
         try:
             message = _read_message(self._session.receive, {_RESPONSE})
             self.answer = _read_login_answer(message.body)
