@@ -229,7 +229,9 @@ class Settings(BaseSettings):
         description="Days that entries of the audit trail are kept: 31 or more; 0 keeps them for ever.",
     )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = Field(
-        "info", description="Least severe lines that are logged; `info` holds one line per request."
+        "info",
+        description="Least severe lines that are logged; `info` holds one line per request, but for what "
+        "monitoring asks while all is well.",
     )
 
     @model_validator(mode="before")

@@ -168,6 +168,19 @@ def test_own_log_lines_keep_their_arguments_and_others_do_not():
     ]
 
 
+def test_monitoring_does_not_fill_the_log(tmp_path):
+    home = tmp_path / "home"
+    token = run_command(home, "token").stdout.strip()
+    with running_service(home) as service:
+        for path in ("/health", "/ready", "/metrics"):
+            httpx.get(f"{service.url}{path}", headers={"Authorization": f"Bearer {token}"}).raise_for_status()
+        assert httpx.get(f"{service.url}/metrics").status_code == 401
+        service.end()
+        lines = [json.loads(line) for line in service.log.read_text().splitlines()]
+    requests = [(line["route"], line["status"]) for line in lines if line["event"] == "request"]
+    assert requests == [("/metrics", 401)]
+
+
 def test_a_line_of_the_survey_keeps_its_arguments(tmp_path):
     """It is logged in another process, about a distribution whose metadata cannot be read."""
     site, home = tmp_path / "site", tmp_path / "home"

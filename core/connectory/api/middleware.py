@@ -17,6 +17,7 @@ RequestCounts = Counter[tuple[str, str, int]]
 """Finished requests by method, route template and status."""
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9_-]{1,64}")
+_MONITORING = frozenset({"/health", "/ready", "/metrics"})
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
@@ -74,7 +75,9 @@ class Surroundings:
         finally:
             template = getattr(scope.get("route"), "path", "-") if status != 405 else "-"
             self._counts[(method if template != "-" else "-", template, status)] += 1
-            log.info(
+            # What monitoring asks every few seconds would fill the log, and says nothing while all is well.
+            write = log.debug if status == 200 and template in _MONITORING else log.info
+            write(
                 "request",
                 request_id=request_id,
                 method=method,
