@@ -179,6 +179,7 @@ def test_monitoring_does_not_fill_the_log(tmp_path):
         lines = [json.loads(line) for line in service.log.read_text().splitlines()]
     requests = [(line["route"], line["status"]) for line in lines if line["event"] == "request"]
     assert requests == [("/metrics", 401)]
+    assert [line["event"] for line in lines if line["level"] == "error"] == []
 
 
 def test_a_line_of_the_survey_keeps_its_arguments(tmp_path):

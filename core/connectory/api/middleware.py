@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import secrets
 import time
@@ -76,8 +77,8 @@ class Surroundings:
             template = getattr(scope.get("route"), "path", "-") if status != 405 else "-"
             self._counts[(method if template != "-" else "-", template, status)] += 1
             # What monitoring asks every few seconds would fill the log, and says nothing while all is well.
-            write = log.debug if status == 200 and template in _MONITORING else log.info
-            write(
+            log.log(
+                logging.DEBUG if status == 200 and template in _MONITORING else logging.INFO,
                 "request",
                 request_id=request_id,
                 method=method,
