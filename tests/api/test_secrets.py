@@ -9,7 +9,15 @@ from connectory.store.tables import connection_secrets
 from testkit.certificates import SOME_CERTIFICATE
 
 PARTS = {"host": "db.example", "port": 5433, "dbname": "app", "username": "reader", "password": "tiger-lily"}
-UNTESTED = {"test_status": None, "failure_reason": None, "failure_code": None, "retry_after": None, "steps": []}
+UNTESTED = {
+    "test_status": None,
+    "failure_reason": None,
+    "failure_code": None,
+    "encrypted": None,
+    "verified": None,
+    "retry_after": None,
+    "steps": [],
+}
 
 
 @pytest.fixture
