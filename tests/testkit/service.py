@@ -14,7 +14,7 @@ from pathlib import Path
 from testkit.processes import ServerFailed
 
 COMMAND = Path(sys.executable).with_name("connectory")
-_READY = re.compile(r"ready on (http://\S+)")
+READY = re.compile(r"ready on (http://\S+)")
 
 
 class RunningService:
@@ -71,8 +71,8 @@ def running_service(
             text=True,
         )
     try:
-        line = _first_line(process, 60)
-        found = _READY.search(line)
+        line = first_line(process, 60)
+        found = READY.search(line)
         if found is None:
             raise ServerFailed(f"The service printed {line!r} and not its line. Its log:\n{log.read_text()[-2000:]}")
         yield RunningService(process, found[1], line, log)
@@ -83,7 +83,8 @@ def running_service(
         process.stdout.close()
 
 
-def _first_line(process: subprocess.Popen[str], seconds: float) -> str:
+def first_line(process: subprocess.Popen[str], seconds: float) -> str:
+    """The next line that a process prints; empty if none comes in time."""
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
         return process.stdout.readline() if selector.select(seconds) else ""
