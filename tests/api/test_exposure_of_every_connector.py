@@ -93,7 +93,15 @@ def use(service: RunningService, home: Path, documents) -> dict[str, str]:
         with ThreadPoolExecutor(8) as pool:
             verdicts = dict(zip(documents, pool.map(store_and_test, documents), strict=True))
         assert {identifier for identifier, verdict in verdicts.items() if verdict == "succeeded"} <= {"manual"}
-        for path in (API, f"{API}?size=100", "/api/v1/plugins", "/api/v1/status", "/metrics", "/openapi.json", "/ready"):
+        for path in (
+            API,
+            f"{API}?size=100",
+            "/api/v1/plugins",
+            "/api/v1/status",
+            "/metrics",
+            "/openapi.json",
+            "/ready",
+        ):
             kept(path, client.get(path))
     return answers
 

@@ -108,7 +108,9 @@ class Writer:
             for key in self._keys
         ]
         return {"method": "PATCH", "url": "/connection", "json": items}, {
-            key: row.done("created" if row.description is None else "updated", description=mark, token=mark, masked=True)
+            key: row.done(
+                "created" if row.description is None else "updated", description=mark, token=mark, masked=True
+            )
             for key, row in self._rows.items()
         }
 
@@ -135,7 +137,9 @@ class Writer:
 def stored_rows(database: Connection, vault: Vault) -> Rows:
     """What is stored, by key."""
     trails: dict[str, Counter[str]] = {}
-    entries = select(audit.c.connection_key, audit.c.action, func.count()).group_by(audit.c.connection_key, audit.c.action)
+    entries = select(audit.c.connection_key, audit.c.action, func.count()).group_by(
+        audit.c.connection_key, audit.c.action
+    )
     for key, action, count in database.execute(entries):
         trails.setdefault(key, Counter())[action] = count
     attached: dict[str, list[str]] = {}

@@ -79,7 +79,9 @@ class Restarts:
         pid, _, said = line.partition(" ")
         found = READY.search(said)
         if found is None:
-            raise ServerFailed(f"The service printed {line!r} and not its line. Its log:\n{self.log.read_text()[-2000:]}")
+            raise ServerFailed(
+                f"The service printed {line!r} and not its line. Its log:\n{self.log.read_text()[-2000:]}"
+            )
         self._service = int(pid)
         return found[1]
 
