@@ -1,4 +1,4 @@
-"""A store that is lost, or full, while the service runs: writers are told, nobody is told a lie, and all is well once it is back."""
+"""A store that is lost, or full, while the service runs: writers are told, and all is well once it is back."""
 
 import time
 from collections.abc import Callable
