@@ -7,7 +7,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from connectory.settings import Settings, listens_on_loopback
-from connectory.startup import CannotStart
+from connectory.startup import START, CannotStart
+from connectory.store.audit import AuditEntry, append
 from connectory.store.engine import Store
 from connectory.store.key_records import record_keys
 from connectory.store.rotation import SecretsStatus, status
@@ -90,15 +91,25 @@ def open_vault(settings: Settings, store: Store, *, warn: Callable[[str], None])
     provider = provider_of(settings)
     generates = settings.keys_file is None and settings.keys_provider != "environment"
     lost = generates and not settings.keys_path.exists()
+    made: list[AuditEntry] = []
     if lost and not settings.embedded:
         raise CannotStart(
             "CONNECTORY_DATABASE_URL is set, so the key that seals secrets must be given: run `connectory keys "
             "generate PATH` once, keep the file safe, and set CONNECTORY_KEYS_FILE to it."
         )
     try:
-        ring = provider.create() if lost else provider.load()
         try:
-            conflicts = _record(store, ring)
+            ring = provider.create() if lost else provider.load()
+        except KeyRingInvalid:
+            if not (lost and settings.keys_path.exists()):
+                raise
+            ring, lost = provider.load(), False  # another process that starts now was first
+        if lost:
+            made.append(
+                START.did("key_created", object=ring.primary, details={"fingerprint": ring.fingerprint(ring.primary)})
+            )
+        try:
+            conflicts = _record(store, ring, *made)
         except KeyMismatch as mismatch:
             if not (generates and settings.embedded):
                 raise CannotStart(
@@ -106,7 +117,10 @@ def open_vault(settings: Settings, store: Store, *, warn: Callable[[str], None])
                 ) from None
             # The generated key file was lost: new secrets get a key of a new name, the old ones read as unreadable.
             ring = provider.change(lambda current: current.with_new_key(promote=True))
-            conflicts = _record(store, ring)
+            made.append(
+                START.did("key_added", object=ring.primary, details={"fingerprint": ring.fingerprint(ring.primary)})
+            )
+            conflicts = _record(store, ring, *made)
     except KeyRingInvalid as error:
         raise CannotStart(refusal(provider, error)) from None
     vault = Vault(ring)
@@ -153,9 +167,11 @@ def refusal(provider: KeyProvider, error: KeyRingInvalid) -> str:
     return sentence if sentence.startswith("CONNECTORY_") else f"{provider.setting}: {sentence}"
 
 
-def _record(store: Store, ring: KeyRing) -> tuple[str, ...]:
+def _record(store: Store, ring: KeyRing, *made: AuditEntry) -> tuple[str, ...]:
     with store.write() as database:
-        return record_keys(database, ring, now=utc_now())
+        conflicts = record_keys(database, ring, now=utc_now())
+        append(database, *made)
+        return conflicts
 
 
 def _tell(found: SecretsStatus, conflicts: tuple[str, ...], provider: KeyProvider, warn: Callable[[str], None]) -> None:

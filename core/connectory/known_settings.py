@@ -71,6 +71,21 @@ def describe_settings(settings: Settings, catalog: Catalog) -> list[SettingRow]:
     return rows + [declared[name] for name in sorted(declared)]
 
 
+def changed_settings(settings: Settings, catalog: Catalog, environment: Mapping[str, str]) -> dict[str, str]:
+    """What differs from the defaults, by name, for the audit trail: nothing secret, and of plugins' settings the names only.
+
+    Args:
+        environment: where plugins read theirs. What a plugin takes for a secret is not known before it is imported.
+    """
+    rows = (_row(settings, name, field, "") for name, field in Settings.model_fields.items())
+    own = {row.name: _without_credentials(row.value) for row in rows if row.value != row.default}
+    return own | {name: "set" for name in not_of_the_service(environment) if name in catalog.variables}
+
+
+def _without_credentials(value: str) -> str:
+    return without_password(value) if "://" in value else value
+
+
 def _row(model: Any, name: str, field: FieldInfo, otherwise: str) -> SettingRow:
     return SettingRow(
         name=environment_name(name),

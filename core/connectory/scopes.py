@@ -9,5 +9,6 @@ SCOPES = {
     "dataset:read": "Read the datasets of connections",
     "dataset:create_or_update": "Attach datasets to connections",
     "dataset:delete": "Delete datasets of connections",
+    "audit:read": "Read the audit trail",
 }
 """Every scope that a client can have, and what it allows."""

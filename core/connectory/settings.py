@@ -222,6 +222,12 @@ class Settings(BaseSettings):
         True,
         description="Whether the API is documented at /docs and /openapi.json, to anybody who can reach the service.",
     )
+    audit_retention: int = Field(
+        365,
+        ge=0,
+        le=36_500,
+        description="Days that entries of the audit trail are kept: 31 or more; 0 keeps them for ever.",
+    )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = Field(
         "info", description="Least severe lines that are logged; `info` holds one line per request."
     )
@@ -239,6 +245,14 @@ class Settings(BaseSettings):
                 raise PydanticCustomError("category", "Each has letters, digits, '.', '_' or '-'.")
         return value
 
+    @field_validator("audit_retention")
+    @classmethod
+    def _retention(cls, value: int) -> int:
+        # The database refuses to delete entries younger than 30 days; one more, for clocks that differ.
+        if 0 < value < 31:
+            raise PydanticCustomError("retention", "Must be 0, or at least 31.")
+        return value
+
     @property
     def embedded(self) -> bool:
         """Whether the store is the embedded default: migrated on start, with generated key and root client."""
@@ -249,7 +263,12 @@ class Settings(BaseSettings):
         """The database URL in force, password included."""
         if self.database_url is not None:
             return self.database_url.get_secret_value()
-        return f"sqlite:///{self.home.absolute() / 'connectory.db'}"
+        return f"sqlite:///{self.database_path.absolute()}"
+
+    @property
+    def database_path(self) -> Path:
+        """The database file of the embedded default."""
+        return self.home / "connectory.db"
 
     @property
     def store_shown(self) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from connectory.scopes import SCOPES
 from connectory.settings import Settings, listens_on_loopback
+from connectory.store.audit import Actor, append
 from connectory.store.clients import create_client, list_clients
 from connectory.store.engine import Store, open_store
 from connectory.store.errors import SchemaUnknown, StoreFailed, StoreUnavailable, StoreUrlInvalid
@@ -16,6 +17,8 @@ from connectory.store.schema import is_current, upgrade
 from connectory.store.timestamps import utc_now
 
 _log = logging.getLogger(__name__)
+START = Actor("start")
+"""Whom the audit trail names for what the first start makes, be it of the service or of a command."""
 
 
 class CannotStart(Exception):
@@ -33,7 +36,7 @@ def open_database(settings: Settings) -> Store:
     store = open_store_of(settings)
     try:
         if settings.embedded:
-            upgrade(store)
+            upgrade(store, START)
         elif not is_current(store):
             raise CannotStart("The database does not have this release's tables; run: connectory db upgrade")
     except BaseException as error:
@@ -81,14 +84,21 @@ def make_home(home: Path) -> None:
 
 
 def ensure_root_client(settings: Settings, store: Store) -> None:
-    """On the first start of the embedded default, create a client with every scope and write its credentials, 0600."""
+    """On the first start of the embedded default, create a client with every scope and write its credentials, 0600.
+
+    Of several processes that start at once, one does.
+    """
     if not settings.embedded:
         return
     with store.read() as database:
         if list_clients(database):
             return
     with store.write() as database:
+        if list_clients(database):  # another process was first: on SQLite, a transaction that writes is the only one
+            return
         client, secret = create_client(database, name="root", scopes=SCOPES, now=utc_now())
+        details = {"name": client.name, "scopes": " ".join(sorted(SCOPES))}
+        append(database, START.did("client_created", object=client.id, details=details))
         descriptor = os.open(settings.root_client_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
             os.fchmod(file.fileno(), 0o600)

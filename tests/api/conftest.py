@@ -18,7 +18,7 @@ from connectory.settings import Settings
 from connectory.store.clients import create_client, issue_token
 from connectory.store.engine import open_store
 from connectory.store.schema import upgrade
-from connectory.store.tables import audit, connections, datasets
+from connectory.store.tables import connections, datasets
 from connectory.store.timestamps import utc_now
 from connectory.vault import generate_keyring
 from servers.postgres.server import PostgresServer
@@ -159,8 +159,8 @@ class Api:
 
 @pytest.fixture
 def api(anonymous: TestClient, service: Service, token: str) -> Api:
-    """The API with every scope, over an empty store."""
+    """The API with every scope, over a store without connections. The audit trail cannot be emptied."""
     with service.store.write() as database:
-        for table in (datasets, connections, audit):
+        for table in (datasets, connections):
             database.execute(delete(table))
     return Api(anonymous, token)

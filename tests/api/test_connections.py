@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from connectory.store.audit import list_entries
+from connectory.store.audit_search import Wanted, list_entries
+from connectory.store.timestamps import utc_now
 
 MEMBERS = [
     "name",
@@ -313,26 +314,30 @@ def test_deleting_takes_the_connection_and_its_datasets(api, service):
 
 
 def test_every_change_is_in_the_audit_trail_with_names_and_without_values(api, service):
+    began = utc_now()
     api.create("books", secrets={"token": "tiger-lily"})
     api.patch("/connection", json=[{"key": "books", "name": "Better"}])
-    api.put("/connection/books/secret", json={"token": "tiger-lily-2"}, headers={"X-Request-Id": "req-42"})
+    answer = api.put("/connection/books/secret", json={"token": "tiger-lily-2"}, headers={"X-Request-Id": "req-42"})
     api.patch("/connection/books/dataset", json=[{"fides_key": "d", "collections": []}])
     api.delete("/connection/books/dataset/d")
     api.delete("/connection/books")
     with service.store.read() as database:
-        entries, _ = list_entries(database)
+        entries, _ = list_entries(database, Wanted(connection_key="books", since=began))
     assert [(entry.action, tuple(entry.changed_fields), entry.result_code) for entry in reversed(entries)] == [
-        ("created", ("access", "name", "secrets"), None),
-        ("updated", ("name",), None),
-        ("secrets_set", ("token",), None),
+        ("created", ("access", "name", "secrets"), "200"),
+        ("updated", ("name",), "200"),
+        ("secrets_set", ("token",), "200"),
         ("tested", (), "succeeded"),
-        ("datasets_saved", ("d",), None),
-        ("dataset_deleted", ("d",), None),
-        ("deleted", (), None),
+        ("datasets_saved", ("d",), "200"),
+        ("dataset_deleted", ("d",), "204"),
+        ("deleted", (), "204"),
     ]
-    assert {entry.connection_key for entry in entries} == {"books"}
     assert {entry.actor for entry in entries} == {entries[0].actor}
-    assert [entry.request_id for entry in entries if entry.action in {"secrets_set", "tested"}] == ["req-42", "req-42"]
+    both = [entry for entry in entries if entry.action in {"secrets_set", "tested"}]
+    assert [(entry.request_id, entry.client_request_id) for entry in both] == [
+        (answer.headers["x-request-id"], "req-42")
+    ] * 2
+    assert len({entry.request_id for entry in entries}) == 6
     assert "tiger" not in repr(entries)
 
 

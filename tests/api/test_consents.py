@@ -22,8 +22,8 @@ from connectory.catalog.discovery import Selection
 from connectory.catalog.survey import ConnectorLost
 from connectory.contract.consent import Authorization
 from connectory.scopes import SCOPES
-from connectory.store import audit
-from connectory.store.clients import create_client, issue_token
+from connectory.store.audit_search import Wanted, list_entries
+from connectory.store.clients import create_client, has_client, issue_token
 from connectory.store.connections import get_by_key
 from connectory.store.envelopes import load_envelopes, load_tokens
 from connectory.store.timestamps import utc_now
@@ -173,11 +173,18 @@ def test_the_trail_tells_who_asked_and_how_it_ended(archive, backend):
     archive.come_back(archive.answer())
     with backend.store.read() as database:
         connection = get_by_key(database, "deeds")
-        entries, _ = audit.list_entries(database, connection_id=connection.id)
+        entries = [
+            entry
+            for entry in list_entries(database, Wanted(connection_key="deeds"))[0]
+            if entry.connection_id == connection.id
+        ]
     ended, asked = entries[:2]
-    assert (ended.actor, ended.action, ended.result_code) == ("oauth callback", "authorized", "succeeded")
+    assert (ended.actor, ended.action, ended.result_code) == (asked.actor, "authorized", "succeeded")
+    assert ended.request_id not in (None, asked.request_id)
     assert ended.kid == backend.vault.ring.primary
     assert asked.action == "consent_asked"
+    with backend.store.read() as database:
+        assert has_client(database, asked.actor)
 
 
 # The address
@@ -318,8 +325,7 @@ def test_a_held_consent_counts_once_somebody_confirms_it(archive, backend, anoth
         "No consent to 'deeds' waits for this confirmation; it is unknown, used, or more than ten minutes old.",
     )
     with backend.store.read() as database:
-        connection = get_by_key(database, "deeds")
-        entries, _ = audit.list_entries(database, connection_id=connection.id)
+        entries, _ = list_entries(database, Wanted(connection_key="deeds"))
     tested, authorized, held = entries[:3]
     assert [entry.action for entry in (tested, authorized, held)] == ["tested", "authorized", "consent_held"]
     assert (authorized.actor, held.actor) == (tested.actor, "oauth callback")

@@ -20,7 +20,8 @@ from sqlalchemy.engine import Engine
 from connectory.api.app import create_app, open_service
 from connectory.catalog.catalog import Catalog
 from connectory.catalog.record import PluginRecord, PluginStatus
-from connectory.store import audit
+from connectory.store.audit_search import Wanted, list_entries
+from connectory.store.timestamps import utc_now
 from connectory.vault import generate_keyring
 from testkit.descriptors import few_descriptors
 from testkit.distribution import install, plugin_source
@@ -257,10 +258,12 @@ def test_a_connection_whose_plugin_is_blocked_says_why(api, service, reopened):
 def books(api, service):
     """A connection that works. What is kept of its last test, by REST and in the trail, must stay what it is."""
 
+    began = utc_now()
+
     def kept():
         shown = api.get("/connection/books").json()
         with service.store.read() as database:
-            trail, _ = audit.list_entries(database, connection_key="books", action="tested")
+            trail, _ = list_entries(database, Wanted(connection_key="books", actions=("tested",), since=began))
         return shown["last_test"], shown["last_test_timestamp"], shown["last_test_succeeded"], len(trail)
 
     api.create("books", secrets={"token": "tiger-lily"})

@@ -85,12 +85,17 @@ def client(node):
             database.execute(delete(connections))
 
 
-def consented(client: httpx.Client, provider: RotatingProvider, key: str, **secrets: object) -> None:
-    """Store a connection, and have it authorized."""
+def stored(client: httpx.Client, provider: RotatingProvider, key: str, **secrets: object) -> None:
+    """Store a connection of type `archive`."""
     document = {"host": provider.host, "port": provider.port, "redirect_uri": REDIRECT}
     document |= {"client_id": "me", "client_secret": "open-sesame"} | secrets
     item = {"key": key, "connection_type": "archive", "access": "read", "secrets": document}
     assert client.patch("/api/v1/connection", json=[item]).json()["failed"] == []
+
+
+def consented(client: httpx.Client, provider: RotatingProvider, key: str, **secrets: object) -> None:
+    """Store a connection of type `archive`, and have it authorized."""
+    stored(client, provider, key, **secrets)
     consent(client, key)
 
 
@@ -233,13 +238,13 @@ def test_a_consent_during_a_test_wins_over_what_the_test_renews(client, provider
     assert provider.reused == []
 
 
-def test_a_test_without_tokens_asks_the_store_for_nothing_more(client, provider):
-    """Nor does it take a turn."""
-    item = {"key": "hands", "connection_type": "manual", "access": "read"}
-    client.patch("/api/v1/connection", json=[item]).raise_for_status()
+def test_a_test_without_tokens_takes_no_turn(client, provider):
+    """It costs the store nothing."""
+    stored(client, provider, "deeds", mode="no consent")
     store = client.app.state.service.store
     statements = []
     for engine in (store.reads, store.writes):
         event.listen(engine, "before_cursor_execute", lambda *arguments: statements.append(arguments[2]))
-    client.get("/api/v1/connection/hands/test").raise_for_status()
+    assert client.get("/api/v1/connection/deeds/test").json()["test_status"] == "succeeded"
+    assert any("connection_secrets" in statement for statement in statements)
     assert not any("token_turns" in statement for statement in statements)

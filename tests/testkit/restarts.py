@@ -65,11 +65,8 @@ class Restarts:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for process in self.family():
-            process.kill()
-        self._parent.kill()
-        self._parent.wait()
         self._parent.stdin.close()
+        self._parent.wait(30)
         self._parent.stdout.close()
 
     def start(self) -> str:
@@ -114,6 +111,8 @@ def _fork_services() -> None:
         if os.fork() == 0:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             _serve()
+    for process in psutil.Process().children(recursive=True):  # whoever asked for them is gone
+        process.kill()
 
 
 def _serve() -> None:

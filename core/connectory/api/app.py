@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from importlib.metadata import version
 
 from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
 
 from connectory.api import (
+    audit,
     connection_tests,
     connection_types,
     connections,
@@ -25,7 +28,8 @@ from connectory.api import (
 )
 from connectory.api.connection_types import RenderedTypes
 from connectory.api.errors import install_error_handlers
-from connectory.api.heartbeat import Heartbeat
+from connectory.api.failed_logins import FailedLogins
+from connectory.api.heartbeat import NODE, Heartbeat
 from connectory.api.limits import TokenBuckets
 from connectory.api.logs import log
 from connectory.api.middleware import BodyLimit, Surroundings
@@ -37,8 +41,12 @@ from connectory.api.token_turns import TokenTurns
 from connectory.catalog.catalog import Catalog, build_catalog
 from connectory.checks.runner import CheckRunner
 from connectory.keys import open_vault
+from connectory.known_settings import changed_settings
 from connectory.settings import Settings
 from connectory.startup import ensure_root_client, open_database
+from connectory.store.audit import Actor, append, purge
+from connectory.store.engine import Store
+from connectory.store.timestamps import utc_now
 
 _DESCRIPTION = (
     "Connect a product to other people's databases and services. To begin, get a token at `/api/v1/oauth/token`, list the "
@@ -60,6 +68,9 @@ def open_service(settings: Settings, catalog: Catalog | None = None) -> Service:
     try:
         vault = open_vault(settings, store, warn=lambda text: log.warning("keys", warning=text))
         ensure_root_client(settings, store)
+        with store.write() as database:
+            started = {"node": NODE, **changed_settings(settings, catalog, os.environ)}
+            append(database, Actor("serve").did("service_started", details=started))
     except BaseException:
         store.close()
         raise
@@ -76,6 +87,8 @@ def open_service(settings: Settings, catalog: Catalog | None = None) -> Service:
     )
     threads = StoreThreads(store)
     recordings = Recordings(threads)
+    failed_logins = FailedLogins(store)
+    chores = [failed_logins.flush, *([_purge(store, settings.audit_retention)] if settings.audit_retention else [])]
     return Service(
         settings,
         store,
@@ -85,10 +98,15 @@ def open_service(settings: Settings, catalog: Catalog | None = None) -> Service:
         threads,
         recordings,
         TokenTurns(store, vault, threads, recordings, deadline=settings.probe_deadline),
-        Heartbeat(store, vault),
+        Heartbeat(store, vault, chores),
         test_limit=TokenBuckets(rate=settings.test_rate, burst=settings.test_burst),
         login_limit=TokenBuckets(rate=settings.login_failure_rate, burst=settings.login_failure_burst),
+        failed_logins=failed_logins,
     )
+
+
+def _purge(store: Store, days: int) -> Callable[[], None]:
+    return lambda: purge(store, before=utc_now() - timedelta(days=days))
 
 
 def create_app(service: Service) -> FastAPI:
@@ -104,6 +122,7 @@ def create_app(service: Service) -> FastAPI:
             await service.runner.stop()
             await service.recordings.finish()
             await run_in_threadpool(service.heartbeat.stop)
+            await run_in_threadpool(service.failed_logins.end)
             service.threads.close()
             service.store.close()
 
@@ -131,6 +150,7 @@ def create_app(service: Service) -> FastAPI:
         datasets.router,
         plugins.router,
         egress.router,
+        audit.router,
         token_endpoint.router,
         health.router,
     ):

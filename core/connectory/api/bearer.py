@@ -16,6 +16,7 @@ from connectory.api.errors import Refused
 from connectory.api.service import Service, service_of
 from connectory.api.token_cache import Caller
 from connectory.scopes import SCOPES
+from connectory.store.audit import Actor
 from connectory.store.clients import verify_token
 from connectory.store.timestamps import utc_now
 
@@ -89,6 +90,11 @@ def _look_up(service: Service, token: str) -> Caller | None:
     return caller
 
 
-def actor(request: Request) -> tuple[str, str]:
+def actor(request: Request) -> Actor:
     """For the audit trail: the id of the client that sent the request, and the request's id."""
-    return request.scope["client_id"], request.scope["request_id"]
+    return actor_of(request, request.scope["client_id"])
+
+
+def actor_of(request: Request, client_id: str) -> Actor:
+    """The same, where no bearer token says who sent the request."""
+    return Actor(client_id, request.scope["request_id"], request.scope["client_request_id"])

@@ -28,7 +28,7 @@ from connectory.api.paging import PageNumber, PageSize, page_of
 from connectory.api.sealing import open_masked_document
 from connectory.api.service import Service, service_of
 from connectory.store import audit
-from connectory.store.audit import AuditEntry
+from connectory.store.audit import Actor
 from connectory.store.bulk_save import SaveFailed, Superseded, save_connections
 from connectory.store.connections import delete, find_by_keys
 from connectory.store.listing import Filters, Sort, TestStatus, list_connections
@@ -118,7 +118,7 @@ async def save_all(
     return await service.threads.write(_save, service, body, actor(request))
 
 
-def _save(service: Service, body: bytes, who: tuple[str, str]) -> Response:
+def _save(service: Service, body: bytes, who: Actor) -> Response:
     parsed = parse_items(parse_json(body))
     for _ in range(_ATTEMPTS):
         with contextlib.suppress(Superseded):
@@ -126,7 +126,7 @@ def _save(service: Service, body: bytes, who: tuple[str, str]) -> Response:
     raise Refused(409, "The connections are being changed by others at the same time; try again.")
 
 
-def _save_once(service: Service, parsed: ParsedItems, who: tuple[str, str]) -> Response:
+def _save_once(service: Service, parsed: ParsedItems, who: Actor) -> Response:
     # Validating, importing a plugin for that, and sealing take their time, and nobody waits for them at the database.
     with service.store.look() as database:
         seen = find_by_keys(database, {item.key for item in parsed.items if item and item.key is not None})
@@ -142,10 +142,15 @@ def _save_once(service: Service, parsed: ParsedItems, who: tuple[str, str]) -> R
                 continue
             connection = outcome.connection
             succeeded.append(connection_item(connection))
-            action = "created" if outcome.created else "updated"
-            kid = connection.secrets_kid if "secrets" in outcome.changed else None
             trail.append(
-                AuditEntry(now, who[0], action, connection.id, connection.key, outcome.changed, kid, None, who[1])
+                who.did(
+                    "created" if outcome.created else "updated",
+                    connection,
+                    outcome.changed,
+                    result_code="200",
+                    at=now,
+                    kid=connection.secrets_kid if "secrets" in outcome.changed else None,
+                )
             )
         audit.append(database, *trail)
         return json_response({"succeeded": succeeded, "failed": failed})
@@ -241,9 +246,8 @@ async def delete_one(request: Request, connection_key: ConnectionKey) -> Respons
     return Response(status_code=204)
 
 
-def _delete(service: Service, key: str, who: tuple[str, str]) -> None:
+def _delete(service: Service, key: str, who: Actor) -> None:
     with service.store.write() as database:
         connection = find_connection(database, key)
         delete(database, connection.id)
-        entry = AuditEntry(utc_now(), who[0], "deleted", connection.id, connection.key, request_id=who[1])
-        audit.append(database, entry)
+        audit.append(database, who.did("deleted", connection, result_code="204"))

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, ValidationError
 from sqlalchemy.engine import Connection
 
 from connectory.api.answers import NO_STORE, Answer
-from connectory.api.bearer import actor, needs
+from connectory.api.bearer import actor, actor_of, needs
 from connectory.api.bodies import JsonBody, parse_json
 from connectory.api.consent_browser import browsers_of
 from connectory.api.consent_page import confirmation_page, wants_page
@@ -26,7 +26,7 @@ from connectory.checks.report import CheckReport
 from connectory.checks.runner import Exchange
 from connectory.contract.check import FailureCode
 from connectory.store import audit, consents
-from connectory.store.audit import AuditEntry
+from connectory.store.audit import Actor
 from connectory.store.clients import client_name
 from connectory.store.connections import StoredConnection, get_by_id
 from connectory.store.consents import Asked
@@ -40,7 +40,7 @@ router = APIRouter(prefix="/api/v1", tags=["Authorization"], responses=PROTECTED
 # connection and its secrets, good for ten minutes and for one use. What makes it count is the browser, or a confirmation.
 public = APIRouter(prefix="/api/v1", tags=["Authorization"])
 
-_ACTOR = "oauth callback"
+_ACTOR = "oauth callback"  # who brings a consent that nobody is known to have asked for
 _LONGEST_CODE = 4096
 _UNKNOWN_STATE = "No authentication request found for the given state."
 _UNKNOWN_CONFIRMATION = (
@@ -130,12 +130,13 @@ async def complete(request: Request, response: Response) -> Message | Response:
     response.headers.update(NO_STORE)
     if request.scope["bodiless"]:  # HEAD is safe (RFC 9110 §9.2.1): a link that is looked at is not used up
         return Response(headers=NO_STORE)
-    service, request_id = service_of(request), str(request.scope["request_id"])
+    service = service_of(request)
     state, code, error = (_parameter(request, name) for name in ("state", "code", "error"))
-    answered = await service.threads.write(_come_back, service, state, code, error, browsers_of(request), request_id)
+    who = actor_of(request, _ACTOR)
+    answered = await service.threads.write(_come_back, service, state, code, error, browsers_of(request), who)
     if answered.confirmation is not None:
         return _held(request, answered, answered.confirmation)
-    return await _complete(service, answered, code, (_ACTOR, request_id))
+    return await _complete(service, answered, code, actor_of(request, answered.asked.asked_by or _ACTOR))
 
 
 @router.post(
@@ -168,7 +169,7 @@ def _refused(message: str) -> Refused:
     return Refused(400, message, NO_STORE)
 
 
-def _come_back(service: Service, state: str, code: str, error: str, browsers: list[str], request_id: str) -> _Answered:
+def _come_back(service: Service, state: str, code: str, error: str, browsers: list[str], who: Actor) -> _Answered:
     """Use the state; hold the consent where it counts for nothing by itself."""
     now = utc_now()
     answered = None
@@ -182,7 +183,7 @@ def _come_back(service: Service, state: str, code: str, error: str, browsers: li
             if answered is not None and _problem(answered, code, error) is None:
                 known = any(map(answered.asked.is_from, browsers))
                 if not known and not service.settings.consent_anywhere:
-                    answered = _hold(database, answered, sealed, request_id)
+                    answered = _hold(database, answered, sealed, who)
     if answered is None:  # not inside: refusing would undo the use
         raise Refused(404, _UNKNOWN_STATE, NO_STORE)
     if problem := _problem(answered, code, error):
@@ -207,13 +208,11 @@ def _problem(answered: _Answered, code: str, error: str) -> str | None:
     return None
 
 
-def _hold(database: Connection, answered: _Answered, sealed: str, request_id: str) -> _Answered:
+def _hold(database: Connection, answered: _Answered, sealed: str, who: Actor) -> _Answered:
     now, connection = utc_now(), answered.connection
     confirmation = consents.new_secret()
     consents.hold(database, answered.asked, confirmation, sealed, now=now)
-    audit.append(
-        database, AuditEntry(now, _ACTOR, "consent_held", connection.id, connection.key, request_id=request_id)
-    )
+    audit.append(database, who.did("consent_held", connection, result_code="202", at=now))
     client = client_name(database, answered.asked.asked_by) if answered.asked.asked_by is not None else None
     return replace(answered, confirmation=confirmation, client=client)
 
@@ -252,16 +251,16 @@ def _confirm(service: Service, key: str, body: bytes) -> tuple[_Answered, str]:
     return answered, code
 
 
-async def _complete(service: Service, answered: _Answered, code: str, who: tuple[str, str]) -> Message:
+async def _complete(service: Service, answered: _Answered, code: str, who: Actor) -> Message:
     """Exchange the code, and record what it gave."""
     connection = answered.connection
-    report = await _exchange(service, answered, code, who[0])
+    report = await _exchange(service, answered, code, who.id)
     if report.error_type is not None:
         log.warning(
             "driver failed",
             connection_type=connection.connection_type,
             error=report.error_type,
-            request_id=who[1],
+            request_id=who.request_id,
         )
     record = partial(_record, service, connection, report, who)
     if not await recorded(service.recordings.keep(record, f"consent to the connection '{connection.key}'")):
@@ -284,7 +283,7 @@ async def _exchange(service: Service, answered: _Answered, code: str, client: st
     return await run_probe(service, answered.connection, object(), answered.envelope, exchange=exchange, client=client)
 
 
-def _record(service: Service, connection: StoredConnection, report: CheckReport, who: tuple[str, str]) -> bool:
+def _record(service: Service, connection: StoredConnection, report: CheckReport, who: Actor) -> bool:
     """Store the tokens, if there are any; False if the secrets they were obtained with are no longer stored."""
     now = utc_now()
     sealed = seal_tokens(service.vault, connection, report.tokens) if report.tokens is not None else None
@@ -294,8 +293,5 @@ def _record(service: Service, connection: StoredConnection, report: CheckReport,
         )
         code = (report.code or report.status) if kept else "secrets_changed"
         kid = sealed.kid if sealed is not None and kept else None
-        entry = AuditEntry(
-            now, who[0], "authorized", connection.id, connection.key, (), kid, result_code=code, request_id=who[1]
-        )
-        audit.append(database, entry)
+        audit.append(database, who.did("authorized", connection, result_code=code, at=now, kid=kid))
     return kept

@@ -21,7 +21,7 @@ from connectory.catalog.loaded import LoadedConnector
 from connectory.contract.consent import Authorization
 from connectory.documents.validation import Document, SecretsInvalid, parse_secrets
 from connectory.store import audit, consents
-from connectory.store.audit import AuditEntry
+from connectory.store.audit import Actor
 from connectory.store.connections import StoredConnection
 from connectory.store.envelopes import load_envelopes
 from connectory.store.timestamps import utc_now
@@ -60,11 +60,11 @@ async def authorize(request: Request, response: Response, connection_key: Connec
     return address
 
 
-def _ask(service: Service, request: Request, key: str, who: tuple[str, str]) -> tuple[ConsentAddress, str]:
+def _ask(service: Service, request: Request, key: str, who: Actor) -> tuple[ConsentAddress, str]:
     with service.store.read() as database:
         connection = find_connection(database, key)
         envelope = load_envelopes(database, connection.id)[0] if connection.has_secrets else None
-    authorization = _authorization(service, connection, envelope, who[1])
+    authorization = _authorization(service, connection, envelope, who.request_id)
     state, verifier = consents.new_secret(), new_verifier() if authorization.pkce else None
     try:
         address = consent_url(authorization, state, verifier)
@@ -79,20 +79,20 @@ def _ask(service: Service, request: Request, key: str, who: tuple[str, str]) -> 
             state,
             connection.id,
             secrets_version=connection.secrets_version,
-            asked_by=who[0],
+            asked_by=who.id,
             browser=browser,
             verifier=sealed,
             now=now,
         )
-        entry = AuditEntry(now, who[0], "consent_asked", connection.id, connection.key, request_id=who[1])
-        audit.append(database, *([entry] if stored else []))
+        if stored:
+            audit.append(database, who.did("consent_asked", connection, result_code="200", at=now))
     if not stored:
         raise Refused(409, "The secrets are being changed by others at the same time; try again.")
     return ConsentAddress(address), browser
 
 
 def _authorization(
-    service: Service, connection: StoredConnection, envelope: str | None, request_id: str
+    service: Service, connection: StoredConnection, envelope: str | None, request_id: str | None
 ) -> Authorization:
     try:
         connector = service.catalog.require(connection.connection_type, connection.distribution)

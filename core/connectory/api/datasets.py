@@ -16,7 +16,7 @@ from connectory.api.lookup import ConnectionKey, find_connection
 from connectory.api.paging import ANSWER_LIMIT, Page, PageNumber, PageSize, page_of, page_too_large
 from connectory.api.service import Service, service_of
 from connectory.store import audit
-from connectory.store.audit import AuditEntry
+from connectory.store.audit import Actor
 from connectory.store.connections import StoredConnection
 from connectory.store.datasets import delete, get, list_datasets, upsert_many
 from connectory.store.errors import ConnectionGone, KeyTaken, PageTooLarge
@@ -163,7 +163,7 @@ async def save_datasets(
     return await service.threads.write(_save, service, connection_key, body, actor(request))
 
 
-def _save(service: Service, key: str, body: bytes, who: tuple[str, str]) -> Response:
+def _save(service: Service, key: str, body: bytes, who: Actor) -> Response:
     with service.store.look() as database:
         connection = find_connection(database, key, _MISSING_CONNECTION)
     items = _items(parse_json(body), service.settings.data_categories)
@@ -179,10 +179,7 @@ def _save(service: Service, key: str, body: bytes, who: tuple[str, str]) -> Resp
             outcomes = upsert_many(database, connection.id, documents, now=now)
             saved = [fides_key for fides_key, outcome in outcomes.items() if not isinstance(outcome, KeyTaken)]
             if saved:
-                entry = AuditEntry(
-                    now, who[0], "datasets_saved", connection.id, connection.key, saved, request_id=who[1]
-                )
-                audit.append(database, entry)
+                audit.append(database, who.did("datasets_saved", connection, saved, result_code="200", at=now))
     except ConnectionGone:
         raise Refused(404, _MISSING_CONNECTION.format(key=key)) from None
     succeeded, failed = [], []
@@ -291,15 +288,12 @@ async def delete_one(request: Request, connection_key: ConnectionKey, fides_key:
     return Response(status_code=204)
 
 
-def _delete(service: Service, key: str, fides_key: str, who: tuple[str, str]) -> None:
+def _delete(service: Service, key: str, fides_key: str, who: Actor) -> None:
     with service.store.write() as database:
         connection = find_connection(database, key, _MISSING_CONNECTION)
         if not delete(database, connection.id, fides_key):
             raise _no_dataset(connection, fides_key, "connection_key")
-        entry = AuditEntry(
-            utc_now(), who[0], "dataset_deleted", connection.id, connection.key, [fides_key], request_id=who[1]
-        )
-        audit.append(database, entry)
+        audit.append(database, who.did("dataset_deleted", connection, [fides_key], result_code="204"))
 
 
 def _no_dataset(connection: StoredConnection, fides_key: str, label: str) -> Refused:

@@ -19,8 +19,7 @@ from connectory.checks.egress_check import LOOKUP_TIME, EgressReport, check_foun
 from connectory.contract.check import FailureCode
 from connectory.documents.validation import FieldProblem
 from connectory.store import audit
-from connectory.store.audit import AuditEntry
-from connectory.store.timestamps import utc_now
+from connectory.store.audit import Actor
 
 router = APIRouter(prefix="/api/v1", tags=["Tests"], responses=PROTECTED)
 
@@ -108,10 +107,10 @@ async def check(
     """Resolves the host, for at most five seconds, and connects to nothing. Counts as one connection test of the client."""
     service, who = service_of(request), actor(request)
     target = _target(body)
-    if wait := service.test_limit.take(who[0]):
+    if wait := service.test_limit.take(who.id):
         message = "This client tests and asks too often; try again later (CONNECTORY_TEST_RATE, CONNECTORY_TEST_BURST)."
         raise Refused(429, message, {"Retry-After": str(wait)})
-    report = await _report(service, target, who[0])
+    report = await _report(service, target, who.id)
     await service.threads.write(_record, service, report, who)
     return egress_item(target.host, target.port, report)
 
@@ -146,7 +145,7 @@ async def _report(service: Service, target: EgressTarget, client: str) -> Egress
     return check_found(policy, target.host, target.port, answer)
 
 
-def _record(service: Service, report: EgressReport, who: tuple[str, str]) -> None:
+def _record(service: Service, report: EgressReport, who: Actor) -> None:
     code = report.code or "allowed"
     with service.store.write() as database:
-        audit.append(database, AuditEntry(utc_now(), who[0], "egress.check", result_code=code, request_id=who[1]))
+        audit.append(database, who.did("egress_checked", result_code=code))

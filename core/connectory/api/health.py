@@ -44,7 +44,7 @@ class Ready(Answer):
     ]
 
 
-class Status(Ready):
+class NodeStatus(Ready):
     """The state of this node, with what only its operator should know."""
 
     confinement: Annotated[Level, Field(description="What confines connection tests.", examples=["landlock"])]
@@ -89,11 +89,11 @@ async def ready(request: Request, response: Response) -> Ready:
     dependencies=[needs("connection:read")],
     responses=PROTECTED,
 )
-async def status(request: Request) -> Status:
+async def status(request: Request) -> NodeStatus:
     """What `/ready` says, and what it does not tell strangers."""
     service = service_of(request)
     failing, secrets = _failing(service), service.heartbeat.secrets
-    return Status(
+    return NodeStatus(
         status="not_ready" if failing else "ready",
         failing=failing,
         confinement=service.runner.confinement,

@@ -23,7 +23,8 @@ _WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 class Surroundings:
     """ASGI middleware around the application.
 
-    The log line names the route's template and not the path, because a caller may put anything into a path.
+    The log line names the route's template and not the path, because a caller may put anything into a path. The id of a request
+    is made here, so that no two have the same; a caller's own, in `X-Request-ID`, is kept beside it.
 
     Args:
         app: the application.
@@ -41,8 +42,9 @@ class Surroundings:
             return
         started = time.perf_counter()
         method: str = scope["method"]
-        request_id = _request_id(scope)
-        scope["request_id"] = request_id
+        request_id = secrets.token_hex(8)
+        client_request_id = _client_request_id(scope)
+        scope["request_id"], scope["client_request_id"] = request_id, client_request_id
         bodiless = method == "HEAD"
         scope["bodiless"] = bodiless  # for a GET that does something
         if bodiless:
@@ -79,15 +81,17 @@ class Surroundings:
                 route=template,
                 status=status,
                 client=scope.get("client_id"),
+                **({} if client_request_id is None else {"client_request_id": client_request_id}),
                 elapsed_ms=round((time.perf_counter() - started) * 1000, 2),
             )
 
 
-def _request_id(scope: Scope) -> str:
+def _client_request_id(scope: Scope) -> str | None:
+    """What the caller calls the request, where it could be an id and not a text."""
     for name, value in scope["headers"]:
-        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
-            return str(value.decode())
-    return secrets.token_hex(8)
+        if name == b"x-request-id":
+            return str(value.decode()) if _REQUEST_ID.fullmatch(value) else None
+    return None
 
 
 class BodyLimit:

@@ -23,7 +23,7 @@ from connectory.api.service import Service, service_of
 from connectory.api.test_runs import TestResult, run_test, test_response
 from connectory.documents.validation import SecretsInvalid
 from connectory.store import audit
-from connectory.store.audit import AuditEntry
+from connectory.store.audit import Action, Actor
 from connectory.store.connections import StoredConnection, store_secrets
 from connectory.store.envelopes import load_envelopes
 from connectory.store.timestamps import utc_now
@@ -96,9 +96,7 @@ async def _set(request: Request, key: str, body: bytes, *, verify: bool, replace
     return test_response(f"Secrets updated for ConnectionConfig with key: {connection.key}.", report)
 
 
-def _store(
-    service: Service, key: str, body: bytes, who: tuple[str, str], replace: bool
-) -> tuple[StoredConnection, str]:
+def _store(service: Service, key: str, body: bytes, who: Actor, replace: bool) -> tuple[StoredConnection, str]:
     for _ in range(_ATTEMPTS):
         stored = _store_once(service, key, body, who, replace=replace)
         if stored is not None:
@@ -107,7 +105,7 @@ def _store(
 
 
 def _store_once(
-    service: Service, key: str, body: bytes, who: tuple[str, str], *, replace: bool
+    service: Service, key: str, body: bytes, who: Actor, *, replace: bool
 ) -> tuple[StoredConnection, str] | None:
     with service.store.look() as database:
         connection = find_connection(database, key)  # before the body is looked at: 404 wins over 422
@@ -133,9 +131,9 @@ def _store_once(
         if saved is None:
             return None
         repairs = connection.secrets_kid is not None and connection.secrets_kid not in service.vault.ring.kids()
-        action = "secrets_repaired" if repairs else "secrets_set"
+        action: Action = "secrets_repaired" if repairs else "secrets_set"
         names = sorted(_names(payload, document))
-        audit.append(database, AuditEntry(now, who[0], action, saved.id, saved.key, names, sealed.kid, None, who[1]))
+        audit.append(database, who.did(action, saved, names, result_code="200", at=now, kid=sealed.kid))
     return saved, sealed.secrets
 
 

@@ -8,6 +8,7 @@ from typing import cast
 
 from fastapi import Request
 
+from connectory.api.failed_logins import FailedLogins
 from connectory.api.heartbeat import Heartbeat
 from connectory.api.host_lookups import HostLookups
 from connectory.api.limits import TokenBuckets
@@ -30,6 +31,7 @@ class Service:
     Attributes:
         test_limit: of connection tests and egress checks, by client id.
         login_limit: of failed logins, by address and client id; ids that no client has count as one.
+        failed_logins: tells the audit trail of them.
         request_counts: finished requests by method, route and status.
         test_counts: finished connection tests by connection type and result (`succeeded`, `skipped`, or a failure code).
     """
@@ -45,6 +47,7 @@ class Service:
     heartbeat: Heartbeat
     test_limit: TokenBuckets
     login_limit: TokenBuckets
+    failed_logins: FailedLogins
     lookups: HostLookups = field(default_factory=HostLookups)
     tokens: TokenCache = field(default_factory=TokenCache)
     request_counts: RequestCounts = field(default_factory=Counter)

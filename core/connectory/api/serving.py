@@ -14,6 +14,7 @@ from types import FrameType
 import uvicorn
 
 from connectory.api.app import create_app, open_service
+from connectory.api.heartbeat import NODE
 from connectory.api.http_connections import bounded_connections, end_late
 from connectory.api.logs import configure_logs, log
 from connectory.api.service import Service
@@ -23,6 +24,7 @@ from connectory.keys import reload_keys
 from connectory.known_settings import unknown_settings
 from connectory.settings import Settings
 from connectory.startup import CannotStart
+from connectory.store.audit import Actor, append
 from connectory.store.errors import StoreFailed, StoreUnavailable
 
 GRACE = 3
@@ -164,7 +166,22 @@ def _reload(service: Service) -> None:
                 service.settings, service.store, service.vault, warn=lambda text: log.warning("keys", warning=text)
             )
         except (CannotStart, StoreUnavailable, StoreFailed) as problem:
+            _note_reload(service, result_code="failed", reason=str(problem))
             log.error("keys_not_reloaded", reason=str(problem), kept=service.vault.ring.fingerprints())
             return
+        _note_reload(service)
         log.info("keys_reloaded", primary=service.vault.ring.primary, keys=service.vault.ring.fingerprints())
         service.heartbeat.beat()
+
+
+def _note_reload(service: Service, *, result_code: str = "succeeded", **more: str) -> None:
+    ring = service.vault.ring
+    held = " ".join(f"{kid}={fingerprint}" for kid, fingerprint in ring.fingerprints().items())
+    entry = Actor("serve").did(
+        "keys_reloaded", object=ring.primary, result_code=result_code, details={"node": NODE, "keys": held, **more}
+    )
+    try:
+        with service.store.write() as database:
+            append(database, entry)
+    except (StoreUnavailable, StoreFailed) as problem:
+        log.error("audit_entry_lost", action=entry.action, reason=str(problem))

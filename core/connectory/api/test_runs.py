@@ -25,7 +25,7 @@ from connectory.checks.token_turn import TokenTurn
 from connectory.contract.check import WAIT_LIMIT, FailureCode
 from connectory.documents.validation import Document
 from connectory.store import audit
-from connectory.store.audit import AuditEntry
+from connectory.store.audit import Actor
 from connectory.store.connections import StoredConnection, record_test
 from connectory.store.timestamps import utc_now
 from connectory.store.token_turns import store_first_tokens
@@ -121,15 +121,18 @@ async def run_test(
             service is ending, or the machine has no process for a test; 499 where nobody waits for the answer.
     """
     service, who = service_of(request), actor(request)
-    if wait := service.test_limit.take(who[0]):
+    if wait := service.test_limit.take(who.id):
         message = "This client tests too often; try again later (CONNECTORY_TEST_RATE, CONNECTORY_TEST_BURST)."
         raise Refused(429, message, {"Retry-After": str(wait)})
-    verdict = _verdict(service, connection, envelope, has_tokens, who[0])
+    verdict = _verdict(service, connection, envelope, has_tokens, who.id)
     report = await (verdict if has_tokens else _unless_abandoned(request, verdict))
     service.test_counts[connection.connection_type, report.code or report.status] += 1
     if report.error_type is not None:
         log.warning(
-            "driver failed", connection_type=connection.connection_type, error=report.error_type, request_id=who[1]
+            "driver failed",
+            connection_type=connection.connection_type,
+            error=report.error_type,
+            request_id=who.request_id,
         )
     if report.conclusive or report.tokens is not None:
         await service.threads.write(_record, service, connection, report, who)
@@ -222,7 +225,7 @@ def _failed(connection: StoredConnection, code: FailureCode) -> CheckReport:
     return CheckReport("failed", code, code.reason.replace("{key}", connection.key))
 
 
-def _record(service: Service, connection: StoredConnection, report: CheckReport, who: tuple[str, str]) -> None:
+def _record(service: Service, connection: StoredConnection, report: CheckReport, who: Actor) -> None:
     now = utc_now()
     steps = [asdict(step) for step in report.steps]
     found = {
@@ -248,6 +251,4 @@ def _record(service: Service, connection: StoredConnection, report: CheckReport,
             report=stored,
             at=now,
         )
-        code = report.code or report.status
-        entry = AuditEntry(now, who[0], "tested", connection.id, connection.key, result_code=code, request_id=who[1])
-        audit.append(database, entry)
+        audit.append(database, who.did("tested", connection, result_code=report.code or report.status, at=now))

@@ -14,11 +14,14 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from connectory.api.answers import NO_STORE, Answer
+from connectory.api.bearer import actor_of
 from connectory.api.bodies import RawBody
 from connectory.api.errors import errors
+from connectory.api.failed_logins import UNKNOWN
 from connectory.api.logs import log
 from connectory.api.service import Service, service_of
 from connectory.scopes import SCOPES
+from connectory.store.audit import append
 from connectory.store.clients import authenticate_client, has_client, issue_token
 from connectory.store.timestamps import utc_now
 
@@ -114,7 +117,7 @@ def _token(service: Service, request: Request, body: bytes) -> Token:
     with service.store.look() as database:
         client = authenticate_client(database, client_id, secret)
     if client is None:
-        _note_failure(service, address, client_id)
+        _note_failure(service, request, address, client_id)
         _refuse_client()
     if not wanted <= client.scopes:
         raise _Refusal("invalid_scope", "The client does not have every scope that was asked for.")
@@ -123,11 +126,15 @@ def _token(service: Service, request: Request, body: bytes) -> Token:
         if authenticate_client(database, client_id, secret) is None:  # deleted a moment ago
             _refuse_client()
         token, _ = issue_token(database, client.id, scopes=granted, lifetime=lifetime, now=utc_now())
+        scopes = " ".join(sorted(granted))
+        who = actor_of(request, client.id)
+        details = {"scopes": scopes, "address": address}
+        append(database, who.did("token_issued", object=client.id, result_code="200", details=details))
     return Token(
         access_token=token,
         token_type="bearer",
         expires_in=service.settings.token_lifetime,
-        scope=" ".join(sorted(granted)),
+        scope=scopes,
     )
 
 
@@ -142,13 +149,14 @@ def _refuse_guessing(service: Service, caller: tuple[str, str | None]) -> None:
         raise _Refusal("temporarily_unavailable", message, status=429, headers={"Retry-After": str(wait)})
 
 
-def _note_failure(service: Service, address: str, client_id: str) -> None:
+def _note_failure(service: Service, request: Request, address: str, client_id: str) -> None:
     with service.store.look() as database:
         known = has_client(database, client_id)
     caller = (address, client_id if known else None)
     _refuse_guessing(service, caller)
     service.login_limit.take(caller)
     # What was sent as an id may be a secret, so only an id that a client has is repeated.
+    service.failed_logins.note(actor_of(request, client_id if known else UNKNOWN), address)
     log.warning("login failed", client=client_id if known else None, address=address)
 
 

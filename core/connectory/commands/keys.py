@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from connectory.commands.shared import JSON, CommandFailed, settings_now
+from connectory.commands.shared import JSON, CommandFailed, acting, settings_now, warn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from connectory.store.audit import Action
     from connectory.store.engine import Store
     from connectory.store.nodes import Node
     from connectory.vault import KeyRing
@@ -38,6 +39,7 @@ def generate_keys(path: Annotated[Path, typer.Argument(help="The file to create,
     from connectory.keys import provider_of
 
     ring = provider_of(settings_now(), path).create()
+    _note("keys generate", "key_created", ring.primary, ring)
     print(
         f"Created {path} with the key {ring.primary}. Set CONNECTORY_KEYS_FILE to it, and keep a copy where backups are not."
     )
@@ -119,6 +121,9 @@ def add_keys(
         return ring
 
     ring = provider_of(settings_now(), path).change(with_new_key)
+    _note("keys add", "key_added", added[0], ring)
+    if promote:
+        _note("keys add", "key_promoted", added[0], ring)
     _print_ring(ring, as_json, added=added[0])
 
 
@@ -133,7 +138,9 @@ def promote_key(kid: _Kid, force: _ForcePromotion = False, path: _Path = None, a
             _refuse_lacking(kid, ring.fingerprint(kid))
         return ring
 
-    _print_ring(provider_of(settings_now(), path).change(with_primary), as_json)
+    ring = provider_of(settings_now(), path).change(with_primary)
+    _note("keys promote", "key_promoted", kid, ring)
+    _print_ring(ring, as_json)
 
 
 @app.command("remove")
@@ -159,7 +166,9 @@ def remove_key(
             _refuse_needed(kid)
         return ring
 
-    _print_ring(provider_of(settings_now(), path).change(without), as_json)
+    ring = provider_of(settings_now(), path).change(without)
+    _note("keys remove", "key_removed", kid, ring)
+    _print_ring(ring, as_json)
 
 
 @app.command("rewrap")
@@ -171,7 +180,31 @@ def rewrap_keys(path: _Path = None, as_json: JSON = False) -> None:
     provider = provider_of(settings_now(), path)
     if not isinstance(provider, TransitWrappedKeys):
         raise CommandFailed("Keys are wrapped only where CONNECTORY_KEYS_PROVIDER is `transit`.")
-    _print_ring(provider.rewrap(), as_json)
+    ring = provider.rewrap()
+    _note("keys rewrap", "keys_rewrapped", None, ring)
+    _print_ring(ring, as_json)
+
+
+def _note(command: str, action: Action, kid: str | None, ring: KeyRing) -> None:
+    """Tell the audit trail, where there is one: a key file is often made before the database is."""
+    from connectory.startup import CannotStart, open_store_of
+    from connectory.store.audit import append
+    from connectory.store.errors import StoreFailed, StoreUnavailable
+    from connectory.store.schema import is_current
+
+    settings = settings_now()
+    if settings.embedded and not settings.database_path.exists():
+        return
+    try:
+        with closing(open_store_of(settings)) as store:
+            if is_current(store):
+                with store.write() as database:
+                    append(database, acting(command).did(action, object=kid, details={"primary": ring.primary}))
+                return
+        problem = "the database does not have this release's tables."
+    except (CannotStart, StoreUnavailable, StoreFailed) as error:
+        problem = str(error)
+    warn(f"The audit trail does not tell of this: {problem}")
 
 
 def _open_store() -> Store:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from connectory.commands.shared import JSON, settings_now, warn
+from connectory.commands.shared import JSON, acting, settings_now, warn
 
 if TYPE_CHECKING:
     from connectory.store.rotation import UnreadableRow
@@ -36,7 +36,8 @@ def rotate_secrets(
 
     settings = settings_now()
     with open_database(settings) as store, _bar() as progress:
-        result = rotate(store, open_vault(settings, store, warn=warn), batch, dry_run, progress=progress)
+        vault = open_vault(settings, store, warn=warn)
+        result = rotate(store, vault, batch, dry_run, actor=acting("secrets rotate"), progress=progress)
     counts = {"re_encrypted": result.re_encrypted, "skipped": result.skipped, "failed": result.failed}
     if as_json:
         print(json.dumps(counts | {"failures": [_item(row) for row in result.failures]}, indent=2))

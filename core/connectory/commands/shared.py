@@ -8,6 +8,7 @@ import typer
 
 if TYPE_CHECKING:
     from connectory.settings import Settings
+    from connectory.store.audit import Actor
 
 JSON = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
@@ -21,6 +22,20 @@ def settings_now(**overrides: Any) -> Settings:
     from connectory.settings import read_settings
 
     return read_settings(**overrides)
+
+
+def acting(command: str) -> Actor:
+    """Whom the audit trail names for what a command does: the command, and the account that runs it."""
+    import os
+    import pwd
+
+    from connectory.store.audit import Actor
+
+    try:
+        user = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # as in a container that runs under any number
+        user = str(os.getuid())
+    return Actor(command, user=user)
 
 
 def warn(text: str) -> None:

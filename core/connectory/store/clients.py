@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import bindparam, delete, insert, select
+from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.engine import Connection
 
 from connectory.store.search import storable
@@ -61,6 +61,25 @@ def list_clients(database: Connection) -> list[Client]:
     """All clients, oldest first."""
     rows = database.execute(_CLIENTS.order_by(clients.c.created_at, clients.c.id))
     return [_client(row.id, row.name, row.scopes, row.created_at) for row in rows]
+
+
+def rotate_secret(database: Connection, client_id: str) -> str | None:
+    """Give a client a new secret, which cannot be read again; the old one is refused from then on. None if there is no client.
+
+    Its tokens stay: see `revoke_tokens`.
+    """
+    if not storable(client_id):
+        return None
+    secret = secrets.token_urlsafe(32)
+    changed = database.execute(update(clients).where(clients.c.id == client_id).values(secret_hash=_hash(secret)))
+    return secret if changed.rowcount == 1 else None
+
+
+def revoke_tokens(database: Connection, client_id: str) -> int:
+    """Revoke all tokens of a client. Returns how many it had, expired ones included."""
+    if not storable(client_id):
+        return 0
+    return database.execute(delete(client_tokens).where(client_tokens.c.client_id == client_id)).rowcount
 
 
 def delete_client(database: Connection, client_id: str) -> bool:

@@ -1,6 +1,5 @@
 """Open the database: which one, from its URL, and what a transaction on it is."""
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -12,6 +11,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from connectory.store.engines import Engines
 from connectory.store.errors import StoreConflict, StoreFailed, StoreUnavailable, StoreUrlInvalid
+from connectory.store.line import Line
 from connectory.store.patience import patience_left
 
 Dialect = Literal["sqlite", "postgresql"]
@@ -35,7 +35,7 @@ class Store:
         self.readers = readers
         self.writers = writers
         # SQLite writes one at a time. Waiting here, and not at its lock or for the pool, ends at the deadline.
-        self._turns = threading.Semaphore(1) if dialect == "sqlite" else None
+        self._turns = Line() if dialect == "sqlite" else None
 
     def __repr__(self) -> str:
         return f"Store({self.dialect})"

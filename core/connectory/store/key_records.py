@@ -6,7 +6,7 @@ Two different keys under one id, on two nodes or after a file was restored, are 
 from collections import Counter
 from datetime import datetime
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, or_, select, update
 from sqlalchemy.engine import Connection
 
 from connectory.store.inserting import insert_unless_taken
@@ -69,8 +69,9 @@ def count_by_kid(database: Connection, only: str | None = None) -> dict[str, int
 
 
 def count_pending_consents(database: Connection, kid: str, *, now: datetime) -> int:
-    """How many consents that persons were asked for, and can still give, need a key."""
-    sealed = authorizations.c.verifier_sealed.startswith(f"cs1.{kid}.", autoescape=True)
+    """How many consents that persons were asked for, and can still give or have confirmed, need a key."""
+    columns = authorizations.c.verifier_sealed, authorizations.c.code_sealed
+    sealed = or_(*(column.startswith(f"cs1.{kid}.", autoescape=True) for column in columns))
     pending = select(func.count()).where(sealed, authorizations.c.expires_at > now)
     return database.execute(pending).scalar_one()
 

@@ -11,7 +11,7 @@ from typing import Literal
 from sqlalchemy import func, select, update
 from sqlalchemy.engine import Connection
 
-from connectory.store.audit import AuditEntry, append
+from connectory.store.audit import Actor, append
 from connectory.store.engine import Store
 from connectory.store.envelopes import (
     Sealed,
@@ -115,7 +115,7 @@ def rotate(
     batch: int = 100,
     dry_run: bool = False,
     *,
-    actor: str = "secrets rotate",
+    actor: Actor = Actor("secrets rotate"),  # noqa: B008 — it is immutable
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> RotationResult:
     """Seal again, with the primary key, all secrets and tokens that other keys sealed. Every row is opened, so that a
@@ -243,7 +243,7 @@ def _seal_again(vault: Vault, row: _Stored, opened: _Opened) -> _Again:
     )
 
 
-def _write(store: Store, rows: Sequence[_Stored], sealed: Mapping[str, _Again], actor: str) -> int:
+def _write(store: Store, rows: Sequence[_Stored], sealed: Mapping[str, _Again], actor: Actor) -> int:
     """Write what is still as it was read; returns how many rows that are."""
     if not sealed:
         return 0
@@ -256,13 +256,7 @@ def _write(store: Store, rows: Sequence[_Stored], sealed: Mapping[str, _Again], 
         kid = {row.id: sealed[row.id].secrets.kid for row in written}
         for row in written:
             database.execute(update(connections).where(connections.c.id == row.id).values(secrets_kid=kid[row.id]))
-        append(
-            database,
-            *(
-                AuditEntry(utc_now(), actor, "rotated", row.id, row.key, changed_fields=("secrets",), kid=kid[row.id])
-                for row in written
-            ),
-        )
+        append(database, *(actor.did("rotated", row, ("secrets",), kid=kid[row.id]) for row in written))
         return len(written)
 
     return store.write_again(write)

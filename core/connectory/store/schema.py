@@ -8,6 +8,7 @@ from pathlib import Path
 from sqlalchemy import text
 from sqlalchemy.engine import Connection
 
+from connectory.store.audit import Actor, append
 from connectory.store.engine import Store
 from connectory.store.errors import SchemaUnknown
 
@@ -30,10 +31,13 @@ def is_current(store: Store) -> bool:
     return current_revision(store) == HEAD
 
 
-def upgrade(store: Store) -> None:
+def upgrade(store: Store, actor: Actor | None = None) -> None:
     """Bring the database to `HEAD`, in one transaction. Does nothing where it is there already.
 
     Processes that upgrade at the same time wait for each other.
+
+    Args:
+        actor: for the entry in the audit trail. Default: there is none.
 
     Raises:
         SchemaUnknown: a later release upgraded this database.
@@ -59,6 +63,8 @@ def upgrade(store: Store) -> None:
             )
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+        if actor is not None:
+            append(connection, actor.did("database_upgraded", details={"before": found or "none", "after": HEAD}))
 
 
 def _revision(connection: Connection) -> str | None:

@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -128,10 +129,9 @@ def _create_private(path: Path) -> None:
 
 def _require_write_ahead_log(engine: Engine, path: Path) -> None:
     try:
-        with engine.connect() as connection:
-            mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar_one()
+        mode = _journal_mode(engine)
     except Exception as error:
-        name = getattr(getattr(error, "orig", None), "sqlite_errorname", type(error).__name__)
+        name = _name_of(error)
         damaged = name.startswith("SQLITE_CORRUPT")  # SQLITE_NOTADB is what another file gives
         remedy = "restore a backup of it." if damaged else "if it is not a SQLite database, name another file."
         raise StoreUnavailable(f"Database file {path} cannot be opened ({name}); {remedy}") from error
@@ -140,3 +140,21 @@ def _require_write_ahead_log(engine: Engine, path: Path) -> None:
             f"Database file {path} is on a file system without shared memory, so readers would block writers; move it to "
             "a local disk, or use PostgreSQL."
         )
+
+
+def _journal_mode(engine: Engine) -> str:
+    # Two processes that give a new file its write-ahead log at once need it for themselves: SQLite tells one that the file is
+    # busy, and does not let it wait.
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            with engine.connect() as connection:
+                return str(connection.exec_driver_sql("PRAGMA journal_mode").scalar_one())
+        except Exception as error:
+            if not _name_of(error).startswith("SQLITE_BUSY") or time.monotonic() >= deadline:
+                raise
+            time.sleep(0.01)
+
+
+def _name_of(error: Exception) -> str:
+    return str(getattr(getattr(error, "orig", None), "sqlite_errorname", type(error).__name__))

@@ -11,6 +11,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    text,
 )
 
 from connectory.store.timestamps import UtcDateTime
@@ -88,7 +89,7 @@ authorizations = Table(
     Column("connection_id", Text, ForeignKey("connections.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("secrets_version", Integer, nullable=False),  # that consent was asked for
     Column("verifier_sealed", Text),  # envelope of the PKCE code verifier
-    Column("asked_by", Text),  # id of the client that asked
+    Column("asked_by", Text),  # id of the client; without a foreign key, because the consent outlives it
     Column("browser_hash", Text),  # SHA-256 of the cookie that the browser which asked was given
     # Of a consent that came from another browser and is held.
     Column("confirmation_hash", Text, index=True),  # SHA-256 of what it is confirmed by
@@ -147,12 +148,28 @@ audit = Table(
     Column("actor", Text, nullable=False),
     Column("action", Text, nullable=False),
     # No foreign key: the trail outlives the connection.
-    Column("connection_id", Text, index=True),
+    Column("connection_id", Text),
     Column("connection_key", Text),
     Column("changed_fields", Text, nullable=False),  # JSON list of names, never values
     Column("kid", Text),
     Column("result_code", Text),
-    Column("request_id", Text),
+    Column("request_id", Text),  # made by the service
+    Column("client_request_id", Text),  # sent by the caller
+    Column("object", Text),  # what it was done to, where that is not a connection
+    Column("details", Text),  # JSON object of texts and numbers
+    # One for each filter, in the order of a listing.
+    Index("ix_audit_at", "at"),
+    Index("ix_audit_actor", "actor", "at"),
+    Index("ix_audit_action", "action", "at"),
+    Index("ix_audit_connection_key", "connection_key", "at"),
+    Index(
+        "ix_audit_object",
+        "object",
+        "at",
+        sqlite_where=text("object IS NOT NULL"),
+        postgresql_where=text("object IS NOT NULL"),
+    ),
+    Index("ix_audit_result_code", "result_code", "at"),
 )
 
 key_ids = Table(

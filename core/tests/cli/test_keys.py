@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from connectory.keys import open_vault
 from connectory.settings import read_settings
-from connectory.store.consents import ask, new_state, seal_verifier
+from connectory.store.consents import ask, new_secret, seal_verifier
 from connectory.store.engine import Store
 from connectory.store.envelopes import load_envelopes
 from connectory.store.nodes import beat, leave
@@ -133,10 +133,11 @@ def test_a_key_that_rows_need_is_not_removed(command, opened, keys, fill):
 def test_a_key_that_a_node_seals_with_or_a_consent_needs_is_not_removed(command, opened, keys, fill):
     old = load_keyring(keys)
     [row] = fill(opened, old, "books")
-    state = new_state()
+    state = new_secret()
     with opened.write() as database:
         verifier = seal_verifier(Vault(old), state, "verifier")
-        assert ask(database, state, row, secrets_version=1, verifier=verifier, now=utc_now())
+        given = {"secrets_version": 1, "asked_by": "client", "browser": "cookie=1", "verifier": verifier}
+        assert ask(database, state, row, **given, now=utc_now())
     add_key(keys, promote=True)
     command("secrets", "rotate")
     assert command("keys", "remove", old.primary)[2].startswith("Consents that persons were asked for need the key")

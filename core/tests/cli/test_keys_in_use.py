@@ -115,4 +115,12 @@ def test_a_node_takes_changed_keys_without_a_restart(home, command):
             assert shown["secrets_state"] == "stored"
         keys.write_text(good)
         assert service.end()[0] == 0
+    reloads = [json.loads(entry) for entry in command("audit", "--json", "--action", "keys_reloaded")[1].splitlines()]
+    assert [(entry["actor"], entry["object"], entry["result_code"]) for entry in reversed(reloads)] == [
+        ("serve", old, "succeeded"),
+        ("serve", new, "succeeded"),
+        ("serve", new, "failed"),
+    ]
+    assert "is not JSON" in reloads[0]["details"]["reason"]
+    assert reloads[0]["details"]["keys"].startswith(f"{old}=")
     assert command("keys", "add", "--promote")[0] == 0

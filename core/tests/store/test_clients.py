@@ -38,6 +38,22 @@ def test_a_client_authenticates_with_its_secret_and_no_other(store, client):
             assert clients.authenticate_client(database, nobody, secret) is None
 
 
+def test_a_secret_that_was_rotated_is_refused_and_tokens_stay_until_they_are_revoked(store, client, now):
+    made, old = client
+    token = issue(store, made.id, now)
+    with store.write() as database:
+        new = clients.rotate_secret(database, made.id)
+        assert clients.authenticate_client(database, made.id, old) is None
+        assert clients.authenticate_client(database, made.id, new) == made
+    assert verify(store, token, now) is not None
+    with store.write() as database:
+        assert clients.revoke_tokens(database, made.id) == 1
+        for nobody in ("nobody", "\x00", "\ud800"):
+            assert clients.rotate_secret(database, nobody) is None
+            assert clients.revoke_tokens(database, nobody) == 0
+    assert verify(store, token, now) is None
+
+
 def test_clients_are_listed_oldest_first(store, client, now):
     with store.write() as database:
         second, _ = clients.create_client(database, name="second", scopes=[], now=now + HOUR)

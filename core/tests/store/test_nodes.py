@@ -9,7 +9,7 @@ from sqlalchemy import update
 from connectory.store.bulk_save import SaveItem, save_connections
 from connectory.store.connections import delete as delete_connection
 from connectory.store.connections import get_by_key
-from connectory.store.consents import LIFETIME, ask, new_state, seal_verifier
+from connectory.store.consents import LIFETIME, ask, consume, hold, new_secret, seal_code, seal_verifier
 from connectory.store.envelopes import seal
 from connectory.store.key_records import count_pending_consents, record_keys, recorded_fingerprints
 from connectory.store.nodes import MAX_AGE, beat, leave, running_nodes
@@ -123,12 +123,18 @@ def test_another_key_under_the_id_of_one_that_a_running_node_holds_is_named(stor
 def test_consents_that_can_still_be_given_count_for_their_key(store, now, sealed_with):
     """The underscore is not a wildcard."""
     ring = KeyRing("k_1", {"k_1": A})
-    row, state = sealed_with("books", ring), new_state()
+    row, state = sealed_with("books", ring), new_secret()
     with store.write() as database:
         version = get_by_key(database, "books").secrets_version
         verifier = seal_verifier(Vault(ring), state, "verifier")
-        assert ask(database, state, row, secrets_version=version, verifier=verifier, now=now)
+        given = {"secrets_version": version, "asked_by": "client", "browser": "cookie=1", "verifier": verifier}
+        assert ask(database, state, row, **given, now=now)
     with store.read() as database:
         assert count_pending_consents(database, "k_1", now=now) == 1
         assert count_pending_consents(database, "kx1", now=now) == 0
         assert count_pending_consents(database, "k_1", now=now + LIFETIME) == 0
+    held = Vault(KeyRing("k_2", {"k_2": B}))
+    with store.write() as database:
+        hold(database, consume(database, state, now=now), new_secret(), seal_code(held, state, "code"), now=now)
+    with store.read() as database:
+        assert [count_pending_consents(database, kid, now=now) for kid in ("k_1", "k_2")] == [1, 1]

@@ -5,7 +5,9 @@ import os
 import pytest
 from sqlalchemy import text
 
-from connectory.store import audit, connections
+from connectory.store import connections
+from connectory.store.audit import Actor
+from connectory.store.audit_search import list_entries
 from connectory.store.bulk_save import SaveItem, save_connections
 from connectory.store.envelopes import load_envelopes, open_masked, open_secrets, seal
 from connectory.store.key_records import record_keys
@@ -80,7 +82,7 @@ def test_a_dry_run_counts_and_writes_nothing(store, fill):
     assert rotate(store, AFTER, dry_run=True) == RotationResult(re_encrypted=2, skipped=0, failed=0)
     assert opened(store, BEFORE, ids["a"]) == (b"S a", b"M a")
     with store.read() as database:
-        assert audit.list_entries(database)[1] == 0
+        assert list_entries(database)[1] == 0
 
 
 def test_unreadable_rows_fail_are_kept_and_do_not_stop_the_others(store, fill):
@@ -175,9 +177,9 @@ def test_a_change_made_during_rotation_wins(store, fill, now, monkeypatch):
 
 def test_each_rotated_row_is_in_the_audit_trail_without_values(store, fill):
     ids = fill(BEFORE, "a")
-    rotate(store, AFTER, actor="nightly")
+    rotate(store, AFTER, actor=Actor("nightly"))
     with store.read() as database:
-        [entry], _ = audit.list_entries(database)
+        [entry], _ = list_entries(database)
     assert (entry.actor, entry.action, entry.connection_id, entry.connection_key, entry.kid, entry.changed_fields) == (
         "nightly",
         "rotated",

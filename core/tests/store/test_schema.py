@@ -15,6 +15,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import bindparam, inspect, text
 
+from connectory.scopes import SCOPES
 from connectory.store import clients, schema
 from connectory.store.bulk_save import SaveItem, save_connections
 from connectory.store.engine import Store, open_store
@@ -111,6 +112,20 @@ def test_tokens_survive_the_move_to_their_new_table(blank_url, now):
             clients.delete_client(database, client.id)
             assert clients.verify_token(database, "the-token", now=now) is None
             assert not inspect(database).has_table("tokens")
+
+
+def test_a_root_client_that_has_every_scope_keeps_having_every_scope(blank_url, now):
+    """And nobody else gets the one that was added."""
+    every = set(SCOPES) - {"audit:read"}
+    with open_store(blank_url) as store:
+        upgrade_to(store, "0004")
+        with store.write() as database:
+            for name, scopes in (("root", every), ("root", every - {"dataset:read"}), ("reporting", every)):
+                clients.create_client(database, name=name, scopes=scopes, now=now)
+        schema.upgrade(store)
+        with store.read() as database:
+            found = [(client.name, "audit:read" in client.scopes) for client in clients.list_clients(database)]
+    assert sorted(found) == [("reporting", False), ("root", False), ("root", True)]
 
 
 @_UNREADABLE

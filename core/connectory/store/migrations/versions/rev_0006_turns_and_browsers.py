@@ -6,7 +6,7 @@ from alembic import op
 from connectory.store.timestamps import UtcDateTime
 
 revision = "0006"
-down_revision = "0004"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
 
@@ -25,6 +25,6 @@ def upgrade() -> None:
         ),
     )
     op.create_index("ix_token_turns_connection_id", "token_turns", ["connection_id"])
-    for name in ("asked_by", "browser_hash", "confirmation_hash", "code_sealed"):
+    for name in ("browser_hash", "confirmation_hash", "code_sealed"):
         op.add_column("authorizations", sa.Column(name, sa.Text))
     op.create_index("ix_authorizations_confirmation_hash", "authorizations", ["confirmation_hash"])
