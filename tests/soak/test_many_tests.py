@@ -19,8 +19,8 @@ DEADLINE, QUEUE_WAIT, WRITE = 3, 15, 5
 BOUND = DEADLINE + QUEUE_WAIT + WRITE  # seconds, as docs/deployers.md states it for a test
 MIB = 2**20
 
-# Idle, and with as many processes, a service has up to 5 MiB more at one time than at another: what the allocator keeps. So 10,000
-# tests find what leaks 2 KiB a test, and the short form what leaks 110: a process, a thread's stack, an answer of a far end.
+# Idle, and with as many processes, a service has up to 5 MiB more at one time than at another: what the allocator keeps. 10,000
+# tests find what leaks 2 KiB a test, the short form what leaks 110: a process, a thread's stack, an answer of a far end.
 MORE_MEMORY = 16 * MIB
 
 
