@@ -15,7 +15,7 @@ from connectory.testing.exposure import appearances
 from connectory.testing.payloads import with_markers
 from testkit import hostile
 from testkit.every_connector import secrets_of_every_connector, settings_of_every_connector
-from testkit.service import RunningService, running_service
+from testkit.service import RunningService, running_service, token_of_root
 
 API = "/api/v1/connection"
 
@@ -82,7 +82,7 @@ def use(service: RunningService, home: Path, documents) -> dict[str, str]:
         return verdict["test_status"]
 
     with httpx.Client(base_url=service.url, timeout=120) as client:
-        client.headers["Authorization"] = f"Bearer {token_of_root(client, home)}"
+        client.headers["Authorization"] = f"Bearer {token_of_root(home, service.url)}"
         for prefix, with_secrets in (("a", False), ("b", True)):
             items = [
                 {"key": f"{prefix}_{identifier}", "connection_type": identifier, "access": "read"}
@@ -104,12 +104,6 @@ def use(service: RunningService, home: Path, documents) -> dict[str, str]:
         ):
             kept(path, client.get(path))
     return answers
-
-
-def token_of_root(client: httpx.Client, home: Path) -> str:
-    credentials = json.loads((home / "root_client.json").read_text())
-    form = {"grant_type": "client_credentials", **{name: credentials[name] for name in ("client_id", "client_secret")}}
-    return client.post("/api/v1/oauth/token", data=form).json()["access_token"]
 
 
 class ProcessesWatched:
