@@ -75,7 +75,7 @@ class Footprint(NamedTuple):
     processes: int
     threads: int
     descriptors: int
-    memory: int  # bytes; of what several processes share, each has its part (PSS)
+    memory: int  # bytes
 
 
 def footprint(process: psutil.Process) -> Footprint:
@@ -83,9 +83,23 @@ def footprint(process: psutil.Process) -> Footprint:
     return Footprint(
         len(family),
         sum(member.num_threads() for member in family),
-        sum(member.num_fds() for member in family),
-        sum(member.memory_full_info().pss for member in family),
+        sum(map(descriptors, family)),
+        sum(map(memory, family)),
     )
+
+
+def descriptors(process: psutil.Process) -> int:
+    """How many it has open; none where only root may look, as it is with all processes of a service."""
+    with suppress(psutil.AccessDenied):
+        return process.num_fds()
+    return 0
+
+
+def memory(process: psutil.Process) -> int:
+    """Its part of what it shares, and what it has for itself (PSS); where only root may look, all of both (RSS)."""
+    with suppress(psutil.AccessDenied):
+        return process.memory_full_info().pss
+    return process.memory_info().rss
 
 
 def settled(process: psutil.Process, like: Footprint | None = None) -> Footprint:
