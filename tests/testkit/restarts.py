@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -76,6 +77,8 @@ class Restarts:
         pid, _, said = line.partition(" ")
         found = READY.search(said)
         if found is None:
+            with suppress(AssertionError):
+                self.wait_until_gone()  # its last words come after
             raise ServerFailed(
                 f"The service printed {line!r} and not its line. Its log:\n{self.log.read_text()[-2000:]}"
             )
@@ -124,7 +127,8 @@ def _serve() -> None:
     try:
         main()
     finally:
-        os._exit(1)
+        print(flush=True)  # the line of one that does not start ends too
+    sys.exit()
 
 
 if __name__ == "__main__":
