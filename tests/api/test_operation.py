@@ -25,7 +25,7 @@ from connectory.store.timestamps import utc_now
 from connectory.vault import generate_keyring
 from testkit.descriptors import few_descriptors
 from testkit.distribution import install, plugin_source
-from testkit.service import run_command, running_service
+from testkit.service import run_command, running_service, token_of_root
 
 
 def test_health_and_ready_need_no_token(anonymous, api):
@@ -108,9 +108,7 @@ def test_a_full_disk_takes_the_node_out_of_service_until_there_is_room(tmp_path)
     mount = ["unshare", "-rm", "sh", "-c", 'mount -t tmpfs -o size=4m tmpfs "$0" && exec "$@"', home]
     with running_service(home, launcher=mount) as service:
         disk = Path(f"/proc/{service.process.pid}/root{home}")
-        client = json.loads((disk / "root_client.json").read_text())
-        form = {"grant_type": "client_credentials", **{name: client[name] for name in ("client_id", "client_secret")}}
-        token = httpx.post(f"{service.url}/api/v1/oauth/token", data=form).json()["access_token"]
+        token = token_of_root(disk, service.url)
         item = {"key": "books", "connection_type": "manual", "access": "read", "description": "x" * 2000}
         with httpx.Client(base_url=service.url, headers={"Authorization": f"Bearer {token}"}) as api:
             assert api.patch("/api/v1/connection", json=[item]).status_code == 200

@@ -3,6 +3,7 @@
 import os
 import sqlite3
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -44,6 +45,7 @@ def open_engines(url: URL) -> Engines:
     # One writing connection, for which `Store.write` queues.
     writes = _engine(url, pool_size=1, max_overflow=0)
     reads = _engine(url, pool_size=READERS + WRITERS, max_overflow=32)
+    event.listen(writes, "begin", _refuse_lost_file(path))
     event.listen(writes, "begin", _begin_immediate)
     event.listen(reads, "begin", _begin)
     event.listen(reads, "connect", _refuse_writes)
@@ -75,6 +77,29 @@ def _configure(connection: sqlite3.Connection, _record: Any) -> None:
 
 def _refuse_writes(connection: sqlite3.Connection, _record: Any) -> None:
     connection.execute("PRAGMA query_only=ON")
+
+
+def _refuse_lost_file(path: Path) -> Callable[[Connection], None]:
+    # SQLite goes on with the file that it has open. Once another one, or none, has its name, what is written there is gone with
+    # the process. One more look at the directory takes 2 µs.
+    opened = _identity(path)
+
+    def refuse(_: Connection) -> None:
+        if _identity(path) != opened:
+            raise StoreUnavailable(
+                f"Database file {path} was removed or replaced while it was open, so nothing is written to it; put it back, "
+                "or restart the service to go on with the file that is there now."
+            )
+
+    return refuse
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _begin_immediate(connection: Connection) -> None:

@@ -16,7 +16,8 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
@@ -79,12 +80,23 @@ class PostgresServer(LocalServer):
         return f"PostgresServer({self.host}:{self.port}, {self._auth_host})"
 
     def _start(self, folder: Path) -> None:
-        binaries = _binaries()
-        self._initialise(binaries, folder)
+        self._initialise(_binaries(), folder)
         self.port = free_port()
+        self._run(folder)
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """In the block the server does not run; then it is started again, with its data and on its port."""
+        assert self._process
+        assert self._folder
+        self._process.stop()
+        yield
+        self._run(self._folder)
+
+    def _run(self, folder: Path) -> None:
         self._process = ServerProcess(
             "PostgreSQL",
-            self._command(binaries, folder),
+            self._command(_binaries(), folder),
             log=folder / "log",
             environment=_ENVIRONMENT,
             folder=folder,
