@@ -54,7 +54,7 @@ def test_the_answer_names_the_rule_and_nothing_is_connected_to(ask, service, rul
             "addresses": [{"address": "127.0.0.1", "allowed": True, **deciding}],
         },
     )
-    assert trail(service)[-1] == ("egress.check", "allowed", None)
+    assert trail(service)[-1] == ("egress_checked", "allowed", None)
 
 
 def test_what_is_refused_says_with_what_a_test_would_end(ask, service, rules):
@@ -70,7 +70,7 @@ def test_what_is_refused_says_with_what_a_test_would_end(ask, service, rules):
     assert (metadata["allowed"], metadata["rule_from"]) == (False, "built in")
     unknown = ask({"host": "no-such-host.invalid", "port": 80}).json()
     assert (unknown["allowed"], unknown["failure_code"], unknown["rule"]) == (False, "dns_failed", None)
-    codes = [code for action, code, _ in trail(service) if action == "egress.check"]
+    codes = [code for action, code, _ in trail(service) if action == "egress_checked"]
     assert codes[-4:] == ["address_not_allowed"] * 3 + ["dns_failed"]
 
 
