@@ -96,13 +96,12 @@ def rows(
     verified = {"host": "localhost", "ssl_mode": "verify-full", "ssl_ca": certificates.ca_pem}
     web = _web_cells(certificates, elsewhere)
     return {
-        "postgres": [_postgres(certificates, postgres, verified)],
-        "redshift": [_redshift(certificates, verified)],
-        "mysql and mariadb": _mysql_family(certificates, mariadb, verified),
-        "mssql": [_mssql(certificates, elsewhere)],
-        "mongodb": [_mongodb(certificates, elsewhere)],
-        "snowflake": [_snowflake(web)],
-        "bigquery": [_bigquery(web)],
+        "PostgreSQL and MySQL": [
+            _postgres(certificates, postgres, verified),
+            *_mysql_family(certificates, mariadb, verified),
+        ],
+        "Redshift and SQL Server": [_redshift(certificates, verified), _mssql(certificates, elsewhere)],
+        "MongoDB and warehouses": [_mongodb(certificates, elsewhere), _snowflake(web), _bigquery(web)],
         "web services": [_vendor(vendor, web) for vendor in VENDORS],
     }
 
@@ -249,7 +248,7 @@ def _bigquery(cells: dict[str, Cell]) -> Row:
 
 
 def _vendor(vendor: type[Vendor], cells: dict[str, Cell]) -> Row:
-    changes = vendor.wrong["auth_failed"] if "auth_failed" in vendor.wrong else {"client_secret": "Zq-unknown"}
+    changes = vendor.wrong.get("auth_failed", {"client_secret": "Zq-unknown"})
     cells = cells | {"refused login": Cell(vendor, changes), "success": Cell(vendor)}
     if issubclass(vendor, TokenVendor):
         cells |= {"silent after login": Cell(lambda: _silent_after_token(vendor()))}
