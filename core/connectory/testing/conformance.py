@@ -47,7 +47,8 @@ from connectory.contract.check import FailureCode
 from connectory.documents.masking import mask_document, merge_documents
 from connectory.documents.sensitivity import MASK
 from connectory.documents.validation import SecretsInvalid, parse_secrets, secrets_document
-from connectory.testing import declaration, schema_rules
+from connectory.testing import declaration, destinations, schema_rules
+from connectory.testing import fresh_import as imports
 from connectory.testing.exposure import appearances
 from connectory.testing.far_ends import (
     UNKNOWN_HOST,
@@ -181,9 +182,23 @@ class ConnectorConformance:
         """A name of its own, a small and harmless icon, and all of it at once."""
         _expect_none(declaration.description_complaints(connector))
 
-    def test_nothing_heavy_is_imported_early(self, connector: LoadedConnector) -> None:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def fresh_import(cls) -> imports.Observed:
+        """What an interpreter of its own saw when it imported the connector."""
+        return imports.observe(cls.identifier, cls.distribution)
+
+    def test_nothing_heavy_is_imported_early(self, connector: LoadedConnector, fresh_import: imports.Observed) -> None:
         """Drawing the list of connectors and their forms imports no driver, and nothing of a running service."""
-        _expect_none(declaration.early_imports(self.identifier, self.distribution, connector.description.drivers))
+        _expect_none(imports.early_imports(fresh_import, connector.description.drivers))
+
+    def test_importing_it_is_quiet(self, fresh_import: imports.Observed) -> None:
+        """It writes and warns of nothing, and leaves logging and the rest of the process as they are: all share it."""
+        _expect_none(imports.noise(fresh_import))
+
+    def test_importing_it_is_quick(self, fresh_import: imports.Observed) -> None:
+        """At most a second, in which a person still waits for the list of connectors."""
+        _expect_none(imports.slowness(fresh_import))
 
     # The schema of its secrets
 
@@ -212,8 +227,9 @@ class ConnectorConformance:
         _expect_none(schema_rules.pattern_complaints(connector.schema))
 
     def test_defaults_fit_and_give_nothing_away(self, connector: LoadedConnector) -> None:
-        """Each default is accepted by its own schema, and none looks like somebody's credential."""
-        _expect_none(schema_rules.default_complaints(connector.schema))
+        """Each default is JSON that its own schema accepts, as forms fill it in, and none looks like somebody's credential."""
+        missing = schema_rules.missing_defaults(connector.schema, connector.secrets_model)
+        _expect_none(missing + schema_rules.default_complaints(connector.schema))
 
     def test_the_schema_is_the_golden_one(self, connector: LoadedConnector) -> None:
         """A change of the schema is a decision that shows in a diff."""
@@ -334,6 +350,12 @@ class ConnectorConformance:
     def _any_secrets(self) -> Payload:
         return self.secrets_for_server("server.example", 443)
 
+    def test_what_decides_the_server_is_marked(self, connector: LoadedConnector) -> None:
+        """Whoever changes where the secrets are sent has to send them again: nobody may lead a stored password elsewhere."""
+        here = [self.secrets_for_server("server.example", 443) for _ in range(2)]
+        elsewhere = self.secrets_for_server("elsewhere.example", 444)
+        _expect_none(destinations.unmarked_destinations(connector.secrets_model, here, elsewhere))
+
     # What its test answers
 
     @pytest.fixture(scope="class", autouse=True)
@@ -453,6 +475,25 @@ class ConnectorConformance:
         if elsewhere.connections:
             complaints.append("redirecting: the test followed it; a secret may have gone along.")
         _expect_none(complaints + appearances(markers, _texts([out.report for out in outcomes], caplog, capfd)))
+
+    def test_nothing_sensitive_leaves_before_the_server_is_verified(self) -> None:
+        """With `verify-full`, a server that does not prove who it is learns no secret: fields of TLS must be read."""
+        connector = load_connector(self.identifier, self.distribution, self._settings_for(FarEnd("127.0.0.1", 1)))
+        if destinations.verifying(connector.secrets_model, self._any_secrets()) is None:
+            return  # no field of the secrets asks for it
+        self.import_ahead()
+        with silent_server(self.greeting) as silent, reflecting_server(self.greeting) as reflecting:
+            far_ends = {"a silent server": silent, "a reflecting server": reflecting}
+            marked = [self._marked(self.secrets_for_server(end.host, end.port), end) for end in far_ends.values()]
+            trials = [
+                trial._replace(
+                    payload=destinations.verifying(trial.connector.secrets_model, trial.payload) or trial.payload
+                )
+                for trial, _ in marked
+            ]
+            self.workbench.test_trials(trials, deadline=self.short_deadline)
+            received = {f"what {name} got in clear": end.received.decode("latin-1") for name, end in far_ends.items()}
+        _expect_none(appearances([text for _, texts in marked for text in texts], received))
 
     def _hostile_servers(self, elsewhere: FarEnd) -> dict[str, Callable[[], AbstractContextManager[FarEnd]]]:
         return {

@@ -21,8 +21,11 @@ LIVE = {
     "an_unknown_host_is_dns_failed",
     "an_address_that_the_policy_denies_is_not_connected_to",
     "hostile_servers_cost_one_test_and_no_secret",
+    "nothing_sensitive_leaves_before_the_server_is_verified",
     "secrets_never_show",
 }
+# The checks that look at an interpreter of its own.
+FRESH = {"nothing_heavy_is_imported_early", "importing_it_is_quiet", "importing_it_is_quick"}
 ONLY_LIVE = " or ".join(sorted({name.partition("[")[0] for name in LIVE}))
 ONLY_STATIC = f"not ({ONLY_LIVE})"
 
@@ -31,7 +34,7 @@ def test_the_example_passes_every_check(kit):
     verdicts = kit.run(update_golden=False)
     assert verdicts.failed | verdicts.errors == set(), verdicts.messages
     assert verdicts.passed > LIVE
-    assert len(verdicts.passed) == 29
+    assert len(verdicts.passed) == 33
 
 
 # What a plugin declares and validates
@@ -198,6 +201,22 @@ DEFECTS = {
         [importing("import mailbox"), ('category="DATABASE"', 'drivers=("mailbox",)')],
         {"nothing_heavy_is_imported_early"},
     ),
+    "a field that decides the server is not marked": (
+        [("    host: Host", "    host: Name")],
+        {"what_decides_the_server_is_marked"},
+    ),
+    "importing it writes": ([importing("print('hello')")], {"importing_it_is_quiet"}),
+    "importing it writes past Python": ([importing("import os\nos.write(2, b'hello')")], {"importing_it_is_quiet"}),
+    "importing it turns logging off": ([importing("import logging\nlogging.disable()")], {"importing_it_is_quiet"}),
+    "importing it warns": (
+        [
+            importing(
+                "import sys, warnings\nif 'pytest' not in sys.modules:\n    warnings.warn('old', DeprecationWarning)"
+            )
+        ],
+        {"importing_it_is_quiet"},
+    ),
+    "importing it takes long": ([importing("import time\ntime.sleep(1.1)")], {"importing_it_is_quick"}),
     "it imports parts of the service": (
         [importing("import connectory.checks.egress")],
         {"nothing_heavy_is_imported_early"},
@@ -273,7 +292,7 @@ def test_a_defect_is_found_by_its_check(kit, changes, expected):
         kit.change(old, new)
     kit.change_tests('"password": "any password"}', '"password": "any password", "book": "b"}')
     # Looking at imports takes an interpreter of its own, so it is left out where imports are not the defect.
-    imports = "" if "nothing_heavy_is_imported_early" in expected else "and not nothing_heavy"
+    imports = "" if expected & FRESH else " ".join(f"and not {name}" for name in sorted(FRESH))
     verdicts = kit.run(only=f"{ONLY_STATIC} {imports}")
     assert verdicts.failed == expected, verdicts.messages
     assert verdicts.errors == set(), verdicts.messages
@@ -437,6 +456,32 @@ def test_a_defect_of_the_test_is_found_by_its_check(kit, changes, expected):
     verdicts = kit.run(only=ONLY_LIVE)
     assert verdicts.failed == expected, verdicts.messages
     assert verdicts.errors == set()
+
+
+TLS = [
+    importing("from connectory import SslCaField, SslMode, SslModeField"),
+    inside("ssl_mode: SslModeField = SslMode.DISABLED\nssl_ca: SslCaField = None"),
+]
+IN_CLEAR = ("LOGIN {secrets.username} {proof}", "LOGIN {secrets.username} {secrets.password.get_secret_value()}")
+ENCRYPTED = ("secrets.host, secrets.port)", "secrets.host, secrets.port, tls=secrets.ssl_mode, ca=secrets.ssl_ca)")
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ([*TLS, IN_CLEAR], "A secret shows in what a silent server got in clear."),
+        ([*TLS, IN_CLEAR, ENCRYPTED], None),
+        ([IN_CLEAR], None),  # it promises no protection
+    ],
+    ids=["fields that nobody reads", "fields that are read", "no fields"],
+)
+def test_a_password_in_clear_despite_verify_full_is_found(kit, changes, problem):
+    for old, new in changes:
+        kit.change(old, new)
+    kit.change_tests('identifier = "ledger"', 'identifier = "ledger"\n    greeting = b"LEDGER x\\n"')
+    verdicts = kit.run(only="before_the_server_is_verified")
+    assert len(verdicts.failed) == (problem is not None), verdicts.messages
+    assert (problem or "") in verdicts.messages
 
 
 def test_the_kinds_of_failure_must_hold_bad_credentials(kit):

@@ -7,12 +7,13 @@ import html
 import json
 import socket
 import struct
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 from hypothesis import find, settings
 
-from connectory import Host, Name, Port, SecretGroup, Secrets, SecretText, UrlGrammar
+from connectory import Host, Name, Port, SecretGroup, Secrets, SecretText, SslMode, SslModeField, UrlGrammar
 from connectory.documents.json_schema import secret_json_schema
 from connectory.documents.validation import parse_secrets
 from connectory.testing import (
@@ -39,6 +40,7 @@ from connectory.testing.payloads import (
 )
 from connectory.testing.schema_rules import (
     frame_complaints,
+    missing_defaults,
     pattern_complaints,
     sensitivity_complaints,
     standard_complaints,
@@ -284,6 +286,24 @@ def test_a_connector_without_sensitive_fields_has_to_say_so():
     schema = secret_json_schema(Open, "open", "Open")
     assert len(sensitivity_complaints(schema, Open, has_no_secrets=False)) == 1
     assert sensitivity_complaints(schema, Open, has_no_secrets=True) == []
+
+
+def test_a_default_that_json_cannot_hold_is_named():
+    class Group(Secrets):
+        inner: Any = object()
+
+    class Odd(Secrets):
+        host: Host
+        port: Port = 1
+        token: SecretText | None = None
+        mode: SslModeField = SslMode.PREFERRED
+        limit: Any = object()
+        group: Group | None = None
+
+    with pytest.warns(match="not JSON serializable"):
+        schema = secret_json_schema(Odd, "odd", "Odd")
+    assert [complaint.split()[0] for complaint in missing_defaults(schema, Odd)] == ["limit", "group.inner"]
+    assert missing_defaults(SCHEMA, Store) == []
 
 
 # Patterns
