@@ -118,7 +118,8 @@ class Workbench:
             assert report.code is FailureCode.TIMEOUT
             assert seconds < 3
 
-    Every report is printed, so that pytest shows it where a test fails. Tokens are never printed.
+    Every report is printed, so that pytest shows it where a test fails, and with `internal_driver_error` what the connector
+    raised, and where; secrets and tokens are never printed.
 
     Args:
         deny: networks in CIDR notation that no test may connect to, besides those that never are allowed.
@@ -308,6 +309,8 @@ class Workbench:
         report = await runner.run(never_joined, connector, lambda: document, GivenTokens(tokens), exchange)
         outcome = Outcome(report, time.monotonic() - started)
         print(f"{connector.identifier}, after {outcome.seconds:.2f} s: {report}")
+        if report.code is FailureCode.INTERNAL_DRIVER_ERROR and report.traceback is not None:
+            print(report.traceback)
         return outcome
 
     async def _runner(self, start: _Start) -> CheckRunner:
@@ -320,6 +323,7 @@ class Workbench:
                 queue=sys.maxsize,
                 memory=self._memory,
                 cleartext_unverified=self._cleartext_unverified,
+                tracebacks=True,
             )
             await runner.start()
         return runner

@@ -484,6 +484,17 @@ def test_a_password_in_clear_despite_verify_full_is_found(kit, changes, problem)
     assert (problem or "") in verdicts.messages
 
 
+def test_an_author_sees_what_the_test_raised_without_its_secrets(kit):
+    """The service answers the type of the exception at most."""
+    lookup = "raise LookupError(f'4711 is not {secrets.password.get_secret_value()}')"
+    kit.change("raise CheckFailed(FailureCode.AUTH_FAILED)", lookup)
+    verdicts = kit.run(only="each_kind")
+    assert "internal_driver_error (the connector raised LookupError); expected auth_failed." in verdicts.messages
+    assert "connectory_ledger.py" in verdicts.messages
+    assert "LookupError: 4711 is not" in verdicts.messages
+    assert "another password" not in verdicts.messages
+
+
 def test_the_kinds_of_failure_must_hold_bad_credentials(kit):
     kit.change_tests('FailureCode.AUTH_FAILED: good_secrets | {"password": "another password"},', "")
     verdicts = kit.run(only="each_kind")
