@@ -175,11 +175,11 @@ class ConnectorConformance:
         assert self._load().identifier == self.identifier
 
     def test_no_function_only_looks_like_a_hook(self, connector: LoadedConnector) -> None:
-        """A misspelt or undecorated hook would never be called."""
+        """Each function named like a hook is one: a misspelt or undecorated hook would never be called."""
         _expect_none(declaration.stray_hooks(connector))
 
     def test_the_description_can_be_shown(self, connector: LoadedConnector) -> None:
-        """A name of its own, a small and harmless icon, and all of it at once."""
+        """It has a name, a small and harmless icon, and is there at once: lists of connectors show it."""
         _expect_none(declaration.description_complaints(connector))
 
     @pytest.fixture(scope="class")
@@ -203,7 +203,7 @@ class ConnectorConformance:
     # The schema of its secrets
 
     def test_the_schema_has_the_usual_frame(self, connector: LoadedConnector) -> None:
-        """Title, description, type, required fields, and no unknown ones."""
+        """Title, description, type, required fields, and no unknown ones: what consumers rely on to draw a form."""
         _expect_none(schema_rules.frame_complaints(connector.schema, self.identifier))
 
     def test_the_schema_follows_the_standard(self, connector: LoadedConnector) -> None:
@@ -404,7 +404,7 @@ class ConnectorConformance:
             )
 
     def test_good_secrets_succeed(self, good_secrets: Payload) -> None:
-        """With ordered steps that all passed."""
+        """Secrets that work end with ordered steps that all passed: a person sees how far a connection got."""
         report = self.check(good_secrets).report
         if report.status != "succeeded":
             _expect_none([f"The test ended with {_ended_with(report)}: {report.reason}{_raised(report)}"])
@@ -415,7 +415,7 @@ class ConnectorConformance:
         assert "passed" in {step.status for step in report.steps}
 
     def test_each_kind_of_bad_secrets_gets_its_code(self, bad_secrets: dict[FailureCode, Payload]) -> None:
-        """With the step that failed, and a sentence that says what to do."""
+        """Each ends with its own code, the step that failed, and a sentence that says what to do: people act on these."""
         assert bad_secrets, "The fixture bad_secrets is empty."
         assert self.has_no_secrets or FailureCode.AUTH_FAILED in bad_secrets, (
             "bad_secrets lacks FailureCode.AUTH_FAILED."
@@ -444,12 +444,12 @@ class ConnectorConformance:
         _expect_none(_failure_complaints(outcome.report, set(FailureCode) - _OUR_FAULT))
 
     def test_a_port_that_refuses_is_connect_refused(self) -> None:
-        """Nothing listens there."""
+        """Where nothing listens, the code says so, and not that the secrets are wrong."""
         with refused_port() as far_end:
             _expect_none(_failure_complaints(self.check_far_end(far_end).report, {FailureCode.CONNECT_REFUSED}))
 
     def test_an_unknown_host_is_dns_failed(self) -> None:
-        """No resolver knows it. A resolver that answers nothing at all may say so."""
+        """A name that no resolver knows is told apart from a server that is down; `dns_timeout` will do where no resolver answers."""
         outcome = self.check_far_end(FarEnd(UNKNOWN_HOST, 443))
         _expect_none(_failure_complaints(outcome.report, {FailureCode.DNS_FAILED, FailureCode.DNS_TIMEOUT}))
 

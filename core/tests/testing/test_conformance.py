@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.metadata import distribution
 from textwrap import dedent, indent
 
 import pytest
@@ -570,3 +571,27 @@ def test_without_pytest_the_kit_says_what_to_install():
     probe = "import sys; sys.modules['pytest'] = None; import connectory.testing"
     finished = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=60)
     assert 'run: pip install "connectory[testing]"' in finished.stderr
+
+
+def test_importing_the_kit_registers_nothing_in_the_pytest_of_others(pytester):
+    pytester.makepyfile(
+        """
+        def plugins(config):
+            return {name for name, _ in config.pluginmanager.list_name_plugin()}
+
+        def test_nothing_is_added(request, pytestconfig):
+            from hypothesis import settings
+
+            before = plugins(pytestconfig), pytestconfig.getini("markers"), settings.default
+            known = request.session._fixturemanager._arg2fixturedefs
+            fixtures = set(known)
+            import connectory.testing
+
+            assert (plugins(pytestconfig), pytestconfig.getini("markers"), settings.default) == before
+            assert set(known) == fixtures
+        """
+    )
+    finished = pytester.runpytest_subprocess("-q", "-p", "no:cacheprovider")
+    finished.assert_outcomes(passed=1)
+    groups = {point.group for point in distribution("connectory").entry_points}
+    assert "pytest11" not in groups

@@ -4,9 +4,12 @@ import base64
 import contextlib
 import gzip
 import html
+import inspect
 import json
 import socket
 import struct
+from itertools import takewhile
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -17,6 +20,7 @@ from connectory import Host, Name, Port, SecretGroup, Secrets, SecretText, SslMo
 from connectory.documents.json_schema import secret_json_schema
 from connectory.documents.validation import parse_secrets
 from connectory.testing import (
+    ConnectorConformance,
     FarEnd,
     black_hole,
     bombing_server,
@@ -331,3 +335,29 @@ def test_other_patterns_are_named_by_their_place(wrap, pattern, complaint):
     assert complaints
     assert all(found.startswith("file.name has a pattern") for found in complaints)
     assert any(complaint in found for found in complaints)
+
+
+# Documentation
+
+
+def rows_of(heading: str) -> list[str]:
+    """The rows of the table under this head, in the page for plugin authors."""
+    lines = (Path(__file__).parents[3] / "docs" / "plugin-authors.md").read_text().splitlines()
+    start = lines.index(heading) + 2
+    return list(takewhile(lambda line: line.startswith("|"), lines[start:]))
+
+
+def test_every_rule_is_documented_in_its_own_words():
+    rules = {name: check for name, check in vars(ConnectorConformance).items() if name.startswith("test_")}
+    assert rows_of("| rule | what it asks, and why |") == [
+        f"| {name.removeprefix('test_').replace('_', ' ')} | {' '.join(inspect.getdoc(check).split())} |"
+        for name, check in rules.items()
+    ]
+
+
+def test_every_far_end_is_documented_in_its_own_words():
+    documented = rows_of("| far end | what it does |")
+    ends = [refused_port, black_hole, silent_server, closing_server, dripping_server, flooding_server, bombing_server]
+    assert documented == [
+        f"| `{end.__name__}` | {inspect.getdoc(end)} |" for end in (*ends, reflecting_server, redirecting_server)
+    ]
