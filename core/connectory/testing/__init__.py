@@ -8,7 +8,8 @@ Derive from `ConnectorConformance`, which tests all that must be true of any con
   with the `CheckReport`, which holds a `StepReport` for each step; `step_statuses` says how each ended. A `Trial`
   is one of several tests that run at the same time. The far ends that
   must not trouble any connector each give a `FarEnd`: `refused_port`, `black_hole`, `silent_server`, `closing_server`,
-  `dripping_server`, `flooding_server`, `bombing_server`, `reflecting_server`, `redirecting_server`.
+  `dripping_server`, `flooding_server`, `bombing_server`, `reflecting_server`, `redirecting_server`. `free_port` is
+  where a server of your own may listen.
 - A `Payload` is secrets as a consumer sends them. `parse_secrets` validates it like the service, or raises
   `SecretsInvalid`, which lists each `FieldProblem`; `is_accepted` only says whether it fits. `secrets_document` is what the
   service would store, `mask_document` what it shows of that (with `MASK` for what is sensitive), `secret_json_schema` the
@@ -56,6 +57,7 @@ from connectory.testing.far_ends import (  # noqa: E402
     silent_server,
 )
 from connectory.testing.payloads import Payload, is_accepted  # noqa: E402
+from connectory.testing.ports import free_port  # noqa: E402
 from connectory.testing.running import Outcome, Trial, Workbench, load_connector, step_statuses  # noqa: E402
 
 __all__ = [
@@ -81,6 +83,7 @@ __all__ = [
     "closing_server",
     "dripping_server",
     "flooding_server",
+    "free_port",
     "is_accepted",
     "load_connector",
     "mask_document",

@@ -449,7 +449,7 @@ class ConnectorConformance:
             _expect_none(_failure_complaints(self.check_far_end(far_end).report, {FailureCode.CONNECT_REFUSED}))
 
     def test_an_unknown_host_is_dns_failed(self) -> None:
-        """A name that no resolver knows is told apart from a server that is down; `dns_timeout` will do where no resolver answers."""
+        """A name that no resolver knows is told apart from a server that is down. With no resolver, `dns_timeout` will do."""
         outcome = self.check_far_end(FarEnd(UNKNOWN_HOST, 443))
         _expect_none(_failure_complaints(outcome.report, {FailureCode.DNS_FAILED, FailureCode.DNS_TIMEOUT}))
 
