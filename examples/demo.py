@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from types import FrameType
 
-from connectory.testing.ports import free_port
+from connectory.testing import free_port
 from servers.postgres.server import PostgresServer
 
 HERE = Path(__file__).parent
