@@ -14,7 +14,7 @@ import psutil
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "tests"))
 
-from testkit.ports import free_port  # noqa: E402 - the tests' servers are not a distribution
+from connectory.testing.ports import free_port  # noqa: E402 - the tests' servers are not a distribution
 
 BIN = Path(sys.executable).parent
 

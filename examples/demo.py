@@ -13,8 +13,8 @@ import tempfile
 from pathlib import Path
 from types import FrameType
 
+from connectory.testing import free_port
 from servers.postgres.server import PostgresServer
-from testkit.ports import free_port
 
 HERE = Path(__file__).parent
 CONNECTORY = Path(sys.executable).with_name("connectory")

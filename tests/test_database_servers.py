@@ -13,6 +13,7 @@ from google.cloud import bigquery
 from google.oauth2.service_account import Credentials
 from pymongo.errors import OperationFailure, ServerSelectionTimeoutError
 
+from connectory.testing.ports import loopback_addresses
 from servers.bigquery.server import BigQueryServer
 from servers.mariadb.server import MariaDBServer
 from servers.mongodb.server import MongoDBServer
@@ -23,7 +24,6 @@ from servers.postgres.tls import PostgresTlsFront
 from servers.redshift.server import RedshiftServer, startup_for_postgres
 from servers.snowflake.server import SnowflakeServer
 from testkit.debian import MARIADB_PACKAGES, ODBC_PACKAGES, unpacked
-from testkit.ports import loopback_addresses
 from testkit.processes import ServerFailed
 
 PASSWORD = "p;w }1%w'ö"

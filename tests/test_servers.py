@@ -11,13 +11,13 @@ from pathlib import Path
 import psycopg2
 import pytest
 
+from connectory.testing.ports import free_port, loopback_addresses
 from servers.postgres.server import PostgresServer
 from servers.postgres.tls import PostgresTlsFront
 from testkit import hostile
 from testkit.cache import build_once
 from testkit.certificates import Certificates
 from testkit.loopback import LoopbackServer
-from testkit.ports import free_port, loopback_addresses
 from testkit.processes import ServerFailed, ServerProcess
 
 PASSWORD = "pa55 w'ord"

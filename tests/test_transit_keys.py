@@ -15,9 +15,9 @@ import pytest
 from connectory.keys import provider_of
 from connectory.settings import read_settings
 from connectory.startup import CannotStart
+from connectory.testing.ports import free_port
 from connectory.vault import KeyRingInvalid, TransitConfig, TransitWrappedKeys, generate_keyring
 from servers.openbao.server import OpenBaoServer, TokenReviews
-from testkit.ports import free_port
 from testkit.service import RunningService, run_command, running_service
 
 

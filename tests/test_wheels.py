@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from connectory.testing.ports import free_port
 from documentation.pages import blocks
 from servers.postgres.server import PostgresServer
-from testkit.ports import free_port
 
 ROOT = Path(__file__).parents[1]
 

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from connectory.testing.ports import free_port
 from documentation.pages import ROOT, Example, blocks, differences, examples
 from testkit.debian import unpacked
-from testkit.ports import free_port
 
 _EXPORT = re.compile(r"^export (\w+)='?([^'\n]*)'?$", re.MULTILINE)
 

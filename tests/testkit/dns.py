@@ -10,7 +10,7 @@ import dns.message
 import dns.rcode
 import dns.rrset
 
-from testkit.ports import IPV4_LOOPBACK
+from connectory.testing.ports import IPV4_LOOPBACK
 
 Records = Mapping[tuple[str, str], list[str]]
 

@@ -17,10 +17,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
+from connectory.testing.ports import IPV4_LOOPBACK, free_port, loopback_addresses
 from servers.postgres import wire
 from testkit.certificates import ServerCertificate
 from testkit.loopback import LoopbackServer, Peer
-from testkit.ports import IPV4_LOOPBACK, free_port, loopback_addresses
 
 DRIP_SECONDS = 0.3  # well under any timeout that is counted per read
 FLOOD_BYTES = 400 * 1024 * 1024

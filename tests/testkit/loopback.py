@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import Self
 
-from testkit.ports import IPV4_LOOPBACK, free_port, loopback_addresses
+from connectory.testing.ports import IPV4_LOOPBACK, free_port, loopback_addresses
 
 _CHUNK = 64 * 1024
 

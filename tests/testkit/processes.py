@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-from testkit.ports import IPV4_LOOPBACK
+from connectory.testing.ports import IPV4_LOOPBACK
 
 _GUARD = Path(__file__).with_name("guard.py")
 _LOG_TAIL_LINES = 60

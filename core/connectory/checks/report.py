@@ -48,6 +48,8 @@ class CheckReport:
         error_type: the class name of an unexpected exception, for the log.
         service_failed: it was the service that failed, whatever the code: what tests are forked from was lost, or no turn came.
         tokens: what the connector handed over to be sealed, however the test ended; `None` where it handed over nothing.
+        traceback: of what the connector raised, without its secrets; `None` unless the runner was told to ask for it, which
+            the service never does.
     """
 
     status: Literal["succeeded", "failed", "skipped"]
@@ -61,6 +63,7 @@ class CheckReport:
     error_type: str | None = None
     service_failed: bool = False
     tokens: Mapping[str, Any] | None = field(default=None, repr=False)
+    traceback: str | None = field(default=None, repr=False)
 
     @property
     def conclusive(self) -> bool:

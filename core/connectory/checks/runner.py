@@ -55,7 +55,9 @@ class _Subject:
     turn: TokenTurn | None
     exchange: Exchange | None
 
-    async def job(self, policy: EgressPolicy, killed_at: float, memory: int, *, cleartext_unverified: bool) -> Job:
+    async def job(
+        self, policy: EgressPolicy, killed_at: float, memory: int, *, cleartext_unverified: bool, traceback: bool
+    ) -> Job:
         """The job for its process, once it has its turn."""
         # Whoever is killed while a provider renews a token has lost it, so half of the time is kept for the test itself.
         patience = max(0.0, killed_at - time.monotonic()) / 2
@@ -69,6 +71,7 @@ class _Subject:
             tokens=tokens,
             exchange=self.exchange,
             cleartext_unverified=cleartext_unverified,
+            traceback=traceback,
         )
 
 
@@ -97,6 +100,8 @@ class CheckRunner:
         closed: the service's own files and folders, as absolute paths: no test reads them, wherever they stand.
         spares: processes that wait, for each connector in use, for its next test. Default 1.
         cleartext_unverified: whether a password may travel in clear through TLS whose certificate was not verified. Default: no.
+        tracebacks: whether reports tell the traceback of what the connector raised: for its author, never in the service.
+            Default: no.
 
     Attributes:
         confinement: what keeps tests from the files of this machine.
@@ -115,11 +120,13 @@ class CheckRunner:
         closed: Iterable[str] = (),
         spares: int = 1,
         cleartext_unverified: bool = False,
+        tracebacks: bool = False,
     ) -> None:
         self._policy = policy
         self._deadline = deadline
         self._concurrency = concurrency
         self._memory = memory
+        self._tracebacks = tracebacks
         self._cleartext_unverified = cleartext_unverified
         self._turns = Turns(at_once=concurrency, queue=queue, patience=queue_wait, length=deadline)
         self._shared: dict[Hashable, _SharedTest] = {}
@@ -264,7 +271,11 @@ class CheckRunner:
                 name = ConnectorName.of(subject.connector)
                 server = await self._server_for(name)
                 job = await subject.job(
-                    self._policy, killed_at, self._memory, cleartext_unverified=self._cleartext_unverified
+                    self._policy,
+                    killed_at,
+                    self._memory,
+                    cleartext_unverified=self._cleartext_unverified,
+                    traceback=self._tracebacks,
                 )
                 encoded = encode_job(job)
                 if len(encoded) > JOB_LIMIT:

@@ -15,6 +15,7 @@ from connectory.checks.protocol import (
     Denied,
     Event,
     ProtocolViolation,
+    Raised,
     StepBegan,
     StepEnded,
     StepSkipped,
@@ -40,6 +41,7 @@ class Transcript:
         self._verified: bool | None = None
         self._denied = False
         self._tokens: Mapping[str, Any] | None = None
+        self._traceback: str | None = None
         self._verdict: Verdict | None = None
         self._broken = False
 
@@ -80,6 +82,8 @@ class Transcript:
                 self._denied = True
             case TokensStored(tokens):
                 self._tokens = tokens
+            case Raised(traceback):
+                self._traceback = traceback
             case Verdict():
                 self._verdict = event
         if len(self._steps) > STEP_LIMIT:
@@ -164,6 +168,7 @@ class Transcript:
             encrypted=self._encrypted,
             verified=self._verified,
             tokens=self._tokens,
+            traceback=self._traceback,
         )
 
 

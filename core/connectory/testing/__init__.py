@@ -5,8 +5,11 @@ Install it with `pip install "connectory[testing]"`.
 Derive from `ConnectorConformance`, which tests all that must be true of any connector. For what is true of yours alone:
 
 - `Workbench` tests a connection as the service does, in a process of its own and under a deadline, and gives an `Outcome`
-  with the `CheckReport`, which holds a `StepReport` for each step; `step_statuses` says how each ended. `silent_server`,
-  `closing_server` and `refused_port` are far ends that must not trouble any connector; each gives a `FarEnd`.
+  with the `CheckReport`, which holds a `StepReport` for each step; `step_statuses` says how each ended. A `Trial`
+  is one of several tests that run at the same time. The far ends that
+  must not trouble any connector each give a `FarEnd`: `refused_port`, `black_hole`, `silent_server`, `closing_server`,
+  `dripping_server`, `flooding_server`, `bombing_server`, `reflecting_server`, `redirecting_server`. `free_port` is
+  where a server of your own may listen.
 - A `Payload` is secrets as a consumer sends them. `parse_secrets` validates it like the service, or raises
   `SecretsInvalid`, which lists each `FieldProblem`; `is_accepted` only says whether it fits. `secrets_document` is what the
   service would store, `mask_document` what it shows of that (with `MASK` for what is sensitive), `secret_json_schema` the
@@ -41,9 +44,21 @@ from connectory.documents.validation import (  # noqa: E402
     secrets_document,
 )
 from connectory.testing.conformance import ConnectorConformance  # noqa: E402
-from connectory.testing.far_ends import FarEnd, closing_server, refused_port, silent_server  # noqa: E402
+from connectory.testing.far_ends import (  # noqa: E402
+    FarEnd,
+    black_hole,
+    bombing_server,
+    closing_server,
+    dripping_server,
+    flooding_server,
+    redirecting_server,
+    reflecting_server,
+    refused_port,
+    silent_server,
+)
 from connectory.testing.payloads import Payload, is_accepted  # noqa: E402
-from connectory.testing.running import Outcome, Workbench, load_connector, step_statuses  # noqa: E402
+from connectory.testing.ports import free_port  # noqa: E402
+from connectory.testing.running import Outcome, Trial, Workbench, load_connector, step_statuses  # noqa: E402
 
 __all__ = [
     "MASK",
@@ -60,14 +75,22 @@ __all__ = [
     "PluginStatus",
     "SecretsInvalid",
     "StepReport",
+    "Trial",
     "Workbench",
+    "black_hole",
+    "bombing_server",
     "build_catalog",
     "closing_server",
+    "dripping_server",
+    "flooding_server",
+    "free_port",
     "is_accepted",
     "load_connector",
     "mask_document",
     "parse_secrets",
     "read_settings",
+    "redirecting_server",
+    "reflecting_server",
     "refused_port",
     "secret_json_schema",
     "secrets_document",

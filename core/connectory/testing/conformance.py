@@ -29,9 +29,10 @@ import json
 import logging
 import os
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -46,9 +47,22 @@ from connectory.contract.check import FailureCode
 from connectory.documents.masking import mask_document, merge_documents
 from connectory.documents.sensitivity import MASK
 from connectory.documents.validation import SecretsInvalid, parse_secrets, secrets_document
-from connectory.testing import declaration, schema_rules
+from connectory.testing import declaration, destinations, schema_rules
+from connectory.testing import fresh_import as imports
 from connectory.testing.exposure import appearances
-from connectory.testing.far_ends import UNKNOWN_HOST, FarEnd, closing_server, refused_port, silent_server
+from connectory.testing.far_ends import (
+    UNKNOWN_HOST,
+    FarEnd,
+    black_hole,
+    bombing_server,
+    closing_server,
+    dripping_server,
+    flooding_server,
+    redirecting_server,
+    reflecting_server,
+    refused_port,
+    silent_server,
+)
 from connectory.testing.payloads import (
     Payload,
     as_parts,
@@ -59,13 +73,16 @@ from connectory.testing.payloads import (
     with_markers,
     with_value,
 )
-from connectory.testing.running import Outcome, Workbench, load_connector
+from connectory.testing.running import Outcome, Trial, Workbench, load_connector
 
 UPDATE_GOLDEN = "CONNECTORY_UPDATE_GOLDEN"
 """Environment variable that makes the golden schema file be written instead of compared."""
 
 GRACE = 1.0
 """Seconds after its deadline by which a test must have ended."""
+
+NOISE = 2.0
+"""Seconds besides, for several tests at the same time on a busy machine."""
 
 _OUR_FAULT = {FailureCode.INTERNAL_DRIVER_ERROR, FailureCode.CRASHED}
 
@@ -80,6 +97,8 @@ class ConnectorConformance:
             that a change is a decision. `CONNECTORY_UPDATE_GOLDEN=1` writes it.
         has_no_secrets: whether the connector really has no sensitive field.
         deadline: seconds that a test against a healthy server may take.
+        greeting: what a server of the connector's protocol says before the client does, so that the kit's hostile servers get
+            further. Default: nothing.
         short_deadline: seconds after which a test against a silent one is ended.
         exceptions: for each check of this class that the subclass replaces or removes, the reason.
     """
@@ -90,6 +109,7 @@ class ConnectorConformance:
     has_no_secrets: ClassVar[bool] = False
     deadline: ClassVar[float] = 10.0
     short_deadline: ClassVar[float] = 2.0
+    greeting: ClassVar[bytes] = b""
     exceptions: ClassVar[Mapping[str, str]] = {}
     workbench: ClassVar[Workbench]
 
@@ -155,21 +175,39 @@ class ConnectorConformance:
         assert self._load().identifier == self.identifier
 
     def test_no_function_only_looks_like_a_hook(self, connector: LoadedConnector) -> None:
-        """A misspelt or undecorated hook would never be called."""
+        """Each function named like a hook is one: a misspelt or undecorated hook would never be called."""
         _expect_none(declaration.stray_hooks(connector))
 
     def test_the_description_can_be_shown(self, connector: LoadedConnector) -> None:
-        """A name of its own, a small and harmless icon, and all of it at once."""
+        """It has a name, a small and harmless icon, and is there at once: lists of connectors show it."""
         _expect_none(declaration.description_complaints(connector))
 
-    def test_nothing_heavy_is_imported_early(self, connector: LoadedConnector) -> None:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def fresh_import(cls) -> imports.Observed:
+        """What an interpreter of its own saw when it imported the connector."""
+        return imports.observe(cls.identifier, cls.distribution)
+
+    def test_nothing_heavy_is_imported_early(self, connector: LoadedConnector, fresh_import: imports.Observed) -> None:
         """Drawing the list of connectors and their forms imports no driver, and nothing of a running service."""
-        _expect_none(declaration.early_imports(self.identifier, self.distribution, connector.description.drivers))
+        _expect_none(imports.early_imports(fresh_import, connector.description.drivers))
+
+    def test_importing_it_is_quiet(self, fresh_import: imports.Observed) -> None:
+        """It writes and warns of nothing, and leaves logging and the rest of the process as they are: all share it."""
+        _expect_none(imports.noise(fresh_import))
+
+    def test_importing_it_is_quick(self, fresh_import: imports.Observed) -> None:
+        """At most a second, in which a person still waits for the list of connectors. Of three tries the best counts."""
+        observed = fresh_import
+        for _ in range(2):
+            if imports.slowness(observed):
+                observed = imports.observe(self.identifier, self.distribution)
+        _expect_none(imports.slowness(observed))
 
     # The schema of its secrets
 
     def test_the_schema_has_the_usual_frame(self, connector: LoadedConnector) -> None:
-        """Title, description, type, required fields, and no unknown ones."""
+        """Title, description, type, required fields, and no unknown ones: what consumers rely on to draw a form."""
         _expect_none(schema_rules.frame_complaints(connector.schema, self.identifier))
 
     def test_the_schema_follows_the_standard(self, connector: LoadedConnector) -> None:
@@ -193,8 +231,9 @@ class ConnectorConformance:
         _expect_none(schema_rules.pattern_complaints(connector.schema))
 
     def test_defaults_fit_and_give_nothing_away(self, connector: LoadedConnector) -> None:
-        """Each default is accepted by its own schema, and none looks like somebody's credential."""
-        _expect_none(schema_rules.default_complaints(connector.schema))
+        """Each default is JSON that its own schema accepts, as forms fill it in, and none looks like somebody's credential."""
+        missing = schema_rules.missing_defaults(connector.schema, connector.secrets_model)
+        _expect_none(missing + schema_rules.default_complaints(connector.schema))
 
     def test_the_schema_is_the_golden_one(self, connector: LoadedConnector) -> None:
         """A change of the schema is a decision that shows in a diff."""
@@ -315,6 +354,12 @@ class ConnectorConformance:
     def _any_secrets(self) -> Payload:
         return self.secrets_for_server("server.example", 443)
 
+    def test_what_decides_the_server_is_marked(self, connector: LoadedConnector) -> None:
+        """Whoever changes where the secrets are sent has to send them again: nobody may lead a stored password elsewhere."""
+        here = [self.secrets_for_server("server.example", 443) for _ in range(2)]
+        elsewhere = self.secrets_for_server("elsewhere.example", 444)
+        _expect_none(destinations.unmarked_destinations(connector.secrets_model, here, elsewhere))
+
     # What its test answers
 
     @pytest.fixture(scope="class", autouse=True)
@@ -363,18 +408,18 @@ class ConnectorConformance:
             )
 
     def test_good_secrets_succeed(self, good_secrets: Payload) -> None:
-        """With ordered steps that all passed."""
+        """Secrets that work end with ordered steps that all passed: a person sees how far a connection got."""
         report = self.check(good_secrets).report
-        assert report.status == "succeeded", f"The test ended with {_ended_with(report)}: {report.reason}"
+        if report.status != "succeeded":
+            _expect_none([f"The test ended with {_ended_with(report)}: {report.reason}{_raised(report)}"])
         assert (report.code, report.reason) == (None, None)
-        names = [step.name for step in report.steps]
-        assert names, "The test reports no step; use context.connect() and context.step()."
-        assert len(names) == len(set(names)), f"The test reports a step twice: {names}"
+        assert report.steps, "The test reports no step; use context.connect() and context.step()."
+        _expect_none(_steps_reported_twice(report))
         assert {step.status for step in report.steps} <= {"passed", "skipped"}
         assert "passed" in {step.status for step in report.steps}
 
     def test_each_kind_of_bad_secrets_gets_its_code(self, bad_secrets: dict[FailureCode, Payload]) -> None:
-        """With the step that failed, and a sentence that says what to do."""
+        """Each ends with its own code, the step that failed, and a sentence that says what to do: people act on these."""
         assert bad_secrets, "The fixture bad_secrets is empty."
         assert self.has_no_secrets or FailureCode.AUTH_FAILED in bad_secrets, (
             "bad_secrets lacks FailureCode.AUTH_FAILED."
@@ -386,12 +431,12 @@ class ConnectorConformance:
         _expect_none(complaints)
 
     def test_a_silent_server_is_given_up_in_time(self) -> None:
-        """A server that accepts and says nothing cannot hold a test up."""
+        """A server that accepts and says nothing cannot hold a test up, and `timeout` is what tells people where to look."""
         self.import_ahead()
         with silent_server() as far_end:
             outcome = self.check_far_end(far_end, deadline=self.short_deadline)
             _expect_connection(far_end)
-        _expect_none(_failure_complaints(outcome.report, set(FailureCode) - _OUR_FAULT))
+        _expect_none(_failure_complaints(outcome.report, {FailureCode.TIMEOUT}))
         limit = self.short_deadline + GRACE
         assert outcome.seconds <= limit, f"The test took {outcome.seconds:.1f} s; it had {limit:g} s."
 
@@ -403,12 +448,12 @@ class ConnectorConformance:
         _expect_none(_failure_complaints(outcome.report, set(FailureCode) - _OUR_FAULT))
 
     def test_a_port_that_refuses_is_connect_refused(self) -> None:
-        """Nothing listens there."""
+        """Where nothing listens, the code says so, and not that the secrets are wrong."""
         with refused_port() as far_end:
             _expect_none(_failure_complaints(self.check_far_end(far_end).report, {FailureCode.CONNECT_REFUSED}))
 
     def test_an_unknown_host_is_dns_failed(self) -> None:
-        """No resolver knows it. A resolver that answers nothing at all may say so."""
+        """A name that no resolver knows is told apart from a server that is down. With no resolver, `dns_timeout` will do."""
         outcome = self.check_far_end(FarEnd(UNKNOWN_HOST, 443))
         _expect_none(_failure_complaints(outcome.report, {FailureCode.DNS_FAILED, FailureCode.DNS_TIMEOUT}))
 
@@ -419,39 +464,77 @@ class ConnectorConformance:
             assert far_end.connections == 0, "The test connected to an address that the egress policy denies."
         _expect_none(_failure_complaints(outcome.report, {FailureCode.ADDRESS_NOT_ALLOWED}))
 
-    @pytest.mark.parametrize("kind", ["silent", "closing", "good"])
-    def test_secrets_never_show(self, kind: str, request: pytest.FixtureRequest) -> None:
-        """Not in the report, a log, the output or an exception, in no usual spelling; whoever answers."""
-        if kind == "good":
-            self._expect_nothing_shown(request, request.getfixturevalue("good_secrets"), None)
-            return
+    def test_hostile_servers_cost_one_test_and_no_secret(
+        self, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        """Servers that swallow, drip, flood, bomb, reflect or redirect end in time as a failure of theirs, and nothing shows."""
         self.import_ahead()
-        server: AbstractContextManager[FarEnd] = silent_server() if kind == "silent" else closing_server()
-        with server as far_end:
-            payload = self.secrets_for_server(far_end.host, far_end.port)
-            self._expect_nothing_shown(request, payload, far_end)
+        with caplog.at_level(logging.DEBUG), silent_server() as elsewhere, ExitStack() as running:
+            servers = {name: running.enter_context(start()) for name, start in self._hostile_servers(elsewhere).items()}
+            marked = [self._marked(self.secrets_for_server(end.host, end.port), end) for end in servers.values()]
+            trials, markers = [trial for trial, _ in marked], [text for _, texts in marked for text in texts]
+            outcomes = self.workbench.test_trials(trials, deadline=self.short_deadline, at_once=len(trials))
+        complaints = []
+        for name, outcome in zip(servers, outcomes, strict=True):
+            complaints += [f"{name}: {problem}" for problem in self._hostile_complaints(name, outcome)]
+        if elsewhere.connections:
+            complaints.append("redirecting: the test followed it; a secret may have gone along.")
+        _expect_none(complaints + appearances(markers, _texts([out.report for out in outcomes], caplog, capfd)))
 
-    def _expect_nothing_shown(self, request: pytest.FixtureRequest, payload: Payload, far_end: FarEnd | None) -> None:
-        caplog: pytest.LogCaptureFixture = request.getfixturevalue("caplog")
-        capfd: pytest.CaptureFixture[str] = request.getfixturevalue("capfd")
+    def test_nothing_sensitive_leaves_before_the_server_is_verified(self) -> None:
+        """With `verify-full`, a server that does not prove who it is learns no secret: fields of TLS must be read."""
+        connector = load_connector(self.identifier, self.distribution, self._settings_for(FarEnd("127.0.0.1", 1)))
+        if destinations.verifying(connector.secrets_model, self._any_secrets()) is None:
+            return  # no field of the secrets asks for it
+        self.import_ahead()
+        with silent_server(self.greeting) as silent, reflecting_server(self.greeting) as reflecting:
+            far_ends = {"a silent server": silent, "a reflecting server": reflecting}
+            marked = [self._marked(self.secrets_for_server(end.host, end.port), end) for end in far_ends.values()]
+            trials = [
+                trial._replace(
+                    payload=destinations.verifying(trial.connector.secrets_model, trial.payload) or trial.payload
+                )
+                for trial, _ in marked
+            ]
+            self.workbench.test_trials(trials, deadline=self.short_deadline)
+            received = {f"what {name} got in clear": end.received.decode("latin-1") for name, end in far_ends.items()}
+        _expect_none(appearances([text for _, texts in marked for text in texts], received))
+
+    def _hostile_servers(self, elsewhere: FarEnd) -> dict[str, Callable[[], AbstractContextManager[FarEnd]]]:
+        return {
+            "black hole": black_hole,
+            "closing": closing_server,
+            "dripping": partial(dripping_server, self.greeting),
+            "flooding": partial(flooding_server, self.greeting),
+            "bombing": partial(bombing_server, self.greeting),
+            "reflecting": partial(reflecting_server, self.greeting),
+            "redirecting": partial(redirecting_server, elsewhere),
+        }
+
+    def _hostile_complaints(self, name: str, outcome: Outcome) -> list[str]:
+        # Native code that gets no more memory may have nothing left but to abort.
+        ours = _OUR_FAULT - ({FailureCode.CRASHED} if name in {"flooding", "bombing"} else set())
+        complaints = _failure_complaints(outcome.report, set(FailureCode) - ours)
+        if outcome.seconds > self.short_deadline + GRACE + NOISE:
+            complaints.append(f"The test took {outcome.seconds:.1f} s; it had {self.short_deadline:g} s.")
+        return complaints
+
+    def test_secrets_never_show(
+        self, good_secrets: Payload, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        """Not in the report, a log, the output or an exception, in no usual spelling."""
+        trial, markers = self._marked(good_secrets, None)
+        with caplog.at_level(logging.DEBUG):
+            [outcome] = self.workbench.test_trials([trial], deadline=self.deadline)
+        _expect_none(appearances(markers, _texts([outcome.report], caplog, capfd)))
+
+    def _marked(self, payload: Payload, far_end: FarEnd | None) -> tuple[Trial, list[str]]:
+        """The test of these secrets with a marker in each that takes one, and all that must not show."""
         # Which secrets are accepted may depend on the deployer's settings.
         connector = load_connector(self.identifier, self.distribution, self._settings_for(far_end))
         marked, markers = with_markers(connector.secrets_model, connector.schema, payload)
         assert markers or self.has_no_secrets, "The secrets hold no sensitive field to look for."
-        deadline = self.deadline if far_end is None else self.short_deadline
-        with caplog.at_level(logging.DEBUG):
-            failure, texts = None, {}
-            try:
-                report = self.check(marked, far_end=far_end, deadline=deadline).report
-                texts["the report"] = repr(report) + json.dumps(asdict(report), default=repr)
-            except Exception as error:
-                failure = error
-                texts["an exception"] = "".join(traceback.format_exception(error))
-        written = capfd.readouterr()
-        texts |= {"a log": caplog.text, "standard output": written.out, "standard error": written.err}
-        _expect_none(appearances(markers, texts))
-        if failure is not None:
-            raise failure
+        return Trial(connector, marked, self.stored_tokens()), markers
 
     # The kit itself
 
@@ -472,6 +555,15 @@ def weakened_checks(tested: type[ConnectorConformance]) -> list[str]:
     complaints += [f"exceptions names {name}, which is not replaced." for name in sorted(excused - replaced)]
     marks = [mark.name for mark in getattr(tested, "pytestmark", [])]
     return complaints + [f"The whole class is marked {name}." for name in marks if name in {"skip", "skipif", "xfail"}]
+
+
+def _texts(
+    reports: Iterable[CheckReport], caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> dict[str, str]:
+    """Where a secret may have shown."""
+    written = capfd.readouterr()
+    shown = "\n".join(repr(report) + json.dumps(asdict(report), default=repr) for report in reports)
+    return {"the report": shown, "a log": caplog.text, "standard output": written.out, "standard error": written.err}
 
 
 def _with_traceback(message: str, problem: BaseException) -> str:
@@ -497,11 +589,11 @@ def _failure_complaints(report: CheckReport, codes: Iterable[FailureCode]) -> li
     """What is wrong with `report` as the answer of a test that must have failed with one of `codes`."""
     if report.status != "failed":
         return [f"The test ended as {report.status}; it should have failed."]
-    complaints = []
+    complaints = _steps_reported_twice(report)
     expected = sorted(codes)
     if report.code not in expected:
         wanted = " or ".join(expected) if len(expected) <= 3 else "a code that says what the far end did"
-        complaints.append(f"The test answered {_ended_with(report)}; expected {wanted}.")
+        complaints.append(f"The test answered {_ended_with(report)}; expected {wanted}.{_raised(report)}")
     if not (report.reason or "").strip():
         complaints.append("The report has no reason.")
     if [step.status for step in report.steps].count("failed") != 1:
@@ -511,8 +603,19 @@ def _failure_complaints(report: CheckReport, codes: Iterable[FailureCode]) -> li
     return complaints
 
 
+def _steps_reported_twice(report: CheckReport) -> list[str]:
+    names = [step.name for step in report.steps]
+    return [f"The test reports a step twice: {names}"] if len(names) > len(set(names)) else []
+
+
 def _ended_with(report: CheckReport) -> str:
     return f"{report.code} (the connector raised {report.error_type})" if report.error_type else str(report.code)
+
+
+def _raised(report: CheckReport) -> str:
+    """Where in the plugin's code it went wrong, without its secrets. The service keeps that to itself; its author needs it."""
+    unexpected = report.code is FailureCode.INTERNAL_DRIVER_ERROR and report.traceback is not None
+    return f"\n{report.traceback}" if unexpected else ""
 
 
 def _expect_connection(far_end: FarEnd) -> None:

@@ -6,12 +6,9 @@ Whether the hooks are there, take what is offered and answer what they should is
 from __future__ import annotations
 
 import inspect
-import json
-import subprocess
-import sys
 import time
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import Distribution
 from typing import Any
 
@@ -29,10 +26,6 @@ ICON_LIMIT = 4096
 """Bytes that an icon may have: a list of all connectors holds every icon."""
 DESCRIBE_LIMIT = 0.1
 """Seconds that `connectory_describe` may take: it is called while the service starts."""
-SERVER_ONLY = ("connectory.api", "connectory.store", "connectory.vault", "connectory.checks", "connectory.settings")
-"""Parts of core that no plugin may import: they are not there where only `connectory` is installed, or not stable."""
-HEAVY = ("fastapi", "starlette", "uvicorn", "sqlalchemy", "alembic", "cryptography", "pytest")
-"""What drawing the list of connectors must not import, besides the connector's own drivers."""
 
 
 def find_entry_point(identifier: str, distribution: str) -> Candidate | None:
@@ -110,24 +103,3 @@ def requirement_complaints(distribution: str) -> list[str]:
         return []
     remedy = "add 'connectory>=X,<Y' to its dependencies, so that it is refused with a reason where it would not work."
     return [f"{distribution} does not say which core it needs; {remedy}"]
-
-
-_LIST_IMPORTS = """
-import json, sys
-sys.path[:] = json.loads(sys.argv[1])
-from connectory.catalog.catalog import find_connector
-connector = find_connector(sys.argv[2], sys.argv[3])
-connector.description, connector.schema
-print(json.dumps(sorted(sys.modules)))
-"""
-
-
-def early_imports(identifier: str, distribution: str, drivers: Collection[str]) -> list[str]:
-    """What a fresh interpreter has imported, and should not have, once it knows the connector and its schema."""
-    command = [sys.executable, "-c", _LIST_IMPORTS, json.dumps(sys.path), identifier, canonicalize_name(distribution)]
-    finished = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
-    if finished.returncode != 0:
-        return [f"The connector does not load in a fresh interpreter:\n{finished.stderr}"]
-    imported = json.loads(finished.stdout.splitlines()[-1])
-    unwanted = {name for name in (*drivers, *HEAVY, *SERVER_ONLY) if name in imported}
-    return [f"'{name}' is imported before a test runs; import it inside the test." for name in sorted(unwanted)]

@@ -24,6 +24,9 @@ from connectory.documents.validation import Document, secrets_document
 _AT_ONCE = 4
 """Tests that run at the same time: enough to save time, few enough for a small machine to keep deadlines."""
 
+_TURNS = 64
+"""Turns that a runner has, so that no test waits for one: how many run at once is for whoever asks."""
+
 _IMPORTS = 10
 """Tests after which importing ahead is given up: then the driver takes longer than any test has."""
 
@@ -68,6 +71,20 @@ class Outcome(NamedTuple):
     seconds: float
 
 
+class Trial(NamedTuple):
+    """What to test: for tests that run at the same time.
+
+    Attributes:
+        connector: what `load_connector` returned, perhaps with settings of its own.
+        payload: the secrets.
+        tokens: what an earlier test or consent handed to `context.store_tokens`.
+    """
+
+    connector: LoadedConnector
+    payload: Mapping[str, Any]
+    tokens: Mapping[str, Any] | None = None
+
+
 def step_statuses(report: CheckReport) -> dict[str, str]:
     """How each step of a test ended, by the step's name, in the order in which they were taken."""
     return {step.name: step.status for step in report.steps}
@@ -101,7 +118,8 @@ class Workbench:
             assert report.code is FailureCode.TIMEOUT
             assert seconds < 3
 
-    Every report is printed, so that pytest shows it where a test fails. Tokens are never printed.
+    Every report is printed, so that pytest shows it where a test fails, and with `internal_driver_error` what the connector
+    raised, and where; secrets and tokens are never printed.
 
     Args:
         deny: networks in CIDR notation that no test may connect to, besides those that never are allowed.
@@ -186,11 +204,39 @@ class Workbench:
             LookupError, PluginBroken: the connector does not load.
         """
         connector = load_connector(identifier, distribution, settings)
-        documents = [secrets_document(connector.secrets_model, dict(payload)) for payload in payloads]
+        trials = [Trial(connector, payload) for payload in payloads]
+        return self.test_trials(trials, deadline=deadline, allow_loopback=allow_loopback)
+
+    def test_trials(
+        self,
+        trials: Iterable[Trial],
+        *,
+        deadline: float = 10.0,
+        allow_loopback: bool = True,
+        at_once: int = _AT_ONCE,
+    ) -> list[Outcome]:
+        """Like `test_all`, for tests that differ in more than their secrets.
+
+        Args:
+            at_once: tests that run at the same time, up to 48. Those that mostly wait leave even a small machine free for many.
+
+        Raises:
+            SecretsInvalid: a payload does not fit its connector's schema; then nothing was tested.
+        """
+        documents = [
+            (connector, secrets_document(connector.secrets_model, dict(payload)), tokens)
+            for connector, payload, tokens in trials
+        ]
         start = self._start(deadline, allow_loopback)
 
         async def together() -> list[Outcome]:
-            return await asyncio.gather(*(self._run(connector, document, start) for document in documents))
+            places = asyncio.Semaphore(at_once)
+
+            async def one(connector: LoadedConnector, document: Document, tokens: Mapping[str, Any] | None) -> Outcome:
+                async with places:
+                    return await self._run(connector, document, start, tokens)
+
+            return await asyncio.gather(*(one(*trial) for trial in documents))
 
         return self._loop.run(together())
 
@@ -263,6 +309,8 @@ class Workbench:
         report = await runner.run(never_joined, connector, lambda: document, GivenTokens(tokens), exchange)
         outcome = Outcome(report, time.monotonic() - started)
         print(f"{connector.identifier}, after {outcome.seconds:.2f} s: {report}")
+        if report.code is FailureCode.INTERNAL_DRIVER_ERROR and report.traceback is not None:
+            print(report.traceback)
         return outcome
 
     async def _runner(self, start: _Start) -> CheckRunner:
@@ -271,10 +319,11 @@ class Workbench:
             runner = self._runners[start] = CheckRunner(
                 policy=EgressPolicy(allow_loopback=start.allow_loopback, deny=self._deny),
                 deadline=start.deadline,
-                concurrency=_AT_ONCE,
+                concurrency=_TURNS,
                 queue=sys.maxsize,
                 memory=self._memory,
                 cleartext_unverified=self._cleartext_unverified,
+                tracebacks=True,
             )
             await runner.start()
         return runner

@@ -6,9 +6,9 @@ import pytest
 
 from connectory.contract.check import FailureCode
 from connectory.contract.ssl_mode import SslMode
+from connectory.testing.ports import loopback_addresses
 from testkit import hostile
 from testkit.loopback import LoopbackServer, Peer
-from testkit.ports import loopback_addresses
 
 VERIFYING = [SslMode.VERIFY_CA, SslMode.VERIFY_FULL]
 BRACKETED = [f"[{ip}]" for ip in loopback_addresses() if ":" in ip]

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.metadata import distribution
 from textwrap import dedent, indent
 
 import pytest
@@ -20,10 +21,12 @@ LIVE = {
     "a_port_that_refuses_is_connect_refused",
     "an_unknown_host_is_dns_failed",
     "an_address_that_the_policy_denies_is_not_connected_to",
-    "secrets_never_show[silent]",
-    "secrets_never_show[closing]",
-    "secrets_never_show[good]",
+    "hostile_servers_cost_one_test_and_no_secret",
+    "nothing_sensitive_leaves_before_the_server_is_verified",
+    "secrets_never_show",
 }
+# The checks that look at an interpreter of its own.
+FRESH = {"nothing_heavy_is_imported_early", "importing_it_is_quiet", "importing_it_is_quick"}
 ONLY_LIVE = " or ".join(sorted({name.partition("[")[0] for name in LIVE}))
 ONLY_STATIC = f"not ({ONLY_LIVE})"
 
@@ -32,7 +35,7 @@ def test_the_example_passes_every_check(kit):
     verdicts = kit.run(update_golden=False)
     assert verdicts.failed | verdicts.errors == set(), verdicts.messages
     assert verdicts.passed > LIVE
-    assert len(verdicts.passed) == 30
+    assert len(verdicts.passed) == 33
 
 
 # What a plugin declares and validates
@@ -199,6 +202,22 @@ DEFECTS = {
         [importing("import mailbox"), ('category="DATABASE"', 'drivers=("mailbox",)')],
         {"nothing_heavy_is_imported_early"},
     ),
+    "a field that decides the server is not marked": (
+        [("    host: Host", "    host: Name")],
+        {"what_decides_the_server_is_marked"},
+    ),
+    "importing it writes": ([importing("print('hello')")], {"importing_it_is_quiet"}),
+    "importing it writes past Python": ([importing("import os\nos.write(2, b'hello')")], {"importing_it_is_quiet"}),
+    "importing it turns logging off": ([importing("import logging\nlogging.disable()")], {"importing_it_is_quiet"}),
+    "importing it warns": (
+        [
+            importing(
+                "import sys, warnings\nif 'pytest' not in sys.modules:\n    warnings.warn('old', DeprecationWarning)"
+            )
+        ],
+        {"importing_it_is_quiet"},
+    ),
+    "importing it takes long": ([importing("import time\ntime.sleep(1.1)")], {"importing_it_is_quick"}),
     "it imports parts of the service": (
         [importing("import connectory.checks.egress")],
         {"nothing_heavy_is_imported_early"},
@@ -274,7 +293,7 @@ def test_a_defect_is_found_by_its_check(kit, changes, expected):
         kit.change(old, new)
     kit.change_tests('"password": "any password"}', '"password": "any password", "book": "b"}')
     # Looking at imports takes an interpreter of its own, so it is left out where imports are not the defect.
-    imports = "" if "nothing_heavy_is_imported_early" in expected else "and not nothing_heavy"
+    imports = "" if expected & FRESH else " ".join(f"and not {name}" for name in sorted(FRESH))
     verdicts = kit.run(only=f"{ONLY_STATIC} {imports}")
     assert verdicts.failed == expected, verdicts.messages
     assert verdicts.errors == set(), verdicts.messages
@@ -361,8 +380,18 @@ END_OF_FILE = """
         raise CheckFailed(FailureCode.PROTOCOL_MISMATCH)
 """
 
+NOT_SILENCE = """
+    try:
+        answer = stream.readline(1024)
+    except TimeoutError:
+        raise CheckFailed(FailureCode.PROTOCOL_MISMATCH) from None
+"""
+
 LIVE_DEFECTS = {
-    "a step is reported twice": ([("            if secrets.book is not None:\n", AGAIN)], {"good_secrets_succeed"}),
+    "a step is reported twice": (
+        [("            if secrets.book is not None:\n", AGAIN)],
+        {"good_secrets_succeed", "each_kind_of_bad_secrets_gets_its_code"},
+    ),
     "good secrets fail": (
         [('"OPEN {secrets.book}"', '"OPEN x{secrets.book}"')],
         {"good_secrets_succeed"},
@@ -382,11 +411,20 @@ LIVE_DEFECTS = {
                 "    try:\n        answer = stream.readline(1024)\n    except TimeoutError:\n        raise RuntimeError\n",
             )
         ],
+        {"a_silent_server_is_given_up_in_time", "hostile_servers_cost_one_test_and_no_secret"},
+    ),
+    "a silent server is another protocol": (
+        [
+            (
+                "    answer = stream.readline(1024)\n",
+                NOT_SILENCE,
+            )
+        ],
         {"a_silent_server_is_given_up_in_time"},
     ),
     "a server that hangs up is a defect of the driver": (
         [(END_OF_FILE, "\n    answer[-1]\n")],
-        {"a_server_that_hangs_up_is_a_failure"},
+        {"a_server_that_hangs_up_is_a_failure", "hostile_servers_cost_one_test_and_no_secret"},
     ),
     "a refused connection gets another code": (
         connecting("connect_refused", "CheckFailed(FailureCode.CONNECT_TIMEOUT)"),
@@ -402,11 +440,11 @@ LIVE_DEFECTS = {
     ),
     "a remedy repeats the password in disguise": (
         [importing("import base64"), ("raise CheckFailed(FailureCode.AUTH_FAILED)", DISGUISED.strip())],
-        {"secrets_never_show[good]"},
+        {"secrets_never_show"},
     ),
     "a remedy for a dead server repeats the password in disguise": (
         [('                greeting, _, challenge = _ask(stream).partition(b" ")\n', DEAD)],
-        {"secrets_never_show[silent]", "secrets_never_show[closing]"},
+        {"a_silent_server_is_given_up_in_time", "hostile_servers_cost_one_test_and_no_secret"},
     ),
 }
 
@@ -419,6 +457,43 @@ def test_a_defect_of_the_test_is_found_by_its_check(kit, changes, expected):
     verdicts = kit.run(only=ONLY_LIVE)
     assert verdicts.failed == expected, verdicts.messages
     assert verdicts.errors == set()
+
+
+TLS = [
+    importing("from connectory import SslCaField, SslMode, SslModeField"),
+    inside("ssl_mode: SslModeField = SslMode.DISABLED\nssl_ca: SslCaField = None"),
+]
+IN_CLEAR = ("LOGIN {secrets.username} {proof}", "LOGIN {secrets.username} {secrets.password.get_secret_value()}")
+ENCRYPTED = ("secrets.host, secrets.port)", "secrets.host, secrets.port, tls=secrets.ssl_mode, ca=secrets.ssl_ca)")
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ([*TLS, IN_CLEAR], "A secret shows in what a silent server got in clear."),
+        ([*TLS, IN_CLEAR, ENCRYPTED], None),
+        ([IN_CLEAR], None),  # it promises no protection
+    ],
+    ids=["fields that nobody reads", "fields that are read", "no fields"],
+)
+def test_a_password_in_clear_despite_verify_full_is_found(kit, changes, problem):
+    for old, new in changes:
+        kit.change(old, new)
+    kit.change_tests('identifier = "ledger"', 'identifier = "ledger"\n    greeting = b"LEDGER x\\n"')
+    verdicts = kit.run(only="before_the_server_is_verified")
+    assert len(verdicts.failed) == (problem is not None), verdicts.messages
+    assert (problem or "") in verdicts.messages
+
+
+def test_an_author_sees_what_the_test_raised_without_its_secrets(kit):
+    """The service answers the type of the exception at most."""
+    lookup = "raise LookupError(f'4711 is not {secrets.password.get_secret_value()}')"
+    kit.change("raise CheckFailed(FailureCode.AUTH_FAILED)", lookup)
+    verdicts = kit.run(only="each_kind")
+    assert "internal_driver_error (the connector raised LookupError); expected auth_failed." in verdicts.messages
+    assert "connectory_ledger.py" in verdicts.messages
+    assert "LookupError: 4711 is not" in verdicts.messages
+    assert "another password" not in verdicts.messages
 
 
 def test_the_kinds_of_failure_must_hold_bad_credentials(kit):
@@ -496,3 +571,24 @@ def test_without_pytest_the_kit_says_what_to_install():
     probe = "import sys; sys.modules['pytest'] = None; import connectory.testing"
     finished = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=60)
     assert 'run: pip install "connectory[testing]"' in finished.stderr
+
+
+def test_importing_the_kit_registers_nothing_in_the_pytest_of_others(pytester):
+    pytester.makepyfile(
+        """
+        def plugins(config):
+            return {name for name, _ in config.pluginmanager.list_name_plugin()}
+
+        def test_nothing_is_added(pytestconfig):
+            from hypothesis import settings
+
+            before = plugins(pytestconfig), pytestconfig.getini("markers"), settings.default
+            import connectory.testing
+
+            assert (plugins(pytestconfig), pytestconfig.getini("markers"), settings.default) == before
+        """
+    )
+    finished = pytester.runpytest_subprocess("-q", "-p", "no:cacheprovider")
+    finished.assert_outcomes(passed=1)
+    groups = {point.group for point in distribution("connectory").entry_points}
+    assert "pytest11" not in groups

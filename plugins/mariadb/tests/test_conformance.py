@@ -9,12 +9,14 @@ import pytest
 from connectory import FailureCode
 from connectory.testing import ConnectorConformance
 from servers.mariadb.server import MariaDBServer
+from servers.mysql.hostile import GREETING
 
 
 class TestMariaDBConformance(ConnectorConformance):
     identifier = "mariadb"
     distribution = "connectory-mariadb"
     golden_schema = Path(__file__).with_name("secret_schema.json")
+    greeting = GREETING
 
     @pytest.fixture
     def good_secrets(self, account: Callable[..., dict[str, Any]]) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from connectory.testing import step_statuses
 from connectory_mariadb import MariaDBSecrets
 from servers.mariadb.server import MariaDBServer
 from servers.mysql import hostile as mysql_hostile
-from testkit import hostile
 from testkit.certificates import Certificates
 from testkit.checking import Check, protection
 from testkit.passwords import AWKWARD_PASSWORDS
@@ -102,18 +101,6 @@ def test_too_many_sessions_of_a_user_are_no_wrong_password(
 @pytest.mark.parametrize("host", ["::1", "[::1]"])
 def test_an_ipv6_literal_connects(check: Check, account: Account, host: str) -> None:
     assert check(**account() | {"host": host}).status == "succeeded"
-
-
-def test_a_port_where_nothing_listens_refuses(check: Check) -> None:
-    with hostile.refused_port() as nowhere:
-        assert check(**at(nowhere)).code == FailureCode.CONNECT_REFUSED
-
-
-def test_a_server_that_says_nothing_is_given_up(check: Check) -> None:
-    with hostile.silent() as server:
-        report = check(**at(server), deadline=2)
-    assert report.code == FailureCode.TIMEOUT
-    assert report.elapsed_ms < 3000
 
 
 @pytest.mark.parametrize("number", range(len(AWKWARD_PASSWORDS)))

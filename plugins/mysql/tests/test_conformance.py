@@ -8,6 +8,7 @@ import pytest
 
 from connectory import FailureCode
 from connectory.testing import ConnectorConformance
+from servers.mysql.hostile import GREETING
 from servers.mysql.server import MySQL8Front
 
 
@@ -15,6 +16,7 @@ class TestMySQLConformance(ConnectorConformance):
     identifier = "mysql"
     distribution = "connectory-mysql"
     golden_schema = Path(__file__).with_name("secret_schema.json")
+    greeting = GREETING
 
     @pytest.fixture
     def good_secrets(self, mysql: MySQL8Front, account: Callable[..., dict[str, Any]]) -> dict[str, Any]:

@@ -84,11 +84,6 @@ def test_an_ipv6_literal_connects(check: Check, mysql: MySQL8Front, account: Acc
     assert check(**account(mysql) | {"host": host}).status == "succeeded"
 
 
-def test_a_port_where_nothing_listens_refuses(check: Check) -> None:
-    with hostile.refused_port() as nowhere:
-        assert check(**at(nowhere)).code == FailureCode.CONNECT_REFUSED
-
-
 @pytest.mark.parametrize("number", range(len(AWKWARD_PASSWORDS)))
 def test_awkward_passwords_log_in_exactly(check: Check, mysql: MySQL8Front, account: Account, number: int) -> None:
     password = AWKWARD_PASSWORDS[number]
@@ -296,30 +291,6 @@ class TestHostileServers:
             report = check(**at(server))
             assert report.code == FailureCode.PROTOCOL_MISMATCH
             assert content not in server.received
-
-    def test_a_query_that_is_never_answered_ends_at_the_deadline(self, check: Check) -> None:
-        with mysql_hostile.never_answers_a_query() as server:
-            report = check(**at(server), deadline=2)
-        assert report.code == FailureCode.TIMEOUT
-        assert step_statuses(report)["query"] == "failed"
-        assert report.elapsed_ms < 3000
-
-    def test_silence_after_tls_ends_at_the_deadline(self, check: Check, certificates: Certificates) -> None:
-        with mysql_hostile.silent_after_tls(certificates.server) as server:
-            report = check(**at(server), deadline=2)
-        assert report.code == FailureCode.TIMEOUT
-        assert report.elapsed_ms < 3000
-
-    def test_dripped_bytes_end_at_the_deadline(self, check: Check) -> None:
-        with mysql_hostile.drips_the_greeting() as server:
-            report = check(**at(server), deadline=2)
-        assert report.code == FailureCode.TIMEOUT
-        assert report.elapsed_ms < 3000
-
-    def test_an_endless_answer_costs_only_the_test(self, check: Check) -> None:
-        with mysql_hostile.floods_the_answer(2 * 1024**3) as server:
-            report = check(**at(server))
-        assert report.code in {FailureCode.RESOURCE_LIMIT, FailureCode.TIMEOUT}
 
     def test_more_rows_than_were_asked_for_are_no_answer(self, check: Check) -> None:
         with mysql_hostile.floods_the_answer(10 * 1024**2) as server:

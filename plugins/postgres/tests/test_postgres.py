@@ -224,30 +224,6 @@ class TestHostileServers:
         inner = md5(b"marker-1f0creader").hexdigest()
         assert md5(inner.encode() + b"salt").hexdigest().encode() in received
 
-    def test_a_query_that_is_never_answered_ends_at_the_deadline(self, check: Check) -> None:
-        with hostile.postgres_never_answers_a_query() as server:
-            report = check(**at(server), deadline=2)
-        assert report.code == FailureCode.TIMEOUT
-        assert report.steps[-1].name == "query"
-        assert report.elapsed_ms < 3000
-
-    def test_silence_after_tls_ends_at_the_deadline(self, check: Check, certificates: Certificates) -> None:
-        with hostile.postgres_silent_after_tls(certificates.server) as server:
-            report = check(**at(server), deadline=2)
-        assert report.code == FailureCode.TIMEOUT
-        assert report.elapsed_ms < 3000
-
-    def test_dripped_bytes_end_at_the_deadline(self, check: Check) -> None:
-        with hostile.postgres_drips() as server:
-            report = check(**at(server), deadline=2)
-        assert report.code == FailureCode.TIMEOUT
-        assert report.elapsed_ms < 3000
-
-    def test_an_endless_answer_costs_only_the_test(self, check: Check) -> None:
-        with hostile.postgres_floods_the_answer() as server:
-            report = check(**at(server))
-        assert report.code in {FailureCode.RESOURCE_LIMIT, FailureCode.TIMEOUT}
-
     @pytest.mark.parametrize("far_end", [hostile.speaks_http, hostile.speaks_ssh, hostile.closes_at_once])
     def test_another_protocol_is_told_apart(self, check: Check, far_end: Callable[[], LoopbackServer]) -> None:
         with far_end() as server:

@@ -417,21 +417,6 @@ class TestFarEnds:
             assert paths == [b"/session/v1/login-request", b"/queries/v1/query-request", b"/session"]
             assert b'"PLATFORM"' not in front.received
 
-    def test_silence_after_tls_ends_at_the_deadline(
-        self, check: Check, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("SSL_CERT_FILE", str(certificates.ca_file))
-        with hostile.silent_after_tls(certificates.server) as server:
-            report = check(endpoint=f"https://127.0.0.1:{server.port}", deadline=3)
-        assert outcome(report) == ("failed", FailureCode.TIMEOUT, "authenticate")
-        assert report.elapsed_ms < 4000
-
-    def test_dripped_bytes_end_at_the_deadline(self, check: Check) -> None:
-        with hostile.slow_drip(b"HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\n") as server:
-            report = check(endpoint=f"http://127.0.0.1:{server.port}", deadline=3)
-        assert outcome(report) == ("failed", FailureCode.TIMEOUT, "authenticate")
-        assert report.elapsed_ms < 4000
-
     def test_another_protocol_is_told_apart(self, check: Check) -> None:
         with hostile.speaks_ssh() as server:
             report = check(endpoint=f"http://127.0.0.1:{server.port}", deadline=4)

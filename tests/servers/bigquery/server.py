@@ -24,7 +24,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from testkit.ports import IPV4_LOOPBACK, free_port
+from connectory.testing.ports import IPV4_LOOPBACK, free_port
 from testkit.processes import LocalServer, ServerProcess
 from testkit.side_environment import side_python
 

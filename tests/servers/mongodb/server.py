@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pymongo
 
+from connectory.testing.ports import IPV4_LOOPBACK, free_port
 from testkit.certificates import ServerCertificate
 from testkit.loopback import LoopbackServer, forward_from_ipv6
-from testkit.ports import IPV4_LOOPBACK, free_port
 from testkit.processes import LocalServer, ServerFailed, ServerProcess
 
 

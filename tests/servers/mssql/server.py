@@ -22,12 +22,12 @@ import psycopg2
 from psycopg2 import extensions, sql
 from sqlglot import expressions
 
+from connectory.testing.ports import IPV4_LOOPBACK
 from servers.mssql import tsql
 from servers.mssql import wire as tds
 from servers.postgres.server import PostgresServer
 from testkit.certificates import ServerCertificate
 from testkit.loopback import LoopbackServer, Peer, PeerLeft
-from testkit.ports import IPV4_LOOPBACK
 
 EncryptionMode = Literal["not offered", "offered", "required"]
 Encrypted = Literal["no", "login only", "yes"]

@@ -16,6 +16,16 @@ from testkit.loopback import LoopbackServer, Peer
 _VERSION = "8.0.42"
 _NONCE = b"0123456789abcdefghij"
 _ROW_BYTES = 64 * 1024
+_CAPABILITIES = wire.PROTOCOL_41 | wire.SECURE_CONNECTION | wire.PLUGIN_AUTH
+
+
+def _greeting_packet() -> bytes:
+    payload = wire.greeting(_VERSION, _CAPABILITIES, _NONCE, "caching_sha2_password")
+    return len(payload).to_bytes(3, "little") + b"\0" + payload
+
+
+GREETING = _greeting_packet()
+"""What a server without TLS says first."""
 
 
 def chooses_login(
@@ -142,7 +152,7 @@ def _mysql(
 ) -> LoopbackServer:
     """A server that greets, sets up TLS where client and certificate allow, reads the login, and goes on with `session`."""
     tls = certificate.server_context() if certificate else None
-    capabilities = wire.PROTOCOL_41 | wire.SECURE_CONNECTION | wire.PLUGIN_AUTH | (wire.SSL if tls else 0)
+    capabilities = _CAPABILITIES | (wire.SSL if tls else 0)
 
     def handle(peer: Peer) -> None:
         client = wire.Packets(peer)

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 
-from testkit.ports import IPV4_LOOPBACK, free_port
+from connectory.testing.ports import IPV4_LOOPBACK, free_port
 from testkit.processes import LocalServer, ServerProcess
 
 

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self
 from urllib.parse import parse_qs
 
-from testkit.ports import IPV4_LOOPBACK
+from connectory.testing.ports import IPV4_LOOPBACK
 
 
 class RotatingProvider:

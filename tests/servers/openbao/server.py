@@ -17,8 +17,8 @@ from typing import Any
 
 import httpx
 
+from connectory.testing.ports import IPV4_LOOPBACK, free_port
 from testkit.certificates import Certificates
-from testkit.ports import IPV4_LOOPBACK, free_port
 from testkit.processes import LocalServer, ServerFailed, ServerProcess
 from testkit.side_environment import side_python
 

@@ -25,8 +25,8 @@ from typing import Literal
 import psycopg2
 from psycopg2 import sql
 
+from connectory.testing.ports import IPV4_LOOPBACK, free_port, loopback_addresses
 from testkit.cache import build_once
-from testkit.ports import IPV4_LOOPBACK, free_port, loopback_addresses
 from testkit.processes import (
     LocalServer,
     ServerFailed,

@@ -7,9 +7,9 @@ import secrets
 import shutil
 from pathlib import Path
 
+from connectory.testing.ports import IPV4_LOOPBACK, free_port
 from testkit.certificates import ServerCertificate
 from testkit.debian import REDIS_PACKAGES, libraries_in, unpacked
-from testkit.ports import IPV4_LOOPBACK, free_port
 from testkit.processes import LocalServer, ServerProcess
 
 

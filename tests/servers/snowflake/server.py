@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from testkit.ports import IPV4_LOOPBACK, free_port
+from connectory.testing.ports import IPV4_LOOPBACK, free_port
 from testkit.processes import LocalServer, ServerProcess
 from testkit.side_environment import side_python
 

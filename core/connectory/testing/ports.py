@@ -25,7 +25,7 @@ def loopback_addresses() -> tuple[str, ...]:
 def free_port() -> int:
     """A TCP port nobody listens on, on any loopback address. Raises OSError after 200 taken ports."""
     for _ in range(200):
-        port = random.randint(_FIRST_PORT, _LAST_PORT)
+        port = random.randint(_FIRST_PORT, _LAST_PORT)  # noqa: S311 - nothing secret
         if all(_can_bind(address, port) for address in loopback_addresses()):
             return port
     raise OSError(f"200 ports between {_FIRST_PORT} and {_LAST_PORT} were all taken: stop the servers left running")
