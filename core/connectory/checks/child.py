@@ -30,6 +30,7 @@ from connectory.checks.protocol import (
     Event,
     Exchange,
     Job,
+    Raised,
     Verdict,
     decode_job,
     encode_event,
@@ -37,6 +38,7 @@ from connectory.checks.protocol import (
     is_sentence,
 )
 from connectory.checks.rehearsal import rehearse
+from connectory.checks.tracebacks import traceback_of
 from connectory.contract.check import CheckFailed, CheckSkipped, FailureCode
 from connectory.contract.secrets import Secrets
 from connectory.documents.masking import sensitive_texts
@@ -159,6 +161,8 @@ def _do(job: Job, name: ConnectorName, connector: LoadedConnector | None, confin
         gone = f"The connector '{name.identifier}' is no longer installed; run: pip install {name.distribution}"
         return Verdict("failed", FailureCode.CONNECTOR_UNAVAILABLE, remedy=gone)
     except ImportError as error:
+        if job.traceback:
+            emit(Raised(traceback_of(error, [])))
         return _driver_missing(error, name)
     connector = connector.configured(job.settings)
     try:
@@ -182,6 +186,9 @@ def _do(job: Job, name: ConnectorName, connector: LoadedConnector | None, confin
             *context.token_texts,
             *(filter(None, (job.exchange.code, job.exchange.code_verifier)) if job.exchange is not None else ()),
         ]
+        hidden = [text for text in hidden if len(text) >= _TELLING_LENGTH]
+        if job.traceback:
+            emit(Raised(traceback_of(error, hidden)))
         verdict = _classified(error, name, context, hidden)
         if addresses.denied and (_was_denied(error) or verdict.code not in _ANSWERED):
             return Verdict("failed", FailureCode.ADDRESS_NOT_ALLOWED)
@@ -259,4 +266,4 @@ def _presentable(remedy: object, hidden: Iterable[str]) -> str | None:
     """A plugin's own sentence, unless it holds what must not be shown."""
     if not isinstance(remedy, str) or not is_sentence(remedy):
         return None
-    return None if any(text in remedy for text in hidden if len(text) >= _TELLING_LENGTH) else remedy
+    return None if any(text in remedy for text in hidden) else remedy

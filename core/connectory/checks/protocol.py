@@ -37,6 +37,8 @@ REMEDY_LIMIT = 500
 """Characters of a plugin's own sentence: three times the longest of our own for the codes."""
 ERROR_TYPE_LIMIT = 100
 """Characters of an exception's class name, for the log: a line of source holds no longer one."""
+TRACEBACK_LIMIT = 2**13
+"""Bytes of a traceback as JSON: about a hundred lines, and tokens and steps still fit beside it."""
 NAME_LIMIT = 1000
 """Characters of each part of a connector's name: the longest is a target, for which `SourcedConnector` states it."""
 MESSAGE_LIMIT = 2**14
@@ -77,6 +79,7 @@ class Job:
         memory: bytes of address space that it may use more than before it began.
         tokens: what an earlier run handed over to be sealed, or `None`.
         exchange: the code to exchange for tokens; `None` to test the connection.
+        traceback: whether to tell the traceback of what the connector raises. The service never asks for it.
     """
 
     document: Document = field(repr=False)
@@ -86,9 +89,11 @@ class Job:
     memory: int
     tokens: Mapping[str, Any] | None = field(default=None, repr=False)
     exchange: Exchange | None = None
+    traceback: bool = False
 
     def __post_init__(self) -> None:
         _require(isinstance(self.document, Mapping), "secrets must be an object")
+        _require(isinstance(self.traceback, bool), "a traceback is asked for or not")
         _require(isinstance(self.settings, Mapping), "settings must be an object")
         _require(isinstance(self.tokens, Mapping | None), "tokens must be an object")
         _require(isinstance(self.policy, EgressPolicy), "a policy must be one")
@@ -156,6 +161,17 @@ class TokensStored:
         _require(size <= TOKENS_LIMIT, f"tokens may have {TOKENS_LIMIT} bytes as JSON")
 
 
+@dataclass(frozen=True)
+class Raised:
+    """The traceback of what the connector raised, from which its secrets have been taken."""
+
+    traceback: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        fits = isinstance(self.traceback, str) and len(json.dumps(self.traceback)) <= TRACEBACK_LIMIT
+        _require(fits, f"a traceback has {TRACEBACK_LIMIT} bytes as JSON")
+
+
 Status: TypeAlias = Literal["succeeded", "failed", "skipped"]
 
 
@@ -199,7 +215,7 @@ class Verdict:
         )
 
 
-Event: TypeAlias = StepBegan | StepEnded | StepSkipped | Denied | TokensStored | Verdict
+Event: TypeAlias = StepBegan | StepEnded | StepSkipped | Denied | TokensStored | Raised | Verdict
 
 
 # Between the service and its fork servers.
@@ -421,6 +437,7 @@ _EVENT_WORDS: dict[type[Any], str] = {
     StepSkipped: "skip",
     Denied: "denied",
     TokensStored: "tokens",
+    Raised: "raised",
     Verdict: "verdict",
 }
 _EVENTS: dict[str, _Maker[Event]] = {
@@ -429,6 +446,7 @@ _EVENTS: dict[str, _Maker[Event]] = {
     "skip": _plain(StepSkipped),
     "denied": _plain(Denied),
     "tokens": _plain(TokensStored),
+    "raised": _plain(Raised),
     "verdict": _verdict,
 }
 _REQUEST_WORDS: dict[type[Any], str] = {ForkRequest: "fork", EndRequest: "end"}

@@ -32,6 +32,8 @@ class CheckReport:
             and it said so. `reason` says it too.
         error_type: the class name of an unexpected exception, for the log.
         tokens: what the connector handed over to be sealed, however the test ended; `None` where it handed over nothing.
+        traceback: of what the connector raised, without its secrets; `None` unless the runner was told to ask for it, which
+            the service never does.
     """
 
     status: Literal["succeeded", "failed", "skipped"]
@@ -42,3 +44,4 @@ class CheckReport:
     retry_after: int | None = None
     error_type: str | None = None
     tokens: Mapping[str, Any] | None = field(default=None, repr=False)
+    traceback: str | None = field(default=None, repr=False)

@@ -56,7 +56,7 @@ class _Subject:
     open_tokens: Callable[[], Mapping[str, Any] | None] | None
     exchange: Exchange | None
 
-    def job(self, policy: EgressPolicy, killed_at: float, memory: int) -> bytes:
+    def job(self, policy: EgressPolicy, killed_at: float, memory: int, traceback: bool) -> bytes:
         """The job for its process."""
         return encode_job(
             Job(
@@ -67,6 +67,7 @@ class _Subject:
                 memory=memory,
                 tokens=self.open_tokens() if self.open_tokens is not None else None,
                 exchange=self.exchange,
+                traceback=traceback,
             )
         )
 
@@ -93,6 +94,8 @@ class CheckRunner:
             that takes most is ended. Default 2 GiB.
         closed: the service's own files and folders, as absolute paths: no test reads them, wherever they stand.
         spares: processes that wait, for each connector in use, for its next test. Default 1.
+        tracebacks: whether reports tell the traceback of what the connector raised: for its author, never in the service.
+            Default: no.
 
     Attributes:
         confinement: what keeps tests from the files of this machine.
@@ -109,12 +112,14 @@ class CheckRunner:
         total_memory: int = BUDGET,
         closed: Iterable[str] = (),
         spares: int = 1,
+        tracebacks: bool = False,
     ) -> None:
         self._policy = policy
         self._deadline = deadline
         self._concurrency = concurrency
         self._queue = queue
         self._memory = memory
+        self._tracebacks = tracebacks
         self._slots = asyncio.Semaphore(concurrency)
         self._shared: dict[Hashable, _SharedTest] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -257,7 +262,7 @@ class CheckRunner:
             async with limit:
                 name = ConnectorName.of(subject.connector)
                 server = await self._fork_servers.server_for(name)
-                job = subject.job(self._policy, killed_at, self._memory)
+                job = subject.job(self._policy, killed_at, self._memory, self._tracebacks)
                 if len(job) > JOB_LIMIT:
                     too_large = (
                         f"The stored secrets are larger than a test takes ({JOB_LIMIT} bytes); send smaller ones."

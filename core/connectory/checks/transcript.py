@@ -15,6 +15,7 @@ from connectory.checks.protocol import (
     Denied,
     Event,
     ProtocolViolation,
+    Raised,
     StepBegan,
     StepEnded,
     StepSkipped,
@@ -37,6 +38,7 @@ class Transcript:
         self._open: StepBegan | None = None
         self._denied = False
         self._tokens: Mapping[str, Any] | None = None
+        self._traceback: str | None = None
         self._verdict: Verdict | None = None
         self._broken = False
 
@@ -70,6 +72,8 @@ class Transcript:
                 self._denied = True
             case TokensStored(tokens):
                 self._tokens = tokens
+            case Raised(traceback):
+                self._traceback = traceback
             case Verdict():
                 self._verdict = event
         if len(self._steps) > STEP_LIMIT:
@@ -134,7 +138,9 @@ class Transcript:
 
     def _report(self, report: CheckReport) -> CheckReport:
         elapsed = round((time.monotonic() - self._started) * 1000, 3)
-        return replace(report, steps=tuple(self._steps), elapsed_ms=elapsed, tokens=self._tokens)
+        return replace(
+            report, steps=tuple(self._steps), elapsed_ms=elapsed, tokens=self._tokens, traceback=self._traceback
+        )
 
 
 def _reason(code: FailureCode, remedy: str | None, wait: int | None) -> str:

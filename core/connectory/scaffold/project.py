@@ -19,7 +19,7 @@ from connectory.catalog.discovery import find_installed
 from connectory.documents.json_schema import secret_json_schema
 
 KINDS = {"database": "connectory", "saas": "connectory[http]", "other": "connectory"}
-"""The kinds of project, a server with a login, a web service with a token, and anything else that listens; and what each requires."""
+"""The kinds of project, and what each requires: for a server with a login, a web service with a token, anything else."""
 
 NAME_LIMIT = 40
 """Characters of a new connector's identifier: a schema's title, a module and a class are named after it."""
@@ -53,8 +53,8 @@ class NewPlugin:
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.identifier) or len(self.identifier) > NAME_LIMIT:
             raise CannotScaffold(
-                "A connector's name has lower-case letters and digits, begins with a letter, has single underscores between words, "
-                f"and at most {NAME_LIMIT} characters: redis, redis_cluster, s3."
+                "A connector's name has lower-case letters and digits, begins with a letter, has single underscores between words "
+                f"and at most {NAME_LIMIT} characters, like redis, redis_cluster or s3."
             )
         if self.kind not in KINDS:
             raise CannotScaffold(f"A new plugin is of one of these types: {', '.join(KINDS)}.")

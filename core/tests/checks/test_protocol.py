@@ -24,6 +24,7 @@ from connectory.checks.protocol import (
     Gone,
     Job,
     ProtocolViolation,
+    Raised,
     Ready,
     Request,
     StepBegan,
@@ -63,6 +64,7 @@ jobs = st.builds(
     memory=counts,
     tokens=st.none() | documents,
     exchange=st.none() | st.builds(Exchange, texts, st.none() | texts),
+    traceback=st.booleans(),
 )
 details = {"step": st.none() | step_names, "remedy": st.none() | printable, "error_type": st.none() | printable}
 failures = st.builds(Verdict, status=st.just("failed"), code=st.sampled_from(FailureCode), **details) | st.builds(
@@ -78,6 +80,7 @@ events = st.one_of(
     st.builds(StepSkipped, step_names),
     st.just(Denied()),
     st.builds(TokensStored, documents),
+    st.builds(Raised, st.text(max_size=protocol.TRACEBACK_LIMIT // 12 - 1)),
     st.sampled_from([Verdict("succeeded"), Verdict("skipped")]),
     failures,
 )
@@ -114,7 +117,7 @@ def test_an_event_is_one_line():
 def test_there_is_a_strategy_for_every_kind_of_message():
     kinds = {kind.__name__ for union in (Event, Request, Answer) for kind in union.__args__} | {"Job"}
     assert kinds == {"Job"} | {
-        *("StepBegan", "StepEnded", "StepSkipped", "Denied", "TokensStored", "Verdict"),
+        *("StepBegan", "StepEnded", "StepSkipped", "Denied", "TokensStored", "Raised", "Verdict"),
         *("ForkRequest", "EndRequest", "Ready", "Forked", "Exited", "Gone"),
     }
 
@@ -217,6 +220,8 @@ LIMITED = FAILED | {"code": "rate_limited"}
         {"event": "tokens", "tokens": ["t"]},
         {"event": "tokens", "tokens": {"t": math.nan}},
         {"event": "tokens", "tokens": {"t": "x" * protocol.TOKENS_LIMIT}},
+        {"event": "raised", "traceback": None},
+        {"event": "raised", "traceback": "x" * protocol.TRACEBACK_LIMIT},
         FAILED | {"code": None},
         FAILED | {"code": ["auth_failed"]},
         FAILED | {"code": {}},

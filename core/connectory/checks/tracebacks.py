@@ -1,0 +1,36 @@
+"""The traceback of what a connector's test raised, for the connector's author: the service never asks for one."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import Iterable
+from itertools import dropwhile
+from pathlib import Path
+
+import pluggy
+
+from connectory.checks.protocol import TRACEBACK_LIMIT
+from connectory.documents.sensitivity import MASK
+
+_BEFORE = tuple(f"{folder}/" for folder in (Path(__file__).parents[1], Path(pluggy.__file__).parent))
+"""Where the code is that calls the connector's: every traceback begins with it."""
+
+
+def traceback_of(error: BaseException, hidden: Iterable[str]) -> str:
+    """The traceback of `error` from the connector's code on, with what it came from; of a long one the end.
+
+    Args:
+        hidden: the secrets; a mask stands wherever one would show.
+    """
+    told = traceback.TracebackException.from_exception(error)
+    told.stack = traceback.StackSummary.from_list(
+        list(dropwhile(lambda frame: frame.filename.startswith(_BEFORE), told.stack))
+    )
+    text = "".join(told.format())
+    for secret in sorted(hidden, key=len, reverse=True):
+        for spelling in (secret, repr(secret)[1:-1]):
+            text = text.replace(spelling, MASK)
+    while len(json.dumps(text)) > TRACEBACK_LIMIT:
+        text = text[len(text) // 8 + 1 :]
+    return text
