@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Iterable
-from itertools import dropwhile
+from collections.abc import Iterable, Iterator
+from itertools import takewhile
 from pathlib import Path
 
 import pluggy
@@ -24,13 +24,24 @@ def traceback_of(error: BaseException, hidden: Iterable[str]) -> str:
         hidden: the secrets; a mask stands wherever one would show.
     """
     told = traceback.TracebackException.from_exception(error)
-    told.stack = traceback.StackSummary.from_list(
-        list(dropwhile(lambda frame: frame.filename.startswith(_BEFORE), told.stack))
-    )
-    text = "".join(told.format())
-    for secret in sorted(hidden, key=len, reverse=True):
-        for spelling in (secret, repr(secret)[1:-1]):
-            text = text.replace(spelling, MASK)
+    for part in _chain(told):
+        del part.stack[: sum(1 for _ in takewhile(lambda frame: frame.filename.startswith(_BEFORE), part.stack))]
+    text = masked("".join(told.format()), hidden)
     while len(json.dumps(text)) > TRACEBACK_LIMIT:
         text = text[len(text) // 8 + 1 :]
     return text
+
+
+def masked(text: str, hidden: Iterable[str]) -> str:
+    """`text` with a mask wherever one of `hidden` stands, as it is or as Python writes it."""
+    for secret in sorted(hidden, key=len, reverse=True):
+        for spelling in (secret, repr(secret)[1:-1]):
+            text = text.replace(spelling, MASK)
+    return text
+
+
+def _chain(told: traceback.TracebackException | None) -> Iterator[traceback.TracebackException]:
+    if told is not None:
+        yield told
+        yield from _chain(told.__cause__)
+        yield from _chain(told.__context__)

@@ -1,4 +1,4 @@
-"""The commands of `connectory`: serve, token, client, plugins, secrets, keys, db, settings, audit, egress.
+"""The commands of `connectory`: serve, token, client, plugins, secrets, keys, db, settings, audit, egress, and those for authors.
 
 Each imports what it needs when it runs, so that none waits for another's packages.
 """
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from connectory.checks.linux import hide_memory
-from connectory.commands import egress, keys, secrets
+from connectory.commands import egress, keys, plugin_authors, secrets
 from connectory.commands.shared import JSON as _JSON
 from connectory.commands.shared import CommandFailed
 from connectory.commands.shared import settings_now as _settings
@@ -335,3 +335,6 @@ def _audit_details(entry: AuditEntry) -> list[str]:
         "request": entry.request_id,
     }
     return [f"{name}={value}" for name, value in found.items() if value]
+
+
+plugin_authors.register(app)

@@ -53,8 +53,8 @@ class NewPlugin:
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.identifier) or len(self.identifier) > NAME_LIMIT:
             raise CannotScaffold(
-                "A connector's name has lower-case letters and digits, begins with a letter, has single underscores between words "
-                f"and at most {NAME_LIMIT} characters, like redis, redis_cluster or s3."
+                f"A connector's name has at most {NAME_LIMIT} characters: lower-case letters, digits, and single underscores "
+                "between words; it begins with a letter, like redis, redis_cluster or s3."
             )
         if self.kind not in KINDS:
             raise CannotScaffold(f"A new plugin is of one of these types: {', '.join(KINDS)}.")
