@@ -87,7 +87,7 @@ class Listener:
 
 
 def _rule(item: pytest.Item) -> dict[str, str]:
-    name = item.name.removeprefix("test_").replace("_", " ")
+    name = item.name.removeprefix("test_").replace("_", " ").replace("[", " (").replace("]", ")")
     why = inspect.getdoc(getattr(item, "function", None)) or ""
     connector = getattr(getattr(item, "cls", None), "identifier", "")
     return {"id": item.nodeid, "connector": connector, "rule": name, "why": " ".join(why.split())}

@@ -108,7 +108,7 @@ def _built(name: str, folder: Path, workplace: Path) -> PluginUnderCheck:
     site = workplace / "site"
     wheel = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps"]
     built = subprocess.run(  # noqa: S603 — the folder is the author's own
-        [*wheel, "--wheel-dir", workplace / "wheels", folder], capture_output=True, text=True, check=False
+        [*wheel, "--wheel-dir", workplace / "wheels", folder.resolve()], capture_output=True, text=True, check=False
     )
     if built.returncode != 0:
         reason = (built.stderr.strip() or built.stdout.strip()).rpartition("\n")[2]
