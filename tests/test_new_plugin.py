@@ -1,6 +1,6 @@
 """`connectory new-plugin`: what it writes is complete. It builds, installs, type-checks, passes its tests, and is in the service.
 
-Everything runs in an environment that holds the wheels only: first core's alone, which is all that `new-plugin` needs, then what an
+Everything runs in an environment that holds the wheels only: first core's alone, all that `new-plugin` needs, then what an
 author installs.
 """
 

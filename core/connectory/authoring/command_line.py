@@ -10,13 +10,11 @@ from typing import NoReturn
 
 from connectory.authoring import COMMANDS
 from connectory.authoring.refusal import Refused
-from connectory.checks.linux import hide_memory
 from connectory.scaffold import KINDS, CannotScaffold, NewPlugin, write
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command that `arguments` begin with, and return its exit code."""
-    hide_memory()  # from connection tests, among others
     options, unknown = _parser().parse_known_args(arguments)
     try:
         if unknown:  # not repeated: a secret that should not stand here may be among them
