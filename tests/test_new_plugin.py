@@ -63,10 +63,18 @@ def wheels(projects: Path) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def binaries(bare: Path, needs: object, wheels: list[Path], workplace: Path) -> Path:
-    """The same environment with what an author and a deployer install besides, and with the plugins' wheels."""
+    """The same environment with what an author installs besides, and with the plugins' wheels."""
     [core] = (workplace / "core").glob("*.whl")
-    install(bare, f"connectory[server,testing,http] @ {core.as_uri()}", "mypy", *wheels)
+    install(bare, f"connectory[testing,http] @ {core.as_uri()}", "mypy", *wheels)
     return bare
+
+
+@pytest.fixture(scope="module")
+def command(binaries: Path, workplace: Path) -> Path:
+    """`connectory` in the same environment, with what a deployer installs besides."""
+    [core] = (workplace / "core").glob("*.whl")
+    install(binaries, f"connectory[server] @ {core.as_uri()}")
+    return binaries / "connectory"
 
 
 @pytest.fixture(scope="module")
@@ -104,9 +112,17 @@ def test_its_types_are_right(binaries: Path, projects: Path) -> None:
     finished(start([binaries / "python", "-m", "mypy", *strict, *sources], settings=settings, folder=projects))
 
 
-def test_the_service_lists_each(binaries: Path, tmp_path: Path) -> None:
+def test_the_other_commands_need_no_server(binaries: Path, projects: Path) -> None:
+    """All that the kit can check without a far end that works."""
+    checked = finished(start([binaries / "connectory", "check-plugin", "connectory-acme-other"], folder=projects))
+    assert checked.splitlines()[-1].endswith(" passed, 0 failed, 4 not run.")
+    schema = finished(start([binaries / "connectory", "schema", "acme_saas"]))
+    assert schema == (projects / "connectory-acme-saas/tests/secret_schema.json").read_text()
+
+
+def test_the_service_lists_each(command: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
-    with running_service(home, command=binaries / "connectory") as service:
+    with running_service(home, command=command) as service:
         credentials = json.loads((home / "root_client.json").read_text())
         granted = httpx.post(
             f"{service.url}/api/v1/oauth/token", data={"grant_type": "client_credentials"} | credentials

@@ -79,9 +79,11 @@ class Listener:
         if report.outcome == "skipped" and isinstance(report.longrepr, tuple):
             self._tell(id=report.nodeid, status="not_run", said=report.longrepr[2].removeprefix("Skipped: "))
         elif report.outcome == "failed":
-            # What a rule needs failed before it, and another rule says so.
-            status = "not_run" if report.when == "setup" else "failed"
-            self._tell(id=report.nodeid, status=status, said=masked(_message(report), self._hidden))
+            said = masked(_message(report), self._hidden)
+            if report.when == "setup":  # what the rule needs is not there; the rule about that says more
+                self._tell(id=report.nodeid, status="not_run", said=said.partition("\n")[0])
+            else:
+                self._tell(id=report.nodeid, status="failed", said=said)
         elif report.when == "call":
             self._tell(id=report.nodeid, status="passed", said=None)
 

@@ -50,16 +50,15 @@ def _addresses(host: str, port: int) -> list[str]:
 
 def _completed(connector: LoadedConnector, payload: Payload) -> Payload:
     """`payload` with a value for each field that must be there."""
-    model, schema = connector.secrets_model, connector.schema
-    needed = [
-        *schema["required"],
-        *(group[0] for group in model.connectory_exactly_one if not payload.keys() & {*group}),
-    ]
-    for name in needed:
-        if name not in payload:
-            values = _values(schema["properties"][name])
-            fitting = (value for value in values if name not in _refused(model, payload | {name: value}))
-            payload = payload | {name: next(fitting, None)}
+    model, properties = connector.secrets_model, connector.schema["properties"]
+    for _ in model.model_fields:
+        refused = _refused(model, payload)
+        missing = next((name for name in model.model_fields if name in refused and name not in payload), None)
+        if missing is None:
+            break
+        values = _values(properties[missing])
+        fitting = (value for value in values if missing not in _refused(model, payload | {missing: value}))
+        payload = payload | {missing: next(fitting, None)}
     return payload
 
 
