@@ -20,8 +20,8 @@ def build_wheels(folder: Path, *projects: Path) -> list[Path]:
 
 
 def new_environment(folder: Path) -> Path:
-    """An empty virtual environment in `folder`; return its `bin` folder."""
-    finished(start([UV, "venv", "--quiet", "--python", sys.executable, folder]))
+    """A virtual environment in `folder` with pip and nothing else; return its `bin` folder."""
+    finished(start([UV, "venv", "--quiet", "--seed", "--python", sys.executable, folder]))
     return folder / "bin"
 
 
