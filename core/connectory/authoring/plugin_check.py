@@ -67,7 +67,7 @@ def check_plugin(named: str, secrets: Payload | None, *, as_json: bool) -> int:
             number, total, report = answer
             reports.append(report)
             lines = _short(report) if as_json else _whole(report)
-            print(f"[{number:2}/{total}] {lines}", file=progress, flush=True)
+            print(f"[{number:{len(str(total))}}/{total}] {lines}", file=progress, flush=True)
     counts = Counter(report.status for report in reports)
     if as_json:
         print(json.dumps(_item(plugin, reports, counts), indent=2, ensure_ascii=False))

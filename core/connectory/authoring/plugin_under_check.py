@@ -74,7 +74,7 @@ def _installed(name: str, path: tuple[str, ...] = ()) -> PluginUnderCheck | None
         return PluginUnderCheck(normalised, records[0].version, identifiers, path)
     if path or _is_installed(name):
         raise Refused(
-            f"{normalised} declares no connector: its pyproject.toml needs an entry point in the group connectory.connectors."
+            f"{normalised} declares no connector: an entry point in the group connectory.connectors of its pyproject.toml."
         )
     return None
 

@@ -146,7 +146,7 @@ def test_what_cannot_be_checked_is_not_run_and_says_why(rules):
     ("arguments", "told"),
     [
         (["acme-absent"], "There is no installed distribution of that name, and no folder"),
-        (["acme-nothing"], "acme-nothing declares no connector: its pyproject.toml needs an entry point"),
+        (["acme-nothing"], "acme-nothing declares no connector: an entry point in the group"),
         (["core/tests"], "core/tests has no pyproject.toml that names a project."),
         (["pytest"], "pytest declares no connector"),
     ],
