@@ -2,13 +2,12 @@
 
 import re
 import subprocess
-import sys
-import venv
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from testkit.cache import REPOSITORY
+from testkit.wheels import build_wheels, install, new_environment
 
 GOOD = """\
 from pydantic import BaseModel
@@ -81,13 +80,9 @@ WRONG = {
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The interpreter of a new environment that holds the wheel of core, with what it requires, and mypy."""
     folder = tmp_path_factory.mktemp("typed")
-    _run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT / "core")
-    [wheel] = folder.glob("connectory-*.whl")
-    venv.create(folder / "venv", with_pip=True)
-    python = folder / "venv/bin/python"
-    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-c", ROOT / "constraints.txt"]
-    _run(*install, wheel, "mypy")
-    return python
+    binaries = new_environment(folder / "environment")
+    install(binaries, *build_wheels(folder, REPOSITORY / "core"), "mypy")
+    return binaries / "python"
 
 
 @pytest.fixture
@@ -125,8 +120,3 @@ def test_a_mistake_is_one_error_where_it_is(
     assert GOOD.count(good) == 1
     found = errors(python, project, GOOD.replace(good, bad))
     assert any(place in line and each == code for line, each in found), found
-
-
-def _run(*command: object) -> None:
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"

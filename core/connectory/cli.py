@@ -1,4 +1,4 @@
-"""The command `connectory`. The commands themselves are in `connectory.commands`, which needs the server extra."""
+"""The command `connectory`. The commands are in `connectory.commands`, which needs the server extra; those for authors do not."""
 
 from __future__ import annotations
 
@@ -12,6 +12,13 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "connectory":
             raise
+        from connectory import authoring
+        from connectory.checks.linux import hide_memory
+
+        if sys.argv[1:2] and sys.argv[1] in authoring.COMMANDS:
+            hide_memory()  # from connection tests, among others
+            sys.exit(authoring.run(sys.argv[1:]))
         print(f'The service needs {error.name}; run: pip install "connectory[server]"', file=sys.stderr)
+        print(f"For authors there are: {', '.join(authoring.COMMANDS)}.", file=sys.stderr)
         sys.exit(1)
     run(sys.argv[1:])

@@ -17,7 +17,6 @@ from connectory.catalog.discovery import Selection
 from connectory.checks.egress import EgressPolicy
 from connectory.checks.egress_settings import NAT64_PREFIXES, NOT_NONE, RULES
 from connectory.contract.settings import PREFIX, REFUSES_EMPTY, without_empty
-from connectory.vault.transit import TransitAuth
 
 
 def _split(value: Any) -> Any:
@@ -84,7 +83,8 @@ class Settings(BaseSettings):
     vault_ca_file: Path | None = Field(
         None, description="CA certificates (PEM) to verify Vault's or OpenBao's with. Unset: the usual public ones."
     )
-    vault_auth: TransitAuth = Field(
+    # Not imported from the vault, whose cryptography an author who runs `connectory check` need not have.
+    vault_auth: Literal["token", "kubernetes", "approle"] = Field(
         "token", description="How to log in to Vault or OpenBao: `token`, `kubernetes` or `approle`."
     )
     vault_auth_mount: str | None = Field(

@@ -18,9 +18,9 @@ class Example:
     answer: str | None
 
 
-def blocks(page: Path) -> list[tuple[str, str]]:
-    """The fenced blocks of a page: language and text."""
-    return _FENCE.findall(page.read_text())
+def blocks(page: Path | str) -> list[tuple[str, str]]:
+    """The fenced blocks of a page, or of the text of one: language and text."""
+    return _FENCE.findall(page.read_text() if isinstance(page, Path) else page)
 
 
 def examples(page: Path) -> list[Example]:

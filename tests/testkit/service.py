@@ -63,17 +63,20 @@ def token_of_root(home: Path, url: str) -> str:
 
 @contextmanager
 def running_service(
-    home: Path, settings: Mapping[str, str] | None = None, launcher: Sequence[str | Path] = ()
+    home: Path,
+    settings: Mapping[str, str] | None = None,
+    launcher: Sequence[str | Path] = (),
+    command: Path = COMMAND,
 ) -> Iterator[RunningService]:
     """Start the service and wait for its line; it is killed at the end of the block if it still runs.
 
-    `launcher` is a command that becomes the one that stands after it.
+    `launcher` is a command that becomes the one that stands after it; `command` is the `connectory` of an environment.
     """
     home.mkdir(parents=True, exist_ok=True)
     log = home.with_name(f"{home.name}.log")
     with log.open("ab") as errors:
         process = subprocess.Popen(
-            [*launcher, COMMAND, "serve", "--port", "0"],
+            [*launcher, command, "serve", "--port", "0"],
             env=environment_of(home, settings),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

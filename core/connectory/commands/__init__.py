@@ -1,4 +1,4 @@
-"""The commands of `connectory`: serve, token, client, plugins, secrets, keys, db, settings, audit, egress.
+"""The commands of `connectory`: serve, token, client, plugins, secrets, keys, db, settings, audit, egress, and those for authors.
 
 Each imports what it needs when it runs, so that none waits for another's packages.
 """
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from connectory.checks.linux import hide_memory
-from connectory.commands import audit, clients, egress, keys, secrets
+from connectory.commands import audit, clients, egress, keys, plugin_authors, secrets
 from connectory.commands.shared import JSON as _JSON
 from connectory.commands.shared import CommandFailed, acting
 from connectory.commands.shared import settings_now as _settings
@@ -191,3 +191,6 @@ def show_settings(as_json: _JSON = False) -> None:
         print(
             f"{row.name}={row.value} ({row.origin}{in_force})\n    {row.description} Default: {row.default or 'none'}."
         )
+
+
+plugin_authors.register(app)

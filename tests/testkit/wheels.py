@@ -1,0 +1,58 @@
+"""Wheels as they would be published, and environments into which only they are installed."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from testkit.cache import REPOSITORY
+
+UV = Path(sys.executable).with_name("uv")
+
+
+def build_wheels(folder: Path, *projects: Path) -> list[Path]:
+    """Build the wheel of each of `projects`, all at once, into `folder`; return the wheels there."""
+    builder = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder]
+    building = [start([*builder, project]) for project in projects]
+    for process in building:
+        finished(process)
+    return sorted(folder.glob("*.whl"))
+
+
+def new_environment(folder: Path) -> Path:
+    """A virtual environment in `folder` with pip and nothing else; return its `bin` folder."""
+    finished(start([UV, "venv", "--quiet", "--seed", "--python", sys.executable, folder]))
+    return folder / "bin"
+
+
+def install(binaries: Path, *requirements: object) -> None:
+    """Install wheels, and what else is named, with the versions of constraints.txt."""
+    pinned = ["--constraint", REPOSITORY / "constraints.txt", "--python", binaries / "python"]
+    finished(start([UV, "pip", "install", "--quiet", *pinned, *requirements]))
+
+
+def start(
+    command: list[object], *, folder: Path | None = None, settings: dict[str, str] | None = None
+) -> subprocess.Popen[str]:
+    """Start a command with none of the caller's own settings."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("CONNECTORY_", "PYTEST_", "PYTHON", "VIRTUAL_ENV"))
+    }
+    return subprocess.Popen(
+        [str(word) for word in command],
+        env=kept | (settings or {}),
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finished(process: subprocess.Popen[str], code: int = 0) -> str:
+    """Wait until a command has ended, and return what it printed."""
+    printed, _ = process.communicate(timeout=300)
+    assert process.returncode == code, f"{process.args}\n{printed}"
+    return printed
