@@ -97,8 +97,8 @@ def runs(binaries: Path, projects: Path) -> Iterator[Mapping[str, Popen[str]]]:
     running = {kind: start(command, folder=projects / folder_of(kind)) for kind in list(KINDS)[1:]}
     yield running
     for process in running.values():
-        process.kill()
-        process.wait()
+        with process:
+            process.kill()
 
 
 @pytest.fixture(scope="module")
