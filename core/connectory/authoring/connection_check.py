@@ -120,6 +120,7 @@ async def _run(settings: Settings, connector: LoadedConnector, document: Documen
         deadline=settings.probe_deadline,
         closed=map(str, settings.own_paths),
         spares=0,
+        cleartext_unverified=settings.allow_cleartext_in_unverified_tls,
         tracebacks=debug,
     )
     await runner.start()
@@ -160,6 +161,8 @@ def _item(record: PluginRecord, report: CheckReport) -> dict[str, Any]:
         "test_status": report.status,
         "failure_code": report.code,
         "failure_reason": report.reason,
+        "encrypted": report.encrypted,
+        "verified": report.verified,
         "retry_after": report.retry_after,
         "steps": [asdict(step) for step in report.steps],
         "elapsed_ms": report.elapsed_ms,
@@ -173,6 +176,11 @@ def _lines(record: PluginRecord, report: CheckReport) -> Iterator[str]:
     for step in report.steps:
         yield f"  {step.name.ljust(width)}  {step.status}" + (
             "" if step.status == "skipped" else f"  {step.elapsed_ms:.0f} ms"
+        )
+    if report.encrypted is not None:
+        certificate = "its certificate was verified" if report.verified else "its certificate was not verified"
+        yield (
+            f"The connection was encrypted; {certificate}." if report.encrypted else "The connection was not encrypted."
         )
     if report.code is not None:
         raised = f" (the connector raised {report.error_type})" if report.error_type else ""
