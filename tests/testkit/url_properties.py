@@ -5,6 +5,7 @@ class TestUrl(UrlProperties):
 """
 
 import re
+from functools import cache
 from typing import Any, ClassVar
 
 from hypothesis import HealthCheck, given, settings
@@ -28,6 +29,7 @@ _hosts = st.one_of(
 _shared = settings(suppress_health_check=[HealthCheck.differing_executors], deadline=None)
 
 
+@cache  # Hypothesis makes a strategy of a pattern, which takes a tenth of a second
 def _texts_of(model: type[Secrets], field: str) -> st.SearchStrategy[str]:
     """Texts that the field takes, by what its schema says."""
     found = secret_json_schema(model, "any", "Any")["properties"][field]
