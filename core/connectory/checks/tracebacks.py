@@ -12,6 +12,7 @@ import pluggy
 
 from connectory.checks.protocol import TRACEBACK_LIMIT
 from connectory.documents.sensitivity import MASK
+from connectory.documents.spellings import TELLING, spellings
 
 _BEFORE = tuple(f"{folder}/" for folder in (Path(__file__).parents[1], Path(pluggy.__file__).parent))
 """Where the code is that calls the connector's: every traceback begins with it."""
@@ -33,9 +34,10 @@ def traceback_of(error: BaseException, hidden: Iterable[str]) -> str:
 
 
 def masked(text: str, hidden: Iterable[str]) -> str:
-    """`text` with a mask wherever one of `hidden` stands, as it is or as Python writes it."""
+    """`text` with a mask wherever one of `hidden` stands, in any usual spelling: far ends send back what they are sent."""
     for secret in sorted(hidden, key=len, reverse=True):
-        for spelling in (secret, repr(secret)[1:-1]):
+        wanted = {secret, *(spelling for spelling in spellings(secret) if len(spelling) >= TELLING)}
+        for spelling in sorted(wanted, key=len, reverse=True):
             text = text.replace(spelling, MASK)
     return text
 
