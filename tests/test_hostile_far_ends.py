@@ -125,7 +125,9 @@ def table(
 
 def test_every_cell_is_tested_or_left_out_for_a_reason(table: dict[str, list[Row]]) -> None:
     found = {row.identifier: row for group in table.values() for row in group}
-    installed = {record.identifier for record in build_catalog().records}
+    # Other tests of the same process install connectors of their own.
+    records = build_catalog().records
+    installed = {record.identifier for record in records if record.distribution.startswith("connectory")}
     assert found.keys() | {"manual"} == installed
     for identifier in installed:
         tested = found[identifier].cells.keys() if identifier in found else set()

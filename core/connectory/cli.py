@@ -18,7 +18,10 @@ def main() -> None:
         if sys.argv[1:2] and sys.argv[1] in authoring.COMMANDS:
             hide_memory()  # from connection tests, among others
             sys.exit(authoring.run(sys.argv[1:]))
-        print(f'The service needs {error.name}; run: pip install "connectory[server]"', file=sys.stderr)
-        print(f"For authors there are: {', '.join(authoring.COMMANDS)}.", file=sys.stderr)
+        without = ", ".join(authoring.COMMANDS)
+        print(
+            f'The service needs {error.name}; run: pip install "connectory[server]" (without it there are: {without})',
+            file=sys.stderr,
+        )
         sys.exit(1)
     run(sys.argv[1:])

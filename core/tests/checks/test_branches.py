@@ -83,7 +83,7 @@ def test_a_connector_that_cannot_be_imported_ahead_costs_its_distribution_nothin
 
 def test_who_waits_for_a_branch_that_a_sibling_cannot_begin_gets_another(siblings, caplog):
     """And is not told to be imported by each test itself."""
-    bad, sound = siblings(IN_FORK_SERVER + "import time; time.sleep(0.3); os._exit(1)", "")
+    bad, sound = siblings(IN_FORK_SERVER + "import time; time.sleep(1); os._exit(1)", "")
 
     async def scenario(test):
         _, first = await asyncio.gather(test(bad), test(sound))
