@@ -25,7 +25,10 @@ checks.positive_data_acceptance.expected-statuses = ["2xx", "400", "401", "403",
 @pytest.mark.parametrize(
     ("seed", "phases"),
     # The first two phases do not depend on the seed.
-    [(1, "examples,coverage,fuzzing,stateful"), (2, "fuzzing,stateful"), (3, "fuzzing,stateful")],
+    [
+        (1, "examples,coverage,fuzzing,stateful"),
+        *(pytest.param(seed, "fuzzing,stateful", marks=pytest.mark.soak) for seed in range(2, 6)),
+    ],
 )
 def test_the_service_keeps_to_its_openapi_document(tmp_path: Path, seed: int, phases: str) -> None:
     """All checks, and in every phase all operations."""
