@@ -29,6 +29,20 @@ NO_STORE = {"Cache-Control": "no-store"}
 """The header of answers that nothing on the way may keep."""
 
 
+def page_headers(policy: str) -> dict[str, str]:
+    """The headers of a page that this service shows in a browser.
+
+    Args:
+        policy: what it may load and do, besides standing in no other page's frame (Content Security Policy).
+    """
+    closed = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    return {
+        "Content-Security-Policy": f"{closed}; {policy}",
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "no-referrer",
+    }
+
+
 def json_response(value: Any, headers: Mapping[str, str] | None = None) -> Response:
     """A response with `value` as JSON, past the route's response model. Timestamps are written in ISO 8601 with their offset.
 

@@ -7,15 +7,9 @@ from html import escape
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 
-from connectory.api.answers import NO_STORE
+from connectory.api.answers import NO_STORE, page_headers
 
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-_HEADERS = {
-    **NO_STORE,
-    "Content-Security-Policy": _POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-}
+_HEADERS = NO_STORE | page_headers("style-src 'unsafe-inline'")
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>

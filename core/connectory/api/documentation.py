@@ -12,16 +12,10 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse
 from starlette.routing import Route
 
+from connectory.api.answers import page_headers
+
 # Pictures from data: are Swagger UI's icons, which stand in its style sheet.
-_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-_HEADERS = {
-    "Content-Security-Policy": _POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-}
+_HEADERS = page_headers("script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'")
 
 # Every address is relative, so that the page works behind a proxy that takes a prefix off.
 _PAGE = """<!DOCTYPE html>

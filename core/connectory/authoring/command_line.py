@@ -34,7 +34,7 @@ def run(arguments: Sequence[str]) -> int:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        # argparse's own words, less what they repeat.
+        # The message of argparse, without the value that it repeats: it may be a secret.
         self.print_usage(sys.stderr)
         self.exit(2, f"{self.prog}: {message.partition(': invalid ')[0].partition(': ignored ')[0]}: see --help\n")
 

@@ -32,7 +32,7 @@ _NEW_ROUTE = 24  # RTM_NEWROUTE
 _DESTINATION = 1  # RTA_DST
 _HERE = frozenset({2, 4})  # RTN_LOCAL, RTN_ANYCAST: the machine is one of those that have the address
 _NOWHERE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EINVAL, errno.EAGAIN})
-"""What the kernel answers where there is no route, or one of type unreachable, prohibit, blackhole or throw."""
+"""What the kernel answers where no route leads to an address, or one that refuses it (ip-route(8): unreachable, prohibit, …)."""
 
 
 def is_own(address: IPAddress) -> bool | None:

@@ -64,9 +64,12 @@ def list_clients(database: Connection) -> list[Client]:
 
 
 def rotate_secret(database: Connection, client_id: str) -> str | None:
-    """Give a client a new secret, which cannot be read again; the old one is refused from then on. None if there is no client.
+    """Give a client a new secret, which cannot be read again. The old one is refused from then on.
 
-    Its tokens stay: see `revoke_tokens`.
+    The client's tokens stay: see `revoke_tokens`.
+
+    Returns:
+        The new secret, or None if there is no such client.
     """
     if not storable(client_id):
         return None
