@@ -65,20 +65,20 @@ def test_being_ready_costs_the_same_whatever_is_stored(anonymous, api):
 def read_only(store):
     """Have the database refuse to write, by its own means."""
 
-    def tell(statement):
-        connection = store.writes.raw_connection()
-        connection.cursor().execute(statement)
-        connection.commit()
-        connection.close()
-        if store.dialect == "postgresql":  # it tells new sessions
-            store.writes.dispose()
-
     if store.dialect == "sqlite":
-        on, off = "PRAGMA query_only=ON", "PRAGMA query_only=OFF"
+        with store.write() as database:
+            driver = database.connection.driver_connection  # the only one that writes
+        tell, on, off = driver.execute, "PRAGMA query_only=ON", "PRAGMA query_only=OFF"
     else:
         name = store.writes.url.database
         on = f"ALTER DATABASE {name} SET default_transaction_read_only = on"
         off = f"SET TRANSACTION READ WRITE; ALTER DATABASE {name} RESET default_transaction_read_only"
+
+        def tell(statement):
+            with store.write() as database:
+                database.exec_driver_sql(statement)
+            store.writes.dispose()  # it tells new sessions
+
     tell(on)
     try:
         yield

@@ -83,6 +83,7 @@ def test_work_whose_caller_left_before_it_began_is_not_done():
 
 def test_work_that_waited_too_long_is_refused_and_not_begun(monkeypatch):
     monkeypatch.setattr("connectory.api.store_threads.PATIENCE", 0.2)
+    monkeypatch.setattr("connectory.api.store_threads.HELD_UP", 60)
     begun = []
 
     async def scenario(threads):
@@ -96,7 +97,9 @@ def test_work_that_waited_too_long_is_refused_and_not_begun(monkeypatch):
     assert begun == []
 
 
-def test_what_is_left_of_the_patience_holds_for_the_work():
+def test_what_is_left_of_the_patience_holds_for_the_work(monkeypatch):
+    monkeypatch.setattr("connectory.api.store_threads.HELD_UP", 60)
+
     async def scenario(threads):
         slow = asyncio.create_task(threads.write(time.sleep, 0.3))
         await asyncio.sleep(0)  # it is in line
@@ -105,6 +108,34 @@ def test_what_is_left_of_the_patience_holds_for_the_work():
         return left
 
     assert PATIENCE - 3 < run(scenario) <= PATIENCE - 0.3
+
+
+def test_where_all_threads_are_held_up_another_one_stands_in():
+    release = threading.Event()
+
+    async def scenario(threads):
+        slow = [asyncio.create_task(threads.write(release.wait, 30)) for _ in range(2)]
+        await asyncio.sleep(0)  # both are in line
+        names = [await threads.write(lambda: threading.current_thread().name) for _ in range(3)]
+        assert [one.done() for one in slow] == [False, False]
+        release.set()
+        await asyncio.gather(*slow)
+        return names
+
+    assert run(scenario, writers=2) == ["connectory-write-stand-in"] * 3
+
+
+def test_nobody_stands_in_where_the_threads_only_have_much_to_do(monkeypatch):
+    monkeypatch.setattr("connectory.api.store_threads.HELD_UP", 0.4)
+
+    def work():
+        time.sleep(0.04)
+        return threading.current_thread().name
+
+    async def scenario(threads):
+        return await asyncio.gather(*(threads.read(work) for _ in range(20)))
+
+    assert set(run(scenario)) == {"connectory-read-0"}
 
 
 def test_closing_leaves_no_thread_even_where_nobody_waits_for_the_work_any_more():

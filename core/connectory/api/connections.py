@@ -6,7 +6,7 @@ import contextlib
 from typing import Annotated, Any, Literal
 
 import orjson
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy.engine import Connection
 
 from connectory.api.answers import json_response
@@ -102,12 +102,12 @@ def _list(service: Service, filters: Filters, sort: Sort, page: int, size: int) 
     "/connection",
     operation_id="saveConnections",
     summary="Create and change connections, up to 50 at once",
-    dependencies=[needs("connection:create_or_update")],
     response_model=ConnectionsSaved,
     responses=errors(409, 413, 415),
 )
 async def save_all(
-    request: Request, body: Annotated[bytes, Depends(JsonBody(ConnectionItems, REQUEST_EXAMPLES))]
+    request: Request,
+    body: Annotated[bytes, needs("connection:create_or_update", JsonBody(ConnectionItems, REQUEST_EXAMPLES))],
 ) -> Response:
     """A malformed item fails the whole request, and nothing is stored; what the store refuses is listed in `failed`.
 

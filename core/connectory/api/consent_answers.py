@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field, ValidationError
 from sqlalchemy.engine import Connection
 
@@ -143,14 +143,13 @@ async def complete(request: Request, response: Response) -> Message | Response:
     "/connection/{connection_key}/authorization/confirm",
     operation_id="confirmAuthorization",
     summary="Confirm a consent that came from another browser",
-    dependencies=[needs("connection:authorize")],
     responses=errors(400, 404, 413, 415, 429),
 )
 async def confirm(
     request: Request,
     response: Response,
     connection_key: ConnectionKey,
-    body: Annotated[bytes, Depends(JsonBody(Confirmation, _CONFIRMATIONS))],
+    body: Annotated[bytes, needs("connection:authorize", JsonBody(Confirmation, _CONFIRMATIONS))],
 ) -> Message:
     """Exchanges the code that was held for tokens, which are stored sealed. Works once."""
     response.headers.update(NO_STORE)

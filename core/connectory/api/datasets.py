@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, Field, RootModel
 
 from connectory.api.answers import Answer, json_response
@@ -144,14 +144,13 @@ _EXAMPLE = {
     "/connection/{connection_key}/dataset",
     operation_id="saveDatasets",
     summary="Attach datasets to a connection, or replace them, up to 50 at once",
-    dependencies=[needs("dataset:create_or_update")],
     response_model=DatasetsSaved,
     responses=errors(404, 413, 415),
 )
 async def save_datasets(
     request: Request,
     connection_key: ConnectionKey,
-    body: Annotated[bytes, Depends(JsonBody(DatasetsToSave, {"Dataset": [_EXAMPLE]}))],
+    body: Annotated[bytes, needs("dataset:create_or_update", JsonBody(DatasetsToSave, {"Dataset": [_EXAMPLE]}))],
 ) -> Response:
     """A dataset whose `fides_key` the connection already has is replaced as a whole, with everything in it.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from connectory.api.answers import Answer
@@ -89,18 +89,18 @@ def _deciding(decision: Decision | None) -> dict[str, Any]:
     "/egress/check",
     operation_id="checkEgress",
     summary="Ask whether tests may connect to a host, and which rule says so",
-    dependencies=[needs("connection:read")],
     responses=errors(413, 415, 429),
 )
 async def check(
     request: Request,
     body: Annotated[
         bytes,
-        Depends(
+        needs(
+            "connection:read",
             JsonBody(
                 EgressTarget,
                 {"Host and port": {"host": "db.example.com", "port": 5432}, "Address": {"host": "10.0.0.7"}},
-            )
+            ),
         ),
     ],
 ) -> EgressVerdict:

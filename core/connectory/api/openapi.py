@@ -14,6 +14,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_jso
 from pydantic_core import core_schema
 
 from connectory.api.answers import SCHEMAS, reference
+from connectory.api.bearer import Needs
 from connectory.api.bodies import RawBody
 from connectory.api.errors import FieldProblems, Problem, errors
 from connectory.catalog.catalog import Catalog
@@ -50,8 +51,10 @@ def _document(app: FastAPI, catalog: Catalog) -> dict[str, Any]:
 
 def _bodies(route: RouteContext) -> Iterator[RawBody]:
     for dependency in route.dependant.dependencies:
-        if isinstance(dependency.call, RawBody):
-            yield dependency.call
+        call = dependency.call
+        body = call.body if isinstance(call, Needs) else call
+        if isinstance(body, RawBody):
+            yield body
 
 
 def _request_body(body: RawBody) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from connectory.api.bearer import actor, needs
 from connectory.api.bodies import JsonBody, parse_json
@@ -51,14 +51,13 @@ _ATTEMPTS = 20
     "/connection/{connection_key}/secret",
     operation_id="putSecrets",
     summary="Set the secrets of a connection",
-    dependencies=[needs("connection:create_or_update")],
     response_model=TestResult,
     responses=_ERRORS,
 )
 async def put_secrets(
     request: Request,
     connection_key: ConnectionKey,
-    body: Annotated[bytes, Depends(JsonBody(Secrets, _EXAMPLES))],
+    body: Annotated[bytes, needs("connection:create_or_update", JsonBody(Secrets, _EXAMPLES))],
     verify: Verify = True,
 ) -> Response:
     """Replaces what is stored. The secrets are stored even if the test then fails: see `test_status`.
@@ -72,14 +71,13 @@ async def put_secrets(
     "/connection/{connection_key}/secret",
     operation_id="patchSecrets",
     summary="Change some of the secrets of a connection",
-    dependencies=[needs("connection:create_or_update")],
     response_model=TestResult,
     responses=_ERRORS,
 )
 async def patch_secrets(
     request: Request,
     connection_key: ConnectionKey,
-    body: Annotated[bytes, Depends(JsonBody(Secrets, {"Password": {"password": "new"}}))],
+    body: Annotated[bytes, needs("connection:create_or_update", JsonBody(Secrets, {"Password": {"password": "new"}}))],
     verify: Verify = True,
 ) -> Response:
     """Merges into what is stored; `null` removes a field.

@@ -87,7 +87,7 @@ class Text:
             raise PydanticCustomError("string_type", "Must be a string.")
         if not self.min_length <= len(text) <= self.max_length:
             raise PydanticCustomError("string_length", f"Must have {self.min_length} to {self.max_length} characters.")
-        if not self._compiled.fullmatch(text) or _has_surrogate(text):
+        if not self._compiled.fullmatch(text) or not (text.isascii() or _without_surrogate(text)):
             raise PydanticCustomError("string_pattern_mismatch", f"Must be {self.expected}.")
         return value
 
@@ -113,8 +113,8 @@ def _in_class(characters: str) -> str:
     return "".join(f"\\{character}" if character in r"()[]{}/-\|^$.*+?" else character for character in characters)
 
 
-def _has_surrogate(text: str) -> bool:
-    return not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text)
+def _without_surrogate(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,9 @@ class Secrets(BaseModel):
         """Validate, and tell what is wrong with the whole together with what is wrong with each field."""
         if not isinstance(data, Mapping):
             raise PydanticCustomError("dict_type", "The secrets must be a JSON object.")
-        given = {name: value for name, value in data.items() if value is not None}
+        given = dict(data)
+        if None in given.values():
+            given = {name: value for name, value in given.items() if value is not None}
         for name in integer_fields(cls) & given.keys():
             given[name] = decimal(given[name])
         parts, problems, covered = cls._with_parts_of_url(given)

@@ -79,22 +79,24 @@ def secrets_document(model: type[Secrets], payload: Any) -> Document:
     """
     parsed = parse_secrets(model, payload)
     values = parsed.__dict__
-    document = {name: _reveal(values[name]) for name in field_names(model) if payload.get(name) is not None}
+    document = {
+        name: value if type(value := values[name]) in _PLAIN else _reveal(value)
+        for name in field_names(model)
+        if payload.get(name) is not None
+    }
     if model.connectory_url is not None and payload.get(URL_FIELD) is not None:
         document = {URL_FIELD: payload[URL_FIELD]} | document
     return document
 
 
 # Types are named once: `A | B` makes a new object each time that it is asked for, which costs more than the question.
-_PLAIN = (str, int, float, bool, type(None))
+_PLAIN = frozenset({str, int, float, bool, type(None)})
 _WRAPPED = (SecretStr, Secret)
 _SCALARS = (str, int, float)
 
 
 def _reveal(value: Any) -> Any:
     """The plain JSON value of a field. The only place that takes sensitive values out of their wrapper to store them."""
-    if isinstance(value, _PLAIN):
-        return value
     if isinstance(value, _WRAPPED):
         return value.get_secret_value()
     if isinstance(value, BaseModel):

@@ -191,27 +191,29 @@ def _changed_since(
 
 
 def _new_connection(item: SaveItem, key: str, now: datetime) -> StoredConnection:
-    blank = StoredConnection(
+    _refuse_unknown(item.fields)
+    given = {"name": key, "access": "read", "disabled": False, "description": None, **item.fields}
+    return StoredConnection(
         id=item.new_id or str(uuid.uuid4()),
         key=key,
-        name=key,
         connection_type=item.connection_type,
         system_type=item.system_type,
         distribution=item.distribution,
-        access="read",
-        disabled=False,
-        description=None,
         created_at=now,
         updated_at=now,
-        version=0,
+        version=1,
+        **given,
     )
-    return _with_fields(blank, item.fields, now)
 
 
 def _with_fields(connection: StoredConnection, changes: Mapping[str, Any], now: datetime) -> StoredConnection:
+    _refuse_unknown(changes)
+    return connection._replace(**changes, version=connection.version + 1, updated_at=now)
+
+
+def _refuse_unknown(changes: Mapping[str, Any]) -> None:
     if unknown := changes.keys() - EDITABLE:
         raise ValueError(f"A stored connection cannot change {', '.join(sorted(unknown))}.")
-    return connection._replace(**changes, version=connection.version + 1, updated_at=now)
 
 
 def _with_secrets(connection: StoredConnection, kid: str, now: datetime) -> StoredConnection:

@@ -1,15 +1,16 @@
 """Open the database: which one, from its URL, and what a transaction on it is."""
 
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Literal, TypeVar
 
-from sqlalchemy.engine import URL, Connection, Engine, make_url
+from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from connectory.store.engines import Engines
+from connectory.store.engines import Engines, Transactions
 from connectory.store.errors import StoreConflict, StoreFailed, StoreUnavailable, StoreUrlInvalid
 from connectory.store.line import Line
 from connectory.store.patience import patience_left
@@ -31,7 +32,8 @@ class Store:
 
     def __init__(self, dialect: Dialect, engines: Engines, *, readers: int, writers: int) -> None:
         self.dialect = dialect
-        self.reads, self.writes, self._looks = engines.reads, engines.writes, engines.looks
+        self.reads, self.writes = engines.reads, engines.writes
+        self._engines = engines
         self.readers = readers
         self.writers = writers
         # SQLite writes one at a time. Waiting here, and not at its lock or for the pool, ends at the deadline.
@@ -56,7 +58,7 @@ class Store:
             StoreUnavailable: the database does not answer, or cannot take this work now.
             StoreFailed: it refused a statement.
         """
-        with _transaction(self.reads) as connection:
+        with _transaction(self._engines.read) as connection:
             yield connection
 
     @contextmanager
@@ -66,7 +68,7 @@ class Store:
         Raises:
             StoreUnavailable, StoreFailed: as for `read`.
         """
-        with _transaction(self._looks) as connection:
+        with _transaction(self._engines.look) as connection:
             yield connection
 
     @contextmanager
@@ -83,7 +85,7 @@ class Store:
         if self._turns is not None and not self._turns.acquire(timeout=patience_left()):
             raise StoreUnavailable("Others write to the database for too long; try again later.")
         try:
-            with _transaction(self.writes) as connection:
+            with _transaction(self._engines.write) as connection:
                 yield connection
         finally:
             if self._turns is not None:
@@ -109,9 +111,8 @@ class Store:
                 return work(connection)
 
     def close(self) -> None:
-        """Close all pooled connections."""
-        self.reads.dispose()
-        self.writes.dispose()
+        """Close all connections that are not in use."""
+        self._engines.close()
 
 
 def open_store(url: str) -> Store:
@@ -159,18 +160,24 @@ def _parse(url: str) -> URL:
 
 
 @contextmanager
-def _transaction(engine: Engine) -> Iterator[Connection]:
+def _transaction(begin: Transactions) -> Iterator[Connection]:
     try:
-        with engine.begin() as connection:
+        with begin() as connection:
             yield connection
     except PoolTimeout:
         raise StoreUnavailable("No database connection became free in time; try again later.") from None
     except DBAPIError as error:
-        reason = _why_unavailable(error)
-        if reason is None:
-            raise StoreFailed(_what_was_refused(error)) from None
-        conflict = getattr(error.orig, "pgcode", None) in _CONFLICTS
-        raise (StoreConflict if conflict else StoreUnavailable)(reason) from None
+        raise _told(error) from None
+    except sqlite3.Error as error:  # of what is said to SQLite past SQLAlchemy
+        raise _told(DBAPIError(None, None, error)) from None
+
+
+def _told(error: DBAPIError) -> StoreUnavailable | StoreFailed:
+    reason = _why_unavailable(error)
+    if reason is None:
+        return StoreFailed(_what_was_refused(error))
+    conflict = getattr(error.orig, "pgcode", None) in _CONFLICTS
+    return (StoreConflict if conflict else StoreUnavailable)(reason)
 
 
 # SQLSTATE classes and codes after which the same work may succeed later (PostgreSQL manual, appendix A): connection

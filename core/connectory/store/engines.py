@@ -1,19 +1,29 @@
-"""The engines of one open database."""
+"""How the transactions of one open database are made."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
+
+Transactions = Callable[[], AbstractContextManager[Connection]]
+"""A transaction with each call, committed at the end of the block, rolled back where the block raises."""
 
 
 class Engines(NamedTuple):
-    """What `Store` makes its transactions with.
+    """What `Store` is made of.
 
     Attributes:
-        reads: sees one state of the database throughout a transaction, and cannot write.
-        writes: begins transactions that may write.
-        looks: runs single statements, each a transaction of its own.
+        read: sees one state of the database throughout a transaction, and cannot write.
+        write: may write.
+        look: runs single statements, each a transaction of its own.
+        reads, writes: the engines behind them.
+        close: closes all connections.
     """
 
+    read: Transactions
+    write: Transactions
+    look: Transactions
     reads: Engine
     writes: Engine
-    looks: Engine
+    close: Callable[[], None]

@@ -64,7 +64,12 @@ def open_engines(url: URL) -> Engines:
     for each in (writes, looks):
         event.listen(each, "checkout", _ping_if_idle)
         event.listen(each, "checkin", _note_use)
-    return Engines(reads, writes, looks)
+
+    def close() -> None:
+        looks.dispose()
+        writes.dispose()
+
+    return Engines(reads.begin, writes.begin, looks.begin, reads, writes, close)
 
 
 def _begin_snapshot(connection: Connection) -> None:

@@ -1,15 +1,17 @@
-"""The SQLite engines: one connection that writes, several that read."""
+"""SQLite: the connections, and how a transaction begins on them."""
 
 import os
 import sqlite3
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 from sqlalchemy import event
 from sqlalchemy.engine import URL, Connection, Engine, create_engine
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import NullPool
 
 from connectory.store.engines import Engines
 from connectory.store.errors import StoreUnavailable
@@ -17,8 +19,9 @@ from connectory.store.patience import PATIENCE, patience_left
 
 READERS = 1
 """Threads that read: SQLite works while the interpreter's lock is free only within one row, so a second one gains nothing."""
-WRITERS = 2
-"""Threads that write: one in a transaction, and one that prepares the next."""
+WRITERS = 1
+"""Threads that write. A second one would prepare what the first one writes next, and they hand the interpreter's lock to and
+fro: eight callers got a fifth less."""
 
 # FULL survives power loss; secrets are written too rarely for its cost to matter. secure_delete overwrites replaced
 # envelopes. trusted_schema=OFF keeps a doctored database file from calling functions with side effects.
@@ -42,26 +45,71 @@ def open_engines(url: URL) -> Engines:
     """
     path = Path(url.database or "")
     _create_private(path)
-    # One writing connection, for which `Store.write` queues.
-    writes = _engine(url, pool_size=1, max_overflow=0)
-    reads = _engine(url, pool_size=READERS + WRITERS, max_overflow=32)
-    event.listen(writes, "begin", _refuse_lost_file(path))
-    event.listen(writes, "begin", _begin_immediate)
-    event.listen(reads, "begin", _begin)
+    writes, reads = _engine(url), _engine(url)
     event.listen(reads, "connect", _refuse_writes)
     _require_write_ahead_log(writes, path)
-    # An engine of its own over the same connections, and not `execution_options`, which cost more than the BEGIN they save.
-    looks = create_engine(reads.url, pool=reads.pool, hide_parameters=True)
-    return Engines(reads, writes, looks)
+    writers, readers = _Connections(writes), _Connections(reads)
+    refuse_lost_file = _refuse_lost_file(path)
+
+    def begin_to_write(driver: sqlite3.Connection) -> None:
+        refuse_lost_file()
+        # Takes the write lock at once. A deferred transaction that first reads and then writes fails with "database is
+        # locked" whenever another wrote in between, whatever the busy timeout.
+        driver.execute(f"PRAGMA busy_timeout={patience_left() * 1000:.0f}")
+        driver.execute("BEGIN IMMEDIATE")
+
+    def close() -> None:
+        writers.close()
+        readers.close()
+
+    return Engines(
+        read=lambda: readers.transaction(lambda driver: driver.execute("BEGIN")),
+        write=lambda: writers.transaction(begin_to_write),
+        look=lambda: readers.transaction(lambda _: None),
+        reads=reads,
+        writes=writes,
+        close=close,
+    )
 
 
-def _engine(url: URL, *, pool_size: int, max_overflow: int) -> Engine:
+class _Connections:
+    """Connections that are kept, and transactions on them, past SQLAlchemy's pool and its transactions.
+
+    SQLAlchemy takes 25 µs to lend and take back a connection, and 100 µs more for a transaction; SQLite takes 10 µs for both.
+    What is not in use is in the hands of nobody, so that any thread may use it next.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._idle: deque[Connection] = deque()
+
+    @contextmanager
+    def transaction(self, begin: Callable[[sqlite3.Connection], object]) -> Iterator[Connection]:
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self._engine.connect()
+        driver = cast("sqlite3.Connection", connection.connection.driver_connection)
+        try:
+            begin(driver)
+            yield connection
+            driver.commit()
+        except BaseException:
+            driver.rollback()
+            raise
+        finally:
+            self._idle.append(connection)
+
+    def close(self) -> None:
+        while self._idle:
+            self._idle.pop().close()
+        self._engine.dispose()
+
+
+def _engine(url: URL) -> Engine:
     engine = create_engine(
         url.set(drivername="sqlite+pysqlite"),
-        poolclass=QueuePool,
-        pool_size=pool_size,
-        max_overflow=max_overflow,
-        pool_timeout=PATIENCE,
+        poolclass=NullPool,  # `_Connections` keeps them
         hide_parameters=True,
         # isolation_level None: the driver begins no transactions of its own, which it would do too late.
         connect_args={"isolation_level": None, "timeout": PATIENCE, "check_same_thread": False},
@@ -79,12 +127,12 @@ def _refuse_writes(connection: sqlite3.Connection, _record: Any) -> None:
     connection.execute("PRAGMA query_only=ON")
 
 
-def _refuse_lost_file(path: Path) -> Callable[[Connection], None]:
+def _refuse_lost_file(path: Path) -> Callable[[], None]:
     # SQLite goes on with the file that it has open. Once another one, or none, has its name, what is written there is gone with
     # the process. One more look at the directory takes 2 µs.
     opened = _identity(path)
 
-    def refuse(_: Connection) -> None:
+    def refuse() -> None:
         if _identity(path) != opened:
             raise StoreUnavailable(
                 f"Database file {path} was removed or replaced while it was open, so nothing is written to it; put it back, "
@@ -100,20 +148,6 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
-
-
-def _begin_immediate(connection: Connection) -> None:
-    # Takes the write lock at once. A deferred transaction that first reads and then writes fails with "database is
-    # locked" whenever another wrote in between, whatever the busy timeout.
-    driver = cast("sqlite3.Connection", connection.connection.driver_connection)
-    driver.execute(f"PRAGMA busy_timeout={patience_left() * 1000:.0f}")
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-def _begin(connection: Connection) -> None:
-    # Past SQLAlchemy, which spends more on this statement than SQLite does on most queries. It takes no lock, so there
-    # is not an error to translate.
-    cast("sqlite3.Connection", connection.connection.driver_connection).execute("BEGIN")
 
 
 def _create_private(path: Path) -> None:

@@ -139,7 +139,7 @@ def _derive(master_key: bytes, salt: bytes) -> tuple[bytes, bytes]:
 
 
 def _associated_data(kid: str, table: str, row_id: str, column: str) -> bytes:
-    return _framed(_FORMAT) + _framed(kid) + _framed(table) + _frame(row_id) + _framed(column)
+    return b"".join((_place_of_table(kid, table), _frame(row_id), _frame_of_column(column)))
 
 
 def _frame(text: str) -> bytes:
@@ -147,4 +147,9 @@ def _frame(text: str) -> bytes:
     return len(part).to_bytes(4, "big") + part
 
 
-_framed = lru_cache(maxsize=64)(_frame)  # for the parts that are the same in every envelope
+@lru_cache(maxsize=64)
+def _place_of_table(kid: str, table: str) -> bytes:
+    return _frame(_FORMAT) + _frame(kid) + _frame(table)
+
+
+_frame_of_column = lru_cache(maxsize=64)(_frame)
