@@ -4,6 +4,7 @@ With pytest-xdist every worker is such a process: PostgreSQL starts in about a s
 share one. A server that cannot be had is an error of the test that asked for it, never a skip.
 """
 
+import logging
 from collections.abc import Iterator
 
 import pytest
@@ -17,6 +18,14 @@ from testkit.certificates import Certificates, make_certificates
 
 settings.register_profile("patient", parent=settings(), deadline=None)  # a busy machine is no failure
 settings.load_profile("patient")
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    """Some tests import plugins that turn logging off, and later ones in the process look for what is logged."""
+    before = logging.root.manager.disable
+    yield
+    logging.disable(before)
 
 
 @pytest.fixture(scope="session")

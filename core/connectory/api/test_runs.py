@@ -11,7 +11,7 @@ import orjson
 from fastapi import Request, Response
 from pydantic import Field
 
-from connectory.api.answers import NO_STORE, Answer
+from connectory.api.answers import NO_STORE, Answer, json_response
 from connectory.api.bearer import actor
 from connectory.api.errors import Refused
 from connectory.api.logs import log
@@ -93,17 +93,17 @@ class TestResult(Answer):
 def test_response(message: str, report: CheckReport | None) -> Response:
     """How a test went, as `TestResult` describes it; with no report, that there was none. Nothing on the way may keep it."""
     found = report or CheckReport("skipped")
-    result = TestResult(
-        msg=message,
-        test_status=report.status if report is not None else None,
-        failure_reason=found.reason,
-        failure_code=found.code,
-        retry_after=found.retry_after,
-        encrypted=found.encrypted,
-        verified=found.verified,
-        steps=[Step.model_validate(asdict(step)) for step in found.steps],
-    )
-    return Response(result.model_dump_json(), 200, NO_STORE, "application/json")
+    answer = {
+        "msg": message,
+        "test_status": found.status if report is not None else None,
+        "failure_reason": found.reason,
+        "failure_code": found.code,
+        "retry_after": found.retry_after,
+        "encrypted": found.encrypted,
+        "verified": found.verified,
+        "steps": [asdict(step) for step in found.steps],
+    }
+    return json_response(answer, NO_STORE)
 
 
 async def run_test(

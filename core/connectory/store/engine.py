@@ -1,6 +1,7 @@
 """Open the database: which one, from its URL, and what a transaction on it is."""
 
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -17,6 +18,9 @@ from connectory.store.patience import patience_left
 
 Dialect = Literal["sqlite", "postgresql"]
 _Result = TypeVar("_Result")
+
+_PAUSE = 0.05
+"""Seconds before work is done again that lost a deadlock."""
 
 _ACCEPTED = "use sqlite:///path/to/file.db, or postgresql://user:password@host:5432/database, percent-encoded"
 
@@ -107,6 +111,8 @@ class Store:
             with self.write() as connection:
                 return work(connection)
         except StoreConflict:
+            # Else it may take again what it just gave up, before the other one, which waited for that, has woken.
+            time.sleep(_PAUSE)
             with self.write() as connection:
                 return work(connection)
 
