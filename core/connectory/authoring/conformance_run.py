@@ -77,15 +77,19 @@ class Listener:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Tell how a rule ended."""
         if report.outcome == "skipped" and isinstance(report.longrepr, tuple):
-            self._tell(id=report.nodeid, status="not_run", said=report.longrepr[2].removeprefix("Skipped: "))
+            self._tell_end(report, "not_run", report.longrepr[2].removeprefix("Skipped: "))
         elif report.outcome == "failed":
             said = masked(_message(report), self._hidden)
             if report.when == "setup":  # what the rule needs is not there; the rule about that says more
-                self._tell(id=report.nodeid, status="not_run", said=said.partition("\n")[0])
+                self._tell_end(report, "not_run", said.partition("\n")[0])
             else:
-                self._tell(id=report.nodeid, status="failed", said=said)
+                self._tell_end(report, "failed", said)
         elif report.when == "call":
-            self._tell(id=report.nodeid, status="passed", said=None)
+            self._tell_end(report, "passed", None)
+
+    def _tell_end(self, report: pytest.TestReport, status: str, said: str | None) -> None:
+        notes = [str(value) for name, value in report.user_properties if name == "note"]
+        self._tell(id=report.nodeid, status=status, said=said, notes=notes)
 
 
 def _rule(item: pytest.Item) -> dict[str, str]:

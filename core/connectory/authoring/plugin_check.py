@@ -36,6 +36,7 @@ class RuleReport:
         status: `passed`, `failed` or `not_run`.
         fix: what is wrong and how to make it right; `None` unless `failed`.
         reason: why it was not run; `None` unless `not_run`.
+        notes: what a reader should know although it passed, such as the reason for which a field is public.
     """
 
     connector: str
@@ -44,6 +45,7 @@ class RuleReport:
     status: str = "not_run"
     fix: str | None = None
     reason: str | None = "The run ended before it."
+    notes: tuple[str, ...] = ()
 
 
 def check_plugin(named: str, secrets: Payload | None, *, as_json: bool) -> int:
@@ -119,9 +121,9 @@ def _answers(
                         return
                     case {"rules": list(found)}:
                         rules = {rule.pop("id"): RuleReport(**rule) for rule in found}
-                    case {"id": str(place), "status": str(status), "said": said} if place not in ended:
+                    case {"id": str(place), "status": str(status), "said": said, "notes": notes} if place not in ended:
                         ended.add(place)
-                        yield len(ended), len(rules), _ended(rules[place], status, said)
+                        yield len(ended), len(rules), _ended(rules[place], status, said, tuple(notes))
         finally:
             process.kill()
         if not rules or ended != rules.keys():
@@ -144,12 +146,13 @@ def _process(plugin: PluginUnderCheck, noise: IO[str]) -> subprocess.Popen[str]:
     )
 
 
-def _ended(rule: RuleReport, status: str, said: str | None) -> RuleReport:
+def _ended(rule: RuleReport, status: str, said: str | None, notes: tuple[str, ...]) -> RuleReport:
     return replace(
         rule,
         status=status,
         fix=said if status == "failed" else None,
         reason=said if status == "not_run" else None,
+        notes=notes,
     )
 
 
@@ -167,6 +170,11 @@ def _short(report: RuleReport) -> str:
 
 
 def _whole(report: RuleReport) -> str:
-    said = [("Why", report.why), ("Not run", report.reason), ("To fix", report.fix)]
+    said = [
+        ("Why", report.why),
+        ("Not run", report.reason),
+        ("To fix", report.fix),
+        *(("Note", note) for note in report.notes),
+    ]
     lines = [textwrap.indent(f"{label}: {text}", _MARGIN) for label, text in said if text]
     return "\n".join([_short(report), *lines])

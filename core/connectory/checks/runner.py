@@ -263,7 +263,7 @@ class CheckRunner:
             ForkServerLost: the process's fork server ended, nothing was told, and the test may be run again.
             NoProcess: there is no process to be had.
         """
-        transcript = Transcript()
+        transcript = Transcript(subject.connector.description.sentences)
         process: CheckProcess | None = None
         limit = asyncio.timeout(max(0.0, killed_at - time.monotonic()))
         try:

@@ -29,9 +29,14 @@ from connectory.contract.check import FailureCode
 
 
 class Transcript:
-    """Takes in what a test's process writes, and makes the report of it."""
+    """Takes in what a test's process writes, and makes the report of it.
 
-    def __init__(self) -> None:
+    Args:
+        sentences: the connector's own for failure codes. Default: none.
+    """
+
+    def __init__(self, sentences: Mapping[FailureCode, str] | None = None) -> None:
+        self._sentences = sentences or {}
         self._started = time.monotonic()
         self._size = 0
         self._rest = b""
@@ -121,7 +126,7 @@ class Transcript:
             CheckReport(
                 "failed",
                 verdict.code,
-                _reason(verdict.code, verdict.remedy, verdict.retry_after),
+                self._reason(verdict.code, verdict.remedy, verdict.retry_after),
                 retry_after=verdict.retry_after,
                 error_type=verdict.error_type,
             )
@@ -144,7 +149,7 @@ class Transcript:
     def report_failed(self, code: FailureCode, reason: str | None = None) -> CheckReport:
         """The report of a test that could not give a verdict itself."""
         self._blame(None)
-        return self._report(CheckReport("failed", code, reason or code.reason))
+        return self._report(CheckReport("failed", code, self._reason(code, reason, None)))
 
     def _blame(self, name: str | None) -> None:
         """Mark the step called `name` as failed; without a name the one that is open, else the last one taken."""
@@ -159,6 +164,14 @@ class Transcript:
         if candidates:
             self._steps[candidates[-1]] = replace(self._steps[candidates[-1]], status="failed")
 
+    def _reason(self, code: FailureCode, remedy: str | None, wait: int | None) -> str:
+        """What a person reads: the plugin's own sentence, else ours; with the wait, where the far end asks for one."""
+        own = remedy or self._sentences.get(code)
+        if wait is None:
+            return own or code.reason
+        again = f"ry again in {wait} second{'' if wait == 1 else 's'}."
+        return f"{own} T{again}" if own else f"The service refuses further requests for now; t{again}"
+
     def _report(self, report: CheckReport) -> CheckReport:
         elapsed = round((time.monotonic() - self._started) * 1000, 3)
         return replace(
@@ -170,11 +183,3 @@ class Transcript:
             tokens=self._tokens,
             traceback=self._traceback,
         )
-
-
-def _reason(code: FailureCode, remedy: str | None, wait: int | None) -> str:
-    """What a person reads: the plugin's own sentence, else ours; with the wait, where the far end asks for one."""
-    if wait is None:
-        return remedy or code.reason
-    again = f"ry again in {wait} second{'' if wait == 1 else 's'}."
-    return f"{remedy} T{again}" if remedy else f"The service refuses further requests for now; t{again}"

@@ -2,7 +2,35 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+
+from connectory.contract.check import FailureCode
+
+_KEPT = frozenset(
+    {
+        FailureCode.SECRETS_MISSING,
+        FailureCode.SECRETS_UNREADABLE,
+        FailureCode.CONNECTOR_UNAVAILABLE,
+        FailureCode.DRIVER_MISSING,
+        FailureCode.ADDRESS_NOT_ALLOWED,
+        FailureCode.RESOURCE_LIMIT,
+        FailureCode.CRASHED,
+        FailureCode.INTERNAL_DRIVER_ERROR,
+    }
+)
+"""Codes by which the service tells of itself, or of what it keeps tests to."""
+
+
+def _printable(sentence: str) -> str:
+    if not sentence.isprintable():
+        raise ValueError("must be one line of printable characters")
+    return sentence
+
+
+Sentence = Annotated[str, Field(min_length=1, max_length=300), AfterValidator(_printable)]
 
 
 class Description(BaseModel):
@@ -15,6 +43,9 @@ class Description(BaseModel):
         category: a word for grouping in a user interface, e.g. `DATABASE` or `CRM`. Default: none.
         supported_actions: what the connector can do with a stored connection. Default: nothing yet.
         authorization_required: whether a person must consent in a browser before the connection works.
+        sentences: for failure codes, what people read in place of the standard sentence, such as
+            `{FailureCode.DATABASE_NOT_FOUND: "The bucket does not exist."}`; at most 300 characters each. The remedy of a
+            `CheckFailed` comes before them. Codes by which the service tells of itself cannot be among them. Default: none.
         drivers: modules that the test imports. They are imported ahead of the first test, and when one is missing the
             test answers `driver_missing` with the command that installs `distribution`.
     """
@@ -27,4 +58,12 @@ class Description(BaseModel):
     category: str | None = Field(default=None, max_length=40)
     supported_actions: tuple[str, ...] = ()
     authorization_required: bool = False
+    sentences: Mapping[FailureCode, Sentence] = {}
     drivers: tuple[str, ...] = ()
+
+    @field_validator("sentences")
+    @classmethod
+    def _of_the_far_end(cls, sentences: Mapping[FailureCode, str]) -> Mapping[FailureCode, str]:
+        if kept := sorted(sentences.keys() & _KEPT):
+            raise ValueError(f"the service itself says {', '.join(kept)}")
+        return sentences

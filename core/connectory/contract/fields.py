@@ -126,6 +126,19 @@ class Endpoint:
     """
 
 
+@dataclass(frozen=True)
+class Public:
+    """Marks a field that everybody may see although it is named like a secret, such as `access_key_id`.
+
+    Without it the conformance kit wants a sensitive type for such a field.
+
+    Args:
+        reason: why it is no secret, for who reads the declaration.
+    """
+
+    reason: str
+
+
 def _unbracket(value: str) -> str:
     return value[1:-1] if value.startswith("[") else value
 

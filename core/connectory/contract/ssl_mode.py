@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
-from pydantic_core import PydanticCustomError
+from pydantic import BeforeValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, WithJsonSchema
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from connectory.contract.fields import Endpoint
 from connectory.contract.pem import PemCertificates
@@ -51,8 +54,52 @@ SSL_MODE_SPELLINGS = (*(mode.value for mode in SslMode), *_ALIASES)
 def canonical(value: Any) -> Any:
     known = _ALIASES.get(value, value) if isinstance(value, str) else None
     if known not in set(SslMode):
-        raise PydanticCustomError("enum", f"Must be one of: {', '.join(SSL_MODE_SPELLINGS)}.")
+        raise _unknown(SSL_MODE_SPELLINGS)
     return SslMode(known)
+
+
+def _unknown(spellings: Iterable[str]) -> PydanticCustomError:
+    return PydanticCustomError("enum", f"Must be one of: {', '.join(spellings)}.")
+
+
+@dataclass(frozen=True, init=False)
+class SslModes:
+    """Narrows `SslModeField` to the modes that a protocol has: `Annotated[SslModeField, SslModes("disabled", "verify-full")]`.
+
+    For instance, where TLS starts with the first byte there is nothing that `preferred` could mean. Libpq's spellings of these
+    modes stay.
+
+    Args:
+        modes: values of `SslMode`, at least one.
+
+    Raises:
+        ValueError: one of them is not a mode, or there is none.
+    """
+
+    modes: tuple[SslMode, ...]
+
+    def __init__(
+        self, *modes: SslMode | Literal["disabled", "preferred", "required", "verify-ca", "verify-full"]
+    ) -> None:
+        if not modes:
+            raise ValueError("Name at least one mode.")
+        object.__setattr__(self, "modes", tuple(map(SslMode, modes)))
+
+    @property
+    def spellings(self) -> list[str]:
+        """Every spelling that is accepted."""
+        return [*self.modes, *(alias for alias, mode in _ALIASES.items() if mode in self.modes)]
+
+    def _check(self, mode: SslMode) -> SslMode:
+        if mode not in self.modes:
+            raise _unknown(self.spellings)
+        return mode
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return handler(schema) | {"enum": self.spellings}
 
 
 SslModeField = Annotated[

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints, 
 
 from pydantic import BaseModel, Secret, SecretBytes, SecretStr
 
-from connectory.contract.fields import Endpoint
+from connectory.contract.fields import Endpoint, Public
 from connectory.contract.secrets import URL_FIELD, SecretGroup, Secrets
 
 MASK = "**********"
@@ -46,6 +46,14 @@ def is_endpoint(model: type[Secrets], name: str) -> bool:
     places = [Annotated[field.annotation, *field.metadata, None]]
     places += [inner for found in types_in(field.annotation) for inner in _annotations(found)]
     return any(isinstance(mark, Endpoint) for place in places for mark in _marks(place))
+
+
+@cache
+def why_public(model: type[Secrets], name: str) -> str | None:
+    """The reason for which a field is declared public, whatever its name; `None` where it is not."""
+    field = model.model_fields[name]
+    marks = _marks(Annotated[field.annotation, *field.metadata, None])
+    return next((mark.reason for mark in marks if isinstance(mark, Public)), None)
 
 
 def _marks(annotation: Any) -> Iterator[Any]:

@@ -218,8 +218,15 @@ class ConnectorConformance:
         """Each has a title, none is null, and nested objects refuse unknown fields too."""
         _expect_none(schema_rules.property_complaints(connector.schema))
 
-    def test_what_is_sensitive_is_marked(self, connector: LoadedConnector) -> None:
+    def test_what_is_sensitive_is_marked(
+        self,
+        connector: LoadedConnector,
+        request: pytest.FixtureRequest,
+        record_property: Callable[[str, object], None],
+    ) -> None:
         """Sensitive fields have sensitive types; a url shows none of them but its password."""
+        for place, reason in schema_rules.public_fields(connector.secrets_model).items():
+            _note(f"{place} is public: {reason}", request, record_property)
         _expect_none(
             schema_rules.sensitivity_complaints(
                 connector.schema, connector.secrets_model, has_no_secrets=self.has_no_secrets
@@ -538,8 +545,12 @@ class ConnectorConformance:
 
     # The kit itself
 
-    def test_no_check_is_left_out_without_a_reason(self) -> None:
-        """A connector that cannot do something says so in `exceptions`, where a reader finds it."""
+    def test_no_check_is_left_out_without_a_reason(
+        self, request: pytest.FixtureRequest, record_property: Callable[[str, object], None]
+    ) -> None:
+        """A connector that cannot do something says so in `exceptions`, and the report of the run says it too."""
+        for rule, reason in self.exceptions.items():
+            _note(f"{rule} is replaced: {reason}", request, record_property)
         _expect_none(weakened_checks(type(self)))
 
 
@@ -555,6 +566,18 @@ def weakened_checks(tested: type[ConnectorConformance]) -> list[str]:
     complaints += [f"exceptions names {name}, which is not replaced." for name in sorted(excused - replaced)]
     marks = [mark.name for mark in getattr(tested, "pytestmark", [])]
     return complaints + [f"The whole class is marked {name}." for name in marks if name in {"skip", "skipif", "xfail"}]
+
+
+NOTE = "note"
+"""The name of the properties of a test that hold what its report should say, though it passed: in JUnit's XML too."""
+
+
+def _note(text: str, request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> None:
+    """Have the report of the run say `text`."""
+    record_property(NOTE, text)
+    terminal = request.config.pluginmanager.get_plugin("terminalreporter")
+    if terminal is not None:  # there is none in the workers of pytest-xdist
+        terminal.write_line(f"{request.node.nodeid}: {text}")
 
 
 def _texts(

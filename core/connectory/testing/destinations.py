@@ -31,10 +31,11 @@ def unmarked_destinations(
 
 
 def verifying(model: type[Secrets], payload: Mapping[str, Any]) -> dict[str, Any] | None:
-    """`payload` with TLS that verifies the server and its name; `None` where no field of the secrets asks for that."""
+    """`payload` with TLS that verifies the server; `None` where no field of the secrets asks for that."""
     parts = as_parts(model, payload)
     for name, field in model.model_fields.items():
-        verified = parts | {name: SslMode.VERIFY_FULL.value}
-        if SslMode in types_in(field.annotation) and is_accepted(model, verified):
-            return verified
+        for mode in (SslMode.VERIFY_FULL, SslMode.VERIFY_CA):
+            verified = parts | {name: mode.value}
+            if SslMode in types_in(field.annotation) and is_accepted(model, verified):
+                return verified
     return None

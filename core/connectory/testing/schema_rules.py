@@ -11,7 +11,7 @@ import jsonschema_rs
 import regress
 
 from connectory.contract.secrets import URL_FIELD, Secrets
-from connectory.documents.sensitivity import nested_model
+from connectory.documents.sensitivity import nested_model, why_public
 from connectory.documents.validation import FieldProblem
 
 JSON_SCHEMA = "https://json-schema.org/draft/2020-12/schema"
@@ -138,12 +138,19 @@ def sensitivity_complaints(schema: dict[str, Any], model: type[Secrets], *, has_
     """Whether what looks sensitive is, and whether anything is."""
     places = dict(properties_at_every_depth(schema))
     sensitive = {place for place, found in places.items() if found.get("sensitive") is True}
+    public = public_fields(model)
     complaints = [
-        f"{place} looks like a secret and is shown to everyone; give it a sensitive type, such as SecretText."
+        f"{place} looks like a secret and is shown to everyone; give it a sensitive type, such as SecretText, or say why it is "
+        "none: Annotated[..., Public('why')], of connectory.toolkit."
         for place, found in places.items()
         if _SECRET_NAME.search(place.rpartition(".")[2])
         and found.get("type") == "string"
+        and place not in public
         and not any(place == covered or place.startswith(f"{covered}.") for covered in sensitive)
+    ]
+    complaints += [f"{place} is public without a reason; say why." for place, why in public.items() if not why.strip()]
+    complaints += [
+        f"{place} is sensitive and declared public; remove one of the two." for place in public if place in sensitive
     ]
     if has_no_secrets and sensitive:
         complaints.append(f"has_no_secrets is set, but these are sensitive: {', '.join(sorted(sensitive))}.")
@@ -159,6 +166,19 @@ def sensitivity_complaints(schema: dict[str, Any], model: type[Secrets], *, has_
             for name in sorted(shown & sensitive)
         ]
     return complaints
+
+
+def public_fields(model: type[Secrets], prefix: str = "") -> dict[str, str]:
+    """The fields that are declared public whatever their names, at any depth, and why."""
+    found: dict[str, str] = {}
+    for name in model.model_fields:
+        why = why_public(model, name)
+        if why is not None:
+            found[f"{prefix}{name}"] = why
+        nested = nested_model(model, name)
+        if nested is not None:
+            found |= public_fields(nested, f"{prefix}{name}.")
+    return found
 
 
 _OF_SEVERAL_FIELDS = {"exactly_one", "missing_parts", "url_and_parts"}

@@ -3,6 +3,8 @@
 - Addresses and links: `Address`, `Link`.
 - TLS: `tls_context`, `tls_failure`, `is_verified`, `system_certificates`, and `request_tls` for databases that ask as
   PostgreSQL does.
+- What a field says of itself: `Public`, for one that is shown although it is named like a secret; `SslModes`, which narrows
+  `SslModeField` to the modes that a protocol has.
 - Certificates and keys as PEM text: `PemCertificates`, `PemPrivateKey`, `PemPrivateKeyForm`, `rsa_private_key`.
 - Files for drivers that take nothing else: `path_of`.
 - What a driver's data means: `failure_of_sqlstate`, `failure_of_status`, `Failures`.
@@ -11,7 +13,9 @@
 """
 
 from connectory.contract.check import Address, Failures, Link
+from connectory.contract.fields import Public
 from connectory.contract.pem import PemCertificates, PemPrivateKey, PemPrivateKeyForm
+from connectory.contract.ssl_mode import SslModes
 from connectory.contract.urls import QueryKey
 from connectory.toolkit.files import path_of
 from connectory.toolkit.http import HttpClient, bounded_wait, failure_of_status, number_in, wait_in
@@ -28,7 +32,9 @@ __all__ = [
     "PemCertificates",
     "PemPrivateKey",
     "PemPrivateKeyForm",
+    "Public",
     "QueryKey",
+    "SslModes",
     "bounded_wait",
     "failure_of_sqlstate",
     "failure_of_status",

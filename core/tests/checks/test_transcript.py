@@ -89,3 +89,18 @@ def test_a_clock_that_runs_backwards_gives_no_negative_time():
         lines({"event": "step", "name": "connect", "at": 9.0}, {"event": "end", "status": "passed", "at": 1.0}, VERDICT)
     )
     assert transcript.report().steps[0].elapsed_ms == 0
+
+
+def test_a_connectors_own_sentence_stands_in_place_of_ours():
+    own = {FailureCode.AUTH_FAILED: "The key was revoked.", FailureCode.TIMEOUT: "It is asleep."}
+    transcript = Transcript(own)
+    transcript.feed(lines(VERDICT))
+    assert transcript.report().reason == "The key was revoked."
+    assert Transcript(own).report_killed().reason == "It is asleep."
+    assert Transcript(own).report_dead(3).reason == FailureCode.CRASHED.reason
+
+
+def test_a_remedy_comes_before_the_connectors_own_sentence():
+    transcript = Transcript({FailureCode.AUTH_FAILED: "The key was revoked."})
+    transcript.feed(lines(VERDICT | {"remedy": "Ask Ada."}))
+    assert transcript.report().reason == "Ask Ada."

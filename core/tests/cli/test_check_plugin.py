@@ -20,7 +20,10 @@ from testkit.service import run_command
 ROOT = Path(__file__).parents[3]
 TOKEN = "open-sesame-4711"
 KEEPER = '''
-from connectory import CheckContext, CheckFailed, Connector, Description, FailureCode, Host, Name, Port, Secrets, SecretText
+from typing import Annotated
+
+from connectory import CheckContext, CheckFailed, Connector, Description, FailureCode, Host, Name, Port, Secrets, SecretText, Text
+from connectory.toolkit import Public
 
 
 class KeeperSecrets(Secrets):
@@ -29,6 +32,7 @@ class KeeperSecrets(Secrets):
     host: Host
     port: Port
     api_key: Name
+    access_key_id: Annotated[str | None, Text("an id"), Public("it names the key and is not one")] = None
     token: SecretText
 
 
@@ -102,6 +106,11 @@ def test_every_rule_of_the_kit_is_reported_with_its_reason(checked, rules):
     report = json.loads(checked.stdout)
     assert (report["distribution"], report["version"]) == ("acme-pair", "1.0")
     assert report["passed"] + report["failed"] + report["not_run"] == len(rules)
+
+
+def test_the_reason_for_which_a_field_is_public_is_reported(rules):
+    notes = rules["keeper", "what is sensitive is marked"]["notes"]
+    assert notes == ["access_key_id is public: it names the key and is not one"]
 
 
 def test_progress_is_told_while_it_runs(checked, rules):

@@ -3,8 +3,9 @@
 from typing import Generic, TypeVar
 
 import pytest
+from pydantic import ValidationError
 
-from connectory import CheckContext, Connector, DeployerSettings, Description, Secrets, SecretText
+from connectory import CheckContext, Connector, DeployerSettings, Description, FailureCode, Secrets, SecretText
 from connectory.catalog.loading import PluginBroken, plugin_of
 from connectory.consent import Authorization, ConsentingConnector
 from connectory.sources import ConnectorUnusable
@@ -177,3 +178,19 @@ def test_a_class_that_wants_arguments_is_told_to_be_named_by_an_instance():
 
     with pytest.raises(PluginBroken, match="Its class Wanting cannot be made without server"):
         plugin_of(Wanting)
+
+
+@pytest.mark.parametrize(
+    ("sentences", "why"),
+    [
+        ({"no_code": "A sentence."}, "Input should be"),
+        ({FailureCode.TIMEOUT: ""}, "at least 1 character"),
+        ({FailureCode.TIMEOUT: "x" * 301}, "at most 300 characters"),
+        ({FailureCode.TIMEOUT: "one\ntwo"}, "must be one line of printable characters"),
+        ({FailureCode.CRASHED: "It never crashes."}, "the service itself says crashed"),
+        ({FailureCode.ADDRESS_NOT_ALLOWED: "Ask us."}, "the service itself says address_not_allowed"),
+    ],
+)
+def test_a_sentence_that_cannot_be_shown_is_refused_where_it_is_declared(sentences, why):
+    with pytest.raises(ValidationError, match=why):
+        Description(sentences=sentences)

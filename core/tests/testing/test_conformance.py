@@ -299,6 +299,44 @@ def test_a_defect_is_found_by_its_check(kit, changes, expected):
     assert verdicts.errors == set(), verdicts.messages
 
 
+def declared(mark: str) -> list[tuple[str, str]]:
+    """Changes that add a field which is named like a secret, and marked."""
+    return [
+        importing("from typing import Annotated\nfrom connectory.toolkit import Public"),
+        inside(f"access_key_id: Annotated[Name | None, {mark}] = None"),
+    ]
+
+
+def test_a_field_may_be_public_for_a_reason_that_the_run_shows(kit, capsys):
+    for old, new in declared("Public('an id, as in an account book')"):
+        kit.change(old, new)
+    verdicts = kit.run(only="what_is_sensitive_is_marked")
+    assert verdicts.passed == {"what_is_sensitive_is_marked"}, verdicts.messages
+    assert "access_key_id is public: an id, as in an account book" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("mark", "complaint"),
+    [
+        ("Public(' ')", "access_key_id is public without a reason"),
+        ("'a comment'", "access_key_id looks like a secret and is shown to everyone"),
+    ],
+)
+def test_a_field_named_like_a_secret_needs_a_reason_to_be_public(kit, mark, complaint):
+    for old, new in declared(mark):
+        kit.change(old, new)
+    verdicts = kit.run(only="what_is_sensitive_is_marked")
+    assert verdicts.failed == {"what_is_sensitive_is_marked"}
+    assert complaint in verdicts.messages
+
+
+def test_a_field_is_sensitive_or_public(kit):
+    kit.change("import hmac\n", "import hmac\nfrom typing import Annotated\nfrom connectory.toolkit import Public\n")
+    kit.change(*inside("token: Annotated[SecretText | None, Public('why')] = None"))
+    verdicts = kit.run(only="what_is_sensitive_is_marked")
+    assert "token is sensitive and declared public" in verdicts.messages
+
+
 def test_a_rule_that_its_field_describes_need_not_be_in_the_schema(kit):
     kit.change("import hmac\n", "import hmac\nfrom pydantic import field_validator\n")
     kit.change(*inside(SHORT_BOOKS))
