@@ -11,10 +11,10 @@ import pytest
 from hypothesis import settings
 
 from connectory.testing import Workbench
+from connectory.testing.certificates import Certificates, make_certificates
 from servers.mariadb.server import MariaDBServer
 from servers.postgres.server import PostgresServer
 from servers.postgres.tls import PostgresTlsFront
-from testkit.certificates import Certificates, make_certificates
 
 settings.register_profile("patient", parent=settings(), deadline=None)  # a busy machine is no failure
 settings.load_profile("patient")

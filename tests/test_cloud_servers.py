@@ -12,9 +12,9 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
+from connectory.testing.certificates import Certificates
 from servers.bigquery.server import BigQueryServer, ServiceAccount
 from servers.snowflake.server import SnowflakeServer
-from testkit.certificates import Certificates
 from testkit.tls_front import TlsFront
 
 

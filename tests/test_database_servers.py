@@ -14,6 +14,7 @@ from google.oauth2.service_account import Credentials
 from pymongo.errors import OperationFailure, ServerSelectionTimeoutError
 
 from connectory.testing.ports import loopback_addresses
+from connectory.testing.processes import ServerFailed
 from servers.bigquery.server import BigQueryServer
 from servers.mariadb.server import MariaDBServer
 from servers.mongodb.server import MongoDBServer
@@ -24,7 +25,6 @@ from servers.postgres.tls import PostgresTlsFront
 from servers.redshift.server import RedshiftServer, startup_for_postgres
 from servers.snowflake.server import SnowflakeServer
 from testkit.debian import MARIADB_PACKAGES, ODBC_PACKAGES, unpacked
-from testkit.processes import ServerFailed
 
 PASSWORD = "p;w }1%w'ö"
 

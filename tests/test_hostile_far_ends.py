@@ -20,12 +20,12 @@ from connectory import FailureCode
 from connectory.documents.masking import sensitive_texts
 from connectory.documents.validation import secrets_document
 from connectory.testing import Outcome, Trial, Workbench, build_catalog, refused_port, silent_server
+from connectory.testing.certificates import Certificates
 from connectory.testing.exposure import appearances
 from servers.hostile_rows import Row, rows
 from servers.mariadb.server import MariaDBServer
 from servers.mssql import odbc
 from servers.postgres.server import PostgresServer
-from testkit.certificates import Certificates
 from testkit.offspring import Offspring
 
 DEADLINE = 3.0

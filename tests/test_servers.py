@@ -11,14 +11,14 @@ from pathlib import Path
 import psycopg2
 import pytest
 
+from connectory.testing.certificates import Certificates
 from connectory.testing.ports import free_port, loopback_addresses
+from connectory.testing.processes import ServerFailed, ServerProcess
 from servers.postgres.server import PostgresServer
 from servers.postgres.tls import PostgresTlsFront
 from testkit import hostile
 from testkit.cache import build_once
-from testkit.certificates import Certificates
 from testkit.loopback import LoopbackServer
-from testkit.processes import ServerFailed, ServerProcess
 
 PASSWORD = "pa55 w'ord"
 
@@ -57,7 +57,7 @@ class TestProcesses:
         owner_program = f"""
 import os, sys
 from pathlib import Path
-from testkit.processes import ServerProcess
+from connectory.testing.processes import ServerProcess
 folder = Path({str(tmp_path)!r})
 server = [sys.executable, "-c", "import os; print(os.getpid(), flush=True); import time; time.sleep(60)"]
 process = ServerProcess("Orphan", server, log=folder / "log", environment={{}}, folder=folder)

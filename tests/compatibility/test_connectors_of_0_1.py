@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from connectory.testing import Workbench
+from connectory.testing.certificates import Certificates
 from servers.postgres.server import PostgresServer
 from servers.postgres.tls import PostgresTlsFront
-from testkit.certificates import Certificates
 from testkit.distribution import install
 
 QUARRY = Path(__file__).with_name("quarry_0_1.py").read_text()

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from connectory.testing import CheckReport, Workbench
+from connectory.testing.certificates import Certificates
 from documentation.pages import ROOT, blocks
 from servers.redis.server import RedisServer
-from testkit.certificates import Certificates
 from testkit.distribution import install
 
 Check = Callable[..., CheckReport]

@@ -24,6 +24,7 @@ from connectory.testing import (
     refused_port,
     silent_server,
 )
+from connectory.testing.certificates import Certificates
 from servers.bigquery.server import BigQueryServer
 from servers.mariadb.server import MariaDBServer
 from servers.mongodb import hostile as mongodb
@@ -36,7 +37,6 @@ from servers.saas import VENDORS, ConsentVendor, TokenVendor, Vendor
 from servers.saas.misbehaviour import other_protocol, silence
 from servers.saas.web import Answer, Asked, WebServer, as_json
 from testkit import hostile
-from testkit.certificates import Certificates
 from testkit.loopback import LoopbackServer
 
 PASSWORD = "Zq-marker-5f0e-of-the-password"

@@ -13,8 +13,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Self
 
+from connectory.testing.processes import ServerFailed
 from testkit.debian import CHROMIUM_PACKAGES, libraries_in, unpacked
-from testkit.processes import ServerFailed, remove_folder, temporary_folder
+from testkit.processes import remove_folder, temporary_folder
 
 Event = dict[str, Any]
 

@@ -1,10 +1,4 @@
-"""A throw-away certificate authority, server certificates it signed, and some that it did not."""
-
-import ssl
-from dataclasses import dataclass
-from pathlib import Path
-
-import trustme
+"""A certificate that is always the same."""
 
 SOME_CERTIFICATE = (
     "-----BEGIN CERTIFICATE-----\n"
@@ -18,68 +12,3 @@ SOME_CERTIFICATE = (
     "-----END CERTIFICATE-----\n"
 )
 """A certificate that can be read and that nothing is signed by, always the same: for forms and documents."""
-
-# Debian's store has 220 KB, more than a pipe holds by default.
-_AMONG_OTHERS = "An authority among many\n" * 10_000
-
-
-@dataclass(frozen=True)
-class ServerCertificate:
-    """A certificate chain and its private key, as PEM files that servers can load."""
-
-    chain_file: Path
-    key_file: Path
-
-    def server_context(self, *, alpn: tuple[str, ...] = ()) -> ssl.SSLContext:
-        """A TLS context for the server side of a connection."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self.chain_file, self.key_file)
-        if alpn:
-            context.set_alpn_protocols(list(alpn))
-        return context
-
-
-@dataclass(frozen=True)
-class Certificates:
-    """What one test run trusts, and what it must not trust.
-
-    `server` names localhost, 127.0.0.1 and ::1 and is signed by `ca_pem`. `wrong_host` is signed by the same
-    authority for `elsewhere.example`, so only a host check refuses it. `untrusted` has the right names but is signed
-    by `other_ca_pem`. The files hold the authorities among so much other text as a machine's own store has certificates.
-    """
-
-    ca_pem: str
-    other_ca_pem: str
-    ca_file: Path
-    other_ca_file: Path
-    server: ServerCertificate
-    wrong_host: ServerCertificate
-    untrusted: ServerCertificate
-
-
-def make_certificates(folder: Path) -> Certificates:
-    """Make two authorities and three server certificates in `folder`, which must exist."""
-    authority, other_authority = trustme.CA(), trustme.CA()
-    loopback_names = ("localhost", "127.0.0.1", "::1")
-    ca_file, other_ca_file = folder / "ca.pem", folder / "other-ca.pem"
-    ca_pem, other_ca_pem = authority.cert_pem.bytes().decode(), other_authority.cert_pem.bytes().decode()
-    ca_file.write_text(_AMONG_OTHERS + ca_pem)
-    other_ca_file.write_text(_AMONG_OTHERS + other_ca_pem)
-    return Certificates(
-        ca_pem=ca_pem,
-        other_ca_pem=other_ca_pem,
-        ca_file=ca_file,
-        other_ca_file=other_ca_file,
-        server=_issue(authority, folder, "server", *loopback_names),
-        wrong_host=_issue(authority, folder, "wrong-host", "elsewhere.example"),
-        untrusted=_issue(other_authority, folder, "untrusted", *loopback_names),
-    )
-
-
-def _issue(authority: trustme.CA, folder: Path, name: str, *identities: str) -> ServerCertificate:
-    issued = authority.issue_cert(*identities)
-    certificate = ServerCertificate(chain_file=folder / f"{name}.pem", key_file=folder / f"{name}.key")
-    certificate.chain_file.write_bytes(b"".join(part.bytes() for part in issued.cert_chain_pems))
-    certificate.key_file.touch(mode=0o600)
-    certificate.key_file.write_bytes(issued.private_key_pem.bytes())
-    return certificate

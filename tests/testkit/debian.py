@@ -7,8 +7,9 @@ import os
 import shutil
 from pathlib import Path
 
+from connectory.testing.processes import ServerFailed
 from testkit.cache import build_once
-from testkit.processes import ServerFailed, run
+from testkit.processes import run
 
 # The server and what its binaries link to beyond a minimal Debian; not the packages that would set up a system service.
 MARIADB_PACKAGES = (

@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
+from connectory.testing.certificates import ServerCertificate
 from connectory.testing.ports import IPV4_LOOPBACK, free_port, loopback_addresses
 from servers.postgres import wire
-from testkit.certificates import ServerCertificate
 from testkit.loopback import LoopbackServer, Peer
 
 DRIP_SECONDS = 0.3  # well under any timeout that is counted per read

@@ -9,8 +9,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from connectory.testing.processes import ServerFailed
 from testkit.cache import build_once
-from testkit.processes import ServerFailed, run
+from testkit.processes import run
 from testkit.side_environment import LISTS, side_python
 
 

@@ -1,96 +1,20 @@
-"""Start a server process, know that it listens, and stop it for sure.
+"""What the servers of the tests have in common: commands that must succeed, folders, accounts.
 
-Servers that refuse to run as root are started as `nobody` when the caller is root. Every server runs under
-`guard.py`, so that it ends with its owner even if the owner is killed.
+Servers that refuse to run as root are started as `nobody` when the caller is root.
 """
 
 import os
 import pwd
 import shutil
-import signal
-import socket
 import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
-from connectory.testing.ports import IPV4_LOOPBACK
+from connectory.testing.processes import ServerFailed, ServerProcess
 
-_GUARD = Path(__file__).with_name("guard.py")
 _LOG_TAIL_LINES = 60
-
-
-class ServerFailed(RuntimeError):
-    """A server could not be built, started or reached. The message says which, why, and shows the end of its log."""
-
-
-class ServerProcess:
-    """One running server.
-
-    `command` is started at once with exactly `environment` and its output going to `log`. `unprivileged` runs it as
-    `nobody` when we are root. `stop_signal` asks it to end; after `patience` seconds it is killed.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        command: Sequence[str | Path],
-        *,
-        log: Path,
-        environment: Mapping[str, str],
-        folder: Path,
-        unprivileged: bool = False,
-        stop_signal: signal.Signals = signal.SIGTERM,
-        patience: float = 15,
-    ) -> None:
-        self.name, self.log, self._patience = name, log, patience
-        user = "nobody" if unprivileged and os.geteuid() == 0 else "-"
-        guard = [sys.executable, "-I", str(_GUARD), user, str(int(stop_signal)), str(patience)]
-        with log.open("ab") as output:
-            self._guard = subprocess.Popen(
-                [*guard, *map(str, command)],
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=output,
-                env=dict(environment),
-                cwd=folder,
-                start_new_session=True,
-            )
-
-    @property
-    def running(self) -> bool:
-        return self._guard.poll() is None
-
-    def wait_for_port(self, port: int, host: str = IPV4_LOOPBACK, seconds: float = 60) -> None:
-        """Return once `host:port` accepts connections; if that does not happen, stop and raise ServerFailed."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            if not self.running:
-                raise ServerFailed(
-                    f"{self.name} exited with code {self._guard.returncode} at its start.{self._log_tail()}"
-                )
-            with suppress(OSError), socket.create_connection((host, port), timeout=1):
-                return
-            time.sleep(0.02)
-        self.stop()
-        raise ServerFailed(f"{self.name} did not listen on {host}:{port} within {seconds:g} s.{self._log_tail()}")
-
-    def stop(self) -> None:
-        """End the server; returns when it has ended. Calling it again does nothing."""
-        self._guard.stdin.close()
-        try:
-            self._guard.wait(self._patience + 5)
-        except subprocess.TimeoutExpired:
-            os.killpg(self._guard.pid, signal.SIGKILL)
-            self._guard.wait()
-
-    def _log_tail(self) -> str:
-        lines = self.log.read_text(errors="replace").splitlines()[-_LOG_TAIL_LINES:]
-        return "\n".join([" The end of its log:", *(lines or ["(empty)"])])
 
 
 def run(name: str, command: Sequence[str | Path], **options) -> None:

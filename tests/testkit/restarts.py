@@ -20,7 +20,7 @@ from typing import Self
 
 import psutil
 
-from testkit.processes import ServerFailed
+from connectory.testing.processes import ServerFailed
 from testkit.service import READY, environment_of, first_line
 
 _PR_SET_CHILD_SUBREAPER = 36

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx
 
-from testkit.processes import ServerFailed
+from connectory.testing.processes import ServerFailed
 
 COMMAND = Path(sys.executable).with_name("connectory")
 READY = re.compile(r"ready on (http://\S+)")

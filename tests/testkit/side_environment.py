@@ -10,8 +10,9 @@ import shutil
 import sys
 from pathlib import Path
 
+from connectory.testing.processes import ServerFailed
 from testkit.cache import REPOSITORY, build_once
-from testkit.processes import ServerFailed, run
+from testkit.processes import run
 
 LISTS = Path(__file__).with_name("environments")
 

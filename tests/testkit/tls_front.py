@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from testkit.certificates import ServerCertificate
+from connectory.testing.certificates import ServerCertificate
 from testkit.loopback import LoopbackServer, Peer, connect_upstream
 
 

@@ -9,7 +9,8 @@ Derive from `ConnectorConformance`, which tests all that must be true of any con
   is one of several tests that run at the same time. The far ends that
   must not trouble any connector each give a `FarEnd`: `refused_port`, `black_hole`, `silent_server`, `closing_server`,
   `dripping_server`, `flooding_server`, `bombing_server`, `reflecting_server`, `redirecting_server`. `free_port` is
-  where a server of your own may listen.
+  where a server of your own may listen. `running_server` starts one in a process of its own, a `ServerProcess`, or raises
+  `ServerFailed` with its log. `make_certificates` gives `Certificates`: a CA, and a `ServerCertificate` to trust among others.
 - A `Payload` is secrets as a consumer sends them. `parse_secrets` validates it like the service, or raises
   `SecretsInvalid`, which lists each `FieldProblem`; `is_accepted` only says whether it fits. `secrets_document` is what the
   service would store, `mask_document` what it shows of that (with `MASK` for what is sensitive), `secret_json_schema` the
@@ -43,6 +44,7 @@ from connectory.documents.validation import (  # noqa: E402
     parse_secrets,
     secrets_document,
 )
+from connectory.testing.certificates import Certificates, ServerCertificate, make_certificates  # noqa: E402
 from connectory.testing.conformance import ConnectorConformance  # noqa: E402
 from connectory.testing.far_ends import (  # noqa: E402
     FarEnd,
@@ -58,11 +60,13 @@ from connectory.testing.far_ends import (  # noqa: E402
 )
 from connectory.testing.payloads import Payload, is_accepted  # noqa: E402
 from connectory.testing.ports import free_port  # noqa: E402
+from connectory.testing.processes import ServerFailed, ServerProcess, running_server  # noqa: E402
 from connectory.testing.running import Outcome, Trial, Workbench, load_connector, step_statuses  # noqa: E402
 
 __all__ = [
     "MASK",
     "Catalog",
+    "Certificates",
     "CheckReport",
     "ConnectorConformance",
     "FarEnd",
@@ -74,6 +78,9 @@ __all__ = [
     "PluginRecord",
     "PluginStatus",
     "SecretsInvalid",
+    "ServerCertificate",
+    "ServerFailed",
+    "ServerProcess",
     "StepReport",
     "Trial",
     "Workbench",
@@ -86,12 +93,14 @@ __all__ = [
     "free_port",
     "is_accepted",
     "load_connector",
+    "make_certificates",
     "mask_document",
     "parse_secrets",
     "read_settings",
     "redirecting_server",
     "reflecting_server",
     "refused_port",
+    "running_server",
     "secret_json_schema",
     "secrets_document",
     "silent_server",

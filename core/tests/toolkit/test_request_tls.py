@@ -10,9 +10,9 @@ import pytest
 from connectory import CheckContext, CheckFailed, FailureCode, Host, Secrets, SecretText, SslMode, UrlGrammar
 from connectory.documents.json_schema import secret_json_schema
 from connectory.documents.validation import SecretsInvalid, parse_secrets
+from connectory.testing.certificates import Certificates
 from connectory.toolkit import request_tls as ask
 from connectory.toolkit import tls_context
-from testkit.certificates import Certificates
 from testkit.loopback import LoopbackServer, Peer
 
 REQUEST = b"TLS?"

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from connectory import CheckFailed, FailureCode, SslMode
+from connectory.testing.certificates import Certificates, ServerCertificate, make_certificates
 from connectory.toolkit import is_verified, path_of, system_certificates, tls_context, tls_failure
 from connectory.toolkit.tls import server_name
-from testkit.certificates import Certificates, ServerCertificate, make_certificates
 
 
 @pytest.fixture(scope="module")

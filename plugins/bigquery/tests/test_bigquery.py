@@ -16,11 +16,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectory import FailureCode
-from connectory.testing import MASK, SecretsInvalid, mask_document, parse_secrets, secret_json_schema, secrets_document
+from connectory.testing import (
+    MASK,
+    Certificates,
+    SecretsInvalid,
+    mask_document,
+    parse_secrets,
+    secret_json_schema,
+    secrets_document,
+)
 from connectory_bigquery import BigQuerySecrets, BigQuerySettings, KeyFile
 from servers.bigquery.server import BigQueryServer, ServiceAccount
 from testkit import hostile
-from testkit.certificates import Certificates
 from testkit.checking import Check, outcome, protection
 from testkit.loopback import LoopbackServer
 from testkit.tls_front import TlsFront

@@ -6,11 +6,10 @@ from typing import Any
 import pytest
 
 from connectory import FailureCode
-from connectory.testing import step_statuses
+from connectory.testing import Certificates, step_statuses
 from connectory_mariadb import MariaDBSecrets
 from servers.mariadb.server import MariaDBServer
 from servers.mysql import hostile as mysql_hostile
-from testkit.certificates import Certificates
 from testkit.checking import Check, protection
 from testkit.passwords import AWKWARD_PASSWORDS
 from testkit.url_properties import UrlProperties

@@ -4,9 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from connectory.testing import Workbench
+from connectory.testing import Certificates, Workbench
 from servers.mongodb.server import MongoDBServer
-from testkit.certificates import Certificates
 from testkit.checking import Check, check_of
 
 PASSWORD = "pw1-of-the-reader"

@@ -10,13 +10,12 @@ import dns.resolver
 import pytest
 
 from connectory import CheckFailed, FailureCode, SslMode
-from connectory.testing import SecretsInvalid, parse_secrets, step_statuses
+from connectory.testing import Certificates, SecretsInvalid, parse_secrets, step_statuses
 from connectory.toolkit import Address, Failures
 from connectory_mongodb import MongoDB, MongoDBSecrets
 from servers.mongodb import hostile as mongodb_hostile
 from servers.mongodb.server import MongoDBServer
 from testkit import hostile
-from testkit.certificates import Certificates
 from testkit.checking import Check, protection
 from testkit.dns import NameServer
 from testkit.loopback import LoopbackServer

@@ -4,10 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from connectory.testing import Workbench
+from connectory.testing import Certificates, Workbench
 from servers.mssql import odbc
 from servers.mssql.server import MSSQLServer
-from testkit.certificates import Certificates
 from testkit.checking import Check, check_of
 
 PASSWORD = "pw1-of-the-reader"

@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 
 from connectory import FailureCode
-from connectory.testing import ConnectorConformance
+from connectory.testing import Certificates, ConnectorConformance
 from servers.mssql.server import MSSQLServer
-from testkit.certificates import Certificates
 
 
 class TestMSSQLConformance(ConnectorConformance):

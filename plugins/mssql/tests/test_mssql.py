@@ -10,14 +10,21 @@ import pytest
 
 import connectory_mssql
 from connectory import CheckFailed, FailureCode, SslMode
-from connectory.testing import MASK, SecretsInvalid, Workbench, parse_secrets, read_settings, step_statuses
+from connectory.testing import (
+    MASK,
+    Certificates,
+    SecretsInvalid,
+    Workbench,
+    parse_secrets,
+    read_settings,
+    step_statuses,
+)
 from connectory_mssql import MSSQLSecrets, MSSQLSettings
 from servers.mssql import hostile as mssql_hostile
 from servers.mssql import odbc
 from servers.mssql import wire as tds
 from servers.mssql.server import MSSQLServer
 from testkit import hostile
-from testkit.certificates import Certificates
 from testkit.checking import Check, check_of, protection
 from testkit.loopback import LoopbackServer
 from testkit.passwords import AWKWARD_PASSWORDS

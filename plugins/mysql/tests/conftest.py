@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from connectory.testing import Workbench
+from connectory.testing import Certificates, Workbench
 from servers.mariadb.server import MariaDBServer
 from servers.mysql.server import MySQL8Front
-from testkit.certificates import Certificates
 from testkit.checking import Check, check_of
 
 

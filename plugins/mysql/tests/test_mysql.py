@@ -9,13 +9,12 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from connectory import FailureCode
-from connectory.testing import SecretsInvalid, Workbench, parse_secrets, step_statuses
+from connectory.testing import Certificates, SecretsInvalid, Workbench, parse_secrets, step_statuses
 from connectory_mysql import MySQLSecrets
 from servers.mariadb.server import MariaDBServer
 from servers.mysql import hostile as mysql_hostile
 from servers.mysql.server import MySQL8Front
 from testkit import hostile
-from testkit.certificates import Certificates
 from testkit.checking import Check, check_of, protection
 from testkit.loopback import LoopbackServer
 from testkit.passwords import AWKWARD_PASSWORDS

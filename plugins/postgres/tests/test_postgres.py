@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 
 from connectory import FailureCode
-from connectory.testing import SecretsInvalid, Workbench, parse_secrets
+from connectory.testing import Certificates, SecretsInvalid, Workbench, parse_secrets
 from connectory_postgres import PostgresSecrets
 from servers.postgres.server import PostgresServer
 from servers.postgres.tls import PostgresTlsFront
 from testkit import hostile
-from testkit.certificates import Certificates
 from testkit.checking import Check, check_of, protection
 from testkit.loopback import LoopbackServer
 from testkit.passwords import AWKWARD_PASSWORDS

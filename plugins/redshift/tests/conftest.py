@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from connectory.testing import Workbench
+from connectory.testing import Certificates, Workbench
 from servers.redshift.server import RedshiftServer
-from testkit.certificates import Certificates
 from testkit.checking import Check, check_of
 
 

@@ -7,13 +7,12 @@ from typing import Any
 import pytest
 
 from connectory import FailureCode
-from connectory.testing import SecretsInvalid, Workbench, parse_secrets, step_statuses
+from connectory.testing import Certificates, SecretsInvalid, Workbench, parse_secrets, step_statuses
 from connectory_redshift import RedshiftSecrets
 from servers.postgres.tls import PostgresTlsFront
 from servers.redshift import hostile as redshift_hostile
 from servers.redshift.server import RedshiftServer, startup_for_postgres
 from testkit import hostile
-from testkit.certificates import Certificates
 from testkit.checking import Check, check_of, protection
 from testkit.loopback import LoopbackServer
 from testkit.passwords import AWKWARD_PASSWORDS

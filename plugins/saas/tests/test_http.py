@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 
 from connectory import FailureCode
-from connectory.testing import CheckReport, Workbench
+from connectory.testing import Certificates, CheckReport, ServerCertificate, Workbench
 from servers.saas import Stripe, misbehaviour
 from servers.saas.web import misbehaving
-from testkit.certificates import Certificates, ServerCertificate
 from testkit.checking import Check, protection
 from testkit.loopback import LoopbackServer, Peer
 

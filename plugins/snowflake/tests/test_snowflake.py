@@ -19,11 +19,10 @@ from hypothesis import strategies as st
 
 import connectory_snowflake
 from connectory import FailureCode
-from connectory.testing import CheckReport, SecretsInvalid, parse_secrets, secret_json_schema
+from connectory.testing import Certificates, CheckReport, SecretsInvalid, parse_secrets, secret_json_schema
 from connectory_snowflake import SnowflakeSecrets, SnowflakeSettings
 from servers.snowflake.server import SnowflakeServer
 from testkit import hostile
-from testkit.certificates import Certificates
 from testkit.checking import Check, outcome, protection
 from testkit.loopback import LoopbackServer, Peer
 from testkit.passwords import AWKWARD_PASSWORDS

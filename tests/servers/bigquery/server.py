@@ -25,7 +25,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from connectory.testing.ports import IPV4_LOOPBACK, free_port
-from testkit.processes import LocalServer, ServerProcess
+from connectory.testing.processes import ServerProcess
+from testkit.processes import LocalServer
 from testkit.side_environment import side_python
 
 _APP = Path(__file__).with_name("app.py")

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pymysql
 
+from connectory.testing.certificates import ServerCertificate
 from connectory.testing.ports import IPV4_LOOPBACK, free_port, loopback_addresses
-from testkit.certificates import ServerCertificate
+from connectory.testing.processes import ServerProcess
 from testkit.debian import MARIADB_PACKAGES, libraries_in, unpacked
-from testkit.processes import LocalServer, ServerProcess, give_to_unprivileged_account, run, unprivileged_account
+from testkit.processes import LocalServer, give_to_unprivileged_account, run, unprivileged_account
 
 # Small buffers and no flush at commit: the data goes with the server.
 _SETTINGS = (

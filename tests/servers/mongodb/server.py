@@ -16,10 +16,11 @@ from pathlib import Path
 
 import pymongo
 
+from connectory.testing.certificates import ServerCertificate
 from connectory.testing.ports import IPV4_LOOPBACK, free_port
-from testkit.certificates import ServerCertificate
+from connectory.testing.processes import ServerFailed, ServerProcess
 from testkit.loopback import LoopbackServer, forward_from_ipv6
-from testkit.processes import LocalServer, ServerFailed, ServerProcess
+from testkit.processes import LocalServer
 
 
 class MongoDBServer(LocalServer):

@@ -11,9 +11,9 @@ import ssl
 import struct
 from collections.abc import Callable
 
+from connectory.testing.certificates import ServerCertificate
 from servers.mssql import wire as tds
 from servers.mssql.server import Channel
-from testkit.certificates import ServerCertificate
 from testkit.loopback import LoopbackServer, Peer
 
 _ROUTING = 20  # ENVCHANGE type ([MS-TDS] 2.2.7.9)

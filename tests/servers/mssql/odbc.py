@@ -10,8 +10,8 @@ import os
 import tempfile
 from pathlib import Path
 
+from connectory.testing.processes import ServerFailed
 from testkit.debian import ODBC_PACKAGES, unpacked
-from testkit.processes import ServerFailed
 
 DRIVER_NAME = "FreeTDS"
 

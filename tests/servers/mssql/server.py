@@ -22,11 +22,11 @@ import psycopg2
 from psycopg2 import extensions, sql
 from sqlglot import expressions
 
+from connectory.testing.certificates import ServerCertificate
 from connectory.testing.ports import IPV4_LOOPBACK
 from servers.mssql import tsql
 from servers.mssql import wire as tds
 from servers.postgres.server import PostgresServer
-from testkit.certificates import ServerCertificate
 from testkit.loopback import LoopbackServer, Peer, PeerLeft
 
 EncryptionMode = Literal["not offered", "offered", "required"]

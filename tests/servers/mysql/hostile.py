@@ -8,8 +8,8 @@ import struct
 from collections.abc import Callable
 from typing import Literal
 
+from connectory.testing.certificates import ServerCertificate
 from servers.mysql import wire
-from testkit.certificates import ServerCertificate
 from testkit.hostile import DRIP_SECONDS, FLOOD_BYTES
 from testkit.loopback import LoopbackServer, Peer
 

@@ -17,9 +17,9 @@ from typing import Literal, NamedTuple
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
+from connectory.testing.certificates import ServerCertificate
 from servers.mariadb.server import MariaDBServer
 from servers.mysql import wire
-from testkit.certificates import ServerCertificate
 from testkit.loopback import LoopbackServer, Peer, connect_upstream
 
 VERSION = "8.0.42"

@@ -13,7 +13,8 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 
 from connectory.testing.ports import IPV4_LOOPBACK, free_port
-from testkit.processes import LocalServer, ServerProcess
+from connectory.testing.processes import ServerProcess
+from testkit.processes import LocalServer
 
 
 class OauthProvider(LocalServer):

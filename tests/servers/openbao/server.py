@@ -17,9 +17,10 @@ from typing import Any
 
 import httpx
 
+from connectory.testing.certificates import Certificates
 from connectory.testing.ports import IPV4_LOOPBACK, free_port
-from testkit.certificates import Certificates
-from testkit.processes import LocalServer, ServerFailed, ServerProcess
+from connectory.testing.processes import ServerFailed, ServerProcess
+from testkit.processes import LocalServer
 from testkit.side_environment import side_python
 
 POLICY = """

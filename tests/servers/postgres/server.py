@@ -26,15 +26,9 @@ import psycopg2
 from psycopg2 import sql
 
 from connectory.testing.ports import IPV4_LOOPBACK, free_port, loopback_addresses
+from connectory.testing.processes import ServerFailed, ServerProcess
 from testkit.cache import build_once
-from testkit.processes import (
-    LocalServer,
-    ServerFailed,
-    ServerProcess,
-    give_to_unprivileged_account,
-    run,
-    unprivileged_account,
-)
+from testkit.processes import LocalServer, give_to_unprivileged_account, run, unprivileged_account
 
 AuthHost = Literal["scram-sha-256", "md5", "password", "trust"]
 

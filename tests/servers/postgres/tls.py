@@ -8,9 +8,9 @@ Engine: PostgreSQL answers everything after the start-up packet; only the TLS ha
 from collections.abc import Callable, Mapping
 from typing import Literal
 
+from connectory.testing.certificates import ServerCertificate
 from servers.postgres import wire
 from servers.postgres.server import PostgresServer
-from testkit.certificates import ServerCertificate
 from testkit.loopback import LoopbackServer, Peer, connect_upstream
 
 TlsMode = Literal["offered", "required", "not offered"]

@@ -7,10 +7,11 @@ import secrets
 import shutil
 from pathlib import Path
 
+from connectory.testing.certificates import ServerCertificate
 from connectory.testing.ports import IPV4_LOOPBACK, free_port
-from testkit.certificates import ServerCertificate
+from connectory.testing.processes import ServerProcess
 from testkit.debian import REDIS_PACKAGES, libraries_in, unpacked
-from testkit.processes import LocalServer, ServerProcess
+from testkit.processes import LocalServer
 
 
 class RedisServer(LocalServer):

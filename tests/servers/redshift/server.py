@@ -10,9 +10,9 @@ identity-provider logins, or Redshift's own error texts.
 from collections.abc import Mapping
 from typing import Self
 
+from connectory.testing.certificates import ServerCertificate
 from servers.postgres.server import PostgresServer
 from servers.postgres.tls import PostgresTlsFront, TlsMode
-from testkit.certificates import ServerCertificate
 
 _POSTGRES_KNOWS = frozenset({"user", "database", "application_name", "options", "client_encoding"})
 

@@ -6,9 +6,9 @@ import itertools
 import time
 from typing import Any, ClassVar
 
+from connectory.testing.certificates import ServerCertificate
 from servers.saas.vendor import Vendor, only_get, query_is
 from servers.saas.web import Answer, Asked, as_json
-from testkit.certificates import ServerCertificate
 
 
 class TokenVendor(Vendor):

@@ -11,9 +11,10 @@ from urllib.parse import urlsplit
 
 import jsonschema_rs
 
+from connectory.testing.processes import ServerFailed
 from servers.saas.web import Answer, Asked
 from testkit.cache import build_once
-from testkit.processes import ServerFailed, run
+from testkit.processes import run
 
 VERSION = "1.3.17"
 _DOCUMENTS = {"stripe": "stripe.com", "sendgrid": "sendgrid.com", "mailchimp": "mailchimp.com"}

@@ -2,8 +2,8 @@
 
 from typing import Any, ClassVar
 
+from connectory.testing.certificates import ServerCertificate
 from servers.saas.web import Answer, Asked, WebServer, as_json
-from testkit.certificates import ServerCertificate
 
 
 class Vendor(WebServer):

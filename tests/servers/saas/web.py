@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, parse_qsl, unquote, urlsplit
 
 import h11
 
-from testkit.certificates import ServerCertificate
+from connectory.testing.certificates import ServerCertificate
 from testkit.loopback import LoopbackServer, Peer, PeerLeft
 
 

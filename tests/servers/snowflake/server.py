@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from connectory.testing.ports import IPV4_LOOPBACK, free_port
-from testkit.processes import LocalServer, ServerProcess
+from connectory.testing.processes import ServerProcess
+from testkit.processes import LocalServer
 from testkit.side_environment import side_python
 
 # Run with -P: beside it lies this module, whose name is that of the driver's package.

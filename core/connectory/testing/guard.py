@@ -14,14 +14,16 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
+from typing import Any
 
 
 def main(user: str, stop_signal: int, patience: float, command: list[str]) -> int:
-    account = {}
+    """Run the server, and return its exit code."""
+    account: dict[str, Any] = {}
     if user != "-":
         entry = pwd.getpwnam(user)
         account = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
-    server = subprocess.Popen(command, stdin=subprocess.DEVNULL, **account)
+    server: subprocess.Popen[bytes] = subprocess.Popen(command, stdin=subprocess.DEVNULL, **account)  # noqa: S603
     threading.Thread(target=_stop_when_abandoned, args=(server, stop_signal, patience), daemon=True).start()
     code = server.wait()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -29,7 +31,7 @@ def main(user: str, stop_signal: int, patience: float, command: list[str]) -> in
     return code if code >= 0 else 128 - code
 
 
-def _stop_when_abandoned(server: subprocess.Popen, stop_signal: int, patience: float) -> None:
+def _stop_when_abandoned(server: subprocess.Popen[bytes], stop_signal: int, patience: float) -> None:
     # Returns at end of file: the owner closed its end, or is gone. Not through sys.stdin, whose lock the interpreter
     # would wait for at its exit.
     os.read(0, 1)
