@@ -43,9 +43,9 @@ def check(redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield run
 
 
-def test_a_complete_database_connector_has_forty_lines_of_ordinary_width():
+def test_a_complete_database_connector_has_less_than_fifty_lines_of_ordinary_width():
     lines = shown_module("A connector for Redis").splitlines()
-    assert len(lines) <= 40
+    assert len(lines) < 50
     assert max(map(len, lines)) <= 120
 
 

@@ -24,6 +24,18 @@ MARIADB_PACKAGES = (
 # The server is a link into redis-tools.
 REDIS_PACKAGES = ("redis-server", "redis-tools", "libjemalloc2", "liblzf1", "libatomic1")
 
+# The directory server, without the module for Perl.
+SLAPD_PACKAGES = (
+    "slapd",
+    "libldap-2.5-0",
+    "libltdl7",
+    "libodbc2",
+    "libperl5.36",
+    "libsasl2-2",
+    "libwrap0",
+    "libargon2-1",
+)
+
 # unixODBC's driver manager, which pyodbc links to, and FreeTDS as its driver for SQL Server.
 ODBC_PACKAGES = ("libltdl7", "libodbc2", "libodbcinst2", "tdsodbc", "freetds-common")
 

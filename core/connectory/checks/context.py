@@ -6,7 +6,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, cast
 
 from connectory.checks.addresses import AddressDenied, VettedAddresses
 from connectory.checks.failures import OUT_OF_RESOURCES, timeout_code, translated
@@ -25,8 +25,9 @@ from connectory.contract.check import (
     Address,
     CheckContext,
     CheckFailed,
-    FailureCode,
+    ErrorT,
     Failures,
+    FailureCode,
     Link,
 )
 from connectory.contract.settings import SettingsT
@@ -88,7 +89,9 @@ class ChildContext(CheckContext):
         return timeout_code(self._open or self._failed)
 
     @contextmanager
-    def step(self, name: str, failures: Failures | None = None) -> Iterator[None]:
+    def step(
+        self, name: str, failures: Mapping[type[ErrorT], FailureCode | CheckFailed] | None = None
+    ) -> Iterator[None]:
         self._begin_step(name)
         begun = self._count
         try:
@@ -96,7 +99,7 @@ class ChildContext(CheckContext):
         except BaseException as error:
             if self._count != begun:  # another step began since, and this is that one's failure
                 raise
-            failure = translated(error, failures or {})
+            failure = translated(error, cast("Failures", failures or {}))
             self._fail_step(name, failure or error)
             if failure is None:
                 raise

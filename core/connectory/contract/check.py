@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from connectory.contract.settings import SettingsT
 from connectory.contract.ssl_mode import SslMode
@@ -134,7 +134,9 @@ class CheckFailed(Exception):
         self.retry_after = retry_after
 
 
-Failures = Mapping[type[BaseException], "FailureCode | CheckFailed"]
+ErrorT = TypeVar("ErrorT", bound=BaseException)
+
+Failures = Mapping[type[BaseException], FailureCode | CheckFailed]
 """What exceptions mean: a code, or a `CheckFailed` where a remedy of your own goes with it.
 
 Without an entry of yours, every test knows these: `TimeoutError` is `timeout` (in the step `resolve` `dns_timeout`, in `connect`
@@ -199,7 +201,9 @@ class CheckContext(ABC):
         """Seconds that a driver call may still take, at least 0.1. Ends one second before the test is killed."""
 
     @abstractmethod
-    def step(self, name: str, failures: Failures | None = None) -> AbstractContextManager[None]:
+    def step(
+        self, name: str, failures: Mapping[type[ErrorT], FailureCode | CheckFailed] | None = None
+    ) -> AbstractContextManager[None]:
         """Report what happens inside as the step `name`: `resolve`, `connect`, `tls`, `authenticate`, `query`, …
 
         A step that ends without an exception has passed. Steps do not nest: opening one ends the one before it.

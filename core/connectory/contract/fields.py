@@ -171,6 +171,22 @@ Host = Annotated[
 ]
 """A host name (letters, digits, `-`, `_`; IDNs in their `xn--` form), an IPv4 or an IPv6 address, bracketed or not."""
 
+_PORT_PATTERN = r"(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+HttpAddress = Annotated[
+    str,
+    Text(
+        "an address such as https://service.example.com or http://127.0.0.1:9000/path, without credentials and query",
+        max_length=500,
+        pattern=(
+            rf"https?:\/\/(?:{HOSTNAME_PATTERN}|{IPV4_PATTERN}|\[{IPV6_PATTERN}\])(?::{_PORT_PATTERN})?"
+            r"(?:\/[A-Za-z0-9._~%\/\-]*)?"
+        ),
+        shown=r"https?:\/\/[A-Za-z0-9_.:\-\[\]]+(?:\/[A-Za-z0-9._~%\/\-]*)?",
+    ),
+    Endpoint(),
+]
+"""An `http` or `https` address with a host, perhaps a port and a path: what `CheckContext.http` takes."""
+
 Name = Annotated[str, Text(max_length=2048)]
 """The name of a user, a database, a schema: 1 to 2048 characters, none of them control characters."""
 

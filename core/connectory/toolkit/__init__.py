@@ -8,12 +8,13 @@
 - Certificates and keys as PEM text: `PemCertificates`, `PemPrivateKey`, `PemPrivateKeyForm`, `rsa_private_key`.
 - Files for drivers that take nothing else: `path_of`.
 - What a driver's data means: `failure_of_sqlstate`, `failure_of_status`, `Failures`.
-- HTTP: `HttpClient`, which `context.http` gives; `wait_in`, `number_in`, `bounded_wait` for the waits that headers ask for.
+- HTTP: `HttpAddress`, for a field that holds one; `HttpClient`, which `context.http` gives; `wait_in`, `number_in`,
+  `bounded_wait` for the waits that headers ask for.
 - Urls: `QueryKey`, for query keys that are not simply a field's value.
 """
 
 from connectory.contract.check import Address, Failures, Link
-from connectory.contract.fields import Public
+from connectory.contract.fields import HttpAddress, Public
 from connectory.contract.pem import PemCertificates, PemPrivateKey, PemPrivateKeyForm
 from connectory.contract.ssl_mode import SslModes
 from connectory.contract.urls import QueryKey
@@ -27,6 +28,7 @@ from connectory.toolkit.tls import is_verified, system_certificates, tls_context
 __all__ = [
     "Address",
     "Failures",
+    "HttpAddress",
     "HttpClient",
     "Link",
     "PemCertificates",
