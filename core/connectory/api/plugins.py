@@ -25,7 +25,10 @@ class Plugin(Answer):
     version: Annotated[str, Field(examples=["0.1.0"])]
     target: Annotated[str, Field(examples=["connectory.builtin.manual"])]
     status: Annotated[PluginStatus, Field(examples=["loaded"])]
-    reason: str | None
+    reason: Annotated[str | None, Field(description="Why it is not loaded, and what to do.")]
+    remark: Annotated[
+        str | None, Field(description="What it does and should not, though it is loaded.", examples=[None])
+    ]
 
 
 class PluginPage(Page[Plugin]):
@@ -35,7 +38,8 @@ class PluginPage(Page[Plugin]):
 def plugin_item(record: PluginRecord) -> dict[str, str | None]:
     """One plugin, as JSON."""
     shown = {name: getattr(record, name) for name in Plugin.model_fields}
-    return Plugin.model_validate(shown | {"reason": record.reason or None}).model_dump(mode="json")
+    told = {"reason": record.reason or None, "remark": record.remark or None}
+    return Plugin.model_validate(shown | told).model_dump(mode="json")
 
 
 @router.get(

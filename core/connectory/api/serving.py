@@ -88,6 +88,15 @@ def _log_what_is_amiss(settings: Settings, catalog: Catalog) -> None:
             status=record.status,
             reason=record.reason,
         )
+    for record in catalog.records:
+        if record.remark:
+            log.warning(
+                "plugin remark",
+                plugin=record.identifier,
+                distribution=record.distribution,
+                version=record.version,
+                remark=record.remark,
+            )
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 
@@ -19,9 +19,10 @@ from connectory.catalog.discovery import (
     find_installed,
 )
 from connectory.catalog.loaded import LoadedConnector
-from connectory.catalog.loading import PluginBroken, load_connector
+from connectory.catalog.loading import Loading, PluginBroken, begin_to_load, load_connector
 from connectory.catalog.record import PluginRecord, PluginStatus
 from connectory.catalog.sources import find_sourced, sourced_plugin
+from connectory.catalog.watch import Watch
 
 # Databases first, then SaaS, then the rest: the order in which consumers know the list.
 _TYPE_ORDER = {"database": 0, "saas": 1}
@@ -107,24 +108,27 @@ class Catalog:
 def build_catalog(
     selection: Selection | None = None,
     environment: Mapping[str, str] | None = None,
-    before: Callable[[PluginRecord], None] = lambda _: None,
+    watch: Watch | None = None,
 ) -> Catalog:
     """Discover and load every installed connector, and those that installed sources find.
+
+    A connector that loads slowly does not hold up the others: they are loaded beside it.
 
     Args:
         selection: the deployer's allow and deny lists and pins. Default: everything.
         environment: where plugins' declared settings, and sources, read from. Default: this process's environment.
-        before: called before the code of a connector or source runs; a `PluginBroken` that it raises is taken for its own.
+        watch: told before the code of a connector or source runs, and after. Default: one that only puts the process back.
     """
     selection, core_version = selection or Selection(), version("connectory")
     declared = find_installed(groups=(ENTRY_POINT_GROUP, SOURCE_GROUP))
     installed = [item for item in declared if item.group == ENTRY_POINT_GROUP]
     sources = [item for item in declared if item.group == SOURCE_GROUP]
     asked = _Asked(os.environ if environment is None else environment)
-    sourced, records = find_sourced(sources, core_version, asked, before)
+    watch = watch or Watch()
+    sourced, records = find_sourced(sources, core_version, asked, watch)
     connectors: list[LoadedConnector] = []
-    for item in decide(installed, selection, core_version) + decide_sourced(sourced, selection, installed):
-        connector, record = _load(item, asked, before)
+    decided = decide(installed, selection, core_version) + decide_sourced(sourced, selection, installed)
+    for connector, record in _load_all(decided, asked, watch):
         records.append(record)
         connectors += [connector] if connector else []
     return Catalog(records, connectors, asked.names)
@@ -176,13 +180,39 @@ def find_connector(
     raise LookupError(f"{distribution} declares no connector '{identifier}'")
 
 
-def _load(
-    item: Candidate, environment: Mapping[str, str], before: Callable[[PluginRecord], None]
-) -> tuple[LoadedConnector | None, PluginRecord]:
-    if item.record.status is not PluginStatus.LOADED:
-        return None, item.record
+def _load_all(
+    items: Iterable[Candidate], environment: Mapping[str, str], watch: Watch
+) -> Iterator[tuple[LoadedConnector | None, PluginRecord]]:
+    slow: list[Loading[LoadedConnector]] = []
+    for item in sorted(items, key=lambda item: item.record in watch.deferred):
+        if item.record.status is not PluginStatus.LOADED:
+            yield None, item.record
+            continue
+        try:
+            watch.begin(item.record)
+        except PluginBroken as problem:
+            yield None, _failed(item.record, problem)
+            continue
+        loading = begin_to_load(item.record, item.load, environment)
+        if loading.ends_within(watch.patience):
+            yield _end(loading, watch)
+        else:
+            watch.note_slow(item.record)
+            slow.append(loading)
+    for loading in slow:
+        yield _end(loading, watch)
+
+
+def _end(loading: Loading[LoadedConnector], watch: Watch) -> tuple[LoadedConnector | None, PluginRecord]:
+    record = loading.record
     try:
-        before(item.record)
-        return load_connector(item.record, item.load, environment), item.record
+        connector = loading.result()
     except PluginBroken as problem:
-        return None, replace(item.record, status=PluginStatus.FAILED, reason=str(problem))
+        watch.end(record, None)
+        return None, _failed(record, problem)
+    told = replace(record, remark=watch.end(record, connector))
+    return replace(connector, record=told), told
+
+
+def _failed(record: PluginRecord, problem: PluginBroken) -> PluginRecord:
+    return replace(record, status=PluginStatus.FAILED, reason=str(problem))

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import json
 import os
 import re
+import signal
 import threading
 import time
+import traceback
+import warnings
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import pluggy
-from pydantic import ValidationError
+from pydantic import PydanticUserError, ValidationError
+from pydantic.json_schema import PydanticJsonSchemaWarning
 
 from connectory.catalog.loaded import LoadedConnector, Plugin
 from connectory.catalog.record import PluginRecord
@@ -22,7 +26,7 @@ from connectory.contract.description import Description
 from connectory.contract.hookspecs import ConnectorUnusable
 from connectory.contract.secrets import Secrets
 from connectory.contract.settings import DeployerSettings, read_settings
-from connectory.documents.json_schema import secret_json_schema
+from connectory.documents.json_schema import is_json, secret_json_schema, undrawable_field
 
 LOAD_LIMIT = 5.0
 """Seconds that importing and verifying one plugin may take; a slower plugin is `failed`."""
@@ -52,38 +56,65 @@ def load_connector(
     Raises:
         PluginBroken: with the reason.
     """
+    return begin_to_load(record, load, environment).result()
+
+
+def begin_to_load(
+    record: PluginRecord, load: Callable[[], Any], environment: Mapping[str, str] | None = None
+) -> Loading[LoadedConnector]:
+    """The same, in the background."""
     variables = os.environ if environment is None else environment
-    return within_limit(record, lambda: _load(record, load, variables))
+    return Loading(record, lambda: _load(record, load, variables))
 
 
-def within_limit(record: PluginRecord, work: Callable[[], _T]) -> _T:
-    """What `work`, which runs a plugin's code, returns within `LOAD_LIMIT` seconds.
+def thread_name(record: PluginRecord) -> str:
+    """The name of the thread in which a plugin's code is run to load it."""
+    return f"load-{record.identifier}-{record.distribution}"
 
-    The work happens in a thread of its own: a plugin that never returns from its import is left behind there.
 
-    Raises:
-        PluginBroken: with the reason, whatever `work` raised.
+class Loading(Generic[_T]):
+    """A plugin's code at work, in a thread of its own: one that never returns from its import is left behind there.
+
+    Args:
+        work: runs the code.
     """
-    results: list[_T] = []
-    errors: list[BaseException] = []
 
-    def run() -> None:
+    def __init__(self, record: PluginRecord, work: Callable[[], _T]) -> None:
+        self.record = record
+        self._work = work
+        self._results: list[_T] = []
+        self._errors: list[BaseException] = []
+        self._started = time.monotonic()
+        self.thread = threading.Thread(target=self._run, name=thread_name(record), daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
         try:
-            results.append(work())
+            self._results.append(self._work())
         except BaseException as error:  # a plugin may raise SystemExit, or anything else
-            errors.append(error)
+            self._errors.append(error)
+        self._took = time.monotonic() - self._started
 
-    thread = threading.Thread(target=run, name=f"load-{record.identifier}", daemon=True)
-    started = time.monotonic()
-    thread.start()
-    thread.join(LOAD_LIMIT)
-    if not (results or errors) or time.monotonic() - started > LOAD_LIMIT:
-        raise PluginBroken(too_slow())
-    if results:
-        return results[0]
-    if isinstance(errors[0], PluginBroken):
-        raise errors[0]
-    raise PluginBroken(_import_failure(record, errors[0])) from errors[0]
+    def ends_within(self, seconds: float) -> bool:
+        """Wait for so long at most; whether it has ended."""
+        self.thread.join(seconds)
+        return not self.thread.is_alive()
+
+    def result(self) -> _T:
+        """What the work returned, within `LOAD_LIMIT` seconds of its beginning.
+
+        Raises:
+            PluginBroken: with the reason, whatever the work raised.
+        """
+        ended = self.ends_within(max(0.0, self._started + LOAD_LIMIT - time.monotonic()))
+        if not ended or self._took > LOAD_LIMIT:
+            raise PluginBroken(too_slow())
+        if self._results:
+            return self._results[0]
+        [error] = self._errors
+        if isinstance(error, PluginBroken):
+            raise error
+        raise PluginBroken(_import_failure(self.record, error)) from error
 
 
 def too_slow() -> str:
@@ -100,7 +131,18 @@ def _import_failure(record: PluginRecord, error: BaseException) -> str:
     name = type(error).__name__
     if isinstance(error, ModuleNotFoundError) and error.name:
         return f"Importing it needs the module '{error.name}'; run: pip install --force-reinstall {record.distribution}"
-    return f"Loading it raised {name}; report it to the authors of {record.distribution} {record.version}."
+    authors = f"report it to the authors of {record.distribution} {record.version}."
+    if isinstance(error, SystemExit):
+        return f"Loading it calls sys.exit(), which would end the service; {authors}"
+    if isinstance(error, ValueError) and _raised_by_signal(error):
+        return f"Importing it sets a handler of signals, which belong to the service; {authors}"
+    return f"Loading it raised {name}; {authors}"
+
+
+def _raised_by_signal(error: BaseException) -> bool:
+    """Whether `signal.signal` raised it, which works in the main thread only."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and (Path(frames[-1].filename), frames[-1].name) == (Path(signal.__file__), "signal")
 
 
 def _plugins_own_reason(record: PluginRecord, error: ConnectorUnusable) -> str:
@@ -156,13 +198,7 @@ def _load(record: PluginRecord, load: Callable[[], Any], environment: Mapping[st
     if not (isinstance(model, type) and issubclass(model, Secrets)):
         raise PluginBroken("connectory_secret_schema() must return a subclass of connectory.Secrets.")
     description = _describe(hooks, record.identifier)
-    schema = secret_json_schema(model, record.identifier, description.human_readable)
-    try:
-        json.dumps(schema, allow_nan=False)
-    except (TypeError, ValueError):
-        raise PluginBroken(
-            "The JSON Schema of its secrets holds a value that is not JSON; look at its defaults."
-        ) from None
+    schema = _schema(model, record.identifier, description.human_readable)
     plugin = Plugin(model, settings, hooks)
     return LoadedConnector(
         record=record,
@@ -173,6 +209,22 @@ def _load(record: PluginRecord, load: Callable[[], Any], environment: Mapping[st
         asks_for_consent=bool(hooks.connectory_authorization.get_hookimpls()),
         plugin=lambda: plugin,
     )
+
+
+def _schema(model: type[Secrets], identifier: str, human_readable: str) -> dict[str, Any]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PydanticJsonSchemaWarning)  # of defaults that are left out, which is told
+            schema = secret_json_schema(model, identifier, human_readable)
+    except PydanticUserError as error:
+        name = undrawable_field(model)
+        which = f"the type of the field '{name}'" if name else "a type of its fields"
+        raise PluginBroken(
+            f"The JSON Schema of its secrets has no words for {which}; use another, or say them with pydantic.WithJsonSchema."
+        ) from error
+    if not is_json(schema):
+        raise PluginBroken("The JSON Schema of its secrets holds a value that is not JSON; look at its defaults.")
+    return schema
 
 
 def _named(record: PluginRecord) -> str:

@@ -32,6 +32,7 @@ class PluginRecord:
             source has found, what the source makes it from, e.g. a file.
         status: whether it loaded.
         reason: one line that says why it is not `loaded`, with the remedy; empty when it is.
+        remark: what a loaded connector does and should not, with the remedy, in one line; empty where there is nothing to say.
         source: the entry point of group `connectory.sources` that found the connector; empty where none did.
     """
 
@@ -42,3 +43,4 @@ class PluginRecord:
     status: PluginStatus = PluginStatus.LOADED
     reason: str = ""
     source: str = ""
+    remark: str = ""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from connectory.catalog.discovery import SOURCE_GROUP, Candidate, decide_compatibility, find_installed
-from connectory.catalog.loading import PluginBroken, within_limit
+from connectory.catalog.loading import Loading, PluginBroken
 from connectory.catalog.record import PluginRecord, PluginStatus
+from connectory.catalog.watch import Watch
 from connectory.contract.sources import ConnectorSource
 
 TARGET_LIMIT = 1000
@@ -21,7 +22,7 @@ def find_sourced(
     sources: Iterable[Candidate],
     core_version: str,
     environment: Mapping[str, str] | None,
-    before: Callable[[PluginRecord], None],
+    watch: Watch,
 ) -> tuple[list[Candidate], list[PluginRecord]]:
     """What `sources` find, and the records of those that cannot be asked.
 
@@ -29,7 +30,7 @@ def find_sourced(
         sources: entry points of group `connectory.sources`.
         core_version: of `connectory`; a source whose distribution asks for another is not imported.
         environment: default: this process's environment.
-        before: called before a source is imported; a `PluginBroken` that it raises is taken for the source's own.
+        watch: told before a source is imported, and after; a `PluginBroken` that it raises is taken for the source's own.
     """
     variables = os.environ if environment is None else environment
     found: list[Candidate] = []
@@ -40,8 +41,11 @@ def find_sourced(
             failed.append(decided)
             continue
         try:
-            before(item.record)
-            found += _find(item, variables)
+            watch.begin(item.record)
+            try:
+                found += _find(item, variables)
+            finally:
+                watch.end(item.record, None)
         except PluginBroken as problem:
             failed.append(replace(item.record, status=PluginStatus.FAILED, reason=str(problem)))
     return found, failed
@@ -60,7 +64,7 @@ def sourced_plugin(distribution: str, source: str, target: str) -> Candidate:
 
 
 def _find(item: Candidate, environment: Mapping[str, str]) -> list[Candidate]:
-    found = within_limit(item.record, lambda: list(_load_source(item).find(environment)))
+    found = Loading(item.record, lambda: list(_load_source(item).find(environment))).result()
     return [_sourced(item, *_checked(connector)) for connector in found]
 
 

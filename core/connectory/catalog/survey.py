@@ -6,12 +6,16 @@ validates secrets; most of what is installed never is. A plugin that ends its pr
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
 import signal
 import threading
 import traceback
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import asdict
 from typing import Any, NoReturn, Self, TextIO
 
@@ -19,7 +23,9 @@ from connectory.catalog.catalog import Catalog, build_catalog, find_connector
 from connectory.catalog.discovery import Selection
 from connectory.catalog.loaded import LoadedConnector, Plugin
 from connectory.catalog.loading import LOAD_LIMIT, PluginBroken, too_slow
+from connectory.catalog.process_state import ProcessState
 from connectory.catalog.record import PluginRecord, PluginStatus
+from connectory.catalog.watch import Attentive
 from connectory.contract.description import Description
 
 _Key = tuple[str, str, str]
@@ -48,6 +54,9 @@ class Survey:
     def __init__(self, selection: Selection) -> None:
         self._selection = selection
         self._crashed: dict[_Key, str] = {}
+        self._slow: set[PluginRecord] = set()
+        self._deferred: frozenset[PluginRecord] = frozenset()
+        self._one_by_one = False
         self._pid = 0
         self._start()
 
@@ -66,15 +75,20 @@ class Survey:
             SurveyFailed: the process ended, and not while it ran a plugin's code; or it cannot be started again.
         """
         # Each turn is one process. It says what it is about to load before it does, so when it ends without an answer,
-        # the plugin it named last is to blame: the next process is told to leave that one out.
+        # the plugin it named last is to blame: the next process is told to leave that one out. Where others were still being
+        # loaded beside it, nobody knows which one is: the next process loads the slow ones last, and where that does not tell
+        # either, one by one.
         while True:
             loading: PluginRecord | None = None
+            alone = True
             for line in self._answers:
                 if not line.endswith("\n"):
                     break  # the process ended in the middle of it
                 match json.loads(line):
-                    case {"loading": record}:
+                    case {"loading": record, "alone": bool(alone)}:
                         loading = _record(record) if record else None
+                    case {"slow": record}:
+                        self._slow.add(_record(record))
                     case {"log": [str(name), int(level), str(text)]}:
                         logging.getLogger(name).log(level, text)
                     case {"records": list(records), "connectors": list(connectors), "variables": list(variables)}:
@@ -85,7 +99,11 @@ class Survey:
                 raise SurveyFailed(
                     f"The process that looks for plugins ended ({_ending(status)}), and not in a plugin."
                 )
-            self._crashed[_key(loading)] = _why(loading, status)
+            if alone or self._one_by_one:
+                self._crashed[_key(loading)] = _why(loading, status)
+            elif self._slow <= self._deferred:
+                self._one_by_one = True
+            self._deferred = frozenset(self._slow)
             self._start()
 
     def _start(self) -> None:
@@ -99,9 +117,41 @@ class Survey:
             raise SurveyFailed(f"No process can be started to look for plugins ({reason}).") from None
         if self._pid == 0:
             os.close(reader)
-            _survey(self._selection, self._crashed, os.fdopen(writer, "w", encoding="utf-8"))
+            self._survey(os.fdopen(writer, "w", encoding="utf-8"))
         os.close(writer)
         self._answers = os.fdopen(reader, encoding="utf-8")
+
+    def _survey(self, answers: TextIO) -> NoReturn:
+        """In the forked process: load everything and answer."""
+        errors = os.fdopen(os.dup(2), "w")
+        one_at_a_time = threading.Lock()  # a plugin that hangs is left behind in a thread, and may log from there
+
+        def answer(message: dict[str, Any]) -> None:
+            with one_at_a_time:
+                answers.write(json.dumps(message) + "\n")
+                answers.flush()
+
+        try:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            logging.getLogger().handlers[:] = [_Forward(answer)]
+            watch = _Announcing(answer, self._crashed)
+            watch.deferred = self._deferred
+            if self._one_by_one:
+                watch.patience = LOAD_LIMIT
+            catalog = build_catalog(self._selection, watch=watch)
+            signal.alarm(0)
+            answer({"loading": None, "alone": True})
+            # All of it at the end: the pipe takes 64 KiB (pipe(7)) before somebody has to read.
+            connectors = [_facts(connector) for connector in catalog.connectors.values()]
+            records = [asdict(record) for record in catalog.records]
+            answer({"records": records, "connectors": connectors, "variables": sorted(catalog.variables)})
+        except BrokenPipeError:
+            os._exit(0)  # nobody waits for it any more
+        except BaseException:
+            traceback.print_exc(file=errors)
+            errors.flush()
+            os._exit(1)
+        os._exit(0)
 
     def _wait(self) -> int:
         self._answers.close()
@@ -110,40 +160,25 @@ class Survey:
         return os.waitstatus_to_exitcode(status)
 
 
-def _survey(selection: Selection, crashed: dict[_Key, str], answers: TextIO) -> NoReturn:
-    """In the forked process: load everything and answer."""
-    one_at_a_time = threading.Lock()  # a plugin that hangs is left behind in a thread, and may log from there
+class _Announcing(Attentive):
+    """Says what is loaded before it is."""
 
-    def answer(message: dict[str, Any]) -> None:
-        with one_at_a_time:
-            answers.write(json.dumps(message) + "\n")
-            answers.flush()
+    def __init__(self, answer: Callable[[dict[str, Any]], None], crashed: Mapping[_Key, str]) -> None:
+        super().__init__()
+        self._answer, self._crashed = answer, crashed
 
-    def before(record: PluginRecord) -> None:
-        if _key(record) in crashed:
-            raise PluginBroken(crashed[_key(record)])
+    def begin(self, record: PluginRecord) -> None:
+        if _key(record) in self._crashed:
+            raise PluginBroken(self._crashed[_key(record)])
+        super().begin(record)
         # Loading has a limit already; the alarm is for native code that never lets another thread run. Answering is not
         # limited: it may have to wait until the service reads.
         signal.alarm(0)
-        answer({"loading": asdict(record)})
+        self._answer({"loading": asdict(record), "alone": self._alone is not None})
         signal.alarm(int(LOAD_LIMIT) + 2)
 
-    try:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        logging.getLogger().handlers[:] = [_Forward(answer)]
-        catalog = build_catalog(selection, before=before)
-        signal.alarm(0)
-        answer({"loading": None})
-        # All of it at the end: the pipe takes 64 KiB (pipe(7)) before somebody has to read.
-        connectors = [_facts(connector) for connector in catalog.connectors.values()]
-        records = [asdict(record) for record in catalog.records]
-        answer({"records": records, "connectors": connectors, "variables": sorted(catalog.variables)})
-    except BrokenPipeError:
-        os._exit(0)  # nobody waits for it any more
-    except BaseException:
-        traceback.print_exc()
-        os._exit(1)
-    os._exit(0)
+    def note_slow(self, record: PluginRecord) -> None:
+        self._answer({"slow": asdict(record)})
 
 
 def text_of(record: logging.LogRecord) -> str:
@@ -215,9 +250,14 @@ class _Later:
         return self._plugin
 
     def _load(self) -> Plugin:
-        record = self._record
+        record, unheard = self._record, io.StringIO()
         try:
-            found = find_connector(record.identifier, record.distribution, source=record.source, target=record.target)
+            # What it does besides was seen in the process that surveyed it, and is told where plugins are listed.
+            with ProcessState(), warnings.catch_warnings(), redirect_stdout(unheard), redirect_stderr(unheard):
+                warnings.simplefilter("ignore")
+                found = find_connector(
+                    record.identifier, record.distribution, source=record.source, target=record.target
+                )
         except PluginBroken as problem:
             reason = str(problem)
         except LookupError:

@@ -161,7 +161,7 @@ def plugins(
     else:
         for record in catalog.records:
             shipped = f"{record.distribution} {record.version}" + (f" ({record.target})" if record.source else "")
-            print(f"{record.identifier}  {shipped}  {record.status.value}  {record.reason}".rstrip())
+            print(f"{record.identifier}  {shipped}  {record.status.value}  {record.reason or record.remark}".rstrip())
     if check and (unmatched or catalog.not_loaded):
         raise typer.Exit(1)
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import PydanticUserError, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from connectory.contract.fields import RULE_KEYWORD, SHOWN_LIMIT
 from connectory.contract.secrets import URL_FIELD, URL_MAX_LENGTH, Secrets, required_fields
 from connectory.contract.urls import UrlGrammar
-from connectory.documents.sensitivity import is_sensitive
+from connectory.documents.sensitivity import is_sensitive, nested_model
 
 
 class _TruthfulSchema(GenerateJsonSchema):
@@ -23,6 +25,41 @@ class _TruthfulSchema(GenerateJsonSchema):
     def sort(self, value: JsonSchemaValue, parent_key: str | None = None) -> JsonSchemaValue:
         del parent_key  # properties stay in declaration order, at every level
         return value
+
+
+def left_out_defaults(schema: dict[str, Any], model: type[Secrets], prefix: str = "") -> list[str]:
+    """The fields, at any depth, whose default JSON cannot hold: the schema leaves it out, and a form shows the field as empty."""
+    found = []
+    for name, field in model.model_fields.items():
+        shown, default = schema["properties"].get(name, {}), field.default
+        if (nested := nested_model(model, name)) is not None and "properties" in shown:
+            found += left_out_defaults(shown, nested, f"{prefix}{name}.")
+        if field.is_required() or default is None or field.default_factory is not None or shown.get("sensitive"):
+            continue
+        if not is_json(shown.get("default", float("nan"))):
+            found.append(f"{prefix}{name}")
+    return found
+
+
+def is_json(value: Any) -> bool:
+    """Whether `value` can be written as JSON."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def undrawable_field(model: type[Secrets]) -> str | None:
+    """The first field that JSON Schema has no words for; `None` where it is not a single field."""
+    for name, field in model.model_fields.items():
+        try:
+            TypeAdapter(Annotated[field.annotation, *field.metadata, None]).json_schema(
+                schema_generator=_TruthfulSchema
+            )
+        except PydanticUserError:
+            return name
+    return None
 
 
 def secret_json_schema(model: type[Secrets], identifier: str, human_readable: str) -> dict[str, Any]:

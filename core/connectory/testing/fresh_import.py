@@ -21,8 +21,9 @@ HEAVY = ("fastapi", "starlette", "uvicorn", "sqlalchemy", "alembic", "cryptograp
 _OBSERVE = """
 import json, sys
 sys.path[:] = json.loads(sys.argv[1])
-import logging, os, tempfile, threading, time, traceback, warnings
+import os, tempfile, time, traceback, warnings
 from connectory.catalog.catalog import find_connector
+from connectory.catalog.process_state import ProcessState
 
 def waited():
     try:
@@ -31,20 +32,7 @@ def waited():
     except OSError:
         return 0.0
 
-def state():
-    return {
-        "logging.disable()": logging.root.manager.disable,
-        "the root logger's level": logging.root.level,
-        "the root logger's handlers": [repr(handler) for handler in logging.root.handlers],
-        "the class of loggers": repr(logging.getLoggerClass()),
-        "the running threads": threading.active_count(),
-        "sys.stdout or sys.stderr": [repr(sys.stdout), repr(sys.stderr)],
-        "sys.excepthook": repr(sys.excepthook),
-        "the working directory": os.getcwd(),
-        "the environment": dict(os.environ),
-    }
-
-before, own = state(), os.dup(1)
+before, own = ProcessState(), os.dup(1)
 found = {"failure": None}
 with tempfile.TemporaryFile() as written, warnings.catch_warnings(record=True) as warned:
     warnings.simplefilter("always")
@@ -60,9 +48,8 @@ with tempfile.TemporaryFile() as written, warnings.catch_warnings(record=True) a
     sys.stdout.flush(), sys.stderr.flush()
     written.seek(0)
     found["output"] = written.read(2000).decode("utf-8", "replace")
-    after = state()
+    found["changed"] = before.changes()
 found["warnings"] = [f"{warning.category.__name__}: {warning.message}" for warning in warned]
-found["changed"] = [name for name in before if before[name] != after[name]]
 found["modules"] = sorted(sys.modules)
 os.write(own, json.dumps(found).encode())
 os._exit(0)

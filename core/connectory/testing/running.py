@@ -13,6 +13,7 @@ from packaging.utils import canonicalize_name
 
 from connectory.catalog.catalog import find_connector
 from connectory.catalog.loaded import LoadedConnector
+from connectory.catalog.process_state import ProcessState
 from connectory.checks.egress import EgressPolicy
 from connectory.checks.forkservers import PASSED_ON
 from connectory.checks.report import CheckReport
@@ -56,7 +57,8 @@ def load_connector(
         PluginBroken: the connector does not load; the message says why.
     """
     environment = os.environ | dict(settings or {})
-    return find_connector(identifier, canonicalize_name(distribution), environment, source=source, target=target)
+    with ProcessState():
+        return find_connector(identifier, canonicalize_name(distribution), environment, source=source, target=target)
 
 
 class Outcome(NamedTuple):

@@ -11,6 +11,7 @@ import jsonschema_rs
 import regress
 
 from connectory.contract.secrets import URL_FIELD, Secrets
+from connectory.documents.json_schema import left_out_defaults
 from connectory.documents.sensitivity import nested_model, why_public
 from connectory.documents.validation import FieldProblem
 
@@ -201,26 +202,12 @@ def is_said(schema: dict[str, Any], problem: FieldProblem, payload: dict[str, An
     return any(problem["msg"] in str(found.get("description", "")) for found in known)
 
 
-def missing_defaults(schema: dict[str, Any], model: type[Secrets], prefix: str = "") -> list[str]:
+def missing_defaults(schema: dict[str, Any], model: type[Secrets]) -> list[str]:
     """The fields whose default JSON cannot hold: the schema leaves it out, and a form would show the field as empty."""
-    complaints = []
-    for name, field in model.model_fields.items():
-        found, default = schema["properties"].get(name, {}), field.default
-        if (nested := nested_model(model, name)) is not None and "properties" in found:
-            complaints += missing_defaults(found, nested, f"{prefix}{name}.")
-        if field.is_required() or default is None or field.default_factory is not None or found.get("sensitive"):
-            continue
-        if not _is_json(found.get("default", float("nan"))):
-            complaints.append(f"{prefix}{name} has a default that is not JSON; use text, a number, a boolean or None.")
-    return complaints
-
-
-def _is_json(value: Any) -> bool:
-    try:
-        json.dumps(value, allow_nan=False)
-    except (TypeError, ValueError):
-        return False
-    return True
+    return [
+        f"{place} has a default that is not JSON; use text, a number, a boolean or None."
+        for place in left_out_defaults(schema, model)
+    ]
 
 
 def default_complaints(schema: dict[str, Any]) -> list[str]:

@@ -153,7 +153,10 @@ FAILING = {
         "raise RuntimeError('S3cretPw')",
         "Loading it raised RuntimeError; report it to the authors",
     ),
-    "it exits on import": ("raise SystemExit(3)", "Loading it raised SystemExit"),
+    "it exits on import": (
+        "raise SystemExit(3)",
+        "Loading it calls sys.exit(), which would end the service; report it",
+    ),
     "it is interrupted on import": ("raise KeyboardInterrupt", "Loading it raised KeyboardInterrupt"),
     "it recurses on import": ("def f(): f()\nf()", "Loading it raised RecursionError"),
     "it is no Python": ("def", "Loading it raised SyntaxError"),
@@ -185,7 +188,7 @@ FAILING = {
     ),
     "a hook is a generator": (source(test_connection=hook("test_connection", "yield")), "holds 'yield'"),
     "a hook raises": (source(type=hook("type", "raise ValueError('S3cretPw')")), "connectory_type() raised ValueError"),
-    "a hook exits": (source(type=hook("type", "raise SystemExit")), "Loading it raised SystemExit"),
+    "a hook exits": (source(type=hook("type", "raise SystemExit")), "Loading it calls sys.exit()"),
     "the identifier differs": (
         source(identifier=hook("identifier", "return 'postgres'")),
         "returns 'postgres', but its entry point is named 'ledger'; make them equal",
@@ -203,7 +206,17 @@ FAILING = {
     ),
     "the schema cannot be rendered": (
         source().replace("token: SecretText", "token: 'Undefined'"),
-        "Loading it raised PydanticUserError",
+        "has no words for the type of the field 'token'; use another",
+    ),
+    "the schema has a type of Python only": (
+        source().replace(
+            "token: SecretText", "token: SecretText\n    call: __import__('typing').Callable[[], None] = print"
+        ),
+        "has no words for the type of the field 'call'; use another, or say them with pydantic.WithJsonSchema",
+    ),
+    "it sets handlers of signals": (
+        "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)",
+        "Importing it sets a handler of signals, which belong to the service",
     ),
     "the schema is not JSON": (
         source().replace(

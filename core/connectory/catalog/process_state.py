@@ -1,0 +1,98 @@
+"""What all code in a process shares, and importing a plugin must leave as it is: seen before and after, and put back."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, NamedTuple, Self
+
+
+class _Part(NamedTuple):
+    """One thing that is shared.
+
+    Attributes:
+        name: what people call it.
+        get: its value.
+        put: gives it a value back.
+    """
+
+    name: str
+    get: Callable[[], Any]
+    put: Callable[[Any], object]
+
+
+def _put_handlers(handlers: list[logging.Handler]) -> None:
+    logging.root.handlers[:] = handlers
+
+
+def _put_environment(environment: dict[str, str]) -> None:
+    for name in os.environ.keys() - environment.keys():
+        del os.environ[name]
+    os.environ.update(environment)
+
+
+def _signal_handlers() -> dict[int, Any]:
+    return {number: signal.getsignal(number) for number in _SIGNALS}
+
+
+def _put_signal_handlers(handlers: dict[int, Any]) -> None:
+    for number, handler in handlers.items():
+        if signal.getsignal(number) is not handler:
+            with suppress(ValueError, TypeError):  # not in the main thread, or not of Python's making
+                signal.signal(number, handler)
+
+
+_SIGNALS = (
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGHUP,
+    signal.SIGCHLD,
+    signal.SIGALRM,
+    signal.SIGPIPE,
+    signal.SIGUSR1,
+)
+_PARTS = (
+    _Part("logging.disable()", lambda: logging.root.manager.disable, logging.disable),
+    _Part("the root logger's level", lambda: logging.root.level, logging.root.setLevel),
+    _Part("the root logger's handlers", lambda: list(logging.root.handlers), _put_handlers),
+    _Part("the class of loggers", logging.getLoggerClass, logging.setLoggerClass),
+    _Part("the handlers of signals", _signal_handlers, _put_signal_handlers),
+    _Part("sys.stdout", lambda: sys.stdout, lambda stream: setattr(sys, "stdout", stream)),
+    _Part("sys.stderr", lambda: sys.stderr, lambda stream: setattr(sys, "stderr", stream)),
+    _Part("sys.excepthook", lambda: sys.excepthook, lambda hook: setattr(sys, "excepthook", hook)),
+    _Part("the working directory", os.getcwd, os.chdir),
+    _Part("the environment", os.environ.copy, _put_environment),
+)
+
+
+class ProcessState:
+    """The process as it is now. As a context, it puts the process back at the end of the block.
+
+    Threads are only counted: nothing can end them.
+    """
+
+    def __init__(self) -> None:
+        self._values = [part.get() for part in _PARTS]
+        self._threads = threading.active_count()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.restore()
+
+    def changes(self) -> list[str]:
+        """The names of what is not as it was, in the words of a sentence: `logging.disable()`, `the environment`."""
+        changed = [part.name for part, value in zip(_PARTS, self._values, strict=True) if part.get() != value]
+        return changed + (["the running threads"] if threading.active_count() > self._threads else [])
+
+    def restore(self) -> None:
+        """Put it back as it was, but for threads."""
+        for part, value in zip(_PARTS, self._values, strict=True):
+            if part.get() != value:
+                part.put(value)
