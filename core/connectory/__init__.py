@@ -68,5 +68,5 @@ def __getattr__(name: str) -> Any:
         module, instead = "connectory.contract.names_of_0_1", _GONE[name]
     else:
         raise AttributeError(f"module 'connectory' has no attribute '{name}'")
-    warnings.warn(f"connectory.{name} is deprecated; use {instead}", DeprecationWarning, stacklevel=2)
+    warnings.warn(f"connectory.{name} is deprecated and goes with 1.0; use {instead}", DeprecationWarning, stacklevel=2)
     return getattr(importlib.import_module(module), name)

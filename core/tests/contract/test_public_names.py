@@ -38,7 +38,8 @@ def test_a_public_name_comes_without_a_warning(name):
 
 @pytest.mark.parametrize("name", sorted(NAMES_OF_0_1 - set(connectory.__all__)))
 def test_a_name_that_moved_still_comes_with_a_warning_that_names_the_new_one(name):
-    with pytest.warns(DeprecationWarning, match=rf"^connectory\.{name} is deprecated; use (?P<new>.+)$") as caught:
+    told = rf"^connectory\.{name} is deprecated and goes with 1\.0; use .+$"
+    with pytest.warns(DeprecationWarning, match=told) as caught:
         found = getattr(connectory, name)
     new = str(caught[0].message).partition("; use ")[2]
     assert caught[0].filename == __file__  # the line that must change is the one that is shown
