@@ -92,7 +92,7 @@ class Installation:
     """
 
     def __init__(self, folder: Path, database_urls: tuple[str, ...] | None = None) -> None:
-        folder.mkdir()
+        folder.mkdir(parents=True)
         self._service = {"CONNECTORY_HOME": str(folder / "home"), "CONNECTORY_LOG_LEVEL": "warning"}
         self._service["CONNECTORY_EGRESS_ALLOW_LOOPBACK"] = "true"  # where the servers that are tested listen
         self._floor = {
@@ -113,6 +113,10 @@ class Installation:
             for name, path in {"types": "?size=100", "schema": "/postgres/secret"}.items():
                 body = service.request("GET", f"/api/v1/connection_type{path}")[1]
                 (folder / f"{name}.json").write_bytes(body)
+
+    def add_settings(self, settings: dict[str, str]) -> None:
+        """Start the service with these variables as well from now on."""
+        self._service |= settings
 
     def start_service(self) -> Server:
         """The service, and the token that its requests carry."""
