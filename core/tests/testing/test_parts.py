@@ -20,7 +20,6 @@ from connectory import Host, Name, Port, SecretGroup, Secrets, SecretText, SslMo
 from connectory.documents.json_schema import secret_json_schema
 from connectory.documents.validation import parse_secrets
 from connectory.testing import (
-    ConnectorConformance,
     FarEnd,
     black_hole,
     bombing_server,
@@ -345,14 +344,6 @@ def rows_of(heading: str) -> list[str]:
     lines = (Path(__file__).parents[3] / "docs" / "plugin-authors.md").read_text().splitlines()
     start = lines.index(heading) + 2
     return list(takewhile(lambda line: line.startswith("|"), lines[start:]))
-
-
-def test_every_rule_is_documented_in_its_own_words():
-    rules = {name: check for name, check in vars(ConnectorConformance).items() if name.startswith("test_")}
-    assert rows_of("| rule | what it asks, and why |") == [
-        f"| {name.removeprefix('test_').replace('_', ' ')} | {' '.join(inspect.getdoc(check).split())} |"
-        for name, check in rules.items()
-    ]
 
 
 def test_every_far_end_is_documented_in_its_own_words():
