@@ -14,9 +14,17 @@ from servers.mariadb.server import MariaDBServer
 from servers.postgres.server import PostgresServer
 from servers.postgres.tls import PostgresTlsFront
 from testkit.certificates import Certificates, make_certificates
+from testkit.logging_state import logging_unchanged
 
 settings.register_profile("patient", parent=settings(), deadline=None)  # a busy machine is no failure
 settings.load_profile("patient")
+
+
+@pytest.fixture(autouse=True)
+def _logging_unchanged() -> Iterator[None]:
+    """Fails the test that leaves logging changed."""
+    with logging_unchanged():
+        yield
 
 
 @pytest.fixture(scope="session")

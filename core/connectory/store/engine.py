@@ -1,5 +1,6 @@
 """Open the database: which one, from its URL, and what a transaction on it is."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -16,6 +17,11 @@ from connectory.store.patience import patience_left
 
 Dialect = Literal["sqlite", "postgresql"]
 _Result = TypeVar("_Result")
+
+_TRIES = 3
+_RESPITE = 0.02
+"""Seconds. PostgreSQL gives a row to whoever comes first: without a pause the loser takes the row back before the winner, whom
+the loss has woken, is there, and the same two meet in the same deadlock."""
 
 _ACCEPTED = "use sqlite:///path/to/file.db, or postgresql://user:password@host:5432/database, percent-encoded"
 
@@ -90,7 +96,7 @@ class Store:
                 self._turns.release()
 
     def write_again(self, work: Callable[[Connection], _Result]) -> _Result:
-        """Do `work` in a transaction that is done again, once, if the database ends it in favour of another one.
+        """Do `work` in a transaction that is done again, up to twice, if the database ends it in favour of another one.
 
         All writers lock in one order, that of connections' keys, so that they wait for each other. This is for what is
         left: a deadlock over rows that two transactions insert, or with a client of another kind.
@@ -99,14 +105,17 @@ class Store:
             work: does nothing but what the transaction undoes.
 
         Raises:
-            StoreUnavailable, StoreFailed: as `write`; StoreConflict after the second time.
+            StoreUnavailable, StoreFailed: as `write`; StoreConflict after the third time.
         """
-        try:
-            with self.write() as connection:
-                return work(connection)
-        except StoreConflict:
-            with self.write() as connection:
-                return work(connection)
+        for tries in range(_TRIES):
+            try:
+                with self.write() as connection:
+                    return work(connection)
+            except StoreConflict:
+                if tries == _TRIES - 1:
+                    raise
+                time.sleep(_RESPITE)
+        raise AssertionError
 
     def close(self) -> None:
         """Close all pooled connections."""

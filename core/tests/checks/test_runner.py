@@ -275,7 +275,7 @@ def test_a_test_that_waits_too_long_for_its_turn_is_refused_with_all_that_joined
         began = time.monotonic()
         outcomes = await asyncio.gather(*waiting, return_exceptions=True)
         assert [type(outcome) for outcome in outcomes] == [QueueFull] * 2
-        assert 0.3 <= time.monotonic() - began < 10
+        assert 0.29 <= time.monotonic() - began < 10  # the loop's own clock counts milliseconds
         assert (first.done(), silent.connections) == (False, 1)
         first.cancel()
         await asyncio.wait([first])
