@@ -61,7 +61,7 @@ def open_store_of(settings: Settings) -> Store:
             )
         make_home(settings.home)
     try:
-        return open_store(settings.store_url)
+        return open_store(settings.store_url, settings.database_pool_size)
     except (StoreUrlInvalid, StoreUnavailable) as error:
         raise CannotStart(_database_problem(settings, error)) from None
 

@@ -23,6 +23,8 @@ MARIADB_PACKAGES = (
 # The server is a link into redis-tools.
 REDIS_PACKAGES = ("redis-server", "redis-tools", "libjemalloc2", "liblzf1", "libatomic1")
 
+PGBOUNCER_PACKAGES = ("pgbouncer", "libc-ares2", "libevent-2.1-7")
+
 # unixODBC's driver manager, which pyodbc links to, and FreeTDS as its driver for SQL Server.
 ODBC_PACKAGES = ("libltdl7", "libodbc2", "libodbcinst2", "tdsodbc", "freetds-common")
 

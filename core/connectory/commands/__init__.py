@@ -178,7 +178,9 @@ def upgrade_database() -> None:
     if found == HEAD:
         print(f"The database has the tables of this release (revision {HEAD}).")
     else:
-        print(f"The database has the tables of a later release (revision {found}), with which this one (revision {HEAD}) works.")
+        print(
+            f"The database has the tables of a later release (revision {found}), with which this one (revision {HEAD}) works."
+        )
 
 
 @app.command("settings")

@@ -123,12 +123,13 @@ class Store:
         self.writes.dispose()
 
 
-def open_store(url: str) -> Store:
+def open_store(url: str, pool_size: int = 24) -> Store:
     """Open the database a URL names; a missing SQLite file is created with mode 0600, its directory is not.
 
     Args:
         url: `sqlite:///relative/path.db`, `sqlite:////absolute/path.db`, or `postgresql://user:password@host:port/name`
             with libpq's parameters (`?sslmode=verify-full`) after it. Opening PostgreSQL does not connect yet.
+        pool_size: connections to PostgreSQL that are open at once, at most; half of them only read. Default 24.
 
     Raises:
         StoreUrlInvalid: the URL is none of these.
@@ -142,7 +143,7 @@ def open_store(url: str) -> Store:
         return Store("sqlite", sqlite.open_engines(parsed), readers=sqlite.READERS, writers=sqlite.WRITERS)
     from connectory.store import postgresql
 
-    engines = postgresql.open_engines(parsed)
+    engines = postgresql.open_engines(parsed, pool_size)
     return Store("postgresql", engines, readers=postgresql.READERS, writers=postgresql.WRITERS)
 
 

@@ -194,5 +194,7 @@ nodes = Table(
 schema_compatibility = Table(
     "schema_compatibility",
     metadata,
-    Column("compatible_since", Text, primary_key=True),  # one row: the earliest release's revision that these tables suit
+    Column(
+        "compatible_since", Text, primary_key=True
+    ),  # one row: the earliest release's revision that these tables suit
 )

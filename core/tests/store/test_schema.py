@@ -182,7 +182,9 @@ def test_a_release_works_with_what_a_later_one_has_added(store, upgrade_as_later
 def test_a_database_that_a_later_release_has_changed_is_refused_and_left_alone(store, upgrade_as_later_release):
     upgrade_as_later_release(store, RENAME_A_COLUMN, compatible_since=LATER)
     for refusing in (schema.is_usable, schema.upgrade):
-        with pytest.raises(SchemaUnknown, match=f"has schema {LATER}, .* run the release that upgraded the database, or"):
+        with pytest.raises(
+            SchemaUnknown, match=f"has schema {LATER}, .* run the release that upgraded the database, or"
+        ):
             refusing(store)
     assert schema.current_revision(store) == LATER
 
