@@ -7,7 +7,9 @@ MEMBERS := core $(sort $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproj
 EDITABLE := -e "core[server,testing,vault]" $(foreach member,$(filter-out core,$(MEMBERS)),-e $(member))
 STAMP := $(VENV)/.installed
 
-.PHONY: install compiled serve demo test soak lint bench lock clean
+DIST := dist
+
+.PHONY: install compiled serve demo test soak lint bench lock release clean
 .DEFAULT_GOAL := install
 
 install: $(STAMP)
@@ -53,6 +55,18 @@ lock: $(VENV)/.uv
 	  --group dev $(addsuffix /pyproject.toml,$(MEMBERS)) --all-extras | sed '/^-e/d' > constraints.new
 	mv constraints.new constraints.txt
 	echo "uv==$$($(UV) --version | cut -d' ' -f2)" >> constraints.txt
+
+# Everything that a release hands out: wheels, the exact files that they run with by their hashes, a list of those as CycloneDX 1.6.
+release: install
+	rm -rf $(DIST)
+	for member in $(MEMBERS); do $(BIN)/python -m build --wheel --no-isolation --outdir $(DIST) $$member || exit 1; done
+	$(UV) pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	  -c constraints.txt $(patsubst %,--no-emit-package %,connectory $(subst plugins/,connectory-,$(filter plugins/%,$(MEMBERS)))) \
+	  $(addsuffix /pyproject.toml,$(MEMBERS)) --extra server --extra vault --output-file $(DIST)/requirements.txt
+	cd $(DIST) && for wheel in *.whl; do version=$${wheel#*-}; \
+	  echo "$${wheel%%-*}==$${version%%-*} --hash=sha256:$$(sha256sum $$wheel | cut -d' ' -f1)"; done >> requirements.txt
+	$(UV) tool run --quiet --from cyclonedx-bom==7.5.0 cyclonedx-py requirements --output-reproducible --sv 1.6 \
+	  --output-file $(DIST)/sbom.cdx.json $(DIST)/requirements.txt
 
 clean:
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

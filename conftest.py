@@ -4,7 +4,6 @@ With pytest-xdist every worker is such a process: PostgreSQL starts in about a s
 share one. A server that cannot be had is an error of the test that asked for it, never a skip.
 """
 
-import logging
 from collections.abc import Iterator
 
 import pytest
@@ -15,17 +14,17 @@ from connectory.testing.certificates import Certificates, make_certificates
 from servers.mariadb.server import MariaDBServer
 from servers.postgres.server import PostgresServer
 from servers.postgres.tls import PostgresTlsFront
+from testkit.logging_state import logging_unchanged
 
 settings.register_profile("patient", parent=settings(), deadline=None)  # a busy machine is no failure
 settings.load_profile("patient")
 
 
 @pytest.fixture(autouse=True)
-def _logging_as_it_was() -> Iterator[None]:
-    """Some tests import plugins that turn logging off, and later ones in the process look for what is logged."""
-    before = logging.root.manager.disable
-    yield
-    logging.disable(before)
+def _logging_unchanged() -> Iterator[None]:
+    """Fails the test that leaves logging changed."""
+    with logging_unchanged():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
+from connectory.commands import app
 from connectory.keys import provider_of
 from connectory.settings import read_settings
-from connectory.startup import CannotStart
+from connectory.startup import CannotStart, open_database
 from connectory.testing.ports import free_port
 from connectory.vault import KeyRingInvalid, TransitConfig, TransitWrappedKeys, generate_keyring
 from servers.openbao.server import OpenBaoServer, TokenReviews
@@ -96,6 +98,27 @@ def test_keys_outlive_a_rotation_of_the_transit_key(openbao, keys):
         assert keys.load() == made
     finally:
         openbao.ask("POST", "transit/keys/connectory/config", min_decryption_version=1)
+
+
+def test_wrapping_again_by_command_is_in_the_audit_trail(openbao, keys, credential, tmp_path):
+    ring = keys.create()
+    home = tmp_path / "home"
+    open_database(read_settings(home=home)).close()
+    environment = {
+        "CONNECTORY_HOME": home,
+        "CONNECTORY_KEYS_PROVIDER": "transit",
+        "CONNECTORY_VAULT_ADDRESS": openbao.address,
+        "CONNECTORY_VAULT_CREDENTIAL_FILE": credential,
+    }
+
+    def command(*arguments: str) -> str:
+        env = {name: str(value) for name, value in environment.items()}
+        return CliRunner().invoke(app, arguments, env=env, catch_exceptions=False).stdout
+
+    command("keys", "rewrap", str(keys.path))
+    [entry] = [json.loads(line) for line in command("audit", "--json", "--action", "keys_rewrapped").splitlines()]
+    assert (entry["actor"], entry["result_code"]) == ("keys rewrap", "succeeded")
+    assert entry["details"]["primary"] == ring.primary
 
 
 def test_plain_keys_are_refused_until_they_are_wrapped(keys):

@@ -65,6 +65,12 @@ class Settings(BaseSettings):
         description="sqlite:///path or postgresql://user:password@host:port/name, user and password percent-encoded. "
         "Unset: a SQLite file in the home folder.",
     )
+    database_pool_size: int = Field(
+        24,
+        ge=8,
+        le=200,
+        description="Connections to PostgreSQL that this node has open at once, at most; half of them only read.",
+    )
     keys_provider: Literal["file", "transit", "environment"] = Field(
         "file",
         description="Where the keys that secrets are sealed with come from: a key file; a key file whose keys the transit "

@@ -13,7 +13,7 @@ from connectory.store.audit import Actor, append
 from connectory.store.clients import create_client, list_clients
 from connectory.store.engine import Store, open_store
 from connectory.store.errors import SchemaUnknown, StoreFailed, StoreUnavailable, StoreUrlInvalid
-from connectory.store.schema import is_current, upgrade
+from connectory.store.schema import is_usable, upgrade
 from connectory.store.timestamps import utc_now
 
 _log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ class CannotStart(Exception):
 
 
 def open_database(settings: Settings) -> Store:
-    """Open the store, with the schema of this release.
+    """Open the store, with the schema of this release or of a later one that suits it.
 
     The embedded default is created and migrated; a shared database must have been migrated by `connectory db upgrade`.
 
@@ -37,7 +37,7 @@ def open_database(settings: Settings) -> Store:
     try:
         if settings.embedded:
             upgrade(store, START)
-        elif not is_current(store):
+        elif not is_usable(store):
             raise CannotStart("The database does not have this release's tables; run: connectory db upgrade")
     except BaseException as error:
         store.close()
@@ -61,7 +61,7 @@ def open_store_of(settings: Settings) -> Store:
             )
         make_home(settings.home)
     try:
-        return open_store(settings.store_url)
+        return open_store(settings.store_url, settings.database_pool_size)
     except (StoreUrlInvalid, StoreUnavailable) as error:
         raise CannotStart(_database_problem(settings, error)) from None
 

@@ -197,6 +197,7 @@ def _discover(secrets: MongoDBSecrets, context: CheckContext) -> tuple[MongoDBSe
 
     no_record = CheckFailed(FailureCode.DNS_FAILED, remedy=_NO_SRV)
     with context.step("discover", {exception.Timeout: FailureCode.DNS_TIMEOUT, exception.DNSException: no_record}):
+        context.vet(secrets.host)  # a rule for the record's name is one for the servers that it leads to
         texts = None
         answer = resolver.resolve(f"_mongodb._tcp.{secrets.host}.", "SRV", lifetime=context.timeout, search=False)
         with suppress(resolver.NoAnswer, resolver.NXDOMAIN):
@@ -208,6 +209,8 @@ def _discover(secrets: MongoDBSecrets, context: CheckContext) -> tuple[MongoDBSe
         seeds = [(record.target.to_text(omit_final_dot=True).lower(), record.port) for record in records]
         if not all(name.endswith(domain) and re.fullmatch(r"[a-z0-9_.-]+", name) for name, _ in seeds):
             raise CheckFailed(FailureCode.DNS_FAILED, remedy=_NO_SRV)
+        for _, port in seeds:
+            context.vet(secrets.host, port)
     options = dict(parse_qsl(b"".join(texts[0].strings).decode("ascii", "replace"))) if texts else {}
     source = options.get("authSource", "")
     found = {

@@ -134,11 +134,10 @@ def test_a_token_that_is_issued_is_told_and_not_shown(anonymous, service, creden
     assert answer.json()["access_token"] not in repr(entry)
 
 
-def test_a_failed_login_is_told_with_a_client_that_is_known_and_with_nothing_else(
-    anonymous, service, credentials, began
-):
+def test_a_failed_login_is_told_with_a_client_that_is_known_and_with_nothing_else(anonymous, service, credentials):
     client_id, secret = credentials
-    service.failed_logins.end()
+    service.failed_logins.end()  # tells of those that other tests have left
+    began = utc_now()
     answer = log_in(anonymous, client_id, "S3cretPw")
     assert answer.status_code == 401
     assert log_in(anonymous, "S3cretPw-as-the-id", secret).status_code == 401

@@ -9,6 +9,7 @@ from fastapi.routing import APIRoute, iter_route_contexts
 
 from connectory.api import token_cache
 from connectory.scopes import SCOPES
+from connectory.store.audit_search import Wanted, list_entries
 from connectory.store.clients import create_client, delete_client, issue_token
 from connectory.store.timestamps import utc_now
 
@@ -20,6 +21,7 @@ PUBLIC = {
     "/docs/{part}",
     "/openapi.json",
     "/api/v1/oauth/token",
+    "/api/v1/oauth/revoke",
     "/api/v1/oauth/callback",
 }
 PARAMETERS = {"connection_key": "nobody", "connection_type": "nothing", "fides_key": "none"}
@@ -97,6 +99,59 @@ def test_a_body_that_is_no_form_is_an_invalid_request(anonymous):
         assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
 
 
+def revoke(anonymous, credentials, **form):
+    client_id, secret = credentials
+    return anonymous.post("/api/v1/oauth/revoke", data={"client_id": client_id, "client_secret": secret} | form)
+
+
+def issued(anonymous, credentials):
+    client_id, secret = credentials
+    answer = ask(anonymous, grant_type="client_credentials", client_id=client_id, client_secret=secret)
+    return answer.json()["access_token"]
+
+
+def test_a_client_revokes_one_of_its_tokens_and_keeps_the_others(anonymous, credentials, service):
+    stolen, kept = issued(anonymous, credentials), issued(anonymous, credentials)
+
+    def status(token):
+        return anonymous.get("/api/v1/connection", headers={"Authorization": f"Bearer {token}"}).status_code
+
+    assert (status(stolen), status(kept)) == (200, 200)
+    for _ in range(2):  # what is not known is as good as revoked (RFC 7009 §2.2)
+        answer = revoke(anonymous, credentials, token=stolen, token_type_hint="access_token")
+        assert (answer.status_code, answer.json(), answer.headers["cache-control"]) == (200, {}, "no-store")
+        assert (status(stolen), status(kept)) == (401, 200)
+    with service.store.read() as database:
+        [entry] = list_entries(database, Wanted(actor=credentials[0], actions=["tokens_revoked"]))[0]
+    assert (entry.object, entry.result_code, entry.details) == (credentials[0], "200", {"times": 1})
+    assert stolen not in repr(entry)
+
+
+@pytest.mark.parametrize(
+    ("changed", "status", "error"),
+    [
+        ({"client_secret": "S3cretPw"}, 401, "invalid_client"),
+        ({"client_secret": ""}, 401, "invalid_client"),
+        ({"token": ""}, 400, "invalid_request"),
+        ({"token": ["S3cretPw", "S3cretPw"]}, 400, "invalid_request"),
+    ],
+)
+def test_a_revocation_that_is_not_in_order_revokes_nothing(anonymous, credentials, changed, status, error):
+    token = issued(anonymous, credentials)
+    answer = revoke(anonymous, credentials, **{"token": token} | changed)
+    assert (answer.status_code, answer.json()["error"]) == (status, error)
+    assert "S3cretPw" not in answer.text
+    assert anonymous.get("/api/v1/connection", headers={"Authorization": f"Bearer {token}"}).status_code == 200
+
+
+def test_nobody_revokes_the_token_of_another_client(anonymous, credentials, token_for):
+    token = token_for("connection:read")
+    answer = revoke(anonymous, credentials, token=token)
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_grant")
+    assert token not in answer.text
+    assert anonymous.get("/api/v1/connection", headers={"Authorization": f"Bearer {token}"}).status_code == 200
+
+
 def routes(anonymous):
     return list(iter_route_contexts(anonymous.app.routes))
 
@@ -149,6 +204,7 @@ def test_every_other_route_of_the_table_is_a_named_public_one(anonymous):
         "/health",
         "/ready",
         "/api/v1/oauth/token",
+        "/api/v1/oauth/revoke",
         "/api/v1/oauth/callback",
     }
 

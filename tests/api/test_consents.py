@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import time
+from base64 import b64encode
 from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
@@ -371,7 +372,11 @@ def test_a_browser_shows_a_held_consent_as_a_page(archive, another_browser):
     another_browser.headers["Accept"] = "text/html,application/xhtml+xml,*/*;q=0.8"
     answer = archive.come_back(archive.answer(), another_browser)
     assert (answer.status_code, answer.headers["content-type"]) == (202, "text/html; charset=utf-8")
-    assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+    policy = answer.headers["content-security-policy"]
+    assert "frame-ancestors 'none'" in policy
+    [style] = re.findall(r"<style>(.*?)</style>", answer.text, re.DOTALL)
+    assert policy.endswith(f"; style-src 'sha256-{b64encode(sha256(style.encode()).digest()).decode()}'")
+    assert "unsafe" not in policy
     assert "<strong>test</strong>" in answer.text
     assert "<strong>deeds</strong>" in answer.text
     [confirmation] = re.findall(r"[A-Za-z0-9_-]{43}", answer.text)

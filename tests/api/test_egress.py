@@ -1,5 +1,6 @@
 """`POST /egress/check`: which rule decides where tests may connect."""
 
+import json
 import threading
 import time
 
@@ -33,7 +34,7 @@ def rules(service, monkeypatch):
 def trail(service):
     with service.store.read() as database:
         return [
-            (row.action, row.result_code, row.connection_key)
+            (row.action, row.result_code, row.details and json.loads(row.details))
             for row in database.execute(select(audit).order_by(audit.c.id))
         ]
 
@@ -55,7 +56,7 @@ def test_the_answer_names_the_rule_and_nothing_is_connected_to(ask, service, rul
             "addresses": [{"address": "127.0.0.1", "allowed": True, **deciding}],
         },
     )
-    assert trail(service)[-1] == ("egress_checked", "allowed", None)
+    assert trail(service)[-1] == ("egress_checked", "allowed", {"host": "127.0.0.1", "port": server.port})
 
 
 def test_what_is_refused_says_with_what_a_test_would_end(ask, service, rules):
@@ -71,8 +72,12 @@ def test_what_is_refused_says_with_what_a_test_would_end(ask, service, rules):
     assert (metadata["allowed"], metadata["rule_from"]) == (False, "built in")
     unknown = ask({"host": "no-such-host.invalid", "port": 80}).json()
     assert (unknown["allowed"], unknown["failure_code"], unknown["rule"]) == (False, "dns_failed", None)
-    codes = [code for action, code, _ in trail(service) if action == "egress_checked"]
-    assert codes[-4:] == ["address_not_allowed"] * 3 + ["dns_failed"]
+    assert [entry for entry in trail(service) if entry[0] == "egress_checked"][-4:] == [
+        ("egress_checked", "address_not_allowed", {"host": "DB.internal.example"}),
+        ("egress_checked", "address_not_allowed", {"host": "10.0.0.7", "port": 22}),
+        ("egress_checked", "address_not_allowed", {"host": "169.254.169.254", "port": 80}),
+        ("egress_checked", "dns_failed", {"host": "no-such-host.invalid", "port": 80}),
+    ]
 
 
 @pytest.mark.parametrize(

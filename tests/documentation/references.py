@@ -38,8 +38,9 @@ def hooks() -> Iterator[str]:
     yield "# Hooks"
     yield ""
     yield from wrapped(
-        "What the service calls (pluggy). A class derived from `Connector` answers them from its attributes and methods; a module or "
-        "an object with functions marked `@hookimpl` works as well. A function takes those of the arguments that it names."
+        "What the service calls (pluggy). A class derived from `Connector` answers them from its attributes and methods; a "
+        "module or an object with functions marked `@hookimpl` works as well. A function takes those of the arguments that "
+        "it names."
     )
     for name in (*hookspecs.REQUIRED_HOOKS, *hookspecs.OPTIONAL_HOOKS):
         hook: Any = getattr(hookspecs, name)

@@ -35,6 +35,7 @@ SLAPD_PACKAGES = (
     "libwrap0",
     "libargon2-1",
 )
+PGBOUNCER_PACKAGES = ("pgbouncer", "libc-ares2", "libevent-2.1-7")
 
 # unixODBC's driver manager, which pyodbc links to, and FreeTDS as its driver for SQL Server.
 ODBC_PACKAGES = ("libltdl7", "libodbc2", "libodbcinst2", "tdsodbc", "freetds-common")

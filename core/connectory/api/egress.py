@@ -111,7 +111,7 @@ async def check(
         message = "This client tests and asks too often; try again later (CONNECTORY_TEST_RATE, CONNECTORY_TEST_BURST)."
         raise Refused(429, message, {"Retry-After": str(wait)})
     report = await _report(service, target, who.id)
-    await service.threads.write(_record, service, report, who)
+    await service.threads.write(_record, service, target, report, who)
     return egress_item(target.host, target.port, report)
 
 
@@ -145,7 +145,7 @@ async def _report(service: Service, target: EgressTarget, client: str) -> Egress
     return check_found(policy, target.host, target.port, answer)
 
 
-def _record(service: Service, report: EgressReport, who: Actor) -> None:
-    code = report.code or "allowed"
+def _record(service: Service, target: EgressTarget, report: EgressReport, who: Actor) -> None:
+    details = {"host": target.host} | ({} if target.port is None else {"port": target.port})
     with service.store.write() as database:
-        audit.append(database, who.did("egress_checked", result_code=code))
+        audit.append(database, who.did("egress_checked", result_code=report.code or "allowed", details=details))

@@ -40,6 +40,10 @@ class TokenCache:
             self._callers.clear()
         self._callers[_digest(token)] = (caller, time.monotonic() + LIFETIME, expires_at.timestamp())
 
+    def forget(self, token: str) -> None:
+        """Have a token looked up again the next time."""
+        self._callers.pop(_digest(token), None)
+
 
 def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()

@@ -64,15 +64,28 @@ class VettedAddresses:
             AddressDenied: the host, or at least one of the addresses, is not allowed.
             OSError: there is none.
         """
-        name = name_of(host)
-        if self._policy.denial_of(name, port) is not None:  # before anybody is asked about it
-            self.deny()
+        name = self.vet(host, port)  # before anybody is asked about it
         found = self._found(host.lower())
         if self._policy.denial_of(found.canonical, port) is not None:
             self.deny()
         if not all(self._policy.decide(ip, port, name).allowed for ip in found.ips):
             self.deny()
         return found.ips
+
+    def vet(self, host: str, port: int | None) -> str:
+        """The name of `host` as rules know it, where none of them denies it.
+
+        Args:
+            port: to connect to; `None` while it is not known.
+
+        Raises:
+            AddressDenied: the name is not allowed.
+            OSError: no resolver takes it for a name.
+        """
+        name = name_of(host)
+        if self._policy.denial_of(name, port) is not None:
+            self.deny()
+        return name
 
     def _found(self, host: str) -> Found:
         if host not in self._answers:

@@ -163,6 +163,14 @@ class ChildContext(CheckContext):
             self._addresses.admit(ips, port)
             return tuple(Address(ip, port) for ip in ips)
 
+    def vet(self, host: str, port: int | None = None) -> None:
+        try:
+            self._addresses.vet(host, port)
+        except AddressDenied as error:
+            raise CheckFailed(FailureCode.ADDRESS_NOT_ALLOWED) from error
+        except OSError as error:
+            raise CheckFailed(FailureCode.DNS_FAILED) from error
+
     def connect(self, host: str, port: int) -> tuple[socket.socket, Address]:
         addresses = self.resolve(host, port)
         with self.step("connect"):

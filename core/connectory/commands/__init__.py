@@ -170,11 +170,17 @@ def plugins(
 def upgrade_database() -> None:
     """Bring the database to the tables of this release."""
     from connectory.startup import open_store_of
-    from connectory.store.schema import HEAD, upgrade
+    from connectory.store.schema import HEAD, current_revision, upgrade
 
     with open_store_of(_settings()) as store:
         upgrade(store, acting("db upgrade"))
-    print(f"The database has the tables of this release (revision {HEAD}).")
+        found = current_revision(store)
+    if found == HEAD:
+        print(f"The database has the tables of this release (revision {HEAD}).")
+    else:
+        print(
+            f"The database has the tables of a later release (revision {found}), with which this one (revision {HEAD}) works."
+        )
 
 
 @app.command("settings")

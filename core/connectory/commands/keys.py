@@ -189,20 +189,20 @@ def _note(command: str, action: Action, kid: str | None, ring: KeyRing) -> None:
     """Tell the audit trail, where there is one: a key file is often made before the database is."""
     from connectory.startup import CannotStart, open_store_of
     from connectory.store.audit import append
-    from connectory.store.errors import StoreFailed, StoreUnavailable
-    from connectory.store.schema import is_current
+    from connectory.store.errors import SchemaUnknown, StoreFailed, StoreUnavailable
+    from connectory.store.schema import is_usable
 
     settings = settings_now()
     if settings.embedded and not settings.database_path.exists():
         return
     try:
         with closing(open_store_of(settings)) as store:
-            if is_current(store):
+            if is_usable(store):
                 with store.write() as database:
                     append(database, acting(command).did(action, object=kid, details={"primary": ring.primary}))
                 return
         problem = "the database does not have this release's tables."
-    except (CannotStart, StoreUnavailable, StoreFailed) as error:
+    except (CannotStart, SchemaUnknown, StoreUnavailable, StoreFailed) as error:
         problem = str(error)
     warn(f"The audit trail does not tell of this: {problem}")
 

@@ -258,6 +258,20 @@ class CheckContext(ABC):
             CheckFailed: `dns_failed`, or `address_not_allowed` by the deployer's egress policy.
         """
 
+    def vet(self, host: str, port: int | None = None) -> None:
+        """Have the deployer's egress policy refuse `host` by its name alone, without looking it up.
+
+        For a name that is not connected to itself and stands for others: that of a service record, say. What `resolve` and
+        `connect` are given needs no vetting before.
+
+        Args:
+            port: to connect to; `None` while it is not known, and then rules for ports refuse nothing.
+
+        Raises:
+            CheckFailed: `address_not_allowed`.
+        """
+        raise NotImplementedError
+
     @abstractmethod
     def connect(self, host: str, port: int) -> tuple[socket.socket, Address]:
         """Resolve, then open a TCP connection to the first address that accepts, as the steps `resolve` and `connect`.

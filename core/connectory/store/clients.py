@@ -78,6 +78,12 @@ def rotate_secret(database: Connection, client_id: str) -> str | None:
     return secret if changed.rowcount == 1 else None
 
 
+def revoke_token(database: Connection, client_id: str, token: str) -> bool:
+    """Revoke one token of a client; False if it has no such token."""
+    revoked = delete(client_tokens).where(client_tokens.c.token_hash == _hash(token))
+    return database.execute(revoked.where(client_tokens.c.client_id == client_id)).rowcount == 1
+
+
 def revoke_tokens(database: Connection, client_id: str) -> int:
     """Revoke all tokens of a client. Returns how many it had, expired ones included."""
     if not storable(client_id):

@@ -19,8 +19,10 @@ from connectory.store.patience import patience_left
 Dialect = Literal["sqlite", "postgresql"]
 _Result = TypeVar("_Result")
 
-_PAUSE = 0.05
-"""Seconds before work is done again that lost a deadlock."""
+_TRIES = 3
+_RESPITE = 0.02
+"""Seconds. PostgreSQL gives a row to whoever comes first: without a pause the loser takes the row back before the winner, whom
+the loss has woken, is there, and the same two meet in the same deadlock."""
 
 _ACCEPTED = "use sqlite:///path/to/file.db, or postgresql://user:password@host:5432/database, percent-encoded"
 
@@ -96,7 +98,7 @@ class Store:
                 self._turns.release()
 
     def write_again(self, work: Callable[[Connection], _Result]) -> _Result:
-        """Do `work` in a transaction that is done again, once, if the database ends it in favour of another one.
+        """Do `work` in a transaction that is done again, up to twice, if the database ends it in favour of another one.
 
         All writers lock in one order, that of connections' keys, so that they wait for each other. This is for what is
         left: a deadlock over rows that two transactions insert, or with a client of another kind.
@@ -105,28 +107,30 @@ class Store:
             work: does nothing but what the transaction undoes.
 
         Raises:
-            StoreUnavailable, StoreFailed: as `write`; StoreConflict after the second time.
+            StoreUnavailable, StoreFailed: as `write`; StoreConflict after the third time.
         """
-        try:
-            with self.write() as connection:
-                return work(connection)
-        except StoreConflict:
-            # Else it may take again what it just gave up, before the other one, which waited for that, has woken.
-            time.sleep(_PAUSE)
-            with self.write() as connection:
-                return work(connection)
+        for tries in range(_TRIES):
+            try:
+                with self.write() as connection:
+                    return work(connection)
+            except StoreConflict:
+                if tries == _TRIES - 1:
+                    raise
+                time.sleep(_RESPITE)
+        raise AssertionError
 
     def close(self) -> None:
         """Close all connections that are not in use."""
         self._engines.close()
 
 
-def open_store(url: str) -> Store:
+def open_store(url: str, pool_size: int = 24) -> Store:
     """Open the database a URL names; a missing SQLite file is created with mode 0600, its directory is not.
 
     Args:
         url: `sqlite:///relative/path.db`, `sqlite:////absolute/path.db`, or `postgresql://user:password@host:port/name`
             with libpq's parameters (`?sslmode=verify-full`) after it. Opening PostgreSQL does not connect yet.
+        pool_size: connections to PostgreSQL that are open at once, at most; half of them only read. Default 24.
 
     Raises:
         StoreUrlInvalid: the URL is none of these.
@@ -140,7 +144,7 @@ def open_store(url: str) -> Store:
         return Store("sqlite", sqlite.open_engines(parsed), readers=sqlite.READERS, writers=sqlite.WRITERS)
     from connectory.store import postgresql
 
-    engines = postgresql.open_engines(parsed)
+    engines = postgresql.open_engines(parsed, pool_size)
     return Store("postgresql", engines, readers=postgresql.READERS, writers=postgresql.WRITERS)
 
 

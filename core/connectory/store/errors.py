@@ -22,7 +22,7 @@ class StoreFailed(Exception):
 
 
 class SchemaUnknown(Exception):
-    """The database was made by a release that this one does not know."""
+    """A later release gave the database tables that this one cannot work with."""
 
 
 class KeyTaken(Exception):

@@ -1,6 +1,7 @@
 """The PostgreSQL engines: connections that read, and connections that write."""
 
 import time
+from collections.abc import Callable
 from typing import Any, cast
 
 from sqlalchemy import event
@@ -11,18 +12,22 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from connectory.store.engines import Engines
 from connectory.store.errors import StoreUrlInvalid
 from connectory.store.patience import PATIENCE, patience_left
+from connectory.store.session_limits import is_pooled, limit_sessions
 
 READERS = 4
 WRITERS = 4
 """Threads, most of which wait for the database while one works."""
 
 # Limits of one statement, of a wait for a lock, and of a transaction that does nothing, so that no request and no lock
-# outlives a stuck client. A deployer's own `?options=` comes after these and wins.
-_LIMITS = (
-    f"-c statement_timeout=10s -c lock_timeout={PATIENCE * 1000:.0f} -c idle_in_transaction_session_timeout=60s"
-    " -c timezone=UTC"
-)
-_READ_ONLY = "-c default_transaction_read_only=on"
+# outlives a stuck client. What a deployer's own `?options=` sets is left as it is.
+_LIMITS = {
+    "statement_timeout": "10s",
+    "lock_timeout": f"{PATIENCE * 1000:.0f}ms",
+    "idle_in_transaction_session_timeout": "60s",
+    "timezone": "UTC",
+}
+_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+"""Reading a page and its count wants one snapshot."""
 _CONNECT_TIMEOUT = 5
 """Seconds for each address of the host."""
 
@@ -31,8 +36,11 @@ _IDLE = 1.0
 of every request; a server that ended within the last second costs its callers one 503."""
 
 
-def open_engines(url: URL) -> Engines:
+def open_engines(url: URL, pool_size: int) -> Engines:
     """The engines, over two pools. Connects on first use.
+
+    Args:
+        pool_size: connections of both pools together, at most.
 
     Raises:
         StoreUrlInvalid: the URL holds a parameter twice.
@@ -40,25 +48,31 @@ def open_engines(url: URL) -> Engines:
     options = url.query.get("options", "")
     if not isinstance(options, str):
         raise StoreUrlInvalid("The database URL gives `options` twice; give it once.")
+    given = options.lower().replace("-", "_")
+    limits = [f"{name} = '{value}'" for name, value in _LIMITS.items() if f"{name}=" not in given]
     connect_timeout = {} if "connect_timeout" in url.query else {"connect_timeout": _CONNECT_TIMEOUT}
+    kept = min(READERS + WRITERS, pool_size // 2)
 
-    def engine(limits: str, **given: Any) -> Engine:
+    def engine(**given: Any) -> Engine:
         return create_engine(
-            url.set(drivername="postgresql+psycopg2").difference_update_query(["options"]),
+            url.set(drivername="postgresql+psycopg2"),
             hide_parameters=True,
             executemany_mode="values_plus_batch",
-            connect_args={"options": f"{limits} {options}", **connect_timeout},
+            connect_args=connect_timeout,
             **given,
         )
 
-    pool = {"pool_size": READERS + WRITERS, "max_overflow": 4, "pool_timeout": PATIENCE}
+    pool = {"pool_size": kept, "max_overflow": pool_size // 2 - kept, "pool_timeout": PATIENCE}
     # Whatever the server's default: a statement that waited for another transaction must then see what it wrote.
-    writes = engine(_LIMITS, isolation_level="READ COMMITTED", **pool)
-    event.listen(writes, "begin", _wait_no_longer)
-    looks = engine(f"{_LIMITS} {_READ_ONLY}", isolation_level="AUTOCOMMIT", **pool)
+    writes = engine(isolation_level="READ COMMITTED", **pool)
+    looks = engine(isolation_level="AUTOCOMMIT", **pool)
     # Over the same connections, because setting another isolation level on each use costs more than the statement.
-    reads = engine(_LIMITS, pool=looks.pool)
-    event.listen(reads, "begin", _begin_snapshot)
+    reads = engine(pool=looks.pool)
+    local = [f"SET LOCAL {limit}" for limit in limits]
+    limit_sessions(writes, limits, local)
+    limit_sessions(looks, [*limits, "default_transaction_read_only = on"], ["SET TRANSACTION READ ONLY", *local])
+    event.listen(writes, "begin", _wait_no_longer)
+    event.listen(reads, "begin", _begin_snapshot("; ".join([_SNAPSHOT, *local])))
     event.listen(reads, "commit", _end_snapshot)
     event.listen(reads, "rollback", _end_snapshot)
     for each in (writes, looks):
@@ -72,9 +86,11 @@ def open_engines(url: URL) -> Engines:
     return Engines(reads.begin, writes.begin, looks.begin, reads, writes, close)
 
 
-def _begin_snapshot(connection: Connection) -> None:
-    # Reading a page and its count wants one snapshot.
-    connection.exec_driver_sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+def _begin_snapshot(pooled: str) -> Callable[[Connection], None]:
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql(pooled if is_pooled(connection) else _SNAPSHOT)
+
+    return begin
 
 
 def _end_snapshot(connection: Connection) -> None:

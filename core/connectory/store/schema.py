@@ -5,15 +5,17 @@ Alembic is imported only when there is something to do: it costs a service more 
 
 from pathlib import Path
 
-from sqlalchemy import text
+from sqlalchemy import delete, insert, select, text
 from sqlalchemy.engine import Connection
 
 from connectory.store.audit import Actor, append
 from connectory.store.engine import Store
 from connectory.store.errors import SchemaUnknown
+from connectory.store.tables import schema_compatibility
 
-HEAD = "0006"
-"""The revision this release needs. A test compares it with the newest file in `migrations/versions/`."""
+HEAD = "0007"
+"""The revision this release needs, or a later one that says it suits this one. A test compares it with the newest file in
+`migrations/versions/`. Revisions are numbers of four digits, so that their order is that of their texts."""
 
 _MIGRATIONS = Path(__file__).with_name("migrations")
 # Any number will do, as long as every process asks for the same one.
@@ -26,13 +28,18 @@ def current_revision(store: Store) -> str | None:
         return _revision(connection)
 
 
-def is_current(store: Store) -> bool:
-    """Whether the database has the schema this release needs."""
-    return current_revision(store) == HEAD
+def is_usable(store: Store) -> bool:
+    """Whether this release can work with the database: False where it has to be upgraded first.
+
+    Raises:
+        SchemaUnknown: a later release upgraded this database, to tables that this one cannot work with.
+    """
+    with store.read() as connection:
+        return _is_usable(connection, _revision(connection))
 
 
 def upgrade(store: Store, actor: Actor | None = None) -> None:
-    """Bring the database to `HEAD`, in one transaction. Does nothing where it is there already.
+    """Bring the database to `HEAD`, in one transaction. Does nothing where it is there already, or at a later one that suits.
 
     Processes that upgrade at the same time wait for each other.
 
@@ -40,9 +47,9 @@ def upgrade(store: Store, actor: Actor | None = None) -> None:
         actor: for the entry in the audit trail. Default: there is none.
 
     Raises:
-        SchemaUnknown: a later release upgraded this database.
+        SchemaUnknown: a later release upgraded this database, to tables that this one cannot work with.
     """
-    if is_current(store):
+    if is_usable(store):
         return
     from alembic import command
     from alembic.config import Config
@@ -53,18 +60,29 @@ def upgrade(store: Store, actor: Actor | None = None) -> None:
     with store.write() as connection:
         _wait_for_other_upgrades(connection)
         found = _revision(connection)
-        if found == HEAD:
+        if _is_usable(connection, found):
             return
-        known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-        if found is not None and found not in known:
-            raise SchemaUnknown(
-                f"The database has schema {found}, this release knows up to {HEAD}; install the release that upgraded it, "
-                "or restore a backup made before."
-            )
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+        newest = ScriptDirectory.from_config(config).get_revision("head")
+        connection.execute(delete(schema_compatibility))
+        connection.execute(insert(schema_compatibility).values(compatible_since=newest.module.compatible_since))
         if actor is not None:
             append(connection, actor.did("database_upgraded", details={"before": found or "none", "after": HEAD}))
+
+
+def _is_usable(connection: Connection, revision: str | None) -> bool:
+    if revision is None or revision < HEAD:
+        return False
+    if revision == HEAD:
+        return True
+    since = connection.execute(select(schema_compatibility.c.compatible_since)).scalar()
+    if since is not None and since <= HEAD:
+        return True
+    raise SchemaUnknown(
+        f"The database has schema {revision}, of a later release, whose tables this release does not know (it knows up to "
+        f"{HEAD}); run the release that upgraded the database, or restore a backup made before."
+    )
 
 
 def _revision(connection: Connection) -> str | None:

@@ -190,3 +190,11 @@ nodes = Table(
     Column("started_at", UtcDateTime, nullable=False),
     Column("seen_at", UtcDateTime, nullable=False),
 )
+
+schema_compatibility = Table(
+    "schema_compatibility",
+    metadata,
+    Column(
+        "compatible_since", Text, primary_key=True
+    ),  # one row: the earliest release's revision that these tables suit
+)

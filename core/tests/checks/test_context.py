@@ -99,6 +99,17 @@ def test_a_host_that_is_denied_by_name_is_not_even_looked_up(context_for, resolv
     assert (resolver.asked, Denied() in events) == ([], True)
 
 
+def test_a_name_that_stands_for_others_is_vetted_without_being_looked_up(context_for, resolver, events):
+    context = context_for(deny=("cluster.example:27017",))
+    context.vet("cluster.example")
+    context.vet("cluster.example", 443)
+    context.vet("other.example", 27017)
+    assert Denied() not in events
+    assert code(context.vet, "Cluster.example.", 27017) is FailureCode.ADDRESS_NOT_ALLOWED
+    assert code(context.vet, "a" * 64 + ".example") is FailureCode.DNS_FAILED
+    assert (resolver.asked, Denied() in events) == ([], True)
+
+
 def test_a_host_that_is_another_name_of_a_denied_one_is_denied(context_for, resolver):
     """An alias in the DNS, or a short name that the resolver completes."""
     resolver.answers |= {"innocent.example": ["203.0.113.7"], "db": ["203.0.113.7"]}

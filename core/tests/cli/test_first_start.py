@@ -14,6 +14,7 @@ from connectory.settings import Settings, read_settings
 from connectory.startup import ensure_root_client, open_database
 from connectory.store import sqlite
 from connectory.store.clients import authenticate_client, list_clients
+from connectory.store.schema import HEAD
 from connectory.vault import generate_keyring
 from connectory.vault.providers import FileKeys
 
@@ -92,3 +93,21 @@ def test_starts_at_once_all_succeed(home, tmp_path, kind, request):
 
     with ThreadPoolExecutor(4) as pool:
         assert len(set(pool.map(start, range(4)))) == 1
+
+
+@pytest.mark.parametrize(("since", "starts"), [(HEAD, True), ("9999", False)])
+def test_a_restart_after_a_later_release_has_upgraded_the_database(since, starts, command, home, tmp_path, monkeypatch):
+    monkeypatch.setenv("CONNECTORY_DATABASE_URL", f"sqlite:///{tmp_path / 'shared.db'}")
+    assert command("db", "upgrade")[0] == 0
+    with sqlite3.connect(tmp_path / "shared.db") as database:
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+        database.execute("UPDATE schema_compatibility SET compatible_since = ?", [since])
+    database.close()
+    (code, _, refused), upgraded = command("client", "list"), command("db", "upgrade")
+    if starts:
+        assert (code, upgraded[0]) == (0, 0)
+        assert f"of a later release (revision 9999), with which this one (revision {HEAD}) works." in upgraded[1]
+    else:
+        assert (code, upgraded[0]) == (1, 1)
+        assert "has schema 9999, of a later release" in refused
+        assert "run the release that upgraded the database, or restore a backup" in refused

@@ -115,7 +115,39 @@ def test_work_that_lost_a_deadlock_is_done_again(postgres_stores, now):
     assert sorted(done) == ["back", "there"]
 
 
-def test_work_is_done_twice_at_most(store):
+def test_work_that_lost_two_deadlocks_is_done_a_third_time(postgres_stores, now):
+    """PostgreSQL chooses who loses by who waited for `deadlock_timeout` first, and may choose the same one again."""
+    unlucky, others = postgres_stores
+    with unlucky.write() as database:
+        save_connections(database, [item(key, VAULTS[0]) for key in "ab"], now=now)
+    tries: list[int] = []
+
+    with ThreadPoolExecutor(1) as pool:
+
+        def lose_twice(database) -> None:
+            tries.append(1)
+            database.exec_driver_sql("SET LOCAL deadlock_timeout = '20ms'")
+            lock_by_keys(database, ["a"])
+            if len(tries) < 3:
+                holds = threading.Event()
+                winners.append(pool.submit(win, holds))
+                assert holds.wait(20)
+            lock_by_keys(database, ["b"])
+
+        def win(holds: threading.Event) -> None:
+            with others.write() as database:
+                database.exec_driver_sql("SET LOCAL deadlock_timeout = '1min'")
+                lock_by_keys(database, ["b"])
+                holds.set()
+                lock_by_keys(database, ["a"])
+
+        winners: list[Future[None]] = []
+        unlucky.write_again(lose_twice)
+        assert [winner.result() for winner in winners] == [None, None]
+    assert len(tries) == 3
+
+
+def test_work_is_done_three_times_at_most(store):
     tries = []
 
     def work(_database) -> None:
@@ -124,4 +156,4 @@ def test_work_is_done_twice_at_most(store):
 
     with pytest.raises(StoreConflict):
         store.write_again(work)
-    assert len(tries) == 2
+    assert len(tries) == 3

@@ -1,6 +1,7 @@
 """The schema: the migrations give exactly the tables of `tables`, and nothing is loaded when there is nothing to do."""
 
 import re
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -37,10 +38,10 @@ def test_the_revision_that_is_asked_for_is_the_newest_migration():
 def test_a_blank_database_becomes_current_by_one_upgrade(blank_url):
     with open_store(blank_url) as store:
         assert schema.current_revision(store) is None
-        assert not schema.is_current(store)
+        assert not schema.is_usable(store)
         schema.upgrade(store)
         assert schema.current_revision(store) == schema.HEAD
-        assert schema.is_current(store)
+        assert schema.is_usable(store)
 
 
 @_UNREADABLE
@@ -140,13 +141,62 @@ def test_keys_and_indexes_of_every_table_have_the_names_of_the_metadata(store):
             assert {str(index.name) for index in table.indexes} <= indexes
 
 
-def test_a_database_of_a_later_release_is_refused_and_left_alone(store):
+LATER = "9999"
+ADD_A_COLUMN = "op.add_column('connections', sa.Column('colour', sa.Text))"
+RENAME_A_COLUMN = "op.alter_column('connections', 'description', new_column_name='purpose')"
+
+
+@pytest.fixture
+def upgrade_as_later_release(monkeypatch, tmp_path):
+    """Upgrade a store as a release would that has one more migration, which does `work`."""
+
+    def upgrade(store: Store, work: str, compatible_since: str) -> None:
+        migrations = tmp_path / "migrations"
+        shutil.copytree(schema._MIGRATIONS, migrations, ignore=shutil.ignore_patterns("__pycache__"))
+        migrations.joinpath("versions", f"rev_{LATER}_later.py").write_text(
+            f"import sqlalchemy as sa\nfrom alembic import op\n\nrevision = '{LATER}'\ndown_revision = '{schema.HEAD}'\n"
+            f"compatible_since = '{compatible_since}'\n\n\ndef upgrade():\n    {work}\n"
+        )
+        with monkeypatch.context() as later:
+            later.setattr(schema, "_MIGRATIONS", migrations)
+            later.setattr(schema, "HEAD", LATER)
+            schema.upgrade(store)
+            assert schema.is_usable(store)
+
+    return upgrade
+
+
+def test_a_release_works_with_what_a_later_one_has_added(store, upgrade_as_later_release, now):
     with store.write() as database:
-        database.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    assert not schema.is_current(store)
-    with pytest.raises(SchemaUnknown, match=f"has schema 9999, this release knows up to {schema.HEAD}"):
-        schema.upgrade(store)
-    assert schema.current_revision(store) == "9999"
+        save_connections(database, [SaveItem("before", "postgres", "database", "d")], now=now)
+    upgrade_as_later_release(store, ADD_A_COLUMN, compatible_since=schema.HEAD)
+    assert schema.is_usable(store)
+    schema.upgrade(store)
+    assert schema.current_revision(store) == LATER
+    with store.write() as database:
+        save_connections(database, [SaveItem("after", "postgres", "database", "d")], now=now)
+    with store.read() as database:
+        assert list_connections(database, Filters())[1] == 2
+
+
+def test_a_database_that_a_later_release_has_changed_is_refused_and_left_alone(store, upgrade_as_later_release):
+    upgrade_as_later_release(store, RENAME_A_COLUMN, compatible_since=LATER)
+    for refusing in (schema.is_usable, schema.upgrade):
+        with pytest.raises(
+            SchemaUnknown, match=f"has schema {LATER}, .* run the release that upgraded the database, or"
+        ):
+            refusing(store)
+    assert schema.current_revision(store) == LATER
+
+
+def test_every_migration_says_since_which_release_its_tables_can_be_used():
+    config = Config()
+    config.set_main_option("script_location", "connectory.store:migrations")
+    scripts = sorted(ScriptDirectory.from_config(config).walk_revisions(), key=lambda script: script.revision)
+    assert [script.revision for script in scripts] == [f"{number:04}" for number in range(1, len(scripts) + 1)]
+    since = [script.module.compatible_since for script in scripts if script.revision >= "0007"]
+    assert since == sorted(since)
+    assert all("0007" <= each <= schema.HEAD for each in since)
 
 
 def test_an_upgrade_that_fails_leaves_nothing_behind(blank_url):
@@ -159,7 +209,7 @@ def test_an_upgrade_that_fails_leaves_nothing_behind(blank_url):
         with store.write() as database:
             database.execute(text("DROP TABLE key_ids"))
         schema.upgrade(store)
-        assert schema.is_current(store)
+        assert schema.is_usable(store)
 
 
 def test_without_the_right_to_create_extensions_only_the_index_is_missing(postgres, blank_postgres_url, now):
@@ -171,7 +221,7 @@ def test_without_the_right_to_create_extensions_only_the_index_is_missing(postgr
     url = f"postgresql://plain:plain@{postgres.host}:{postgres.port}/{database_name}"
     with open_store(url) as store:
         schema.upgrade(store)
-        assert schema.is_current(store)
+        assert schema.is_usable(store)
         with store.write() as database:
             assert (
                 database.execute(text("SELECT count(*) FROM pg_extension WHERE extname = 'pg_trgm'")).scalar_one() == 0
@@ -187,7 +237,7 @@ def test_a_current_database_is_opened_and_checked_without_alembic(store_url):
         "from connectory.store import schema\n"
         "from connectory.store.engine import open_store\n"
         "store = open_store(sys.stdin.read())\n"
-        "assert schema.is_current(store)\n"
+        "assert schema.is_usable(store)\n"
         "schema.upgrade(store)\n"
         "print(sorted(name for name in ('alembic', 'psycopg2', 'sqlalchemy.orm', 'fastapi') if name in sys.modules))\n"
     )

@@ -10,7 +10,7 @@ import dns.resolver
 import pytest
 
 from connectory import CheckFailed, FailureCode, SslMode
-from connectory.testing import Certificates, SecretsInvalid, parse_secrets, step_statuses
+from connectory.testing import Certificates, SecretsInvalid, Workbench, parse_secrets, step_statuses
 from connectory.toolkit import Address, Failures
 from connectory_mongodb import MongoDB, MongoDBSecrets
 from servers.mongodb import hostile as mongodb_hostile
@@ -323,6 +323,7 @@ class _Context:
     def __init__(self) -> None:
         self.steps: list[str] = []
         self.asked: list[str] = []
+        self.vetted: list[tuple[str, int | None]] = []
 
     @contextmanager
     def step(self, name: str, failures: Failures | None = None) -> Iterator[None]:
@@ -339,6 +340,9 @@ class _Context:
 
     def report_tls(self, *, verified: bool) -> None:
         self.steps.append("verified" if verified else "not verified")
+
+    def vet(self, host: str, port: int | None = None) -> None:
+        self.vetted.append((host, port))
 
     def resolve(self, host: str, port: int) -> tuple[Address, ...]:
         self.asked.append(f"{host}:{port}")
@@ -389,6 +393,8 @@ class TestServiceRecords:
                 context = self.run(ssl_mode="disabled")
         assert context.asked == [f"db1.shop.example:{refused.port}", f"db2.shop.example:{mongodb.port}"]
         assert context.steps == ["discover", "no tls", "authenticate", "query"]
+        ports = (None, refused.port, mongodb.port)
+        assert context.vetted == [("cluster0.shop.example", port) for port in ports]
 
     def test_the_text_record_may_say_where_users_live(
         self, monkeypatch: pytest.MonkeyPatch, mongodb: MongoDBServer
@@ -429,6 +435,13 @@ class TestServiceRecords:
             self.run()
         assert failed.value.code is FailureCode.DNS_TIMEOUT
         assert time.monotonic() - started < _Context.timeout + 2
+
+    def test_a_rule_for_the_records_name_refuses_its_servers(self) -> None:
+        secrets = {"url": f"mongodb+srv://reader:{PASSWORD}@cluster0.connectory.invalid/shop"}
+        with Workbench(deny=["cluster0.connectory.invalid"]) as workbench:
+            report, _ = workbench.test("mongodb", "connectory-mongodb", secrets)
+        assert report.code is FailureCode.ADDRESS_NOT_ALLOWED
+        assert [step.name for step in report.steps] == ["discover"]
 
     def test_the_service_finds_no_record_for_a_name_that_nobody_knows(self, check: Check) -> None:
         url = f"mongodb+srv://reader:{PASSWORD}@cluster0.connectory.invalid/shop"

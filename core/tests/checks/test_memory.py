@@ -1,0 +1,79 @@
+"""What the memory of processes holds: a test's secrets are in its own process, and in no other that it or another comes from.
+
+The service's own memory is not searched: it opens envelopes, and Python does not overwrite what it frees.
+"""
+
+import asyncio
+import secrets
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from connectory.checks.egress import EgressPolicy
+from connectory.checks.runner import CheckRunner
+from testkit import hostile
+
+WAIT = "connection, _ = context.connect('localhost', {port}); connection.recv(1)"
+
+
+def holders(markers):
+    """The processes below this one in whose memory a marker is, by marker."""
+    return {
+        marker: {process.pid for process in psutil.Process().children(recursive=True) if holds(process.pid, marker)}
+        for marker in markers
+    }
+
+
+def holds(process: int, marker: str) -> bool:
+    try:
+        shown = Path("/proc", str(process))
+        with (shown / "maps").open() as maps, (shown / "mem").open("rb", buffering=0) as memory:
+            # What cannot be written is what files hold: code and constants.
+            places = [line.split()[0] for line in maps if line.split()[1].startswith("rw")]
+            return any(marker.encode() in read(memory, place) for place in places)
+    except PermissionError:
+        pytest.skip("The kernel lets only who may trace it (root, CAP_SYS_PTRACE) read the memory of a test's process.")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def read(memory, place: str) -> bytes:
+    start, end = (int(number, 16) for number in place.split("-"))
+    found = b""
+    with suppress(OSError):  # unmapped meanwhile, or a device's
+        memory.seek(start)
+        while len(found) < end - start and (more := memory.read(end - start - len(found))):
+            found += more
+    return found
+
+
+def test_a_secret_is_in_the_process_of_its_test_alone_and_goes_with_it(connector_of):
+    async def scenario():
+        runner = CheckRunner(policy=EgressPolicy(allow_loopback=True))
+        await runner.start()
+        try:
+            with hostile.silent() as far_end:
+                connector = connector_of(WAIT.format(port=far_end.port))
+                tests = {
+                    marker: asyncio.create_task(runner.run(marker, connector, lambda marker=marker: {"token": marker}))
+                    for marker in (secrets.token_hex(24) for _ in range(2))
+                }
+                while far_end.connections < 2:  # noqa: ASYNC110 — the far end is a thread, and tells no loop
+                    await asyncio.sleep(0.02)
+                during = await asyncio.to_thread(holders, tests)
+                for test in tests.values():
+                    test.cancel()
+                await asyncio.wait(tests.values())
+                assert (await runner.run("another", connector_of(), lambda: {"token": "x"})).status == "succeeded"
+                after = await asyncio.to_thread(holders, tests)
+            return during, after, len(psutil.Process().children(recursive=True))
+        finally:
+            await runner.stop()
+
+    during, after, left = asyncio.run(scenario())
+    assert [len(found) for found in during.values()] == [1, 1]  # the search finds what is there
+    assert len(set.union(*during.values())) == 2
+    assert not any(after.values())
+    assert left >= 2  # the processes that tests are forked from
