@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from connectory.checks import landlock, privileges
+from connectory.checks import landlock, privileges, seccomp
 from connectory.checks.linux import address_space, limit, limit_memory
 
 Level: TypeAlias = Literal["landlock", "uid", "none"]
@@ -85,6 +85,7 @@ class Confinement:
             alone = privileges.stand_apart()
         privileges.limit_processes(alone=alone)
         privileges.no_new_privileges()
+        seccomp.internet_sockets_only()
         for kind, allowed in (
             (resource.RLIMIT_FSIZE, 0),
             (resource.RLIMIT_CORE, 0),

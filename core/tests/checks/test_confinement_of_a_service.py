@@ -248,9 +248,12 @@ OUTSIDE = {
         "[end := socket.socket(socket.AF_UNIX), native("
         "libc.connect(end.fileno(), b'\\1\\0\\0' + {abstract!r}.encode(), {length}))]"
     ),
+    "connect to a socket in a folder": (
+        "[end := native(libc.socket(1, 1, 0)), native(libc.connect(end, b'\\1\\0' + {path!r}.encode(), 2 + len({path!r})))]"
+    ),
     "run a program": "os.posix_spawn('/usr/bin/env', ['env'], {{}})",
 }
-ONLY_LANDLOCK = {"listen where others are called", "connect to an abstract socket", "run a program"}
+ONLY_LANDLOCK = {"listen where others are called", "run a program"}
 
 
 def attempt(call: str) -> str:
@@ -261,9 +264,13 @@ def attempt(call: str) -> str:
 def places(home: Path, pid: int | str, parent: int | str) -> Iterator[dict[str, object]]:
     """What the attacks are aimed at."""
     name = f"connectory-{os.getpid()}"
-    with socket.socket(socket.AF_UNIX) as listener, socket.socket() as free:
+    path = home / "socket"
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as other, socket.socket() as free:
         listener.bind(f"\0{name}")
         listener.listen()
+        other.bind(str(path))
+        other.listen()
+        path.chmod(0o777)
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
         free.close()
@@ -271,7 +278,9 @@ def places(home: Path, pid: int | str, parent: int | str) -> Iterator[dict[str, 
             "free": port,
             "abstract": name,
             "length": 3 + len(name),
+            "path": str(path),
         }
+    path.unlink()
 
 
 @pytest.mark.parametrize("attack", [*READS, *CHANGES, *OUTSIDE])

@@ -1,4 +1,4 @@
-"""What the memory of processes holds: a test's secrets are in its own process, and in no other that it or another comes from.
+"""What the memory of processes holds: a test's secrets are in the test's own process, and in no other that tests come from.
 
 The service's own memory is not searched: it opens envelopes, and Python does not overwrite what it frees.
 """
@@ -60,8 +60,7 @@ def test_a_secret_is_in_the_process_of_its_test_alone_and_goes_with_it(connector
                     marker: asyncio.create_task(runner.run(marker, connector, lambda marker=marker: {"token": marker}))
                     for marker in (secrets.token_hex(24) for _ in range(2))
                 }
-                while far_end.connections < 2:  # noqa: ASYNC110 — the far end is a thread, and tells no loop
-                    await asyncio.sleep(0.02)
+                await asyncio.to_thread(far_end.wait_for_connections, 2)
                 during = await asyncio.to_thread(holders, tests)
                 for test in tests.values():
                     test.cancel()
