@@ -109,6 +109,7 @@ def build_catalog(
     selection: Selection | None = None,
     environment: Mapping[str, str] | None = None,
     watch: Watch | None = None,
+    share: tuple[int, int] = (0, 1),
 ) -> Catalog:
     """Discover and load every installed connector, and those that installed sources find.
 
@@ -117,6 +118,7 @@ def build_catalog(
     Args:
         selection: the deployer's allow and deny lists and pins. Default: everything.
         environment: where plugins' declared settings, and sources, read from. Default: this process's environment.
+        share: which part to load, of how many equal ones; sources belong to the first. Default: all.
         watch: told before the code of a connector or source runs, and after. Default: one that only puts the process back.
     """
     selection, core_version = selection or Selection(), version("connectory")
@@ -125,9 +127,10 @@ def build_catalog(
     sources = [item for item in declared if item.group == SOURCE_GROUP]
     asked = _Asked(os.environ if environment is None else environment)
     watch = watch or Watch()
-    sourced, records = find_sourced(sources, core_version, asked, watch)
+    part, parts = share
+    sourced, records = find_sourced([] if part else sources, core_version, asked, watch)
     connectors: list[LoadedConnector] = []
-    decided = decide(installed, selection, core_version) + decide_sourced(sourced, selection, installed)
+    decided = decide(installed, selection, core_version)[part::parts] + decide_sourced(sourced, selection, installed)
     for connector, record in _load_all(decided, asked, watch):
         records.append(record)
         connectors += [connector] if connector else []

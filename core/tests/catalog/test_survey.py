@@ -96,6 +96,29 @@ print(json.dumps({
     assert found["fields"] == ["token"]
 
 
+def test_several_processes_say_what_one_says(tmp_path, add):
+    for name in ("one", "two", "three"):
+        add(name)
+    add("ending", "import os; os._exit(3)")
+    add("raising", "raise RuntimeError")
+    code = """
+import json, os
+from connectory.catalog import survey
+from connectory.catalog.discovery import Selection
+def told():
+    with survey.Survey(Selection()) as running:
+        found = running.catalog()
+    return [repr(record) for record in found.records], list(found.connectors), sorted(found.variables)
+alone = told()
+survey._MANY = 0
+os.cpu_count = lambda: 3
+print(json.dumps([alone == told(), len(alone[0])]))
+"""
+    same, number = run_python(tmp_path, code)
+    assert same
+    assert number >= 5
+
+
 @pytest.mark.parametrize(
     ("does", "ending"),
     {
