@@ -8,7 +8,8 @@ from typing import Any
 from connectory import FailureCode
 from connectory.contract import hookspecs
 from connectory.settings import Settings
-from connectory.testing import ConnectorConformance, LoadedConnector, build_catalog
+from connectory.testing import LoadedConnector, build_catalog
+from connectory.testing.conformance import RULES
 from documentation.pages import ROOT
 
 MADE = "<!-- Made from the code: CONNECTORY_UPDATE_GOLDEN=1 .venv/bin/python -m pytest tests/documentation/test_references.py -->"
@@ -91,13 +92,9 @@ def conformance() -> Iterator[str]:
     yield ""
     yield "What `ConnectorConformance` asks of every connector, and why. `connectory check-plugin` reports each."
     yield ""
-    rules = [(name, check) for name, check in vars(ConnectorConformance).items() if name.startswith("test_")]
     yield from table(
-        ("rule", "what it asks, and why"),
-        *(
-            (name.removeprefix("test_").replace("_", " "), paragraph(inspect.getdoc(check) or ""))
-            for name, check in rules
-        ),
+        ("rule", "what it asks, and why", "to fix it", "what it needs"),
+        *((rule.name, rule.why, rule.fix, rule.needs or "") for rule in RULES),
     )
 
 

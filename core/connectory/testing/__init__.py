@@ -26,7 +26,7 @@ try:
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError('connectory.testing needs pytest; run: pip install "connectory[testing]"') from error
 
-pytest.register_assert_rewrite("connectory.testing.conformance")
+pytest.register_assert_rewrite("connectory.testing.rules")
 
 # The asserts of what is imported from here on are rewritten.
 from connectory.catalog.catalog import Catalog, build_catalog  # noqa: E402

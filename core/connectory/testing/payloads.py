@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from connectory.contract.secrets import URL_FIELD, Secrets
 from connectory.documents.masking import sensitive_texts
+from connectory.documents.spellings import TELLING
 from connectory.documents.validation import SecretsInvalid, parse_secrets, secrets_document
 from connectory.testing.schema_rules import properties_at_every_depth
 
@@ -83,8 +84,12 @@ def as_parts(model: type[Secrets], payload: Mapping[str, Any]) -> Payload:
 
 def with_markers(
     model: type[Secrets], schema: Mapping[str, Any], payload: Mapping[str, Any]
-) -> tuple[Payload, list[str]]:
-    """`payload` with a unique text in every sensitive place that takes one, and every sensitive text that it then holds."""
+) -> tuple[Payload, dict[str, str]]:
+    """`payload` with a unique text in every sensitive place that takes one, and every sensitive text that it then holds.
+
+    Returns:
+        The secrets, and for each sensitive text the field that holds it.
+    """
     marked = as_parts(model, payload)
     sensitive = {place for place, found in properties_at_every_depth(dict(schema)) if found.get("sensitive")}
     for place in text_places(schema):
@@ -92,7 +97,13 @@ def with_markers(
         candidate = {**marked, **with_value(model, marked, place, f"Zq{uuid4().hex}")}
         if covered and place != URL_FIELD and is_accepted(model, candidate):
             marked = candidate
-    return marked, [text for text in sensitive_texts(model, secrets_document(model, marked)) if len(text) >= 6]
+    fields = {
+        text: name
+        for name, value in secrets_document(model, marked).items()
+        for text in sensitive_texts(model, {name: value})
+        if len(text) >= TELLING
+    }
+    return marked, fields
 
 
 def submissions(schema: Mapping[str, Any], seeds: Iterable[Mapping[str, Any]]) -> st.SearchStrategy[Payload]:

@@ -8,7 +8,7 @@ from textwrap import dedent, indent
 import pytest
 
 from connectory.testing import ConnectorConformance
-from connectory.testing.conformance import weakened_checks
+from connectory.testing.rules.exceptions import weakened_checks
 
 pytest_plugins = ["pytester"]
 
