@@ -26,8 +26,8 @@ from connectory.contract.check import (
     CheckContext,
     CheckFailed,
     ErrorT,
-    Failures,
     FailureCode,
+    Failures,
     Link,
 )
 from connectory.contract.settings import SettingsT
