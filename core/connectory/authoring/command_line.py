@@ -108,6 +108,14 @@ def _add_check_plugin(parser: argparse.ArgumentParser) -> None:
         "plugin", metavar="DISTRIBUTION|FOLDER", help="the name of an installed distribution, or a project's folder"
     )
     _add_secrets(parser, "secrets that work; of several connectors, by identifier")
+    parser.add_argument(
+        "--setting",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="a deployer's setting that leads the connectors to the kit's own far ends, where secrets alone do not: {origin}, "
+        "{host} and {port} in VALUE stand for one; may be repeated",
+    )
 
 
 def _check_plugin(options: argparse.Namespace) -> int:
@@ -115,4 +123,11 @@ def _check_plugin(options: argparse.Namespace) -> int:
     from connectory.authoring.secrets_file import read_secrets
 
     secrets = read_secrets(options.secrets) if options.secrets else None
-    return check_plugin(options.plugin, secrets, as_json=options.json)
+    return check_plugin(options.plugin, secrets, _settings(options.setting), as_json=options.json)
+
+
+def _settings(given: Sequence[str]) -> dict[str, str]:
+    pairs = [setting.partition("=") for setting in given]
+    if not all(name and equals for name, equals, _ in pairs):
+        raise Refused("--setting takes NAME=VALUE, the name of an environment variable and its value.")
+    return {name: value for name, _, value in pairs}

@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
-from connectory.authoring.made_up import secrets_towards
+from connectory.authoring.made_up import any_secrets, secrets_towards
 from connectory.catalog.loading import PluginBroken
 from connectory.contract.check import FailureCode
 from connectory.documents.masking import sensitive_texts
 from connectory.documents.validation import secrets_document
-from connectory.testing import ConnectorConformance, LoadedConnector, Payload, load_connector
+from connectory.testing import ConnectorConformance, LoadedConnector, Payload, Workbench, load_connector
+from connectory.testing.far_ends import LOOPBACK, closing_server
 from connectory.testing.payloads import with_markers
 
 made: dict[str, type[ConnectorConformance]] = {}
 """The classes that `make` has made, by name."""
 
 _NEEDS_SECRETS = "It needs a far end that works; give secrets for one with --secrets FILE."
+_NEEDS_VALUES = "No secrets that fit the schema could be made up; give some with --secrets FILE."
 _NEEDS_A_WAY = (
-    "No secrets could be made up that lead to a far end of the kit's: give some with --secrets FILE, and where their fields "
-    "name no host and port, run the project's own tests."
+    "No secrets could be made up that lead to a far end of the kit's. Where the deployer's settings say where the connector "
+    "goes, give --setting NAME=VALUE with {origin}, or {host} and {port}, in the value; otherwise give some with --secrets FILE."
+)
+_NOT_LED = (
+    "With the settings that were given, its test connects to no far end of the kit's. Where it needs tokens that somebody "
+    "consented to, run the project's own tests."
 )
 _NEEDS_THE_PROJECT = "The golden schema is in the project: give its folder."
 _TELLING_LENGTH = 4
 """Shorter secrets occur in any sentence by chance."""
+_ALL_BUT_LOOPBACK = [*map(str, IPv4Network("0.0.0.0/0").address_exclude(IPv4Network("127.0.0.0/8"))), "::/0"]
 
 
 def make(job: Mapping[str, Any]) -> list[str]:
@@ -50,7 +58,8 @@ def make(job: Mapping[str, Any]) -> list[str]:
         if job["golden"] is not None:
             attributes["golden_schema"] = Path(job["golden"])
         name = f"Test_{identifier}"
-        made[name] = type(name, (_Case,), attributes | {"given": given, "__test__": True})
+        attributes |= {"given": given, "settings": job["settings"], "__test__": True}
+        made[name] = type(name, (_Case,), attributes)
     return [text for text in hidden if len(text) >= _TELLING_LENGTH]
 
 
@@ -62,6 +71,8 @@ class _InTheProject:
 class _Case(ConnectorConformance):
     __test__ = False
     given: ClassVar[Payload | None] = None
+    settings: ClassVar[Mapping[str, str]] = {}
+    led: ClassVar[bool | None] = None
     golden_schema: ClassVar[Any] = _InTheProject()
 
     @pytest.fixture
@@ -77,4 +88,31 @@ class _Case(ConnectorConformance):
 
     def secrets_for_server(self, host: str, port: int) -> Payload:
         found = secrets_towards(self._load(), host, port, self.given or {})
-        return pytest.skip(_NEEDS_A_WAY) if found is None else found
+        if found is not None:
+            return found
+        if not self.settings:
+            pytest.skip(_NEEDS_A_WAY)
+        made_up = self.any_secrets()
+        return made_up if self._is_led(made_up) else pytest.skip(_NOT_LED)
+
+    def settings_for_server(self, host: str, port: int) -> dict[str, str]:
+        return {name: _filled_in(value, host, port) for name, value in self.settings.items()}
+
+    def _is_led(self, payload: Payload) -> bool:
+        """Whether the settings lead the test to a far end of the kit's. Until that is known it must not reach anybody else."""
+        cls = type(self)
+        if cls.led is None:
+            with closing_server() as far_end, Workbench(deny=_ALL_BUT_LOOPBACK) as confined:
+                settings = self.settings_for_server(far_end.host, far_end.port)
+                confined.test(self.identifier, self.distribution, payload, settings=settings)
+                cls.led = far_end.connections > 0
+        return cls.led
+
+    def any_secrets(self) -> Payload:
+        found = any_secrets(self._load(), self.given or {})
+        return pytest.skip(_NEEDS_VALUES) if found is None else found
+
+
+def _filled_in(value: str, host: str, port: int) -> str:
+    scheme = "http" if host == LOOPBACK else "https"
+    return value.replace("{origin}", f"{scheme}://{host}:{port}").replace("{host}", host).replace("{port}", str(port))

@@ -6,7 +6,6 @@ that there are, then each as it ends. What pytest and the plugin print goes to s
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
 import sys
@@ -92,11 +91,14 @@ class Listener:
         self._tell(id=report.nodeid, status=status, said=said, notes=notes)
 
 
-def _rule(item: pytest.Item) -> dict[str, str]:
-    name = item.name.removeprefix("test_").replace("_", " ").replace("[", " (").replace("]", ")")
-    why = inspect.getdoc(getattr(item, "function", None)) or ""
+def _rule(item: pytest.Item) -> dict[str, str | None]:
+    from connectory.testing.rules.rule import rule_of
+
+    rule = rule_of(getattr(item, "function", None))
+    assert rule is not None
     connector = getattr(getattr(item, "cls", None), "identifier", "")
-    return {"id": item.nodeid, "connector": connector, "rule": name, "why": " ".join(why.split())}
+    said = {"connector": connector, "rule": rule.name, "why": rule.why, "fix": rule.fix, "needs": rule.needs}
+    return {"id": item.nodeid} | said
 
 
 def _message(report: pytest.TestReport) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,6 +15,8 @@ Payload = dict[str, Any]
 
 _TEXTS = ("text", "Text1", "1", "A1", "a@example.com", "a.example.com", "https://a.example.com", "a" * 16, "a" * 32)
 """What most grammars accept one of."""
+_ADDRESS = re.compile(r"(?:https?://|/|\*\.)?[\w-]+(?:[./][\w-]+)+")
+"""What looks like a host, a path or both in a sentence."""
 
 
 def secrets_towards(connector: LoadedConnector, host: str, port: int, given: Mapping[str, Any]) -> Payload | None:
@@ -32,6 +35,16 @@ def secrets_towards(connector: LoadedConnector, host: str, port: int, given: Map
         if not _refused(model, payload):
             return payload
     return None
+
+
+def any_secrets(connector: LoadedConnector, given: Mapping[str, Any]) -> Payload | None:
+    """Secrets that the schema accepts, wherever they lead; `None` where none are found.
+
+    Args:
+        given: what to take fields from.
+    """
+    payload = _completed(connector, dict(given))
+    return None if _refused(connector.secrets_model, payload) else payload
 
 
 def _aims(connector: LoadedConnector, host: str, port: int) -> Iterator[Payload]:
@@ -65,7 +78,7 @@ def _completed(connector: LoadedConnector, payload: Payload) -> Payload:
 def _values(field: Mapping[str, Any]) -> list[Any]:
     samples = [*field.get("examples", []), *field.get("enum", [])]
     by_type: dict[str, list[Any]] = {
-        "string": list(_TEXTS),
+        "string": [*_TEXTS, *_described(field.get("description", ""))],
         "integer": [field.get("minimum", 1)],
         "number": [field.get("minimum", 1)],
         "boolean": [False],
@@ -73,6 +86,14 @@ def _values(field: Mapping[str, Any]) -> list[Any]:
         "object": [{}],
     }
     return samples + by_type.get(field.get("type", ""), [])
+
+
+def _described(description: str) -> Iterator[str]:
+    """The hosts, addresses and paths in a description: often it shows what is accepted."""
+    for word in _ADDRESS.findall(description):
+        yield word.replace("*", "example")
+        if word.startswith("/"):
+            yield f"https://a.example.com{word}"
 
 
 def _refused(model: type[Secrets], payload: Payload) -> set[str]:

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import textwrap
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any
@@ -33,8 +33,10 @@ class RuleReport:
         connector: the identifier.
         rule: the rule, in a few words.
         why: why there is such a rule.
+        fix: how to keep it, in general.
+        needs: what the author gives or the connector declares, without which the rule says nothing; `None`: nothing.
         status: `passed`, `failed` or `not_run`.
-        fix: what is wrong and how to make it right; `None` unless `failed`.
+        problem: what is wrong; `None` unless `failed`.
         reason: why it was not run; `None` unless `not_run`.
         notes: what a reader should know although it passed, such as the reason for which a field is public.
     """
@@ -42,17 +44,20 @@ class RuleReport:
     connector: str
     rule: str
     why: str
+    fix: str
+    needs: str | None
     status: str = "not_run"
-    fix: str | None = None
+    problem: str | None = None
     reason: str | None = "The run ended before it."
     notes: tuple[str, ...] = ()
 
 
-def check_plugin(named: str, secrets: Payload | None, *, as_json: bool) -> int:
+def check_plugin(named: str, secrets: Payload | None, settings: Mapping[str, str], *, as_json: bool) -> int:
     """Check a distribution, or the project in a folder, print a report, and return the exit code: 1 where a rule is broken.
 
     Args:
         secrets: secrets that work; of several connectors, by identifier.
+        settings: deployer's settings that lead to the kit's far ends, with `{origin}`, `{host}` and `{port}` in their values.
 
     Raises:
         Refused: there is nothing to check, or no kit to check it with.
@@ -63,7 +68,7 @@ def check_plugin(named: str, secrets: Payload | None, *, as_json: bool) -> int:
         reports: list[RuleReport] = []
         progress = sys.stderr if as_json else sys.stdout
         print(f"{plugin.distribution} {plugin.version}: {', '.join(plugin.identifiers)}", file=progress, flush=True)
-        for answer in _answers(plugin, by_identifier, workplace):
+        for answer in _answers(plugin, by_identifier, settings, workplace):
             if isinstance(answer, list):
                 return print_problems(answer, as_json=as_json)
             number, total, report = answer
@@ -92,7 +97,7 @@ def _by_identifier(plugin: PluginUnderCheck, secrets: Payload | None) -> Payload
 
 
 def _answers(
-    plugin: PluginUnderCheck, secrets: Payload, workplace: str
+    plugin: PluginUnderCheck, secrets: Payload, settings: Mapping[str, str], workplace: str
 ) -> Iterator[tuple[int, int, RuleReport] | list[Any]]:
     """Each rule with its number and how many there are, as it ends; or the problems of the secrets.
 
@@ -103,6 +108,7 @@ def _answers(
         "distribution": plugin.distribution,
         "identifiers": plugin.identifiers,
         "secrets": secrets,
+        "settings": dict(settings),
         "golden": plugin.golden,
         "folder": workplace,
     }
@@ -150,7 +156,7 @@ def _ended(rule: RuleReport, status: str, said: str | None, notes: tuple[str, ..
     return replace(
         rule,
         status=status,
-        fix=said if status == "failed" else None,
+        problem=said if status == "failed" else None,
         reason=said if status == "not_run" else None,
         notes=notes,
     )
@@ -173,7 +179,8 @@ def _whole(report: RuleReport) -> str:
     said = [
         ("Why", report.why),
         ("Not run", report.reason),
-        ("To fix", report.fix),
+        ("Wrong", report.problem),
+        ("To fix", report.fix if report.status == "failed" else None),
         *(("Note", note) for note in report.notes),
     ]
     lines = [textwrap.indent(f"{label}: {text}", _MARGIN) for label, text in said if text]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable
@@ -47,20 +48,27 @@ def _put_signal_handlers(handlers: dict[int, Any]) -> None:
                 signal.signal(number, handler)
 
 
-_SIGNALS = (
-    signal.SIGTERM,
-    signal.SIGINT,
-    signal.SIGHUP,
-    signal.SIGCHLD,
-    signal.SIGALRM,
-    signal.SIGPIPE,
-    signal.SIGUSR1,
-)
+_SIGNALS = tuple(signal.valid_signals())
+_METHODS = ("_log", "handle", "callHandlers", "isEnabledFor")
+
+
+def _methods_of_loggers() -> dict[str, Any]:
+    return {name: vars(logging.Logger)[name] for name in _METHODS}
+
+
+def _put_methods_of_loggers(methods: dict[str, Any]) -> None:
+    for name, method in methods.items():
+        setattr(logging.Logger, name, method)
+
+
 _PARTS = (
     _Part("logging.disable()", lambda: logging.root.manager.disable, logging.disable),
     _Part("the root logger's level", lambda: logging.root.level, logging.root.setLevel),
     _Part("the root logger's handlers", lambda: list(logging.root.handlers), _put_handlers),
     _Part("the class of loggers", logging.getLoggerClass, logging.setLoggerClass),
+    _Part("how logging makes records", logging.getLogRecordFactory, logging.setLogRecordFactory),
+    _Part("methods of loggers", _methods_of_loggers, _put_methods_of_loggers),
+    _Part("the timeout of new sockets", socket.getdefaulttimeout, socket.setdefaulttimeout),
     _Part("the handlers of signals", _signal_handlers, _put_signal_handlers),
     _Part("sys.stdout", lambda: sys.stdout, lambda stream: setattr(sys, "stdout", stream)),
     _Part("sys.stderr", lambda: sys.stderr, lambda stream: setattr(sys, "stderr", stream)),

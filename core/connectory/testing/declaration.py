@@ -97,7 +97,9 @@ def _icon_complaints(icon: str | None) -> Iterator[str]:
 
 
 def requirement_complaints(distribution: str) -> list[str]:
-    """Whether the distribution says which versions of core it works with."""
+    """Whether the distribution says which versions of core it works with. Core itself need not."""
+    if canonicalize_name(distribution) == "connectory":
+        return []
     wanted = [Requirement(text) for text in Distribution.from_name(distribution).requires or ()]
     if any(canonicalize_name(found.name) == "connectory" and found.specifier for found in wanted):
         return []

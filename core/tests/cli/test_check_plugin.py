@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from connectory.authoring import run
-from connectory.authoring.made_up import secrets_towards
+from connectory.authoring import conformance_cases, run
+from connectory.authoring.made_up import any_secrets, secrets_towards
 from connectory.authoring.plugin_under_check import find_plugin
 from connectory.catalog.catalog import find_connector
 from connectory.documents.validation import parse_secrets
 from connectory.scaffold import NewPlugin, write
-from connectory.testing import ConnectorConformance
+from connectory.testing.conformance import RULES
 from testkit.distribution import install
 from testkit.loopback import LoopbackServer, Peer
 from testkit.service import run_command
@@ -97,12 +97,10 @@ def rules(checked) -> dict[tuple[str, str], dict[str, str]]:
 
 
 def test_every_rule_of_the_kit_is_reported_with_its_reason(checked, rules):
-    names = {
-        name.removeprefix("test_").replace("_", " ") for name in dir(ConnectorConformance) if name.startswith("test_")
-    }
+    expected = [(rule.name, rule.why, rule.fix, rule.needs) for rule in RULES]
     for connector in ("keeper", "lost"):
-        assert {rule.partition(" (")[0] for found, rule in rules if found == connector} == names
-    assert all(rule["why"] for rule in rules.values())
+        found = [rule for (identifier, _), rule in rules.items() if identifier == connector]
+        assert [(rule["rule"], rule["why"], rule["fix"], rule["needs"]) for rule in found] == expected
     report = json.loads(checked.stdout)
     assert (report["distribution"], report["version"]) == ("acme-pair", "1.0")
     assert report["passed"] + report["failed"] + report["not_run"] == len(rules)
@@ -124,7 +122,8 @@ def test_a_broken_rule_says_what_to_do_and_the_exit_code_is_1(checked, rules):
     assert checked.returncode == 1
     shown = rules["keeper", "what is sensitive is marked"]
     assert shown["status"] == "failed"
-    assert shown["fix"].startswith("api_key looks like a secret and is shown to everyone; give it a sensitive type")
+    assert shown["problem"].startswith("api_key looks like a secret and is shown to everyone; give it a sensitive type")
+    assert shown["fix"].startswith("Give the field a sensitive type such as SecretText")
     assert shown["reason"] is None
 
 
@@ -132,21 +131,21 @@ def test_secrets_that_work_are_tried_and_made_wrong_and_never_shown(checked, rul
     assert rules["keeper", "good secrets succeed"]["status"] == "passed"
     wrong = rules["keeper", "each kind of bad secrets gets its code"]
     assert wrong["status"] == "failed"
-    assert "internal_driver_error (the connector raised LookupError); expected auth_failed" in wrong["fix"]
+    assert "internal_driver_error (the connector raised LookupError); expected auth_failed" in wrong["problem"]
     assert TOKEN not in checked.stdout + checked.stderr
 
 
 def test_what_cannot_be_checked_is_not_run_and_says_why(rules):
     golden = rules["keeper", "the schema is the golden one"]
-    assert (golden["status"], golden["fix"], golden["reason"]) == (
+    assert (golden["status"], golden["problem"], golden["reason"]) == (
         "not_run",
         None,
         "The golden schema is in the project: give its folder.",
     )
     lost = {rule: found for (connector, rule), found in rules.items() if connector == "lost"}
     assert lost["the catalogue loads it"]["status"] == "failed"
-    assert "Loading it raised ValueError" in lost["the catalogue loads it"]["fix"]
-    assert 'File "' in lost["the catalogue loads it"]["fix"]  # its author needs the line
+    assert "Loading it raised ValueError" in lost["the catalogue loads it"]["problem"]
+    assert 'File "' in lost["the catalogue loads it"]["problem"]  # its author needs the line
     assert lost["the schema has the usual frame"]["status"] == "not_run"
     assert "Loading it raised ValueError" in lost["the schema has the usual frame"]["reason"]
 
@@ -189,7 +188,10 @@ def test_a_project_s_folder_is_built_as_pip_would_and_needs_no_installation(chec
     done = check_plugin(str(folder), PIP_NO_BUILD_ISOLATION="0")  # pip's way to say: with what is installed
     assert (done.returncode, done.stderr) == (1, "")
     assert done.stdout.startswith("connectory-acme-queue 0.1.0: acme_queue\n[ 1/")
-    assert "To fix: The connector does not load: Loading it raised RuntimeError" in done.stdout
+    assert "Wrong: The connector does not load: Loading it raised RuntimeError" in done.stdout
+    assert (
+        "To fix: Do what the reason says; where the module raised something, the report shows the line." in done.stdout
+    )
     assert "Why: The service takes the connector, within its time for loading" in done.stdout
     assert done.stdout.splitlines()[-1].endswith(" not run.")
     assert sorted(path for path in folder.rglob("*")) == before
@@ -238,3 +240,44 @@ def test_made_up_secrets_keep_what_was_given():
 
 def test_none_are_made_up_where_no_field_says_where_to_go():
     assert secrets_towards(find_connector("manual", "connectory"), "127.0.0.1", 4711, {}) is None
+
+
+@pytest.mark.parametrize("identifier", find_plugin("connectory-saas", Path()).identifiers)
+def test_secrets_are_made_up_where_only_settings_say_where_to_go(identifier):
+    connector = find_connector(identifier, "connectory-saas")
+    assert secrets_towards(connector, "127.0.0.1", 4711, {}) is None
+    made = any_secrets(connector, {})
+    assert made is not None
+    assert parse_secrets(connector.secrets_model, made)
+
+
+@pytest.mark.parametrize("setting", ["CONNECTORY_X", "=x"])
+def test_a_setting_has_a_name_and_a_value(setting, capsys):
+    assert run(["check-plugin", "connectory", "--setting", setting]) == 2
+    assert capsys.readouterr().err.startswith("--setting takes NAME=VALUE")
+
+
+@pytest.mark.parametrize(
+    ("setting", "reason"),
+    [
+        ({"CONNECTORY_SAAS_ENDPOINTS": '{"api.stripe.com": "{origin}"}'}, None),
+        ({"CONNECTORY_SAAS_ENDPOINTS": '{"api.sendgrid.com": "{origin}"}'}, "connects to no far end of the kit's"),
+        ({}, "give --setting NAME=VALUE"),
+    ],
+)
+def test_settings_may_lead_to_a_far_end_and_what_they_do_not_lead_reaches_nobody(setting, reason):
+    job = {
+        "distribution": "connectory-saas",
+        "identifiers": ["stripe"],
+        "secrets": {},
+        "settings": setting,
+        "golden": None,
+    }
+    conformance_cases.make(job)
+    case = conformance_cases.made["Test_stripe"]()
+    if reason is None:
+        assert case.secrets_for_server("127.0.0.1", 4711) == case.any_secrets()
+        assert case.settings_for_server("h", 1) == {"CONNECTORY_SAAS_ENDPOINTS": '{"api.stripe.com": "https://h:1"}'}
+        return
+    with pytest.raises(pytest.skip.Exception, match=reason):
+        case.secrets_for_server("127.0.0.1", 4711)

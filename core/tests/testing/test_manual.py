@@ -14,7 +14,6 @@ class TestManualConformance(ConnectorConformance):
     has_no_secrets = True
 
     exceptions = {
-        "test_the_distribution_says_which_core_it_needs": "it is part of core",
         "test_good_secrets_succeed": NOTHING,
         "test_each_kind_of_bad_secrets_gets_its_code": NOTHING,
         "test_a_silent_server_is_given_up_in_time": NOTHING,
@@ -25,7 +24,6 @@ class TestManualConformance(ConnectorConformance):
         "test_hostile_servers_cost_one_test_and_no_secret": NOTHING,
         "test_secrets_never_show": NOTHING,
     }
-    test_the_distribution_says_which_core_it_needs = None
     test_good_secrets_succeed = None
     test_each_kind_of_bad_secrets_gets_its_code = None
     test_a_silent_server_is_given_up_in_time = None

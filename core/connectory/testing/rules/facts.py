@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,6 +19,18 @@ from connectory.testing.running import Outcome, Workbench, load_connector
 
 GRACE = 1.0
 """Seconds after its deadline by which a test must have ended."""
+
+
+_WORKBENCH = pytest.StashKey[Workbench]()
+
+
+def _workbench_of(config: pytest.Config) -> Workbench:
+    """The workbench of this run of pytest: starting what tests are forked from takes longer than most of them."""
+    found = config.stash.get(_WORKBENCH, None)
+    if found is None:
+        found = config.stash[_WORKBENCH] = Workbench()
+        config.add_cleanup(partial(found.__exit__, None, None, None))
+    return found
 
 
 class Facts:
@@ -86,9 +99,8 @@ class Facts:
 
     @pytest.fixture(scope="class", autouse=True)
     @classmethod
-    def _open_workbench(cls) -> Iterator[None]:
-        with Workbench() as cls.workbench:
-            yield
+    def _share_workbench(cls, request: pytest.FixtureRequest) -> None:
+        cls.workbench = _workbench_of(request.config)
 
     def check(
         self,
