@@ -21,7 +21,7 @@ HEAVY = ("fastapi", "starlette", "uvicorn", "sqlalchemy", "alembic", "cryptograp
 _OBSERVE = """
 import json, sys
 sys.path[:] = json.loads(sys.argv[1])
-import logging, os, signal, socket, tempfile, threading, time, traceback, warnings
+import logging, os, socket, tempfile, threading, time, traceback, warnings
 from connectory.catalog.catalog import find_connector
 
 def waited():
@@ -39,7 +39,6 @@ def state():
         "the class of loggers": repr(logging.getLoggerClass()),
         "how logging makes records": repr(logging.getLogRecordFactory()),
         "methods of loggers": [repr(vars(logging.Logger)[name]) for name in ("_log", "handle", "callHandlers", "isEnabledFor")],
-        "the handlers of signals": [repr(signal.getsignal(number)) for number in signal.valid_signals()],
         "the timeout of new sockets": socket.getdefaulttimeout(),
         "the running threads": threading.active_count(),
         "sys.stdout or sys.stderr": [repr(sys.stdout), repr(sys.stderr)],
