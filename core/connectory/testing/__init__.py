@@ -2,7 +2,8 @@
 
 Install it with `pip install "connectory[testing]"`.
 
-Derive from `ConnectorConformance`, which tests all that must be true of any connector. For what is true of yours alone:
+Derive from `ConnectorConformance`, which tests all that must be true of any connector. `RULES` lists what it tests, each a `Rule`
+with its reason, how to fix what breaks it, and what it needs. For what is true of yours alone:
 
 - `Workbench` tests a connection as the service does, in a process of its own and under a deadline, and gives an `Outcome`
   with the `CheckReport`, which holds a `StepReport` for each step; `step_statuses` says how each ended. A `Trial`
@@ -45,7 +46,7 @@ from connectory.documents.validation import (  # noqa: E402
     secrets_document,
 )
 from connectory.testing.certificates import Certificates, ServerCertificate, make_certificates  # noqa: E402
-from connectory.testing.conformance import ConnectorConformance  # noqa: E402
+from connectory.testing.conformance import RULES, ConnectorConformance  # noqa: E402
 from connectory.testing.far_ends import (  # noqa: E402
     FarEnd,
     black_hole,
@@ -61,10 +62,12 @@ from connectory.testing.far_ends import (  # noqa: E402
 from connectory.testing.payloads import Payload, is_accepted  # noqa: E402
 from connectory.testing.ports import free_port  # noqa: E402
 from connectory.testing.processes import ServerFailed, ServerProcess, running_server  # noqa: E402
+from connectory.testing.rules.rule import Rule  # noqa: E402
 from connectory.testing.running import Outcome, Trial, Workbench, load_connector, step_statuses  # noqa: E402
 
 __all__ = [
     "MASK",
+    "RULES",
     "Catalog",
     "Certificates",
     "CheckReport",
@@ -77,6 +80,7 @@ __all__ = [
     "PluginBroken",
     "PluginRecord",
     "PluginStatus",
+    "Rule",
     "SecretsInvalid",
     "ServerCertificate",
     "ServerFailed",

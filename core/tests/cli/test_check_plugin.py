@@ -12,7 +12,7 @@ from connectory.authoring.plugin_under_check import find_plugin
 from connectory.catalog.catalog import find_connector
 from connectory.documents.validation import parse_secrets
 from connectory.scaffold import NewPlugin, write
-from connectory.testing.conformance import RULES
+from connectory.testing import RULES
 from testkit.distribution import install
 from testkit.loopback import LoopbackServer, Peer
 from testkit.service import run_command

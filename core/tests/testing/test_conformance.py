@@ -299,6 +299,29 @@ def test_a_defect_is_found_by_its_check(kit, changes, expected):
     assert verdicts.errors == set(), verdicts.messages
 
 
+PATCHING = """
+import logging
+import socket
+
+socket.setdefaulttimeout(5)
+logging.setLogRecordFactory(lambda *given, **named: logging.LogRecord(*given[:7]))
+logging.Logger.handle = lambda self, record: None
+logging.Logger.manager.disable = 10
+"""
+
+
+def test_what_importing_changes_for_all_is_named(kit):
+    kit.change(*importing(PATCHING))
+    messages = kit.run(only="importing_it_is_quiet").messages
+    for changed in (
+        "the timeout of new sockets",
+        "how logging makes records",
+        "methods of loggers",
+        "logging.disable()",
+    ):
+        assert f"Importing it changes {changed} of the whole process; do it inside the test." in messages
+
+
 def declared(mark: str) -> list[tuple[str, str]]:
     """Changes that add a field which is named like a secret, and marked."""
     return [
@@ -508,7 +531,7 @@ ENCRYPTED = ("secrets.host, secrets.port)", "secrets.host, secrets.port, tls=sec
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ([*TLS, IN_CLEAR], "A secret shows in what a silent server got in clear."),
+        ([*TLS, IN_CLEAR], "The secret of the field password shows in what a silent server got in clear."),
         ([*TLS, IN_CLEAR, ENCRYPTED], None),
         ([IN_CLEAR], None),  # it promises no protection
     ],
@@ -532,6 +555,24 @@ def test_an_author_sees_what_the_test_raised_without_its_secrets(kit):
     assert "connectory_ledger.py" in verdicts.messages
     assert "LookupError: 4711 is not" in verdicts.messages
     assert "another password" not in verdicts.messages
+
+
+LOGGING = """
+@model_validator(mode="after")
+def _log(self) -> "LedgerSecrets":
+    logging.getLogger("acme.books").info("opened with %s", self.password.get_secret_value())
+    return self
+"""
+
+
+def test_a_secret_in_a_log_is_told_by_its_field_and_the_logger(kit):
+    kit.change(*importing("import logging\nfrom pydantic import model_validator"))
+    kit.change(*inside(LOGGING))
+    messages = kit.run(only="secrets_never_show").messages
+    assert (
+        "The secret of the field password shows in the log of acme.books (start servers in a process of their own"
+        in messages
+    )
 
 
 def test_the_kinds_of_failure_must_hold_bad_credentials(kit):

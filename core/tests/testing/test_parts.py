@@ -20,6 +20,8 @@ from connectory import Host, Name, Port, SecretGroup, Secrets, SecretText, SslMo
 from connectory.documents.json_schema import secret_json_schema
 from connectory.documents.validation import parse_secrets
 from connectory.testing import (
+    RULES,
+    ConnectorConformance,
     FarEnd,
     black_hole,
     bombing_server,
@@ -41,6 +43,7 @@ from connectory.testing.payloads import (
     with_markers,
     with_value,
 )
+from connectory.testing.rules.rule import standard_checks
 from connectory.testing.schema_rules import (
     frame_complaints,
     missing_defaults,
@@ -186,6 +189,12 @@ def test_a_secret_is_found_in_every_usual_spelling(shown):
     assert appearances([SECRET], {"the report": shown, "a log": "nothing"}) == ["A secret shows in the report."]
 
 
+def test_the_field_of_a_secret_is_named_where_it_is_known():
+    assert appearances({SECRET: "password"}, {"the report": SECRET}) == [
+        "The secret of the field password shows in the report."
+    ]
+
+
 @pytest.mark.parametrize("shown", ["", "a log without it", SECRET[:5], "cGFzcw=="])
 def test_other_texts_hold_no_secret(shown):
     assert appearances([SECRET], {"the report": shown}) == []
@@ -247,12 +256,13 @@ def test_a_value_is_put_where_nothing_stands_against_it():
 def test_markers_stand_in_every_sensitive_place_that_takes_one():
     marked, markers = with_markers(Store, SCHEMA, {"url": "store://u:p-p-p-p-p@h", "note": "n"})
     assert (marked["host"], marked["note"]) == ("h", "n")
-    assert [marked["password"]] == markers
-    assert markers[0].startswith("Zq")
+    assert {marked["password"]: "password"} == markers
+    assert marked["password"].startswith("Zq")
     key_file = {"private_key": "k-k-k-k-k", "client": "c-c-c-c-c"}
     marked, markers = with_markers(Store, SCHEMA, {"host": "h", "key_file": key_file})
     assert is_accepted(Store, marked)
     assert all(marker.startswith("Zq") for marker in markers)
+    assert set(markers.values()) == {"key_file"}
 
 
 def test_a_url_stands_for_its_parts():
@@ -344,6 +354,16 @@ def rows_of(heading: str) -> list[str]:
     lines = (Path(__file__).parents[3] / "docs" / "plugin-authors.md").read_text().splitlines()
     start = lines.index(heading) + 2
     return list(takewhile(lambda line: line.startswith("|"), lines[start:]))
+
+
+def test_every_test_of_the_kit_is_a_rule():
+    assert [rule.id for rule in RULES] == list(standard_checks(ConnectorConformance))
+    assert {rule.id for rule in RULES} == {name for name in dir(ConnectorConformance) if name.startswith("test_")}
+    for rule in RULES:
+        assert rule.why.endswith("."), rule
+        assert rule.fix.endswith("."), rule
+        for given in (rule.needs or "").split(",")[:1]:
+            assert not given or hasattr(ConnectorConformance, given) or given == "golden_schema"
 
 
 def test_every_far_end_is_documented_in_its_own_words():
