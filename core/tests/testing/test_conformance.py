@@ -655,19 +655,25 @@ def test_without_pytest_the_kit_says_what_to_install():
 def test_importing_the_kit_registers_nothing_in_the_pytest_of_others(pytester):
     pytester.makepyfile(
         """
-        def plugins(config):
-            return {name for name, _ in config.pluginmanager.list_name_plugin()}
-
-        def test_nothing_is_added(pytestconfig):
+        def registered(request):
             from hypothesis import settings
 
-            before = plugins(pytestconfig), pytestconfig.getini("markers"), settings.default
+            config = request.config
+            plugins = {name for name, _ in config.pluginmanager.list_name_plugin()}
+            return plugins, set(vars(config.option)), config.getini("markers"), config.getini("filterwarnings"), settings.default
+
+        def test_nothing_is_added(request):
+            before = registered(request)
             import connectory.testing
 
-            assert (plugins(pytestconfig), pytestconfig.getini("markers"), settings.default) == before
+            assert registered(request) == before
         """
     )
     finished = pytester.runpytest_subprocess("-q", "-p", "no:cacheprovider")
     finished.assert_outcomes(passed=1)
+    pytester.makeconftest("import connectory.testing")
+    fixtures = pytester.runpytest_subprocess("--fixtures", "-v", "-p", "no:cacheprovider").stdout.str()
+    assert "tmp_path_factory" in fixtures
+    assert "connectory" not in fixtures
     groups = {point.group for point in distribution("connectory").entry_points}
     assert "pytest11" not in groups
