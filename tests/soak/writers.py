@@ -75,6 +75,9 @@ class Writer:
                 except httpx.TransportError:
                     assert killed.is_set()
                     return
+                if answer.status_code == 503:  # the store was busy for all of a writer's patience, and did nothing
+                    self._asked = None
+                    continue
                 assert answer.status_code in (200, 204), answer.text
                 assert "failed" not in answer.text or answer.json().get("failed") == [], answer.text
                 self._rows, self._asked = self._asked, None
