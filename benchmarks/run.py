@@ -23,6 +23,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "tests")]
 
 from cases import CALLERS, LARGE, SMALL, Case, Figures, fill, measure  # noqa: E402
 from installation import BIN, Installation, Server  # noqa: E402
+from scale import measure_scale  # noqa: E402
 from servers.postgres.server import PostgresServer  # noqa: E402
 
 LEAST = 0.9
@@ -161,6 +162,7 @@ def main() -> None:
         with sqlite.start_service() as service:
             lines.append(measure_connection_test(service, postgres))
         lines += measure_starts(sqlite)
+        lines += measure_scale(folder / "scale")
     text = "\n".join(lines) + "\n\n" + (HERE / "NOTES.md").read_text()
     (HERE / "RESULTS.md").write_text(text)
     print(text)

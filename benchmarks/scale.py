@@ -1,4 +1,7 @@
-"""Hundreds of installed plugins: what each costs the start, the list of types, and the memory of the service."""
+"""Hundreds of installed plugins: what each costs the start, the list of types, and the memory of the service.
+
+The figure beside it is what importing a plugin takes by itself, and what an item of the 22 types without them takes.
+"""
 
 import json
 import os
