@@ -202,6 +202,8 @@ def _load_all(
         else:
             watch.note_slow(item.record)
             slow.append(loading)
+    if slow:
+        watch.wait_for_slow()
     for loading in slow:
         yield _end(loading, watch)
 

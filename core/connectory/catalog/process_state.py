@@ -31,10 +31,28 @@ def _put_handlers(handlers: list[logging.Handler]) -> None:
     logging.root.handlers[:] = handlers
 
 
-def _put_environment(environment: dict[str, str]) -> None:
+def _environment() -> frozenset[tuple[str, str]]:
+    return frozenset(os.environ.items())
+
+
+def _put_environment(variables: frozenset[tuple[str, str]]) -> None:
+    environment = dict(variables)
     for name in os.environ.keys() - environment.keys():
         del os.environ[name]
     os.environ.update(environment)
+
+
+def _loggers() -> dict[str, tuple[bool, bool, int, list[logging.Handler]]]:
+    loggers = [one for one in logging.root.manager.loggerDict.values() if isinstance(one, logging.Logger)]
+    return {one.name: (one.disabled, one.propagate, one.level, list(one.handlers)) for one in loggers}
+
+
+def _put_loggers(states: dict[str, tuple[bool, bool, int, list[logging.Handler]]]) -> None:
+    for name, (disabled, propagate, level, handlers) in states.items():
+        logger = logging.getLogger(name)
+        logger.disabled, logger.propagate, logger.handlers[:] = disabled, propagate, handlers
+        if logger.level != level:
+            logger.setLevel(level)
 
 
 def _signal_handlers() -> dict[int, Any]:
@@ -74,7 +92,8 @@ _PARTS = (
     _Part("sys.stderr", lambda: sys.stderr, lambda stream: setattr(sys, "stderr", stream)),
     _Part("sys.excepthook", lambda: sys.excepthook, lambda hook: setattr(sys, "excepthook", hook)),
     _Part("the working directory", os.getcwd, os.chdir),
-    _Part("the environment", os.environ.copy, _put_environment),
+    _Part("the environment", _environment, _put_environment),
+    _Part("loggers of others", _loggers, _put_loggers),
 )
 
 
@@ -96,11 +115,18 @@ class ProcessState:
 
     def changes(self) -> list[str]:
         """The names of what is not as it was, in the words of a sentence: `logging.disable()`, `the environment`."""
-        changed = [part.name for part, value in zip(_PARTS, self._values, strict=True) if part.get() != value]
+        changed = [part.name for part, value in zip(_PARTS, self._values, strict=True) if _differs(part.get(), value)]
         return changed + (["the running threads"] if threading.active_count() > self._threads else [])
 
     def restore(self) -> None:
         """Put it back as it was, but for threads."""
         for part, value in zip(_PARTS, self._values, strict=True):
-            if part.get() != value:
+            if _differs(part.get(), value):
                 part.put(value)
+
+
+def _differs(now: Any, before: Any) -> bool:
+    """Whether something is not as it was. Of a dictionary, what was there counts, and not what has come."""
+    if isinstance(before, dict):
+        return any(now.get(name) != value for name, value in before.items())
+    return bool(now != before)

@@ -16,7 +16,7 @@ import threading
 import traceback
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, redirect_stderr, redirect_stdout, suppress
+from contextlib import ExitStack, redirect_stdout, suppress
 from dataclasses import asdict
 from typing import Any, NoReturn, Self, TextIO
 
@@ -43,6 +43,7 @@ class ConnectorLost(Exception):
 _MANY = 250
 """Installed distributions from which on several processes look at them: 500 connectors take one process seconds."""
 _MOST = 4
+_ONE_AT_A_TIME = threading.Lock()
 
 
 class Survey:
@@ -129,7 +130,7 @@ class _PartOfSurvey:
         # either, one by one.
         while True:
             loading: PluginRecord | None = None
-            alone = True
+            alone, again = True, False
             for line in self._answers:
                 if not line.endswith("\n"):
                     break  # the process ended in the middle of it
@@ -138,12 +139,18 @@ class _PartOfSurvey:
                         loading = _record(record) if record else None
                     case {"slow": record}:
                         self._slow.add(_record(record))
+                    case {"again": True}:
+                        again = True
                     case {"log": [str(name), int(level), str(text)]}:
                         logging.getLogger(name).log(level, text)
                     case {"records": list(records), "connectors": list(connectors), "variables": list(variables)}:
                         self._wait()
                         return Catalog([_record(record) for record in records], map(_connector, connectors), variables)
             status = self._wait()
+            if again:
+                self._deferred = frozenset(self._slow)
+                self._start()
+                continue
             if loading is None:
                 raise SurveyFailed(
                     f"The process that looks for plugins ended ({_ending(status)}), and not in a plugin."
@@ -215,6 +222,7 @@ class _Announcing(Attentive):
     def __init__(self, answer: Callable[[dict[str, Any]], None], crashed: Mapping[_Key, str]) -> None:
         super().__init__()
         self._answer, self._crashed = answer, crashed
+        self._beside = False
 
     def begin(self, record: PluginRecord) -> None:
         if _key(record) in self._crashed:
@@ -228,6 +236,13 @@ class _Announcing(Attentive):
 
     def note_slow(self, record: PluginRecord) -> None:
         self._answer({"slow": asdict(record)})
+        self._beside |= record not in self.deferred
+
+    def wait_for_slow(self) -> None:
+        # What others did beside them is anybody's doing. Once more, with the slow ones last.
+        if self._beside:
+            self._answer({"again": True})
+            os._exit(0)
 
 
 def text_of(record: logging.LogRecord) -> str:
@@ -301,8 +316,9 @@ class _Later:
     def _load(self) -> Plugin:
         record, unheard = self._record, io.StringIO()
         try:
-            # What it does besides was seen in the process that surveyed it, and is told where plugins are listed.
-            with ProcessState(), warnings.catch_warnings(), redirect_stdout(unheard), redirect_stderr(unheard):
+            # What it does besides was seen in the process that surveyed it, and is told where plugins are listed. One at a time:
+            # what two do to the process could not be told apart.
+            with _ONE_AT_A_TIME, ProcessState(), warnings.catch_warnings(), redirect_stdout(unheard):
                 warnings.simplefilter("ignore")
                 found = find_connector(
                     record.identifier, record.distribution, source=record.source, target=record.target

@@ -45,6 +45,9 @@ class Watch:
     def note_slow(self, record: PluginRecord) -> None:
         """The next one is begun beside it."""
 
+    def wait_for_slow(self) -> None:
+        """All others are loaded."""
+
     def end(self, record: PluginRecord, connector: LoadedConnector | None) -> str:
         """After it ran.
 
