@@ -177,7 +177,7 @@ def find_connector(
     if source:
         found = sourced_plugin(distribution, source, target)
         return load_connector(replace(found.record, identifier=identifier), found.load, environment)
-    for item in find_installed():
+    for item in find_installed(named=distribution):
         if (item.record.identifier, item.record.distribution) == (identifier, distribution):
             return load_connector(item.record, item.load, environment)
     raise LookupError(f"{distribution} declares no connector '{identifier}'")

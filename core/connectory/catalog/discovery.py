@@ -86,16 +86,22 @@ class Candidate:
 
 
 def find_installed(
-    path: Collection[str] | None = None, groups: Collection[str] = (ENTRY_POINT_GROUP,)
+    path: Collection[str] | None = None,
+    groups: Collection[str] = (ENTRY_POINT_GROUP,),
+    *,
+    named: str | None = None,
 ) -> list[Candidate]:
     """Every entry point of `groups` on `sys.path` (or `path`), sorted. Imports nothing.
 
     Where a distribution is installed twice, the first on the path counts, as it does for imports.
+
+    Args:
+        named: the distribution to look for, by its normalised name. Default: all, each of which has to be opened.
     """
     places: dict[str, Any] = {} if path is None else {"path": list(path)}
     found: dict[tuple[str, str, str], Candidate] = {}
     seen: set[str] = set()
-    for distribution in distributions(**places):
+    for distribution in distributions(**places, **({} if named is None else {"name": named})):
         try:
             declared = _declared(distribution, groups)
             name = declared[0].record.distribution if declared else None
@@ -119,7 +125,8 @@ def _declared(distribution: IDistribution, groups: Collection[str]) -> list[Cand
 
     metadata = distribution.metadata  # read and parsed anew on every access
     name, version = canonicalize_name(metadata["Name"]), metadata.get("Version") or "of unknown version"
-    requirements = tuple(distribution.requires or ())
+    # `requires` reads and parses it once more, and is needed for an old form only.
+    requirements = tuple(metadata.get_all("Requires-Dist") or distribution.requires or ())
     return [
         Candidate(
             PluginRecord(entry_point.name, name, version, entry_point.value),

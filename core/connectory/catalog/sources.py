@@ -57,7 +57,7 @@ def sourced_plugin(distribution: str, source: str, target: str) -> Candidate:
     Raises:
         LookupError: `distribution` declares no such source.
     """
-    for item in find_installed(groups=(SOURCE_GROUP,)):
+    for item in find_installed(groups=(SOURCE_GROUP,), named=distribution):
         if (item.record.identifier, item.record.distribution) == (source, distribution):
             return _sourced(item, "", target)
     raise LookupError(f"{distribution} declares no source '{source}'")
