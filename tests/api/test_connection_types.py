@@ -94,4 +94,5 @@ def test_plugins_shows_every_record(api, catalog):
         "target": "ledger_for_api_tests",
         "status": "loaded",
         "reason": None,
+        "remark": None,
     } in page["items"]
