@@ -191,9 +191,10 @@ class _PartOfSurvey:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             logging.getLogger().handlers[:] = [_Forward(answer)]
             watch = _Announcing(answer, self._crashed)
-            watch.deferred = self._deferred
             if self._one_by_one:
                 watch.patience = LOAD_LIMIT
+            else:
+                watch.deferred = self._deferred
             catalog = build_catalog(self._selection, watch=watch, share=self._share)
             signal.alarm(0)
             answer({"loading": None, "alone": True})
@@ -236,7 +237,7 @@ class _Announcing(Attentive):
 
     def note_slow(self, record: PluginRecord) -> None:
         self._answer({"slow": asdict(record)})
-        self._beside |= record not in self.deferred
+        self._beside |= self.patience < LOAD_LIMIT and record not in self.deferred
 
     def wait_for_slow(self) -> None:
         # What others did beside them is anybody's doing. Once more, with the slow ones last.

@@ -30,7 +30,7 @@ class Watch:
         deferred: what is loaded last.
     """
 
-    patience = 0.5
+    patience = 0.3
     deferred: frozenset[PluginRecord] = frozenset()
 
     def __init__(self) -> None:

@@ -96,6 +96,16 @@ print(json.dumps({
     assert found["fields"] == ["token"]
 
 
+def test_a_slow_plugin_that_ends_the_process_is_told_from_one_that_is_only_slow(add, records):
+    add("sleeping", "import time; time.sleep(30)")
+    add("ending", "import os, time; time.sleep(1.5); os._exit(3)")
+    add("good")
+    found = records()
+    assert found["good"]["status"] == "loaded"
+    assert found["sleeping"]["reason"].startswith("Importing it took over 5 s")
+    assert found["ending"]["reason"].startswith("Importing it ended the process (exit code 3)")
+
+
 def test_several_processes_say_what_one_says(tmp_path, add):
     for name in ("one", "two", "three"):
         add(name)
