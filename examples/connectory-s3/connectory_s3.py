@@ -31,7 +31,7 @@ class S3(Connector[S3Secrets]):
 
     identifier, type = "s3", "object_store"
     sentences = {FailureCode.DATABASE_NOT_FOUND: "The key was accepted, but the bucket does not exist."}
-    description = Description(human_readable="S3", category="STORAGE", drivers=("boto3",), sentences=sentences)
+    description = Description(human_readable="S3", category="STORAGE", drivers=("boto3", "httpx"), sentences=sentences)
 
     def test(self, secrets: S3Secrets, context: CheckContext) -> None:
         import boto3
