@@ -132,7 +132,7 @@ def test_the_page_leads_from_an_idea_to_a_wheel(walked: list[str], projects: Pat
     tested, schema, checked, kit, published = walked
     assert re.search(r"^\d+ passed in ", tested.splitlines()[-1].strip("= "))
     assert schema == (projects / "connectory-redis/tests/secret_schema.json").read_text()
-    [shown] = [text for language, text in page() if language == "text"]
+    shown = next(text for language, text in page() if language == "text")
     assert _without_times(checked) == _without_times(shown)
     assert re.fullmatch(r"\d+ passed, 0 failed, 3 not run\.", kit.splitlines()[-1])
     assert "Success: no issues found in 2 source files" in published
