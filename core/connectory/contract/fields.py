@@ -133,7 +133,7 @@ class Public:
     Without it the conformance kit wants a sensitive type for such a field.
 
     Args:
-        reason: why it is no secret, for who reads the declaration.
+        reason: why it is not a secret, for whoever reads the declaration.
     """
 
     reason: str
