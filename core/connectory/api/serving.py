@@ -19,6 +19,7 @@ from connectory.api.http_connections import bounded_connections, end_late
 from connectory.api.logs import configure_logs, log
 from connectory.api.service import Service
 from connectory.catalog.catalog import Catalog
+from connectory.catalog.record import PluginRecord
 from connectory.catalog.survey import Survey
 from connectory.keys import reload_keys
 from connectory.known_settings import unknown_settings
@@ -80,23 +81,14 @@ def _log_what_is_amiss(settings: Settings, catalog: Catalog) -> None:
     for name in settings.selection.unmatched(catalog.records):
         log.warning(str(name))
     for record in catalog.not_loaded:
-        log.warning(
-            "plugin not loaded",
-            plugin=record.identifier,
-            distribution=record.distribution,
-            version=record.version,
-            status=record.status,
-            reason=record.reason,
-        )
+        _log_plugin("plugin not loaded", record, status=record.status, reason=record.reason)
     for record in catalog.records:
         if record.remark:
-            log.warning(
-                "plugin remark",
-                plugin=record.identifier,
-                distribution=record.distribution,
-                version=record.version,
-                remark=record.remark,
-            )
+            _log_plugin("plugin remark", record, remark=record.remark)
+
+
+def _log_plugin(event: str, record: PluginRecord, **said: str) -> None:
+    log.warning(event, plugin=record.identifier, distribution=record.distribution, version=record.version, **said)
 
 
 def _listen(settings: Settings) -> socket.socket:
