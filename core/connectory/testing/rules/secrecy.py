@@ -33,7 +33,6 @@ from connectory.testing.rules.rule import rule
 from connectory.testing.running import Outcome, Trial, load_connector
 
 
-
 class SecrecyRules(Facts):
     """Whether secrets stay where they belong, whatever the far end does."""
 
@@ -53,7 +52,9 @@ class SecrecyRules(Facts):
             outcomes = self.workbench.test_trials(trials, deadline=self.short_deadline, at_once=len(trials))
             # Many tests at the same time can be late together on a busy machine: what is late is asked again, alone.
             outcomes = [
-                outcome if self._in_time(outcome) else self.workbench.test_trials([trial], deadline=self.short_deadline)[0]
+                outcome
+                if self._in_time(outcome)
+                else self.workbench.test_trials([trial], deadline=self.short_deadline)[0]
                 for trial, outcome in zip(trials, outcomes, strict=True)
             ]
         complaints = []
