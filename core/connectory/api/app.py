@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from importlib.metadata import version
 
 from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
+from starlette.applications import Starlette
 
 from connectory.api import (
     audit,
@@ -27,6 +28,7 @@ from connectory.api import (
     token_endpoint,
 )
 from connectory.api.connection_types import RenderedTypes
+from connectory.api.console import console_route
 from connectory.api.errors import install_error_handlers
 from connectory.api.failed_logins import FailedLogins
 from connectory.api.heartbeat import NODE, Heartbeat
@@ -109,15 +111,22 @@ def _purge(store: Store, days: int) -> Callable[[], None]:
     return lambda: purge(store, before=utc_now() - timedelta(days=days))
 
 
-def create_app(service: Service) -> FastAPI:
-    """The ASGI application for an open service. It starts the test runner, and closes the service when it ends."""
+def create_app(service: Service, console: Starlette | None = None) -> FastAPI:
+    """The ASGI application for an open service. It starts the test runner, and closes the service when it ends.
+
+    Args:
+        console: what is mounted at `/console`. Default: nothing.
+    """
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         try:
             await service.runner.start()
             await run_in_threadpool(service.heartbeat.start)
-            yield
+            async with AsyncExitStack() as mounted:
+                if console is not None:
+                    await mounted.enter_async_context(console.router.lifespan_context(console))
+                yield
         finally:
             await service.runner.stop()
             await service.recordings.finish()
@@ -159,6 +168,8 @@ def create_app(service: Service) -> FastAPI:
         app.router.routes.extend(router.routes)
     if service.settings.docs:
         app.router.routes.extend(documentation.ROUTES)
+    if console is not None:
+        app.router.routes.append(console_route(console))
     install_error_handlers(app)
     install_openapi(app, service.catalog)
     app.add_middleware(BodyLimit, limit=service.settings.max_body_bytes)

@@ -14,6 +14,7 @@ from types import FrameType
 import uvicorn
 
 from connectory.api.app import create_app, open_service
+from connectory.api.console import open_console
 from connectory.api.heartbeat import NODE
 from connectory.api.http_connections import bounded_connections, end_late
 from connectory.api.logs import configure_logs, log
@@ -46,6 +47,7 @@ def serve(settings: Settings, survey: Survey) -> None:
     signal.signal(signal.SIGHUP, lambda *_: None)
     listener = _listen(settings)
     try:
+        console = open_console(settings, address_of(listener))
         catalog = survey.catalog()
         service = open_service(settings, catalog)
     except BaseException:
@@ -54,7 +56,7 @@ def serve(settings: Settings, survey: Survey) -> None:
     signal.signal(signal.SIGHUP, lambda *_: _start_reload(service))
     _log_what_is_amiss(settings, catalog)
     config = uvicorn.Config(
-        create_app(service),
+        create_app(service, console),
         log_config=None,
         access_log=False,
         loop="uvloop",
@@ -105,6 +107,13 @@ def _listen(settings: Settings) -> socket.socket:
             "change CONNECTORY_HOST or CONNECTORY_PORT."
         ) from None
     return listener
+
+
+def address_of(listener: socket.socket) -> str:
+    """Where a client on this machine finds what listens there: on any address, that is also loopback."""
+    host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # compared, not bound
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _what_it_uses(settings: Settings) -> str:

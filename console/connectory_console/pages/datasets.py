@@ -1,0 +1,162 @@
+"""The datasets of a connection: list, edit as YAML or JSON, compare, save."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from typing import Any
+
+from starlette.responses import Response
+
+from connectory_console.api import ApiFailed, segment
+from connectory_console.pages.connection import path_of
+from connectory_console.web import Visit, problems_as_data
+from connectory_console.yaml_text import Read, YamlInvalid, read_yaml, write_yaml
+
+_SIZE = 50
+_MOST_DIFFERENCES = 4000
+_SAMPLE = """fides_key: my_dataset
+name: My dataset
+collections:
+  - name: customer
+    fields:
+      - name: id
+        data_categories: [system.operations]
+      - name: email
+        data_categories: [user.contact.email]
+"""
+
+
+async def show(visit: Visit) -> Response:
+    """Those that are stored."""
+    path = path_of(visit)
+    connection = await visit.api.get(path)
+    number = visit.page_number()
+    size, listed = _SIZE, None
+    while listed is None:
+        try:
+            listed = await visit.api.get(f"{path}/dataset", page=number, size=size)
+        except ApiFailed as failed:
+            if failed.status != 422 or size == 1:  # their texts together take more than one answer holds
+                raise
+            size = max(1, size // 4)
+    return visit.page("datasets.html", connection=connection, listed=listed, number=number)
+
+
+async def edit(visit: Visit) -> Response:
+    """The editor: of the stored dataset that the address names, or of a new one."""
+    fides_key = visit.query("dataset")
+    text = _SAMPLE
+    if fides_key:
+        text = _as_text(await visit.api.get(f"{path_of(visit)}/dataset/{segment(fides_key)}"), visit.query("format"))
+    return await _editor(visit, text)
+
+
+async def act(visit: Visit) -> Response:
+    """Check what was entered, and show what would change; or save it."""
+    form = await visit.form()
+    text, action = form.get("text", ""), form.get("do", "check")
+    if action in {"yaml", "json"}:
+        return await _converted(visit, text, action)
+    try:
+        read = read_yaml(text)
+    except YamlInvalid as problem:
+        return await _editor(visit, text, [(problem.line, str(problem))])
+    path = f"{path_of(visit)}/dataset"
+    try:
+        query = None if action == "save" else {"dry_run": "true"}
+        saved = (await visit.api.send("PATCH", path, json=read.datasets, query=query)).json()
+    except ApiFailed as failed:
+        if failed.status != 422 or not failed.problems:
+            raise
+        return await _editor(visit, text, _at_lines(read, failed))
+    if saved["failed"]:
+        told = [(read.line_of((_index(read, found), "fides_key")), found["message"]) for found in saved["failed"]]
+        return await _editor(visit, text, told)
+    if action == "save":
+        return visit.go(f"/connections/{segment(visit.request.path_params['key'])}/datasets", "dataset-saved")
+    ignored = [place for found in saved["succeeded"] for place in found.get("ignored", [])]
+    return await _editor(visit, text, changes=await _changes(visit, saved["succeeded"]), ignored=ignored)
+
+
+async def delete(visit: Visit) -> Response:
+    """Delete one dataset, given that its key was typed."""
+    form = await visit.form()
+    fides_key = form.get("dataset", "")
+    if form.get("typed", "").strip() != fides_key:
+        told = {"typed": f"Type the key, {fides_key}, to delete the dataset."}
+        if visit.wants_data:
+            return problems_as_data(told, "Nothing is deleted.")
+        raise ApiFailed(422, told["typed"])
+    await visit.api.send("DELETE", f"{path_of(visit)}/dataset/{segment(fides_key)}")
+    return visit.go(f"/connections/{segment(visit.request.path_params['key'])}/datasets", "dataset-deleted")
+
+
+async def _converted(visit: Visit, text: str, form: str) -> Response:
+    try:
+        found = read_yaml(text).datasets
+    except YamlInvalid as problem:
+        return await _editor(visit, text, [(problem.line, str(problem))])
+    return await _editor(visit, _as_text(found[0] if len(found) == 1 else found, form))
+
+
+def _as_text(dataset: Any, form: str) -> str:
+    return json.dumps(dataset, indent=2, ensure_ascii=False) + "\n" if form == "json" else write_yaml(dataset)
+
+
+def _at_lines(read: Read, failed: ApiFailed) -> list[tuple[int, str]]:
+    told = []
+    for problem in failed.problems:
+        inside = tuple(part for part in problem.path if part != "body")
+        place = ".".join(map(str, inside[1:])) if inside and isinstance(inside[0], int) else ".".join(map(str, inside))
+        told.append((read.line_of(inside), f"{place}: {problem.message}" if place else problem.message))
+    return sorted(told)
+
+
+def _index(read: Read, failed: dict[str, Any]) -> int:
+    key = failed["data"].get("fides_key")
+    places = [n for n, found in enumerate(read.datasets) if isinstance(found, dict) and found.get("fides_key") == key]
+    return places[-1] if places else 0
+
+
+async def _changes(visit: Visit, datasets: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What saving would change, for each dataset: the lines of a comparison, and whether it is new."""
+    changes = []
+    for dataset in datasets:
+        fresh = write_yaml({name: value for name, value in dataset.items() if name != "ignored"})
+        try:
+            stored = await visit.api.get(f"{path_of(visit)}/dataset/{segment(dataset['fides_key'])}")
+        except ApiFailed as failed:
+            if failed.status != 404:
+                raise
+            stored = None
+        before = [] if stored is None else write_yaml(stored).splitlines()
+        lines = list(difflib.unified_diff(before, fresh.splitlines(), lineterm="", n=3))[2:]
+        changes.append({"fides_key": dataset["fides_key"], "new": stored is None, "lines": lines[:_MOST_DIFFERENCES]})
+    return changes
+
+
+async def _editor(
+    visit: Visit,
+    text: str,
+    problems: list[tuple[int, str]] | None = None,
+    *,
+    changes: list[dict[str, Any]] | None = None,
+    ignored: list[str] | None = None,
+) -> Response:
+    connection = await visit.api.get(path_of(visit))
+    lines = text.splitlines()
+    marked = [
+        {"line": line, "message": message, "text": lines[line - 1] if 0 < line <= len(lines) else ""}
+        for line, message in problems or []
+    ]
+    return visit.page(
+        "dataset_edit.html",
+        422 if marked else 200,
+        connection=connection,
+        text=text,
+        problems=marked,
+        changes=changes,
+        ignored=ignored or [],
+        fides_key=visit.query("dataset"),
+    )

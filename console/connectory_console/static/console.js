@@ -1,0 +1,334 @@
+// The console's one script. Every page works without it; with it, tests show their steps as they happen, and nothing that was
+// typed is lost. It writes text, never markup: what comes from elsewhere stays text.
+const find = (selector, root = document) => root.querySelector(selector);
+const make = (tag, members) => Object.assign(document.createElement(tag), members);
+const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+document.documentElement.classList.add("scripted");
+
+// --- What was typed and is not secret outlives a reload, in this tab only.
+const draftOf = (form) => form.dataset.draft && `draft:${location.pathname}:${form.dataset.draft}`;
+const kept = (form) => all("[data-keep]", form);
+let unsaved = false;
+
+function keepDraft(form) {
+  sessionStorage.setItem(draftOf(form), JSON.stringify(kept(form).map((input) => [input.value, input.checked])));
+}
+
+function restoreDraft(form) {
+  const values = JSON.parse(sessionStorage.getItem(draftOf(form)) || "[]");
+  kept(form).forEach((input, number) => {
+    const [value, checked] = values[number] ?? [input.value, input.checked];
+    if (input.type === "radio") input.checked = checked; else input.value = value;
+  });
+}
+
+function forgetDraft(form) {
+  unsaved = false;
+  if (draftOf(form)) sessionStorage.removeItem(draftOf(form));
+}
+
+// --- What is wrong, at its field and in a list above.
+const inputOf = (form, name) => all("[name]", form).find((input) => input.name === name && input.type !== "radio");
+const titleOf = (input) => (find(`label[for="${CSS.escape(input.id)}"]`)?.firstChild.textContent || input.name).trim();
+
+function linkTo(input, text) {
+  const link = make("a", { href: `#${input.id}`, textContent: text });
+  link.onclick = (event) => { event.preventDefault(); input.focus(); };
+  return link;
+}
+
+function clearProblems(form) {
+  all("[aria-invalid]", form).forEach((input) => input.removeAttribute("aria-invalid"));
+  all(".problem", form).forEach((text) => text.remove());
+  const box = find(".problems", form);
+  if (box) box.hidden = true;
+}
+
+function markField(form, name, message) {
+  const input = inputOf(form, name);
+  if (!input) return null;
+  const replace = all(`[name="${CSS.escape(name.replace(/^field\./, "state."))}"]`, form).find((one) => one.value === "replace");
+  if (replace) replace.checked = true;
+  input.closest("details")?.setAttribute("open", "");
+  input.setAttribute("aria-invalid", "true");
+  input.closest("[data-input]").append(make("p", { className: "problem", id: `${input.id}-problem`, textContent: message }));
+  return input;
+}
+
+function showProblems(form, { problems = {}, summary = "", retry_after: wait = null }) {
+  const box = find(".problems", form);
+  const list = find("ul", box);
+  list.replaceChildren();
+  for (const [name, message] of Object.entries(problems)) {
+    const input = markField(form, name, message);
+    list.append(make("li", {}));
+    list.lastChild.append(...(input ? [linkTo(input, titleOf(input)), `: ${message}`] : [message]));
+  }
+  const title = find(".problems-title span", box);
+  title.textContent = summary;
+  box.hidden = false;
+  box.focus();
+  if (wait) countDown(wait, (left) => { title.textContent = left ? `${summary} Try again in ${left} s.` : "Try again now."; });
+}
+
+function countDown(seconds, say) {
+  say(seconds);
+  const clock = setInterval(() => { if (seconds > 0) say(--seconds); else clearInterval(clock); }, 1000);
+  return clock;
+}
+
+// --- A test, step by step.
+class TestPanel {
+  constructor(panel) {
+    this.panel = panel;
+    this.steps = find(".steps.live", panel);
+    this.copy = find("[data-copies]", panel);
+    this.cancel = find("[data-cancels]", panel);
+    this.cancel.onclick = () => this.stop?.abort();
+  }
+
+  begin(stop) {
+    this.stop = stop;
+    this.report = [];
+    all(".steps:not(.live)", this.panel).forEach((list) => list.remove());
+    this.steps.replaceChildren();
+    find(".test-idle", this.panel).hidden = true;
+    find(".verdict", this.panel).hidden = this.copy.hidden = true;
+    this.steps.hidden = this.cancel.hidden = false;
+    this.row("waiting", "running", "for its turn");
+  }
+
+  row(name, status, words, time = "") {
+    let row = all("li", this.steps).find((one) => one.dataset.name === name);
+    if (!row) {
+      row = find(".step-row", this.panel).content.firstElementChild.cloneNode(true);
+      row.dataset.name = name;
+      find(".step-name", row).textContent = name.replaceAll("_", " ");
+      this.steps.append(row);
+    }
+    row.className = status;
+    find(".step-mark", row).textContent = { passed: "✓", failed: "✕", skipped: "–" }[status] || "";
+    find(".step-status", row).textContent = words;
+    find(".step-time", row).textContent = time;
+  }
+
+  take(name, data) {
+    if (name === "queued") this.row("waiting", "running", `for its turn, ${data.position} before it`);
+    if (name === "started") {
+      this.steps.replaceChildren();
+      const text = find(".deadline", this.panel);
+      text.hidden = false;
+      this.clock = countDown(Math.ceil(data.deadline_ms / 1000), (left) => { text.textContent = `It ends within ${left} s.`; });
+    }
+    if (name === "step") {
+      const words = data.reason ? `${data.status}, ${data.reason.replaceAll("_", " ")}` : data.status;
+      const time = data.elapsed_ms === undefined || data.status === "skipped" ? "" : `${Math.round(data.elapsed_ms * 10) / 10} ms`;
+      this.row(data.name, data.status, words, time);
+      if (data.status !== "running") this.report.push(`${data.name}: ${words} ${time}`);
+    }
+    if (name === "verdict") this.end(data);
+  }
+
+  idle() {
+    clearInterval(this.clock);
+    find(".deadline", this.panel).hidden = this.cancel.hidden = true;
+    all("li.running", this.steps).forEach((row) => row.remove());
+  }
+
+  end(verdict) {
+    this.idle();
+    const failed = verdict.test_status === "failed";
+    const title = failed ? `Failed: ${verdict.failure_code.replaceAll("_", " ")}` : "Passed";
+    this.say(failed ? "bad" : "good", title, verdict.failure_reason || "");
+    this.report.push(title, verdict.failure_reason || "");
+    this.copy.dataset.text = this.report.join("\n").trim();
+    this.copy.hidden = false;
+  }
+
+  say(kind, title, reason = "") {
+    const box = find(".verdict", this.panel);
+    box.className = `verdict ${kind}`;
+    box.hidden = false;
+    find(".verdict-title", box).textContent = title;
+    find(".verdict-reason", box).textContent = reason;
+    find(".verdict-where", box).replaceChildren();
+  }
+
+  leadTo(input) {
+    find(".verdict-where", this.panel).append(linkTo(input, `Go to ${titleOf(input)}`));
+    input.focus();
+  }
+}
+
+async function* eventsOf(response) {
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  for (let held = "", part; !(part = await reader.read()).done; ) {
+    const blocks = (held + part.value).split("\n\n");
+    held = blocks.pop();
+    for (const block of blocks) {
+      const lines = Object.fromEntries(block.split("\n").map((line) => line.split(/: ?(.*)/s)));
+      if (lines.event) yield [lines.event, JSON.parse(lines.data)];
+    }
+  }
+}
+
+const isStream = (response) => response.headers.get("Content-Type").startsWith("text/event-stream");
+
+function send(form, button, signal, accept) {
+  const body = new URLSearchParams(new FormData(form, button));
+  return fetch(form.action, { method: "POST", body, headers: { Accept: accept }, signal });
+}
+
+function leave(form, address) {
+  forgetDraft(form);
+  location.assign(address);
+}
+
+async function submitLive(form, button) {
+  const tests = form.matches(".test-now") || (form.matches(".with-test > form") && button.value !== "store");
+  const panel = tests && new TestPanel(find("#test"));
+  const say = (data) => (find(".problems", form) ? showProblems(form, data) : panel?.say("bad", data.summary));
+  const stop = new AbortController();
+  clearProblems(form);
+  const sending = send(form, button, stop.signal, tests ? "text/event-stream" : "application/json");
+  all("button", form).forEach((one) => { one.disabled = true; });
+  panel?.begin?.(stop);
+  try {
+    const response = await sending;
+    if (!isStream(response)) {
+      panel?.idle?.();
+      const answer = await response.json();
+      if (response.ok && answer.location) return leave(form, answer.location);
+      if (answer.signed_out) answer.summary = "You are signed out. Sign in in another tab, then try again: what you typed stays.";
+      return say(answer);
+    }
+    for await (const [name, data] of eventsOf(response)) {
+      panel.take(name, data);
+      if (name === "verdict") {
+        const marked = data.failure_fields.map((field) => markField(form, `field.${field}`, data.failure_reason)).filter(Boolean);
+        if (marked.length) panel.leadTo(marked[0]);
+      } else if (data.location) leave(form, data.location);
+      else if (name === "done" || name === "refused") { panel.idle(); say(data); }
+    }
+  } catch {
+    const why = stop.signal.aborted ? "Cancelled." : "The service does not answer. What you typed stays; try again.";
+    if (panel) { panel.idle(); panel.say("bad", why); } else say({ summary: why });
+  } finally {
+    all("button", form).forEach((one) => { one.disabled = false; });
+  }
+}
+
+for (const form of all("form[data-live]")) {
+  if (draftOf(form)) restoreDraft(form);
+  form.addEventListener("input", () => { if (draftOf(form)) { unsaved = true; keepDraft(form); } });
+  form.addEventListener("submit", (event) => { event.preventDefault(); submitLive(form, event.submitter); });
+}
+addEventListener("beforeunload", (event) => { if (unsaved) event.preventDefault(); else document.body.classList.add("leaving"); });
+
+// --- Where a stored secret must not follow: changing such a field asks for the secrets at once.
+for (const form of all("form").filter((one) => find("fieldset.stored", one))) {
+  const deciding = all("[data-repoints]", form);
+  const before = new Map(deciding.map((input) => [input, input.value]));
+  form.addEventListener("input", ({ target }) => {
+    if (!before.has(target)) return;
+    const moved = deciding.filter((input) => input.value !== before.get(input)).map((input) => input.dataset.repoints).join(", ");
+    for (const field of all("fieldset.stored", form)) {
+      const text = find(".repoint-text", field), keep = find("[value=keep]", field), replace = find("[value=replace]", field);
+      if (moved && keep.checked) replace.checked = true;
+      if (!moved && replace.checked && !text.hidden) keep.checked = true;
+      text.hidden = !moved;
+      text.textContent = `${moved} changes, so what is stored will not be sent there; enter it again.`;
+    }
+    find("[data-undo]", form).hidden = !moved;
+  });
+  find("[data-undo]", form).onclick = () => before.forEach((value, input) => {
+    input.value = value;
+    input.dispatchEvent(new Event("input", { bubbles: true }));
+  });
+}
+
+// --- Small helps: show what is typed, copy, read a file into a field.
+document.addEventListener("click", async ({ target }) => {
+  const button = target.closest("[data-reveals], [data-copies], [data-line]");
+  if (!button) return;
+  if (button.dataset.reveals) {
+    const input = document.getElementById(button.dataset.reveals);
+    input.type = input.type === "text" ? "password" : "text";
+    button.textContent = input.type === "text" ? "Hide" : "Show";
+  } else if (button.dataset.copies) {
+    await navigator.clipboard.writeText(button.dataset.text || document.getElementById(button.dataset.copies).textContent);
+    find("#notices").textContent = "Copied.";
+  } else {
+    const text = find("#text");
+    const lines = text.value.split("\n"), number = Number(button.dataset.line);
+    const start = lines.slice(0, number - 1).reduce((length, line) => length + line.length + 1, 0);
+    text.focus();
+    text.setSelectionRange(start, start + lines[number - 1].length);
+    text.scrollTop = (number - 4) * parseFloat(getComputedStyle(text).lineHeight);
+  }
+});
+
+async function readInto(into, file) {
+  into.value = await file.text();
+  into.dispatchEvent(new Event("input", { bubbles: true }));
+}
+all("[data-into]").forEach((input) => { input.onchange = () => readInto(find(`[id="${input.dataset.into}"]`), input.files[0]); });
+all("[data-drop]").forEach((area) => {
+  area.ondrop = (event) => event.dataTransfer.files.length && (event.preventDefault(), readInto(area, event.dataTransfer.files[0]));
+});
+
+// --- One action on many connections, with each outcome as it comes.
+for (const form of all("[data-bulk]")) {
+  const boxes = all("[name=key]", form);
+  const bar = find(".bulk-progress", form);
+  const text = find(".bulk-text", bar), failures = find(".bulk-failures", bar), retry = find("[data-retries]", bar);
+  find("[data-ticks-all]", form).onchange = ({ target }) => boxes.forEach((box) => { box.checked = target.checked; });
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const stop = new AbortController();
+    const failed = [];
+    find("[data-stops]", bar).onclick = () => stop.abort();
+    retry.onclick = () => {
+      boxes.forEach((box) => { box.checked = failed.includes(box.value); });
+      form.requestSubmit(event.submitter);
+    };
+    failures.replaceChildren();
+    try {
+      const response = await send(form, event.submitter, stop.signal, "text/event-stream");
+      if (!isStream(response)) { find("#notices").textContent = (await response.json()).summary; return; }
+      bar.hidden = false;
+      for await (const [, outcome] of eventsOf(response)) {
+        find("progress", bar).value = outcome.done / outcome.total;
+        if (!outcome.ok) {
+          failed.push(outcome.key);
+          failures.append(make("li", { textContent: `${outcome.key}: ${outcome.text}` }));
+        }
+        text.textContent = `${outcome.done} of ${outcome.total} done, ${failed.length} failed.`;
+      }
+      if (!failed.length) location.reload();
+    } catch {
+      text.textContent = stop.signal.aborted ? `Stopped. ${text.textContent}` : "The service does not answer; try again.";
+    }
+    retry.hidden = !failed.length;
+  });
+}
+
+// --- One key for the search that every page has.
+addEventListener("keydown", (event) => {
+  if ((event.ctrlKey || event.metaKey) && event.key === "k") { event.preventDefault(); find("#find")?.focus(); }
+});
+
+// --- Sign in with the code of a link: a fragment reaches no server by itself, and is taken out of the address at once.
+const codeForm = find("#code-form");
+const code = codeForm && new URLSearchParams(location.hash.slice(1)).get("code");
+if (code) {
+  history.replaceState(null, "", location.pathname + location.search);
+  codeForm.hidden = false;
+  find("#credentials-form").hidden = true;
+  find("[name=code]", codeForm).value = code;
+  const asked = await fetch(codeForm.dataset.look, { method: "POST", body: new URLSearchParams({ code }) });
+  const told = await asked.json();
+  find(".code-text", codeForm).textContent = asked.ok ? `Sign in as ${told.text}` : told.summary;
+  find("button", codeForm).hidden = !asked.ok;
+  find("#credentials-form").hidden = asked.ok;
+}
