@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -33,6 +41,23 @@ def _parsed(value: Any) -> Any:
 
 def _lower(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
+
+
+def _origin(value: str | None) -> str | None:
+    if value is None:
+        return None
+    try:
+        parts = urlsplit(value)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    secure = host is not None and (parts.scheme == "https" or (parts.scheme == "http" and listens_on_loopback(host)))
+    # Nothing but an origin: what follows it, and a user before it, would end up in links.
+    if not secure or not re.fullmatch(r"https?://[A-Za-z0-9.:\[\]-]+/?", value):
+        message = "Must be like https://connectory.example.com, without a path; plain http on loopback only."
+        raise PydanticCustomError("origin", message)
+    shown = f"[{host}]" if ":" in (host or "") else host
+    return f"{parts.scheme}://{shown}" + (f":{port}" if port is not None else "")
 
 
 _List = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
@@ -112,6 +137,11 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address that `connectory serve` listens on.")
     port: int = Field(
         8000, ge=0, le=65535, description="TCP port that `connectory serve` listens on; 0 takes a free one."
+    )
+    public_url: Annotated[str | None, AfterValidator(_origin)] = Field(
+        None,
+        description="Where browsers find the service, like https://connectory.example.com; plain http on loopback only. Unset: "
+        "where it listens.",
     )
     plugins_allow: _List = Field((), description="Connectors to load, separated by commas. Empty: every installed one.")
     plugins_deny: _List = Field(

@@ -104,3 +104,11 @@ def ensure_root_client(settings: Settings, store: Store) -> None:
             os.fchmod(file.fileno(), 0o600)
             json.dump({"client_id": client.id, "client_secret": secret}, file, indent=2)
             file.write("\n")
+
+
+def root_client_id(settings: Settings) -> str | None:
+    """The id of the root client; None where the file of its credentials is not there, or names none."""
+    try:
+        return str(json.loads(settings.root_client_path.read_text())["client_id"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

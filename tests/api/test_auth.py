@@ -22,6 +22,7 @@ PUBLIC = {
     "/openapi.json",
     "/api/v1/oauth/token",
     "/api/v1/oauth/revoke",
+    "/api/v1/oauth/introspect",
     "/api/v1/oauth/callback",
 }
 PARAMETERS = {"connection_key": "nobody", "connection_type": "nothing", "fides_key": "none"}
@@ -205,6 +206,7 @@ def test_every_other_route_of_the_table_is_a_named_public_one(anonymous):
         "/ready",
         "/api/v1/oauth/token",
         "/api/v1/oauth/revoke",
+        "/api/v1/oauth/introspect",
         "/api/v1/oauth/callback",
     }
 

@@ -24,7 +24,7 @@ from connectory.catalog.survey import ConnectorLost
 from connectory.contract.consent import Authorization
 from connectory.scopes import SCOPES
 from connectory.store.audit_search import Wanted, list_entries
-from connectory.store.clients import create_client, has_client, issue_token
+from connectory.store.clients import create_client, find_client, issue_token
 from connectory.store.connections import get_by_key
 from connectory.store.envelopes import load_envelopes, load_tokens
 from connectory.store.timestamps import utc_now
@@ -185,7 +185,7 @@ def test_the_trail_tells_who_asked_and_how_it_ended(archive, backend):
     assert ended.kid == backend.vault.ring.primary
     assert asked.action == "consent_asked"
     with backend.store.read() as database:
-        assert has_client(database, asked.actor)
+        assert find_client(database, asked.actor)
 
 
 # The address

@@ -7,6 +7,7 @@ import gc
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from types import FrameType
@@ -22,11 +23,13 @@ from connectory.api.service import Service
 from connectory.catalog.catalog import Catalog
 from connectory.catalog.record import PluginRecord
 from connectory.catalog.survey import Survey
+from connectory.console_link import console_installed, make_link, origin_of
 from connectory.keys import reload_keys
 from connectory.known_settings import unknown_settings
 from connectory.settings import Settings
-from connectory.startup import CannotStart
+from connectory.startup import CannotStart, root_client_id
 from connectory.store.audit import Actor, append
+from connectory.store.clients import find_client
 from connectory.store.errors import StoreFailed, StoreUnavailable
 
 GRACE = 3
@@ -127,6 +130,25 @@ def _what_it_uses(settings: Settings) -> str:
     return "; ".join(said)
 
 
+def console_link(service: Service, host: str, port: int) -> str | None:
+    """A link that signs whoever sits at the terminal in to the console, as the root client. Elsewhere none is made: it would be
+    kept, as in a journal.
+    """
+    client_id = root_client_id(service.settings) if sys.stdout.isatty() and console_installed() else None
+    if client_id is None:
+        return None
+    try:
+        with service.store.read() as database:
+            root = find_client(database, client_id)
+        if root is None:
+            return None
+        origin = origin_of(service.settings, host, port)
+        return make_link(service.store, Actor("serve"), client_id=root.id, scopes=root.scopes, origin=origin).url
+    except (StoreUnavailable, StoreFailed) as problem:
+        log.warning("no_console_link", reason=str(problem))
+        return None
+
+
 class _Server(uvicorn.Server):
     """Says when it is ready. Told to end by SIGTERM, it drains first, and told again, or by SIGINT, it ends connection tests
     at once.
@@ -142,7 +164,10 @@ class _Server(uvicorn.Server):
         if self.started and sockets:
             host, port = sockets[0].getsockname()[:2]
             shown = f"[{host}]" if ":" in host else host
-            print(f"Connectory is ready on http://{shown}:{port} ({_what_it_uses(self._service.settings)})", flush=True)
+            link = await asyncio.to_thread(console_link, self._service, host, port)
+            sign_in = "" if link is None else f". Sign in to the console, once, within ten minutes: {link}"
+            uses = _what_it_uses(self._service.settings)
+            print(f"Connectory is ready on http://{shown}:{port} ({uses}){sign_in}", flush=True)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if sig == signal.SIGTERM and self._service.settings.drain and self._drained_at is None:

@@ -1,4 +1,4 @@
-"""The commands of `connectory`: serve, token, client, plugins, secrets, keys, db, settings, audit, egress, and those for authors.
+"""The commands of `connectory`: serve, token, console, client, plugins, secrets, keys, db, settings, audit, egress, and authors'.
 
 Each imports what it needs when it runs, so that none waits for another's packages.
 """
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from connectory.checks.linux import hide_memory
-from connectory.commands import audit, clients, egress, keys, plugin_authors, secrets
+from connectory.commands import audit, clients, console, egress, keys, plugin_authors, secrets
 from connectory.commands.shared import JSON as _JSON
 from connectory.commands.shared import CommandFailed, acting
 from connectory.commands.shared import settings_now as _settings
@@ -36,6 +36,7 @@ app = typer.Typer(
 )
 _database = typer.Typer(help="The database.", no_args_is_help=True, rich_markup_mode=None)
 app.command("token")(clients.token)
+app.command("console")(console.console)
 app.add_typer(clients.app, name="client")
 app.add_typer(secrets.app, name="secrets")
 app.add_typer(keys.app, name="keys")

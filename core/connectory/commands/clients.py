@@ -11,7 +11,10 @@ import typer
 from connectory.commands.shared import JSON, CommandFailed, acting, settings_now
 
 if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
+
     from connectory.settings import Settings
+    from connectory.store.clients import Client
 
 app = typer.Typer(help="API clients: who may ask for tokens.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -30,22 +33,14 @@ def token(
     """Print a bearer token for the local store, and nothing else."""
     from connectory.startup import ensure_root_client, open_database
     from connectory.store.audit import append
-    from connectory.store.clients import issue_token, list_clients
+    from connectory.store.clients import issue_token
     from connectory.store.timestamps import utc_now
 
     settings = settings_now()
     with open_database(settings) as store:
         ensure_root_client(settings, store)
-        wanted = client or _root_client_id(settings)
         with store.write() as database:
-            found = next((row for row in list_clients(database) if row.id == wanted), None)
-            if found is None:
-                raise CommandFailed(_NO_CLIENT)
-            scopes = _scopes(scope) if scope else sorted(found.scopes)
-            if lacking := sorted(set(scopes) - found.scopes):
-                raise CommandFailed(
-                    f"The client does not have the scope {lacking[0]}; it has: {' '.join(sorted(found.scopes))}."
-                )
+            found, scopes = chosen_client(database, settings, client, scope)
             lifetime = timedelta(seconds=settings.token_lifetime)
             text, _ = issue_token(database, found.id, scopes=scopes, lifetime=lifetime, now=utc_now())
             append(
@@ -55,13 +50,35 @@ def token(
     print(text)
 
 
-def _root_client_id(settings: Settings) -> str:
-    try:
-        return str(json.loads(settings.root_client_path.read_text())["client_id"])
-    except (OSError, ValueError, KeyError):
+def chosen_client(
+    database: Connection, settings: Settings, client: str | None, scope: list[str] | None
+) -> tuple[Client, list[str]]:
+    """The client that a command acts for, and the scopes that it wants of the client's.
+
+    Args:
+        client: its id. Default: the root client's.
+        scope: as they were given. Default: all of the client's.
+
+    Raises:
+        CommandFailed: there is no such client or scope, or the client lacks one.
+    """
+    from connectory.startup import root_client_id
+    from connectory.store.clients import find_client
+
+    wanted = client or root_client_id(settings)
+    if wanted is None:
         raise CommandFailed(
             f"{settings.root_client_path} does not name a root client; choose one of `connectory client list` with --client."
-        ) from None
+        )
+    found = find_client(database, wanted)
+    if found is None:
+        raise CommandFailed(_NO_CLIENT)
+    scopes = _scopes(scope) if scope else sorted(found.scopes)
+    if lacking := sorted(set(scopes) - found.scopes):
+        raise CommandFailed(
+            f"The client does not have the scope {lacking[0]}; it has: {' '.join(sorted(found.scopes))}."
+        )
+    return found, scopes
 
 
 def _scopes(words: list[str]) -> list[str]:

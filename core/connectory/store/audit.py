@@ -31,6 +31,8 @@ Action = Literal[
     "client_secret_rotated",
     "consent_asked",
     "consent_held",
+    "console_code_exchanged",
+    "console_code_issued",
     "created",
     "database_upgraded",
     "dataset_deleted",

@@ -8,9 +8,10 @@ import hashlib
 import hmac
 import secrets
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.engine import Connection
@@ -29,6 +30,16 @@ class Client:
     created_at: datetime
 
 
+class Grant(NamedTuple):
+    """What a token, or a code for one, lets its bearer do, and until when."""
+
+    client_id: str
+    client_name: str
+    scopes: frozenset[str]
+    created_at: datetime
+    expires_at: datetime
+
+
 _VERIFY = select(client_tokens.c.client_id, client_tokens.c.scopes, client_tokens.c.expires_at).where(
     client_tokens.c.token_hash == bindparam("token_hash"), client_tokens.c.expires_at > bindparam("now")
 )
@@ -45,7 +56,7 @@ def create_client(database: Connection, *, name: str, scopes: Iterable[str], now
     secret = secrets.token_urlsafe(32)
     database.execute(
         insert(clients).values(
-            id=client.id, name=name, secret_hash=_hash(secret), scopes=_join(client.scopes), created_at=now
+            id=client.id, name=name, secret_hash=hash_of(secret), scopes=join_scopes(client.scopes), created_at=now
         )
     )
     return client, secret
@@ -55,6 +66,14 @@ def client_name(database: Connection, client_id: str) -> str | None:
     """The name of a client; None if there is no such client."""
     name: str | None = database.execute(select(clients.c.name).where(clients.c.id == client_id)).scalar()
     return name
+
+
+def find_client(database: Connection, client_id: str) -> Client | None:
+    """The client of this id, if there is one."""
+    if not storable(client_id):
+        return None
+    row = database.execute(_CLIENTS.where(clients.c.id == client_id)).one_or_none()
+    return None if row is None else _client(row.id, row.name, row.scopes, row.created_at)
 
 
 def list_clients(database: Connection) -> list[Client]:
@@ -74,13 +93,13 @@ def rotate_secret(database: Connection, client_id: str) -> str | None:
     if not storable(client_id):
         return None
     secret = secrets.token_urlsafe(32)
-    changed = database.execute(update(clients).where(clients.c.id == client_id).values(secret_hash=_hash(secret)))
+    changed = database.execute(update(clients).where(clients.c.id == client_id).values(secret_hash=hash_of(secret)))
     return secret if changed.rowcount == 1 else None
 
 
 def revoke_token(database: Connection, client_id: str, token: str) -> bool:
     """Revoke one token of a client; False if it has no such token."""
-    revoked = delete(client_tokens).where(client_tokens.c.token_hash == _hash(token))
+    revoked = delete(client_tokens).where(client_tokens.c.token_hash == hash_of(token))
     return database.execute(revoked.where(client_tokens.c.client_id == client_id)).rowcount == 1
 
 
@@ -98,16 +117,11 @@ def delete_client(database: Connection, client_id: str) -> bool:
     return database.execute(delete(clients).where(clients.c.id == client_id)).rowcount == 1
 
 
-def has_client(database: Connection, client_id: str) -> bool:
-    """Whether there is a client of this id."""
-    return storable(client_id) and database.execute(_CLIENTS.where(clients.c.id == client_id)).first() is not None
-
-
 def authenticate_client(database: Connection, client_id: str, secret: str) -> Client | None:
     """The client, if there is one of this id and this is its secret. Takes the same time for either mistake."""
     row = database.execute(_CLIENTS.where(clients.c.id == client_id)).one_or_none() if storable(client_id) else None
     expected = "" if row is None else row.secret_hash
-    if not hmac.compare_digest(_hash(secret), expected) or row is None:
+    if not hmac.compare_digest(hash_of(secret), expected) or row is None:
         return None
     return _client(row.id, row.name, row.scopes, row.created_at)
 
@@ -127,7 +141,11 @@ def issue_token(
     database.execute(delete(client_tokens).where(client_tokens.c.expires_at <= now))
     database.execute(
         insert(client_tokens).values(
-            token_hash=_hash(token), client_id=client_id, scopes=_join(scopes), created_at=now, expires_at=expires_at
+            token_hash=hash_of(token),
+            client_id=client_id,
+            scopes=join_scopes(scopes),
+            created_at=now,
+            expires_at=expires_at,
         )
     )
     return token, expires_at
@@ -138,20 +156,44 @@ def verify_token(database: Connection, token: str, *, now: datetime) -> tuple[st
 
     One look-up by primary key. The database compares hashes, so its timing tells nothing about stored tokens.
     """
-    row = database.execute(_VERIFY, {"token_hash": _hash(token), "now": now}).one_or_none()
+    row = database.execute(_VERIFY, {"token_hash": hash_of(token), "now": now}).one_or_none()
     return None if row is None else (row.client_id, frozenset(row.scopes.split()), row.expires_at)
+
+
+def token_grant(database: Connection, token: str, *, now: datetime) -> Grant | None:
+    """All that is known of a token; None if it is unknown, revoked or expired."""
+    columns = client_tokens.c.client_id, clients.c.name, client_tokens.c.scopes
+    found = (
+        select(*columns, client_tokens.c.created_at, client_tokens.c.expires_at)
+        .join_from(client_tokens, clients)
+        .where(client_tokens.c.token_hash == hash_of(token), client_tokens.c.expires_at > now)
+    )
+    row = database.execute(found).one_or_none()
+    return None if row is None else grant_of(row)
+
+
+def grant_of(row: Sequence[Any]) -> Grant:
+    """A grant from client id, client name, scopes, when it was made, and when it ends."""
+    client_id, name, scopes, created_at, expires_at = row
+    return Grant(client_id, name, frozenset(scopes.split()), created_at, expires_at)
 
 
 def _client(client_id: str, name: str, scopes: str, created_at: datetime) -> Client:
     return Client(client_id, name, frozenset(scopes.split()), created_at)
 
 
-def _hash(text: str) -> str:
+def hash_of(text: str) -> str:
+    """The SHA-256 of a secret, in hexadecimal: what the database holds of it."""
     # What a caller presents may hold anything; surrogatepass only keeps hashing it from raising.
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _join(scopes: Iterable[str]) -> str:
+def join_scopes(scopes: Iterable[str]) -> str:
+    """Scopes as they are stored: sorted, separated by spaces.
+
+    Raises:
+        ValueError: a scope is empty or contains white space.
+    """
     words = sorted(set(scopes))
     for word in words:
         if word.split() != [word]:

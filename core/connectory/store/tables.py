@@ -140,6 +140,17 @@ client_tokens = Table(
     Column("expires_at", UtcDateTime, nullable=False, index=True),
 )
 
+# What a person signs in to the console with, once.
+console_codes = Table(
+    "console_codes",
+    metadata,
+    Column("code_hash", Text, primary_key=True),  # SHA-256, hexadecimal
+    Column("client_id", Text, ForeignKey("clients.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("scopes", Text, nullable=False),  # separated by spaces
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False, index=True),
+)
+
 audit = Table(
     "audit",
     metadata,
