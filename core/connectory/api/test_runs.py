@@ -49,6 +49,14 @@ class Step(Answer):
     ]
 
 
+FailureFields = Annotated[
+    list[str],
+    Field(
+        description="Names of the fields that `failure_code` is about: those of the connection that were given, or have to be; "
+        "empty unless failed, and where it is about no field.",
+        examples=[[]],
+    ),
+]
 RetryAfter = Annotated[
     int | None,
     Field(
@@ -84,6 +92,7 @@ class TestResult(Answer):
     test_status: Annotated[Literal["succeeded", "failed", "skipped"] | None, Field(examples=["succeeded"])]
     failure_reason: str | None
     failure_code: FailureCode | None
+    failure_fields: FailureFields
     retry_after: RetryAfter
     encrypted: Encrypted
     verified: Verified
@@ -98,6 +107,7 @@ def test_response(message: str, report: CheckReport | None) -> Response:
         "test_status": found.status if report is not None else None,
         "failure_reason": found.reason,
         "failure_code": found.code,
+        "failure_fields": found.failure_fields,
         "retry_after": found.retry_after,
         "encrypted": found.encrypted,
         "verified": found.verified,
@@ -231,6 +241,7 @@ def _record(service: Service, connection: StoredConnection, report: CheckReport,
     found = {
         "status": report.status,
         "code": report.code,
+        "failure_fields": report.failure_fields,
         "retry_after": report.retry_after,
         "encrypted": report.encrypted,
         "verified": report.verified,
