@@ -127,7 +127,7 @@ class Endpoint:
 
 
 RoleName: TypeAlias = Literal["endpoint", "tls", "credential", "database", "other"]
-"""What a field is for: where the far end is, how the way there is protected, who asks, what is opened there, or something else."""
+"""What a field is for: where the far end is, how the way there is protected, who asks, what is opened there, or what else."""
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
-from connectory.contract.fields import RoleName
 from connectory.contract.failure import FailureCode
+from connectory.contract.fields import RoleName
 from connectory.contract.secrets import URL_FIELD, Secrets, required_fields
 from connectory.documents.sensitivity import (
     accepted_names,
