@@ -31,6 +31,7 @@ from connectory import (
 from connectory.toolkit import (
     Failures,
     PemPrivateKeyForm,
+    Role,
     failure_of_status,
     is_verified,
     rsa_private_key,
@@ -160,7 +161,7 @@ class BigQuerySecrets(Secrets):
             description="Content of the service account's key file: the JSON object, or the file's text, which must hold it.",
         )
     )
-    project: Annotated[str, Text("a project id", max_length=128, pattern=_PROJECT)] | None = Field(
+    project: Annotated[str, Text("a project id", max_length=128, pattern=_PROJECT), Role("database")] | None = Field(
         default=None, title="Project", description="Project of the dataset and the queries; the key file's by default."
     )
     dataset: _Dataset | None = Field(

@@ -39,6 +39,7 @@ from connectory.toolkit import (
     Failures,
     Link,
     QueryKey,
+    Role,
     is_verified,
     path_of,
     system_certificates,
@@ -142,7 +143,7 @@ class MongoDBSecrets(Secrets):
         title="Default auth DB",
         description="Database to open, which also holds the user unless auth_source is given.",
     )
-    auth_source: _DatabaseName | None = Field(
+    auth_source: Annotated[_DatabaseName | None, Role("credential")] = Field(
         default=None, title="Auth source", description="Database that holds the user, where it is another one."
     )
     replica_set: Name | None = Field(

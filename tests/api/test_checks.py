@@ -42,6 +42,7 @@ def test_the_whole_path_against_a_real_postgresql(api, postgres):
     assert shown["last_test"] == {
         "test_status": "succeeded",
         "failure_code": None,
+        "failure_fields": [],
         "retry_after": None,
         "encrypted": False,
         "verified": False,
@@ -52,6 +53,7 @@ def test_the_whole_path_against_a_real_postgresql(api, postgres):
     assert last == {
         "test_status": "failed",
         "failure_code": "auth_failed",
+        "failure_fields": ["username", "password"],
         "retry_after": None,
         "encrypted": False,
         "verified": False,
@@ -124,6 +126,7 @@ def test_a_last_test_of_an_older_version_is_shown(api, service):
     assert last == {
         "test_status": "failed",
         "failure_code": "rate_limited",
+        "failure_fields": [],
         "retry_after": None,
         "encrypted": None,
         "verified": None,
@@ -139,18 +142,20 @@ def test_post_does_the_same_as_get(api):
 
 
 @pytest.mark.parametrize(
-    ("changed", "code"),
+    ("changed", "code", "fields"),
     [
-        ({"password": "wrong"}, "auth_failed"),
-        ({"dbname": "no_such_database"}, "database_not_found"),
-        ({"db_schema": "no_such_schema"}, "schema_not_found"),
+        ({"password": "wrong"}, "auth_failed", ["username", "password"]),
+        ({"dbname": "no_such_database"}, "database_not_found", ["dbname"]),
+        ({"db_schema": "no_such_schema"}, "schema_not_found", ["db_schema"]),
+        ({"ssl_mode": "required"}, "tls_failed", ["ssl_mode"]),
+        ({"host": "no-such-host.invalid"}, "dns_failed", ["host", "port"]),
     ],
 )
-def test_a_wrong_postgresql_connection_is_told_by_its_code(api, postgres, changed, code):
-    """And by the sentence of the code."""
+def test_a_wrong_postgresql_connection_is_told_by_its_code(api, postgres, changed, code, fields):
+    """And by the sentence of the code, and by the fields that it is about."""
     api.create("db", "postgres")
     body = api.put("/connection/db/secret", json=secrets_for(postgres, **changed)).json()
-    assert (body["test_status"], body["failure_code"]) == ("failed", code)
+    assert (body["test_status"], body["failure_code"], body["failure_fields"]) == ("failed", code, fields)
     assert body["failure_reason"].endswith(".")
     assert body["steps"][-1]["status"] == "failed"
     assert api.get("/connection?test_status=failed").json()["total"] == 1
@@ -165,6 +170,14 @@ def test_a_password_of_every_printable_character_works_in_parts_and_in_a_url(api
     assert api.put("/connection/db/secret", json=parts).json()["test_status"] == "succeeded"
     url = f"postgresql://{role}:{quote(password, safe='')}@{postgres.host}:{postgres.port}/postgres"
     assert api.put("/connection/db/secret", json={"url": url}).json()["test_status"] == "succeeded"
+
+
+def test_where_a_url_was_given_the_url_is_the_field_that_failed(api, postgres):
+    api.create("db", "postgres")
+    url = f"postgresql://{postgres.superuser}:wrong@{postgres.host}:{postgres.port}/postgres"
+    body = api.put("/connection/db/secret", json={"url": url}).json()
+    assert (body["failure_code"], body["failure_fields"]) == ("auth_failed", ["url"])
+    assert api.get("/connection/db").json()["last_test"]["failure_fields"] == ["url"]
 
 
 def test_without_secrets_the_test_fails_with_what_to_do(api):

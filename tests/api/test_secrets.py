@@ -13,6 +13,7 @@ UNTESTED = {
     "test_status": None,
     "failure_reason": None,
     "failure_code": None,
+    "failure_fields": [],
     "encrypted": None,
     "verified": None,
     "retry_after": None,

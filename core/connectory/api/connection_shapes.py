@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel, create_model
 from connectory.api.answers import Answer
 from connectory.api.lookup import KEY_SCHEMA
 from connectory.api.paging import Page
-from connectory.api.test_runs import Encrypted, RetryAfter, Step, Verified
+from connectory.api.test_runs import Encrypted, FailureFields, RetryAfter, Step, Verified
 from connectory.contract.check import FailureCode
 from connectory.store import connections
 from connectory.store.connections import EDITABLE
@@ -56,6 +56,7 @@ class LastTest(Answer):
 
     test_status: Literal["succeeded", "failed"]
     failure_code: FailureCode | None
+    failure_fields: FailureFields
     retry_after: RetryAfter
     encrypted: Encrypted
     verified: Verified

@@ -22,6 +22,9 @@ from connectory.catalog.loaded import LoadedConnector
 router = APIRouter(prefix="/api/v1", tags=["Connection types"], responses=PROTECTED)
 
 
+TypeIdentifier = Annotated[str, Path(description="An identifier from the list of types.", examples=["manual"])]
+
+
 class ConnectionType(Answer):
     """A connector that can be used."""
 
@@ -135,10 +138,7 @@ async def list_connection_types(
     response_model=SecretSchema,
     responses=errors(404),
 )
-async def get_secret_schema(
-    request: Request,
-    connection_type: Annotated[str, Path(description="An identifier from the list of types.", examples=["manual"])],
-) -> Response:
+async def get_secret_schema(request: Request, connection_type: TypeIdentifier) -> Response:
     """A JSON Schema. `sensitive` marks the fields that are never shown again once stored."""
     rendered: RenderedTypes = request.app.state.rendered_types
     schema = rendered.schemas.get(connection_type)

@@ -224,6 +224,7 @@ def _last_test(stored: str | None) -> dict[str, Any] | None:
         "test_status": report["status"],
         "failure_code": report["code"],
         # Reports from before these were stored have none.
+        "failure_fields": report.get("failure_fields", []),
         "retry_after": report.get("retry_after"),
         "encrypted": report.get("encrypted"),
         "verified": report.get("verified"),

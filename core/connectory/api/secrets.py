@@ -21,7 +21,8 @@ from connectory.api.sealing import (
 )
 from connectory.api.service import Service, service_of
 from connectory.api.test_runs import TestResult, run_test, test_response
-from connectory.documents.validation import SecretsInvalid
+from connectory.catalog.loaded import LoadedConnector
+from connectory.documents.validation import Document, SecretsInvalid
 from connectory.store import audit
 from connectory.store.audit import Action, Actor
 from connectory.store.connections import StoredConnection, store_secrets
@@ -43,7 +44,7 @@ _EXAMPLES = {
     "Url": {"url": "mongodb://mongo_user:mongo_pass@mongodb_example/mongo_test"},
 }
 _ERRORS = errors(404, 409, 413, 415, 429)
-_ATTEMPTS = 20
+ATTEMPTS = 20
 """How often a merge starts again because somebody else stored secrets in between."""
 
 
@@ -95,7 +96,7 @@ async def _set(request: Request, key: str, body: bytes, *, verify: bool, replace
 
 
 def _store(service: Service, key: str, body: bytes, who: Actor, replace: bool) -> tuple[StoredConnection, str]:
-    for _ in range(_ATTEMPTS):
+    for _ in range(ATTEMPTS):
         stored = _store_once(service, key, body, who, replace=replace)
         if stored is not None:
             return stored
@@ -109,32 +110,57 @@ def _store_once(
         connection = find_connection(database, key)  # before the body is looked at: 404 wins over 422
     connector = usable_connector(service.catalog, connection)
     payload = parse_json(body)
-    builds_on_stored = not replace or holds_mask(payload)
-    before = None
-    if builds_on_stored and connection.has_secrets:
-        with service.store.look() as database:
-            envelope, _, version = load_envelopes(database, connection.id)
-        if version != connection.secrets_version:
-            return None
-        before = stored_document(service.vault, connection, envelope)
-    try:
-        document = validated(connector, payload, before, replace=replace)
-    except SecretsInvalid as error:
-        raise Refused(422, problems_of(error)) from None
+    document = document_meant(service, connection, connector, payload, replace=replace)
+    if document is None:
+        return None
     sealed = seal_document(service.vault, connector, connection.id, document)
     now = utc_now()
     with service.store.write() as database:
-        expected = connection.secrets_version if builds_on_stored else None
+        expected = connection.secrets_version if _builds_on_stored(payload, replace=replace) else None
         saved = store_secrets(database, connection.id, sealed, now=now, expected_secrets_version=expected)
         if saved is None:
             return None
         repairs = connection.secrets_kid is not None and connection.secrets_kid not in service.vault.ring.kids()
         action: Action = "secrets_repaired" if repairs else "secrets_set"
-        names = sorted(_names(payload, document))
+        names = sorted(names_sent(payload, document))
         audit.append(database, who.did(action, saved, names, result_code="200", at=now, kid=sealed.kid))
     return saved, sealed.secrets
 
 
-def _names(payload: Any, document: dict[str, Any]) -> set[str]:
+def document_meant(
+    service: Service, connection: StoredConnection, connector: LoadedConnector, payload: Any, *, replace: bool
+) -> Document | None:
+    """The secrets that `payload` means for a stored connection; `None` where others stored secrets since it was looked up.
+
+    Raises:
+        Refused: 422, where they are not valid; 409, where they build on stored ones that cannot be opened.
+    """
+    before = None
+    if _builds_on_stored(payload, replace=replace) and connection.has_secrets:
+        with service.store.look() as database:
+            envelope, _, version = load_envelopes(database, connection.id)
+        if version != connection.secrets_version:
+            return None
+        before = stored_document(service.vault, connection, envelope)
+    return document_of(connector, payload, before, replace=replace)
+
+
+def document_of(connector: LoadedConnector, payload: Any, stored: Document | None, *, replace: bool) -> Document:
+    """The same, given what is stored.
+
+    Raises:
+        Refused: 422, where they are not valid.
+    """
+    try:
+        return validated(connector, payload, stored, replace=replace)
+    except SecretsInvalid as error:
+        raise Refused(422, problems_of(error)) from None
+
+
+def _builds_on_stored(payload: Any, *, replace: bool) -> bool:
+    return not replace or holds_mask(payload)
+
+
+def names_sent(payload: Any, document: Document) -> set[str]:
     """The fields that were sent; they are names of the schema, since the document was valid."""
     return {name for name, value in payload.items() if value is None or name in document}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Hashable
+from collections.abc import Callable, Coroutine, Hashable
 from dataclasses import asdict, replace
 from typing import Annotated, Any, Literal
 
@@ -19,6 +19,7 @@ from connectory.api.sealing import open_document, seal_tokens
 from connectory.api.service import Service, service_of
 from connectory.api.token_turns import TurnNotCome
 from connectory.catalog.catalog import ConnectorUnavailable
+from connectory.catalog.loaded import LoadedConnector
 from connectory.checks.report import CheckReport, SkipReason
 from connectory.checks.runner import Exchange, NoProcess, QueueFull, ShuttingDown
 from connectory.checks.token_turn import TokenTurn
@@ -49,6 +50,14 @@ class Step(Answer):
     ]
 
 
+FailureFields = Annotated[
+    list[str],
+    Field(
+        description="Names of the fields that `failure_code` is about: those of the connection that were given, or have to be; "
+        "empty unless failed, and where it is about no field.",
+        examples=[[]],
+    ),
+]
 RetryAfter = Annotated[
     int | None,
     Field(
@@ -84,6 +93,7 @@ class TestResult(Answer):
     test_status: Annotated[Literal["succeeded", "failed", "skipped"] | None, Field(examples=["succeeded"])]
     failure_reason: str | None
     failure_code: FailureCode | None
+    failure_fields: FailureFields
     retry_after: RetryAfter
     encrypted: Encrypted
     verified: Verified
@@ -98,6 +108,7 @@ def test_response(message: str, report: CheckReport | None) -> Response:
         "test_status": found.status if report is not None else None,
         "failure_reason": found.reason,
         "failure_code": found.code,
+        "failure_fields": found.failure_fields,
         "retry_after": found.retry_after,
         "encrypted": found.encrypted,
         "verified": found.verified,
@@ -121,25 +132,41 @@ async def run_test(
             service is ending, or the machine has no process for a test; 499 where nobody waits for the answer.
     """
     service, who = service_of(request), actor(request)
-    if wait := service.test_limit.take(who.id):
-        message = "This client tests too often; try again later (CONNECTORY_TEST_RATE, CONNECTORY_TEST_BURST)."
-        raise Refused(429, message, {"Retry-After": str(wait)})
+    refuse_too_often(service, who)
     verdict = _verdict(service, connection, envelope, has_tokens, who.id)
-    report = await (verdict if has_tokens else _unless_abandoned(request, verdict))
-    service.test_counts[connection.connection_type, report.code or report.status] += 1
-    if report.error_type is not None:
-        log.warning(
-            "driver failed",
-            connection_type=connection.connection_type,
-            error=report.error_type,
-            request_id=who.request_id,
-        )
+    report = await (verdict if has_tokens else unless_abandoned(request, verdict))
+    count(service, connection.connection_type, report, who)
     if report.conclusive or report.tokens is not None:
         await service.threads.write(_record, service, connection, report, who)
     return report
 
 
-async def _unless_abandoned(request: Request, verdict: Coroutine[Any, Any, CheckReport]) -> CheckReport:
+def refuse_too_often(service: Service, who: Actor) -> None:
+    """Count a test of a client's.
+
+    Raises:
+        Refused: 429, where it tests too often.
+    """
+    if wait := service.test_limit.take(who.id):
+        message = "This client tests too often; try again later (CONNECTORY_TEST_RATE, CONNECTORY_TEST_BURST)."
+        raise Refused(429, message, {"Retry-After": str(wait)})
+
+
+def count(service: Service, connection_type: str, report: CheckReport, who: Actor) -> None:
+    """Count a test that has ended, and have the log tell of a driver that failed."""
+    service.test_counts[connection_type, report.code or report.status] += 1
+    if report.error_type is not None:
+        log.warning(
+            "driver failed", connection_type=connection_type, error=report.error_type, request_id=who.request_id
+        )
+
+
+async def unless_abandoned(request: Request, verdict: Coroutine[Any, Any, CheckReport]) -> CheckReport:
+    """The report of a test, which is ended when its caller leaves.
+
+    Raises:
+        Refused: 499, where the caller has left.
+    """
     test, departure = asyncio.create_task(verdict), asyncio.create_task(_departure(request))
     try:
         await asyncio.wait({test, departure}, return_when=asyncio.FIRST_COMPLETED)
@@ -202,12 +229,37 @@ async def run_probe(
         return {} if envelope is None else open_document(service.vault, connection, envelope)
 
     try:
-        report = await service.runner.run(flight, connector, open_secrets, turn, exchange, client)
-        return replace(report, reason=report.reason.replace("{key}", connection.key)) if report.reason else report
+        report = await probe(service, connector, flight, open_secrets, turn, exchange, client=client)
     except EnvelopeUnreadable:
         return _failed(connection, FailureCode.SECRETS_UNREADABLE)
     except TurnNotCome:
         return CheckReport("failed", FailureCode.TIMEOUT, _NO_TURN, service_failed=True)
+    return of_connection(report, connection)
+
+
+def of_connection(report: CheckReport, connection: StoredConnection) -> CheckReport:
+    """`report`, with the connection's key in its reason."""
+    return replace(report, reason=report.reason.replace("{key}", connection.key)) if report.reason else report
+
+
+async def probe(
+    service: Service,
+    connector: LoadedConnector,
+    flight: Hashable,
+    open_secrets: Callable[[], Document],
+    turn: TokenTurn | None = None,
+    exchange: Exchange | None = None,
+    *,
+    client: str,
+) -> CheckReport:
+    """Have the runner test a connection, stored or not. For the arguments see `CheckRunner.run`; `flight` is what is joined.
+
+    Raises:
+        Refused: as by `run_probe`.
+        Exception: what `open_secrets` and `turn` raise.
+    """
+    try:
+        return await service.runner.run(flight, connector, open_secrets, turn, exchange, client)
     except QueueFull as full:
         message = (
             "Too many connection tests wait, or this one waited too long; try again later (CONNECTORY_PROBE_CONCURRENCY, "
@@ -231,6 +283,7 @@ def _record(service: Service, connection: StoredConnection, report: CheckReport,
     found = {
         "status": report.status,
         "code": report.code,
+        "failure_fields": report.failure_fields,
         "retry_after": report.retry_after,
         "encrypted": report.encrypted,
         "verified": report.verified,

@@ -161,6 +161,7 @@ def _item(record: PluginRecord, report: CheckReport) -> dict[str, Any]:
         "test_status": report.status,
         "failure_code": report.code,
         "failure_reason": report.reason,
+        "failure_fields": report.failure_fields,
         "encrypted": report.encrypted,
         "verified": report.verified,
         "retry_after": report.retry_after,

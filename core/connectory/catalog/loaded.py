@@ -13,6 +13,7 @@ from connectory.contract.consent import Authorization
 from connectory.contract.description import Description
 from connectory.contract.secrets import Secrets
 from connectory.contract.settings import DeployerSettings
+from connectory.documents.roles import FieldFacts
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class LoadedConnector:
         system_type: the kind of system: `database`, `saas`, `manual`, or a third party's own word.
         description: what it says of itself; `human_readable` is always set.
         schema: the JSON Schema of the secrets.
+        fields: what else is known of their fields, in the order of the schema.
         settings_values: what the deployer has set of the settings it declares, as JSON values; `None` where it declares none.
         asks_for_consent: whether it can say where a person consents: it implements `connectory_authorization`.
         plugin: its code. What is above is known without it; in the service, the first call imports it.
@@ -48,6 +50,7 @@ class LoadedConnector:
     system_type: str
     description: Description
     schema: dict[str, Any]
+    fields: tuple[FieldFacts, ...]
     settings_values: dict[str, Any] | None
     asks_for_consent: bool
     plugin: Callable[[], Plugin]

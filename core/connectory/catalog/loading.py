@@ -27,6 +27,7 @@ from connectory.contract.hookspecs import ConnectorUnusable
 from connectory.contract.secrets import Secrets
 from connectory.contract.settings import DeployerSettings, read_settings
 from connectory.documents.json_schema import is_json, secret_json_schema, undrawable_field
+from connectory.documents.roles import field_facts
 
 LOAD_LIMIT = 5.0
 """Seconds that importing and verifying one plugin may take; a slower plugin is `failed`."""
@@ -205,6 +206,7 @@ def _load(record: PluginRecord, load: Callable[[], Any], environment: Mapping[st
         system_type=kind,
         description=description,
         schema=schema,
+        fields=field_facts(model),
         settings_values=settings.model_dump(mode="json", exclude_unset=True) if settings else None,
         asks_for_consent=bool(hooks.connectory_authorization.get_hookimpls()),
         plugin=lambda: plugin,

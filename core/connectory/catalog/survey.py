@@ -28,6 +28,7 @@ from connectory.catalog.process_state import ProcessState
 from connectory.catalog.record import PluginRecord, PluginStatus
 from connectory.catalog.watch import Attentive
 from connectory.contract.description import Description
+from connectory.documents.roles import FieldFacts
 
 _Key = tuple[str, str, str]
 
@@ -289,6 +290,7 @@ def _facts(connector: LoadedConnector) -> dict[str, Any]:
         "system_type": connector.system_type,
         "description": connector.description.model_dump(mode="json"),
         "schema": connector.schema,
+        "fields": connector.fields,
         "settings_values": connector.settings_values,
         "asks_for_consent": connector.asks_for_consent,
     }
@@ -297,7 +299,9 @@ def _facts(connector: LoadedConnector) -> dict[str, Any]:
 def _connector(facts: dict[str, Any]) -> LoadedConnector:
     record = _record(facts["record"])
     description = Description.model_validate(facts["description"])
-    return LoadedConnector(**facts | {"record": record, "description": description, "plugin": _Later(record)})
+    fields = tuple(FieldFacts(*field) for field in facts["fields"])
+    made = {"record": record, "description": description, "fields": fields, "plugin": _Later(record)}
+    return LoadedConnector(**facts | made)
 
 
 class _Later:

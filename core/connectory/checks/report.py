@@ -37,6 +37,8 @@ class CheckReport:
         status: `succeeded`, `failed`, or `skipped` where there is nothing to connect to. In REST: `test_status`.
         code: why it failed, or `None`. In REST: `failure_code`, the code's value, such as `auth_failed`.
         reason: our sentence for the code, or the plugin's own remedy; `None` unless failed. In REST: `failure_reason`.
+        failure_fields: names of the fields that `code` is about, of those that were given or have to be; empty unless failed, and
+            where the code is about no field.
         steps: the steps taken, in order.
         elapsed_ms: the whole test, in milliseconds.
         encrypted: whether all connections to the far end were encrypted; `None` where the test did not get so far, or the
@@ -55,6 +57,7 @@ class CheckReport:
     status: Literal["succeeded", "failed", "skipped"]
     code: FailureCode | None = None
     reason: str | None = None
+    failure_fields: tuple[str, ...] = ()
     steps: tuple[StepReport, ...] = ()
     elapsed_ms: float = 0.0
     encrypted: bool | None = None

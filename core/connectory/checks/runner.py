@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Collection, Hashable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -23,6 +23,7 @@ from connectory.checks.token_turn import TokenTurn
 from connectory.checks.transcript import Transcript
 from connectory.checks.turns import QueueFull, Turn, Turns
 from connectory.contract.check import FailureCode
+from connectory.documents.roles import fields_to_blame
 from connectory.documents.validation import Document
 
 __all__ = ["MEMORY", "CheckRunner", "Exchange", "NoProcess", "QueueFull", "ShuttingDown"]
@@ -265,6 +266,12 @@ class CheckRunner:
         """
         transcript = Transcript(subject.connector.description.sentences)
         process: CheckProcess | None = None
+        given: Collection[str] = ()
+
+        def tell(found: CheckReport) -> None:
+            fields = fields_to_blame(subject.connector.fields, found.code, given)
+            report.set_result(replace(found, failure_fields=fields))
+
         limit = asyncio.timeout(max(0.0, killed_at - time.monotonic()))
         try:
             async with limit:
@@ -277,12 +284,13 @@ class CheckRunner:
                     cleartext_unverified=self._cleartext_unverified,
                     traceback=self._tracebacks,
                 )
+                given = tuple(job.document)
                 encoded = encode_job(job)
                 if len(encoded) > JOB_LIMIT:
                     too_large = (
                         f"The stored secrets are larger than a test takes ({JOB_LIMIT} bytes); send smaller ones."
                     )
-                    report.set_result(transcript.report_failed(FailureCode.SECRETS_UNREADABLE, too_large))
+                    tell(transcript.report_failed(FailureCode.SECRETS_UNREADABLE, too_large))
                     return
                 process = self._process(server, name)
                 process.begin(encoded, transcript)
@@ -290,7 +298,7 @@ class CheckRunner:
                 del job, encoded
                 await process.finished
             try:
-                report.set_result(self._report(transcript, process))
+                tell(self._report(transcript, process))
             except ForkServerLost:
                 # A provider that sees a code or a refresh token twice may revoke all it gave (RFC 6749 §4.1.2, RFC 9700 §4.14).
                 if not once_only:
@@ -299,7 +307,7 @@ class CheckRunner:
         except TimeoutError:
             if not limit.expired():
                 raise
-            report.set_result(transcript.report() or transcript.report_killed())
+            tell(transcript.report() or transcript.report_killed())
         finally:
             try:
                 if process is not None:

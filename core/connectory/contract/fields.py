@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
     AfterValidator,
@@ -124,6 +124,25 @@ class Endpoint:
     When such a field changes, every stored sensitive value must be sent again: otherwise whoever may edit a
     connection could have its password delivered to a host of their own.
     """
+
+
+RoleName: TypeAlias = Literal["endpoint", "tls", "credential", "database", "other"]
+"""What a field is for: where the far end is, how the way there is protected, who asks, what is opened there, or what else."""
+
+
+@dataclass(frozen=True)
+class Role:
+    """Says what a field is for, where its type and its name do not: `Annotated[Name | None, Role("database")]`.
+
+    When a test fails, the answer names the fields of the role that its code is about. Without this mark, certificates and TLS
+    modes are `tls`, what is marked `Endpoint` is `endpoint`, what is sensitive `credential`; the parts that a url has for user
+    and path are `credential` and `database`, and so are names such as `username`, `client_id`, `dbname` and `db_schema`.
+
+    Args:
+        name: `endpoint`, `tls`, `credential`, `database`, or `other`, which no failure names.
+    """
+
+    name: RoleName
 
 
 @dataclass(frozen=True)

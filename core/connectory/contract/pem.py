@@ -14,7 +14,7 @@ from typing import Annotated
 from pydantic import AfterValidator, SecretStr
 from pydantic_core import PydanticCustomError
 
-from connectory.contract.fields import Endpoint, Text
+from connectory.contract.fields import Endpoint, Role, Text
 
 # Not `\s`, which means other characters in Python than in ECMA-262.
 _SPACE = r"[ \t\r\n]*"
@@ -81,7 +81,7 @@ def _is_sequence(der: bytes) -> bool:
     return len(der) == start + length
 
 
-PemCertificates = Annotated[str, AfterValidator(_readable), _CERTIFICATES, Endpoint()]
+PemCertificates = Annotated[str, AfterValidator(_readable), _CERTIFICATES, Endpoint(), Role("tls")]
 """CA certificates as PEM text, never as a path: a path would make the service read its own files for the caller.
 
 Each must be one that OpenSSL reads. Text before a certificate, such as its subject in a bundle, is left out of the value.

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, GetCoreSchemaHandler, GetJsonSchema
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from connectory.contract.fields import Endpoint
+from connectory.contract.fields import Endpoint, Role
 from connectory.contract.pem import PemCertificates
 
 
@@ -107,6 +107,7 @@ SslModeField = Annotated[
     BeforeValidator(canonical),
     WithJsonSchema({"type": "string", "enum": list(SSL_MODE_SPELLINGS)}),
     Endpoint(),
+    Role("tls"),
     Field(title="SSL Mode", description="How much TLS to ask for, and what to verify."),
 ]
 """The field type for `ssl_mode`: a mode of `SslMode`, or libpq's spelling of one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import types
 from collections.abc import Iterator
 from functools import cache
@@ -10,7 +11,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints, 
 
 from pydantic import BaseModel, Secret, SecretBytes, SecretStr
 
-from connectory.contract.fields import Endpoint, Public
+from connectory.contract.fields import Endpoint, Public, Role, Text
 from connectory.contract.secrets import URL_FIELD, SecretGroup, Secrets
 
 MASK = "**********"
@@ -56,9 +57,35 @@ def why_public(model: type[Secrets], name: str) -> str | None:
     return next((mark.reason for mark in marks if isinstance(mark, Public)), None)
 
 
+@cache
+def role_mark(model: type[Secrets], name: str) -> Role | None:
+    """What a field is declared to be for; `None` where nothing says so."""
+    field = model.model_fields[name]
+    marks = _marks(Annotated[field.annotation, *field.metadata, None])
+    return next((mark for mark in marks if isinstance(mark, Role)), None)
+
+
+# A private key and a certificate are told by their frames: nothing else of theirs has several lines.
+_SEVERAL_LINES = (
+    "several\nlines",
+    "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----",
+    "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----",
+)
+
+
+@cache
+def takes_lines(model: type[Secrets], name: str) -> bool:
+    """Whether the field is a text that may have several lines, by the grammar of its `Text`."""
+    field = model.model_fields[name]
+    marks = _marks(Annotated[field.annotation, *field.metadata, None])
+    patterns = [mark.whole_pattern for mark in marks if isinstance(mark, Text)]
+    return any(all(re.fullmatch(pattern, text) for pattern in patterns) for text in _SEVERAL_LINES if patterns)
+
+
 def _marks(annotation: Any) -> Iterator[Any]:
+    """What annotates a type, the outermost first: who uses a type has the last word."""
     if get_origin(annotation) is Annotated:
-        yield from annotation.__metadata__
+        yield from reversed(annotation.__metadata__)
     for argument in get_args(annotation):
         yield from _marks(argument)
 

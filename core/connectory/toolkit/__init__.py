@@ -3,8 +3,8 @@
 - Addresses and links: `Address`, `Link`.
 - TLS: `tls_context`, `tls_failure`, `is_verified`, `system_certificates`, and `request_tls` for databases that ask as
   PostgreSQL does.
-- What a field says of itself: `Public`, for one that is shown although it is named like a secret; `SslModes`, which narrows
-  `SslModeField` to the modes that a protocol has.
+- What a field says of itself: `Public`, for one that is shown although it is named like a secret; `Role`, for what it is
+  for; `SslModes`, which narrows `SslModeField` to the modes that a protocol has.
 - Certificates and keys as PEM text: `PemCertificates`, `PemPrivateKey`, `PemPrivateKeyForm`, `rsa_private_key`.
 - Files for drivers that take nothing else: `path_of`.
 - What a driver's data means: `failure_of_sqlstate`, `failure_of_status`, `Failures`.
@@ -14,7 +14,7 @@
 """
 
 from connectory.contract.check import Address, Failures, Link
-from connectory.contract.fields import HttpAddress, Public
+from connectory.contract.fields import HttpAddress, Public, Role
 from connectory.contract.pem import PemCertificates, PemPrivateKey, PemPrivateKeyForm
 from connectory.contract.ssl_mode import SslModes
 from connectory.contract.urls import QueryKey
@@ -36,6 +36,7 @@ __all__ = [
     "PemPrivateKeyForm",
     "Public",
     "QueryKey",
+    "Role",
     "SslModes",
     "bounded_wait",
     "failure_of_sqlstate",

@@ -8,8 +8,10 @@ from pydantic import BeforeValidator, Field, SecretStr, WithJsonSchema, create_m
 from pydantic_core import PydanticCustomError
 
 from connectory import Endpoint, Secrets, Text
+from connectory.toolkit import Role
 from connectory_saas.definition import Definition, SecretField
 from connectory_saas.settings import LOOPBACK_PATTERN
+from connectory_saas.templates import names_in
 
 # Printable ASCII without spaces at its ends: whatever a definition makes of a value, it ends no header and starts no other
 # (RFC 9110 §5.5). `.` and `..` alone would be steps in a path.
@@ -41,10 +43,13 @@ def secrets_model(definition: Definition, *, loopback: bool) -> type[SaasSecrets
         loopback: whether fields that hold a host also accept `127.0.0.1:PORT`.
     """
     fields: dict[str, Any] = {}
+    asking = _names_of_who_asks(definition)
     for name, found in definition.secrets.items():
         required = found.default is None and not found.optional
         default: Any = {} if required else {"default": found.default}
         accepted = _type(found, loopback=loopback)
+        if name in asking and found.hosts is None and not found.url:
+            accepted = Annotated[accepted, Role("credential")]
         fields[name] = (
             accepted | None if found.optional else accepted,
             Field(title=found.title, description=found.description, **default),
@@ -65,6 +70,14 @@ def plain_values(secrets: Secrets) -> dict[str, str]:
     }
 
 
+def _names_of_who_asks(definition: Definition) -> set[str]:
+    """The secrets that authorize requests, ids of clients and organizations among them."""
+    auths = [definition.auth, *(request.auth for request in definition.test if request.auth is not None)]
+    members = [member for auth in auths for member in auth.model_dump().values()]
+    texts = [text for member in members for text in (member.values() if isinstance(member, dict) else [member])]
+    return {name for text in texts if isinstance(text, str) for name in names_in(text)}
+
+
 def _type(found: SecretField, *, loopback: bool) -> Any:
     if found.options is not None:
         return _one_of(found.options)
@@ -72,7 +85,7 @@ def _type(found: SecretField, *, loopback: bool) -> Any:
         return Annotated[str, _host(found.hosts, loopback=loopback), Endpoint()]
     if found.url:
         expected = "an https url without user, query and fragment (http for localhost only)"
-        return Annotated[str, Text(expected, max_length=2048, pattern=_REDIRECT), Endpoint()]
+        return Annotated[str, Text(expected, max_length=2048, pattern=_REDIRECT), Endpoint(), Role("other")]
     if found.pattern is not None:
         text = Text(found.expected or "", max_length=4096, pattern=_ONLY_ASCII + f"(?:{found.pattern})")
     elif found.sensitive:
