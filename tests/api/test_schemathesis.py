@@ -10,11 +10,24 @@ from testkit.service import environment_of, run_command, running_service
 
 # What no schema of one request can say: whether secrets are valid depends on the type of the connection that the path, or
 # another member, names; the collections of a dataset need names that differ; and only some connections, with their secrets
-# stored, can be consented to. So these five may refuse what fits their schema. Nothing else is excepted.
+# stored, can be consented to. So these five may refuse what fits their schema. Whether an entity tag is that of what is stored
+# no schema says either. Nothing else is excepted.
 _CONFIGURATION = """
 [[operations]]
-include-operation-id = ["saveConnections", "putSecrets", "patchSecrets", "saveDatasets"]
+include-operation-id = ["saveConnections", "putSecrets", "patchSecrets"]
+checks.positive_data_acceptance.expected-statuses = ["2xx", "401", "403", "404", "409", "412", "422", "429", "5xx"]
+
+[[operations]]
+include-operation-id = ["saveDatasets"]
 checks.positive_data_acceptance.expected-statuses = ["2xx", "401", "403", "404", "409", "422", "429", "5xx"]
+
+[[operations]]
+include-operation-id = ["deleteConnection"]
+checks.positive_data_acceptance.expected-statuses = ["2xx", "401", "403", "404", "409", "412", "429", "5xx"]
+
+[[operations]]
+include-operation-id = ["getConnection"]
+checks.positive_data_acceptance.expected-statuses = ["2xx", "304", "401", "403", "404", "409", "429", "5xx"]
 
 [[operations]]
 include-operation-id = ["authorizeConnection"]
