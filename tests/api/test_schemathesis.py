@@ -11,11 +11,25 @@ from testkit.service import environment_of, run_command, running_service
 # What no schema of one request can say: whether secrets are valid depends on the type of the connection that the path, or
 # another member, names; the collections of a dataset need names that differ; only some connections, with their secrets stored,
 # can be consented to; and a code to sign in with has to be one that was given out (RFC 6749 has 400 for the others). So these six
-# may refuse what fits their schema. Nothing else is excepted.
+# may refuse what fits their schema. Whether an entity tag is that of what is stored no schema says either, and that is looked at
+# before the content is. Nothing else is excepted.
 _CONFIGURATION = """
 [[operations]]
-include-operation-id = ["saveConnections", "putSecrets", "patchSecrets", "saveDatasets"]
+include-operation-id = ["saveConnections", "putSecrets", "patchSecrets"]
+checks.positive_data_acceptance.expected-statuses = ["2xx", "401", "403", "404", "409", "412", "422", "429", "5xx"]
+checks.negative_data_rejection.expected-statuses = ["400", "401", "403", "404", "405", "409", "412", "413", "415", "422", "5xx"]
+
+[[operations]]
+include-operation-id = ["saveDatasets"]
 checks.positive_data_acceptance.expected-statuses = ["2xx", "401", "403", "404", "409", "422", "429", "5xx"]
+
+[[operations]]
+include-operation-id = ["deleteConnection"]
+checks.positive_data_acceptance.expected-statuses = ["2xx", "401", "403", "404", "409", "412", "429", "5xx"]
+
+[[operations]]
+include-operation-id = ["getConnection"]
+checks.positive_data_acceptance.expected-statuses = ["2xx", "304", "401", "403", "404", "409", "429", "5xx"]
 
 [[operations]]
 include-operation-id = ["authorizeConnection", "createToken"]

@@ -22,15 +22,16 @@ from connectory.api.connection_shapes import (
     FailedConnection,
     connection_item,
 )
-from connectory.api.errors import PROTECTED, Refused, errors
+from connectory.api.errors import PROTECTED, Refused, errors, refuse_field
 from connectory.api.lookup import ConnectionKey, find_connection, find_detail
 from connectory.api.paging import PageNumber, PageSize, page_of
+from connectory.api.preconditions import SHOWS_TAG, IfMatch, IfNoneMatch, entity_tag, is_known, require_match
 from connectory.api.sealing import open_masked_document
 from connectory.api.service import Service, service_of
 from connectory.store import audit
 from connectory.store.audit import Actor
 from connectory.store.bulk_save import SaveFailed, Superseded, save_connections
-from connectory.store.connections import delete, find_by_keys
+from connectory.store.connections import delete, find_by_keys, lock_by_keys
 from connectory.store.listing import Filters, Sort, TestStatus, list_connections
 from connectory.store.timestamps import utc_now
 from connectory.vault import EnvelopeUnreadable
@@ -103,38 +104,45 @@ def _list(service: Service, filters: Filters, sort: Sort, page: int, size: int) 
     operation_id="saveConnections",
     summary="Create and change connections, up to 50 at once",
     response_model=ConnectionsSaved,
-    responses=errors(409, 413, 415),
+    responses=errors(409, 412, 413, 415),
 )
 async def save_all(
     request: Request,
     body: Annotated[bytes, needs("connection:create_or_update", JsonBody(ConnectionItems, REQUEST_EXAMPLES))],
+    if_match: IfMatch = None,
 ) -> Response:
     """A malformed item fails the whole request, and nothing is stored; what the store refuses is listed in `failed`.
 
     A key that is stored is changed in the members that are given; a new one is created. `secrets` are validated as by
-    `PUT /connection/{connection_key}/secret`, and not tested.
+    `PUT /connection/{connection_key}/secret`, and not tested. `If-Match` goes with exactly one item.
     """
     service = service_of(request)
-    return await service.threads.write(_save, service, body, actor(request))
+    return await service.threads.write(_save, service, body, actor(request), if_match)
 
 
-def _save(service: Service, body: bytes, who: Actor) -> Response:
+def _save(service: Service, body: bytes, who: Actor, if_match: str | None) -> Response:
     parsed = parse_items(parse_json(body))
+    if if_match is not None and len(parsed.items) != 1:
+        message = "An ETag is of one connection; send exactly one item with this header."
+        raise refuse_field(["header", "If-Match"], message, "one_item")
     for _ in range(_ATTEMPTS):
         with contextlib.suppress(Superseded):
-            return _save_once(service, parsed, who)
+            return _save_once(service, parsed, who, if_match)
     raise Refused(409, "The connections are being changed by others at the same time; try again.")
 
 
-def _save_once(service: Service, parsed: ParsedItems, who: Actor) -> Response:
+def _save_once(service: Service, parsed: ParsedItems, who: Actor, if_match: str | None) -> Response:
     # Validating, importing a plugin for that, and sealing take their time, and nobody waits for them at the database.
     with service.store.look() as database:
         seen = find_by_keys(database, {item.key for item in parsed.items if item and item.key is not None})
+    if parsed.items != [None]:  # which is a 422
+        require_match(if_match, next(iter(seen.values()), None))
     checked = check_items(service, parsed, seen)
 
     def save(database: Connection) -> Response:
         now = utc_now()
-        outcomes = save_connections(database, [item.save for item in checked], now=now, seen=seen)
+        items = [item.save for item in checked]
+        outcomes = save_connections(database, items, now=now, seen=seen, exactly=if_match is not None)
         succeeded, failed, trail = [], [], []
         for item, outcome in zip(checked, outcomes, strict=True):
             if isinstance(outcome, SaveFailed):
@@ -186,18 +194,18 @@ def _echo(item: CheckedItem) -> dict[str, Any]:
     summary="Read one connection, with its secrets masked",
     dependencies=[needs("connection:read")],
     response_model=ConnectionDetail,
-    responses=errors(404),
+    responses=errors(404) | SHOWS_TAG,
 )
-async def get_one(request: Request, connection_key: ConnectionKey) -> Response:
+async def get_one(request: Request, connection_key: ConnectionKey, if_none_match: IfNoneMatch = None) -> Response:
     """Sensitive values read as `**********`; sent back, that means unchanged. Secrets are never decrypted for this.
 
     `authorized`: a person has consented, by `GET /connection/{connection_key}/authorize`, and the secrets are still the same.
     """
     service = service_of(request)
-    return await service.threads.read(_get, service, connection_key)
+    return await service.threads.read(_get, service, connection_key, if_none_match)
 
 
-def _get(service: Service, key: str) -> Response:
+def _get(service: Service, key: str, if_none_match: str | None) -> Response:
     with service.store.look() as database:
         found = find_detail(database, key)
     secrets, state = None, "absent"
@@ -213,7 +221,12 @@ def _get(service: Service, key: str) -> Response:
         "authorized": found.authorized and connector is not None and connector.asks_for_consent,
         "last_test": _last_test(found.last_test),
     }
-    return json_response(connection_item(found.connection) | shown)
+    answer = json_response(connection_item(found.connection) | shown)
+    tag = {"ETag": entity_tag(found.connection, answer.body)}
+    if is_known(if_none_match, tag["ETag"]):
+        return Response(None, 304, tag)
+    answer.headers.update(tag)
+    return answer
 
 
 def _last_test(stored: str | None) -> dict[str, Any] | None:
@@ -238,17 +251,20 @@ def _last_test(stored: str | None) -> dict[str, Any] | None:
     summary="Delete a connection, its secrets and its datasets",
     dependencies=[needs("connection:delete")],
     status_code=204,
-    responses=errors(404),
+    responses=errors(404, 412),
 )
-async def delete_one(request: Request, connection_key: ConnectionKey) -> Response:
+async def delete_one(request: Request, connection_key: ConnectionKey, if_match: IfMatch = None) -> Response:
     """Cannot be undone."""
     service = service_of(request)
-    await service.threads.write(_delete, service, connection_key, actor(request))
+    await service.threads.write(_delete, service, connection_key, actor(request), if_match)
     return Response(status_code=204)
 
 
-def _delete(service: Service, key: str, who: Actor) -> None:
+def _delete(service: Service, key: str, who: Actor, if_match: str | None) -> None:
     with service.store.write() as database:
+        if if_match is not None:
+            lock_by_keys(database, [key])  # what is compared is what is deleted
         connection = find_connection(database, key)
+        require_match(if_match, connection)
         delete(database, connection.id)
         audit.append(database, who.did("deleted", connection, result_code="204"))

@@ -43,6 +43,7 @@ _MEANINGS = {
     404: "It does not exist; the detail names a similar key where there is one",
     405: "The path does not take this method",
     409: "What is stored, or installed, does not allow it; the detail says what to do",
+    412: "The connection was changed since the `ETag` in `If-Match` was read",
     413: "The body is too large",
     415: "The body is not declared to be JSON",
     422: "The request is not valid; each problem names its place, and none repeats a submitted value",

@@ -11,6 +11,7 @@ from connectory.api.bodies import JsonBody, parse_json
 from connectory.api.connection_shapes import Secrets
 from connectory.api.errors import PROTECTED, Refused, errors
 from connectory.api.lookup import ConnectionKey, find_connection
+from connectory.api.preconditions import IfMatch, require_match
 from connectory.api.sealing import (
     holds_mask,
     problems_of,
@@ -43,7 +44,7 @@ _EXAMPLES = {
     },
     "Url": {"url": "mongodb://mongo_user:mongo_pass@mongodb_example/mongo_test"},
 }
-_ERRORS = errors(404, 409, 413, 415, 429)
+_ERRORS = errors(404, 409, 412, 413, 415, 429)
 ATTEMPTS = 20
 """How often a merge starts again because somebody else stored secrets in between."""
 
@@ -60,12 +61,13 @@ async def put_secrets(
     connection_key: ConnectionKey,
     body: Annotated[bytes, needs("connection:create_or_update", JsonBody(Secrets, _EXAMPLES))],
     verify: Verify = True,
+    if_match: IfMatch = None,
 ) -> Response:
     """Replaces what is stored. The secrets are stored even if the test then fails: see `test_status`.
 
     A value read back as `**********` and sent again means unchanged.
     """
-    return await _set(request, connection_key, body, verify=verify, replace=True)
+    return await _set(request, connection_key, body, if_match, verify=verify, replace=True)
 
 
 @router.patch(
@@ -80,34 +82,40 @@ async def patch_secrets(
     connection_key: ConnectionKey,
     body: Annotated[bytes, needs("connection:create_or_update", JsonBody(Secrets, {"Password": {"password": "new"}}))],
     verify: Verify = True,
+    if_match: IfMatch = None,
 ) -> Response:
     """Merges into what is stored; `null` removes a field.
 
     Where a field changes that decides where the secrets are sent, the sensitive ones must be sent again.
     """
-    return await _set(request, connection_key, body, verify=verify, replace=False)
+    return await _set(request, connection_key, body, if_match, verify=verify, replace=False)
 
 
-async def _set(request: Request, key: str, body: bytes, *, verify: bool, replace: bool) -> Response:
+async def _set(
+    request: Request, key: str, body: bytes, if_match: str | None, *, verify: bool, replace: bool
+) -> Response:
     service, who = service_of(request), actor(request)
-    connection, envelope = await service.threads.write(_store, service, key, body, who, replace)
+    connection, envelope = await service.threads.write(_store, service, key, body, who, if_match, replace)
     report = await run_test(request, connection, envelope) if verify else None
     return test_response(f"Secrets updated for ConnectionConfig with key: {connection.key}.", report)
 
 
-def _store(service: Service, key: str, body: bytes, who: Actor, replace: bool) -> tuple[StoredConnection, str]:
+def _store(
+    service: Service, key: str, body: bytes, who: Actor, if_match: str | None, replace: bool
+) -> tuple[StoredConnection, str]:
     for _ in range(ATTEMPTS):
-        stored = _store_once(service, key, body, who, replace=replace)
+        stored = _store_once(service, key, body, who, if_match, replace=replace)
         if stored is not None:
             return stored
     raise Refused(409, "The secrets are being changed by others at the same time; try again.")
 
 
 def _store_once(
-    service: Service, key: str, body: bytes, who: Actor, *, replace: bool
+    service: Service, key: str, body: bytes, who: Actor, if_match: str | None, *, replace: bool
 ) -> tuple[StoredConnection, str] | None:
     with service.store.look() as database:
         connection = find_connection(database, key)  # before the body is looked at: 404 wins over 422
+    require_match(if_match, connection)
     connector = usable_connector(service.catalog, connection)
     payload = parse_json(body)
     document = document_meant(service, connection, connector, payload, replace=replace)
@@ -116,8 +124,15 @@ def _store_once(
     sealed = seal_document(service.vault, connector, connection.id, document)
     now = utc_now()
     with service.store.write() as database:
-        expected = connection.secrets_version if _builds_on_stored(payload, replace=replace) else None
-        saved = store_secrets(database, connection.id, sealed, now=now, expected_secrets_version=expected)
+        saved = store_secrets(
+            database,
+            connection.id,
+            sealed,
+            now=now,
+            expected_secrets_version=connection.secrets_version if _builds_on_stored(payload, replace=replace) else None,
+            # The transaction itself compares what `If-Match` was compared with; if it differs, all begins again.
+            expected_version=connection.version if if_match is not None else None,
+        )
         if saved is None:
             return None
         repairs = connection.secrets_kid is not None and connection.secrets_kid not in service.vault.ring.kids()

@@ -90,6 +90,7 @@ def save_connections(
     *,
     now: datetime,
     seen: Mapping[str, StoredConnection] | None = None,
+    exactly: bool = False,
 ) -> list[Saved | SaveFailed]:
     """Create or change one connection for each item; an item sees the ones before it.
 
@@ -101,13 +102,15 @@ def save_connections(
     Args:
         seen: the connections that were stored under the keys given when the items were prepared. Default: what the items
             hold does not depend on them.
+        exactly: the connections have to be as they were `seen` in every respect, and not only their secrets.
 
     Returns:
         One outcome for each item, in order.
 
     Raises:
         ValueError: an item's `fields` holds something else.
-        Superseded: other connections are stored than were `seen`, or they have other secrets. Nothing was written.
+        Superseded: other connections are stored than were `seen`, or they have other secrets, or with `exactly` were changed
+            at all. Nothing was written.
     """
     keys = [key_of(item.key, item.fields.get("name")) for item in items]
     outcomes: list[Saved | SaveFailed | None] = [None] * len(items)
@@ -115,7 +118,7 @@ def save_connections(
     while open_items:
         pending: dict[str, _Pending] = {}
         stored = lock_by_keys(database, {keys[index] for index in open_items})
-        if seen is not None and _changed_since(seen, stored, items):
+        if seen is not None and _changed_since(seen, stored, items, exactly=exactly):
             raise Superseded
         for index in open_items:
             failure = _plan(items[index], keys[index], stored, pending, now)
@@ -182,10 +185,14 @@ def _derived_key_failure(item: SaveItem, key: str, row: _Pending | None) -> Save
 
 
 def _changed_since(
-    seen: Mapping[str, StoredConnection], stored: Mapping[str, StoredConnection], items: Sequence[SaveItem]
+    seen: Mapping[str, StoredConnection],
+    stored: Mapping[str, StoredConnection],
+    items: Sequence[SaveItem],
+    *,
+    exactly: bool,
 ) -> bool:
     def identity(row: StoredConnection | None) -> tuple[str, int] | None:
-        return (row.id, row.secrets_version) if row is not None else None
+        return (row.id, row.version if exactly else row.secrets_version) if row is not None else None
 
     return any(identity(seen.get(item.key)) != identity(stored.get(item.key)) for item in items if item.key is not None)
 

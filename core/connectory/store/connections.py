@@ -97,6 +97,7 @@ _STORE_SECRETS = (
     .returning(*COLUMNS)
 )
 _STORE_MERGED = _STORE_SECRETS.where(connections.c.secrets_version == bindparam("expected"))
+_STORE_UNCHANGED = _STORE_SECRETS.where(connections.c.version == bindparam("expected"))
 _RECORD_TEST = (
     update(connections)
     .where(connections.c.id == bindparam("row_id"), connections.c.secrets_version == bindparam("tested"))
@@ -167,18 +168,22 @@ def store_secrets(
     *,
     now: datetime,
     expected_secrets_version: int | None = None,
+    expected_version: int | None = None,
 ) -> StoredConnection | None:
     """Replace a connection's envelopes and forget its last test and its tokens, which were of other secrets.
 
     Args:
         expected_secrets_version: store only while the secrets stored are of this version. Give it when the new secrets
             were merged from the stored ones, or another's change in between is lost.
+        expected_version: store only while the whole connection is of this version; the secrets then are too.
 
     Returns:
-        The connection as it is now; None if there is none, or its secrets are of another version.
+        The connection as it is now; None if there is none, or it or its secrets are of another version.
     """
     values = {"row_id": connection_id, "kid": sealed.kid, "now": now}
-    if expected_secrets_version is None:
+    if expected_version is not None:
+        rows = database.execute(_STORE_UNCHANGED, {**values, "expected": expected_version})
+    elif expected_secrets_version is None:
         rows = database.execute(_STORE_SECRETS, values)
     else:
         rows = database.execute(_STORE_MERGED, {**values, "expected": expected_secrets_version})
