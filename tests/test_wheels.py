@@ -1,45 +1,84 @@
 """Plain pip is enough: the built wheels, in a clean environment, run the service."""
 
-import json
 import os
-import subprocess
-import sys
-import urllib.request
-import venv
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 
 from connectory.testing.ports import free_port
 from documentation.pages import blocks
 from servers.postgres.server import PostgresServer
-
-ROOT = Path(__file__).parents[1]
+from testkit.cache import REPOSITORY
+from testkit.service import running_service, token_of_root
+from testkit.wheels import finished, install, new_environment, start, wheels_of
 
 
 @pytest.fixture(scope="module")
-def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def wheels() -> list[Path]:
     """The wheels of core and the PostgreSQL connector, built as they would be for an index."""
-    folder = tmp_path_factory.mktemp("wheels")
-    for member in ("core", "plugins/postgres"):
-        _run([sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT / member])
-    return folder
+    return wheels_of(REPOSITORY / "core", REPOSITORY / "plugins/postgres")
 
 
 @pytest.fixture(scope="module")
-def binaries(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The `bin` folder of a new virtual environment into which pip has put the wheels."""
-    folder = tmp_path_factory.mktemp("clean")
-    venv.create(folder, with_pip=True)
-    command = [folder / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    command += ["-c", ROOT / "constraints.txt", "--find-links", wheels, "connectory[server]", "connectory-postgres"]
-    _run(command)
-    return folder / "bin"
+def binaries(wheels: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The `bin` folder of a new virtual environment into which pip has put the wheels; what they require was there."""
+    binaries = new_environment(tmp_path_factory.mktemp("clean") / "environment")
+    install(binaries, "--requirement", REPOSITORY / "core/pyproject.toml", "--extra", "server")
+    pip(binaries, wheels, "install", "connectory[server]", "connectory-postgres")
+    return binaries
 
 
-def test_the_wheels_carry_types_licence_and_a_page(wheels: Path) -> None:
-    [core] = wheels.glob("connectory-*.whl")
+def pip(binaries: Path, wheels: list[Path], *words: str) -> None:
+    """Run pip as somebody does who has the wheels."""
+    finished(start([binaries / "python", "-m", "pip", "--quiet", *words], settings=_with(wheels)))
+
+
+def _with(wheels: list[Path]) -> dict[str, str]:
+    folders = " ".join(str(wheel.parent) for wheel in wheels)
+    return {"PIP_FIND_LINKS": folders, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+
+
+@dataclass(frozen=True)
+class Used:
+    """A service of the environment that has ended. `types` is what it listed, `tested` its verdict on a connection."""
+
+    home: Path
+    types: list[str]
+    tested: str
+    exit_code: int
+
+
+@pytest.fixture(scope="module")
+def used(binaries: Path, tmp_path_factory: pytest.TempPathFactory, postgres: PostgresServer) -> Used:
+    home = tmp_path_factory.mktemp("used") / "home"
+    item = {"name": "From wheels", "key": "from_wheels", "connection_type": "postgres", "access": "read"}
+    secrets = {
+        "host": postgres.host,
+        "port": postgres.port,
+        "username": postgres.superuser,
+        "password": postgres.password,
+    }
+    with running_service(home, command=binaries / "connectory") as service, api_of(home, service.url) as api:
+        types = identifiers(api)
+        assert api.patch("/connection", json=[item]).json()["failed"] == []
+        tested = api.put("/connection/from_wheels/secret", json=secrets).json()["test_status"]
+        return Used(home, types, tested, service.end()[0])
+
+
+def api_of(home: Path, url: str) -> httpx.Client:
+    headers = {"Authorization": f"Bearer {token_of_root(home, url)}"}
+    return httpx.Client(base_url=f"{url}/api/v1", headers=headers, timeout=30)
+
+
+def identifiers(api: httpx.Client) -> list[str]:
+    return [found["identifier"] for found in api.get("/connection_type").json()["items"]]
+
+
+def test_the_wheels_carry_types_licence_and_a_page(wheels: list[Path]) -> None:
+    core, _ = wheels
     with zipfile.ZipFile(core) as wheel:
         names = wheel.namelist()
         [metadata] = [wheel.read(name).decode() for name in names if name.endswith(".dist-info/METADATA")]
@@ -49,37 +88,26 @@ def test_the_wheels_carry_types_licence_and_a_page(wheels: Path) -> None:
     assert "Classifier: Typing :: Typed" in metadata
 
 
-def test_the_service_lists_and_tests_with_what_was_installed(
-    binaries: Path, tmp_path: Path, postgres: PostgresServer
-) -> None:
-    item = {"name": "From wheels", "key": "from_wheels", "connection_type": "postgres", "access": "read"}
-    with _serving(binaries, _home(tmp_path), tmp_path) as api:
-        types = _call(api, "GET", "/connection_type")
-        assert [found["identifier"] for found in types["items"]] == ["postgres", "manual"]
-        assert _call(api, "PATCH", "/connection", [item])["failed"] == []
-        assert _call(api, "PUT", "/connection/from_wheels/secret", _secrets(postgres))["test_status"] == "succeeded"
+def test_the_service_lists_and_tests_with_what_was_installed(used: Used) -> None:
+    assert (used.types, used.tested, used.exit_code) == (["postgres", "manual"], "succeeded", 0)
 
 
-def test_an_uninstalled_connector_leaves_its_connections(
-    binaries: Path, wheels: Path, tmp_path: Path, postgres: PostgresServer
-) -> None:
-    environment = _home(tmp_path)
-    item = {"name": "Left behind", "key": "left_behind", "connection_type": "postgres", "access": "read"}
-    with _serving(binaries, environment, tmp_path) as api:
-        _call(api, "PATCH", "/connection", [item | {"secrets": _secrets(postgres)}])
-    pip = [binaries / "python", "-m", "pip", "--disable-pip-version-check", "--quiet"]
-    _run([*pip, "uninstall", "--yes", "connectory-postgres"])
+def test_an_uninstalled_connector_leaves_its_connections(binaries: Path, wheels: list[Path], used: Used) -> None:
+    pip(binaries, wheels, "uninstall", "--yes", "connectory-postgres")
     try:
-        with _serving(binaries, environment, tmp_path) as api:
-            assert [found["identifier"] for found in _call(api, "GET", "/connection_type")["items"]] == ["manual"]
-            assert _call(api, "GET", "/connection/left_behind")["secrets"]["password"] == "**********"
-            tested = _call(api, "GET", "/connection/left_behind/test")
+        with (
+            running_service(used.home, command=binaries / "connectory") as service,
+            api_of(used.home, service.url) as api,
+        ):
+            assert identifiers(api) == ["manual"]
+            assert api.get("/connection/from_wheels").json()["secrets"]["password"] == "**********"
+            tested = api.get("/connection/from_wheels/test").json()
             assert tested["failure_code"] == "connector_unavailable"
             assert "pip install connectory-postgres" in tested["failure_reason"]
-            _call(api, "DELETE", "/connection/left_behind")
-            assert _call(api, "GET", "/connection")["total"] == 0
+            api.delete("/connection/from_wheels").raise_for_status()
+            assert api.get("/connection").json()["total"] == 0
     finally:
-        _run([*pip, "install", "--no-deps", "--find-links", wheels, "connectory-postgres"])
+        pip(binaries, wheels, "install", "--no-deps", "connectory-postgres")
 
 
 def test_a_plugin_author_s_process_imports_nothing_of_the_service(binaries: Path) -> None:
@@ -88,61 +116,7 @@ def test_a_plugin_author_s_process_imports_nothing_of_the_service(binaries: Path
         "[x.schema for x in c.connectors.values()];"
         "print(sorted({'fastapi','sqlalchemy','psycopg2','cryptography','uvicorn'} & sys.modules.keys()), len(c.connectors))"
     )
-    assert _run([binaries / "python", "-I", "-c", program]).strip() == "[] 2"
-
-
-class _serving:
-    """The service of an environment, as a context manager that gives its address and a token."""
-
-    def __init__(self, binaries: Path, environment: dict[str, str], folder: Path) -> None:
-        self.port = free_port()
-        command = [binaries / "connectory", "serve", "--port", str(self.port)]
-        self.token_command = [binaries / "connectory", "token"]
-        self.environment = environment
-        self.process = subprocess.Popen(command, env=environment, cwd=folder, stdout=subprocess.PIPE, text=True)
-
-    def __enter__(self) -> tuple[str, str]:
-        assert self.process.stdout.readline()
-        token = _run(self.token_command, environment=self.environment).strip()
-        return f"http://127.0.0.1:{self.port}/api/v1", token
-
-    def __exit__(self, *_: object) -> None:
-        self.process.terminate()
-        assert self.process.wait(15) == 0
-        self.process.stdout.close()
-
-
-def _home(folder: Path) -> dict[str, str]:
-    return _clean_environment() | {"CONNECTORY_HOME": str(folder / "home")}
-
-
-def _secrets(postgres: PostgresServer) -> dict[str, object]:
-    return {"host": postgres.host, "port": postgres.port, "username": postgres.superuser, "password": postgres.password}
-
-
-def _clean_environment() -> dict[str, str]:
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("CONNECTORY_", "PYTHON", "VIRTUAL_ENV"))
-    }
-
-
-def _run(command: list[object], *, environment: dict[str, str] | None = None) -> str:
-    words = [str(word) for word in command]
-    done = subprocess.run(words, env=environment or _clean_environment(), capture_output=True, text=True)
-    assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
-
-
-def _call(service: tuple[str, str], method: str, path: str, body: object = None) -> dict:
-    address, token = service
-    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(address + path, data=data, method=method, headers=headers)
-    with urllib.request.urlopen(request, timeout=30) as response:
-        content = response.read()
-    return json.loads(content) if content else {}
+    assert finished(start([binaries / "python", "-I", "-c", program])).strip() == "[] 2"
 
 
 _SERVE_ONCE = """
@@ -156,12 +130,11 @@ serve_once() {
 
 
 def test_the_commands_of_the_deployers_page_work(
-    binaries: Path, wheels: Path, tmp_path: Path, postgres: PostgresServer
+    binaries: Path, wheels: list[Path], tmp_path: Path, postgres: PostgresServer
 ) -> None:
     postgres.create_database("deployed")
-    environment = _clean_environment() | {
+    settings = _with(wheels) | {
         "PATH": f"{binaries}:{os.environ['PATH']}",
-        "PIP_FIND_LINKS": str(wheels),
         "CONNECTORY_PORT": str(free_port()),
         "DB_HOST": postgres.host,
         "DB_PORT": str(postgres.port),
@@ -169,13 +142,10 @@ def test_the_commands_of_the_deployers_page_work(
         "DB_USER": postgres.superuser,
         "DB_PASSWORD": postgres.password,
     }
-    commands = [text for language, text in blocks(ROOT / "docs/deployers.md") if language == "sh"]
+    commands = [text for language, text in blocks(REPOSITORY / "docs/deployers.md") if language == "sh"]
     assert len(commands) >= 5
     for command in commands:
         # A service in the foreground is started, waited for, and ended.
         lines = [f"serve_once {line}" if line.startswith("connectory serve") else line for line in command.splitlines()]
         script = "\n".join(["set -euo pipefail", _SERVE_ONCE, *lines]).replace("--port 8000", "")
-        done = subprocess.run(
-            ["bash", "-c", script], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120
-        )
-        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        finished(start(["bash", "-c", script], folder=tmp_path, settings=settings))

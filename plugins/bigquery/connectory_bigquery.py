@@ -48,11 +48,6 @@ if TYPE_CHECKING:
     from google.cloud.bigquery import Client
     from google.oauth2.service_account import Credentials
 
-_ICON = (
-    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24"><path d="M7 2h10l5 9-5 9H7l-5-9z" fill="#4386fa"/>'
-    '<path d="M14 13l5 5M7 10a4 4 0 1 0 8 0 4 4 0 1 0-8 0" fill="none" stroke="#fff" stroke-width="2"/></svg>'
-)
-
 _TOKEN_URI: Literal["https://oauth2.googleapis.com/token"] = "https://oauth2.googleapis.com/token"
 _SCOPE = "https://www.googleapis.com/auth/bigquery"
 
@@ -189,7 +184,6 @@ class BigQuery(Connector[BigQuerySecrets]):
     type = "database"
     description = Description(
         human_readable="BigQuery",
-        icon=_ICON,
         user_guide="https://cloud.google.com/iam/docs/keys-create-delete",
         category="DATABASE",
         drivers=("google.cloud.bigquery", "google.oauth2.service_account", "google.auth.transport.requests"),

@@ -50,12 +50,6 @@ from connectory.toolkit import (
 if TYPE_CHECKING:
     from pymongo import MongoClient
 
-_ICON = (
-    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24">'
-    '<path d="M12 1c4 5 6 8 6 12 0 3.500-2 6-5 7.500L12.500 23h-1L11 20.500C8 19 6 16.500 6 13c0-4 2-7 6-12z" fill="#3fa037"/>'
-    '<path d="M12 4v18" stroke="#e8f3e6" stroke-width="1"/></svg>'
-)
-
 _OP_MSG = 2013
 _MOST_SEEDS = 10
 _PATIENCE = 2.0  # seconds for a server to show that it offers TLS, where that is only preferred
@@ -167,7 +161,6 @@ class MongoDB(Connector[MongoDBSecrets]):
     type = "database"
     description = Description(
         human_readable="MongoDB",
-        icon=_ICON,
         user_guide="https://www.mongodb.com/docs/manual/reference/connection-string/",
         category="DATABASE",
         drivers=("pymongo", "dns.resolver"),

@@ -36,12 +36,6 @@ from connectory.toolkit import Address, QueryKey, failure_of_sqlstate, is_verifi
 if TYPE_CHECKING:
     from pyodbc import Connection
 
-_ICON = (
-    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24"><ellipse cx="11" cy="5" rx="8" ry="3" fill="#8e1b1f"/>'
-    '<path d="M3 5v14c0 1.700 3.600 3 8 3s8-1.300 8-3V5c0 1.700-3.600 3-8 3S3 6.700 3 5z" fill="#c8342f"/>'
-    '<path d="M6 13l5 2 5-4 6-1-4 4-5 5-3-2z" fill="#fff"/></svg>'
-)
-
 # In the order of preference: as unixODBC lists them, then where their packages put them.
 _DRIVER_NAMES = ("ODBC Driver 18 for SQL Server", "ODBC Driver 17 for SQL Server", "FreeTDS")
 _DRIVER_FILES = (
@@ -155,7 +149,6 @@ class MSSQL(Connector[MSSQLSecrets]):
     type = "database"
     description = Description(
         human_readable="Microsoft SQL Server",
-        icon=_ICON,
         user_guide="https://learn.microsoft.com/en-us/sql/relational-databases/security/authentication-access/create-a-login",
         category="DATABASE",
     )

@@ -40,12 +40,6 @@ from connectory.toolkit import Failures, QueryKey, is_verified, tls_context, tls
 if TYPE_CHECKING:
     from pymysql.connections import Connection
 
-_ICON = (
-    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24"><ellipse cx="12" cy="5" rx="8" ry="3" fill="#00618a"/>'
-    '<path d="M4 5v14c0 1.700 3.600 3 8 3s8-1.300 8-3V5c0 1.700-3.600 3-8 3S4 6.700 4 5z" fill="#0d7ba8"/>'
-    '<path d="M6 18v-6l3 3 3-3v6M14.500 12l2 3 2-3M16.500 15v3" fill="none" stroke="#f29111" stroke-width="1.500"/></svg>'
-)
-
 _NOT_TOLD_WHICH = (
     "The user may not use this database, or it does not exist; the server does not tell which. Check its grants."
 )
@@ -139,7 +133,6 @@ class MySQL(Connector[MySQLSecrets]):
     type = "database"
     description = Description(
         human_readable="MySQL",
-        icon=_ICON,
         user_guide="https://dev.mysql.com/doc/refman/8.4/en/creating-accounts.html",
         category="DATABASE",
         drivers=("pymysql",),

@@ -37,12 +37,6 @@ from connectory.toolkit import Address, failure_of_sqlstate, path_of, request_tl
 if TYPE_CHECKING:
     from psycopg2 import extensions
 
-_ICON = (
-    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24"><ellipse cx="12" cy="5" rx="8" ry="3" fill="#31648c"/>'
-    '<path d="M4 5v14c0 1.7 3.6 3 8 3s8-1.3 8-3V5c0 1.7-3.6 3-8 3S4 6.700 4 5z" fill="#4a86b4"/>'
-    '<path d="M9 11h4a2.500 2.500 0 0 1 0 5h-2v3H9z" fill="#fff"/></svg>'
-)
-
 _PROTOCOL_3 = 196608
 _CLEARTEXT_PASSWORD = 3
 # How libpq reports errors where it is told to name SQLSTATEs only.
@@ -85,7 +79,6 @@ class Postgres(Connector[PostgresSecrets]):
     type = "database"
     description = Description(
         human_readable="PostgreSQL",
-        icon=_ICON,
         user_guide="https://www.postgresql.org/docs/current/auth-password.html",
         category="DATABASE",
         drivers=("psycopg2", "connectory_postgres_libpq"),

@@ -40,11 +40,6 @@ if TYPE_CHECKING:
     from redshift_connector.core import Connection
     from redshift_connector.cursor import Cursor
 
-_ICON = (
-    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24"><path d="M12 2l8 4v12l-8 4-8-4V6z" fill="#205b99"/>'
-    '<path d="M12 2l8 4v12l-8 4z" fill="#5294cf"/><path d="M8 8h2v9H8zM11 6h2v13h-2zM14 8h2v9h-2z" fill="#fff"/></svg>'
-)
-
 # Authentication requests, by their code.
 _ACCEPTED = 0
 _CLEARTEXT_PASSWORD = 3
@@ -92,7 +87,6 @@ class Redshift(Connector[RedshiftSecrets]):
     type = "database"
     description = Description(
         human_readable="Amazon Redshift",
-        icon=_ICON,
         user_guide="https://docs.aws.amazon.com/redshift/latest/mgmt/configuring-connections.html",
         category="DATABASE",
         drivers=("redshift_connector",),

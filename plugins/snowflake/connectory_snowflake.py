@@ -48,11 +48,6 @@ from connectory_snowflake_relay import relay
 if TYPE_CHECKING:
     from snowflake.connector import Error, SnowflakeConnection
 
-_ICON = (
-    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24">'
-    '<path d="M12 2v20M3 7l18 10M3 17L21 7M9 4l3 3 3-3M9 20l3-3 3 3" fill="none" stroke="#29a8df" stroke-width="2"/></svg>'
-)
-
 # Letters, digits, `-` and `_` in labels separated by dots.
 _ACCOUNT = r"[A-Za-z0-9_\-]+(?:\.[A-Za-z0-9_\-]+)*"
 _LOGIN_PATH = "/session/v1/login-request"
@@ -159,7 +154,6 @@ class Snowflake(Connector[SnowflakeSecrets]):
     type = "database"
     description = Description(
         human_readable="Snowflake",
-        icon=_ICON,
         user_guide="https://docs.snowflake.com/en/user-guide/key-pair-auth",
         category="DATABASE",
         # The driver itself starts threads when it is imported, which do not survive the fork of a test's process; what it

@@ -1,6 +1,10 @@
 """`GET /connection_type` and `GET /connection_type/{type}/secret`."""
 
+import base64
+
 import pytest
+
+from connectory.catalog.drawings import drawing_complaints
 
 DATABASES = ["bigquery", "mariadb", "mongodb", "mssql", "mysql", "postgres", "redshift", "snowflake"]
 
@@ -24,12 +28,19 @@ def test_databases_come_first_then_saas_then_the_rest_each_in_order(api, catalog
         "identifier": "manual",
         "type": "manual",
         "human_readable": "Manual Connector",
-        "encoded_icon": None,
+        "encoded_icon": base64.b64encode(catalog.get("manual").icon.encode()).decode(),
         "authorization_required": False,
         "user_guide": None,
         "supported_actions": [],
         "category": "MANUAL",
     }
+
+
+def test_every_type_has_an_icon_which_no_page_can_be_attacked_with(api, catalog):
+    for item in api.get("/connection_type?size=100").json()["items"]:
+        icon = base64.b64decode(item["encoded_icon"], validate=True).decode()
+        assert icon == catalog.get(item["identifier"]).icon
+        assert list(drawing_complaints(icon)) == []
 
 
 def test_search_finds_identifier_and_human_name_in_any_case(api):

@@ -95,9 +95,9 @@ def test_answers_about_connections_fit_their_models(api):
 def test_answers_about_types_fit_their_models(api, catalog):
     page = ConnectionTypePage.model_validate_json(api.get("/connection_type?size=100").content)
     for item in page.items:
-        described = catalog.get(item.identifier).description
-        icon = base64.b64decode(item.encoded_icon).decode() if item.encoded_icon is not None else None
-        assert (item.human_readable, icon) == (described.human_readable, described.icon)
+        connector = catalog.get(item.identifier)
+        icon = base64.b64decode(item.encoded_icon).decode()
+        assert (item.human_readable, icon) == (connector.description.human_readable, connector.icon)
         SecretSchema.model_validate_json(api.get(f"/connection_type/{item.identifier}/secret").content)
 
 

@@ -1,13 +1,39 @@
 """Wheels as they would be published, and environments into which only they are installed."""
 
+import hashlib
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from testkit.cache import REPOSITORY
+from testkit.cache import REPOSITORY, build_once
 
 UV = Path(sys.executable).with_name("uv")
+
+
+def wheels_of(*projects: Path) -> list[Path]:
+    """The wheels of these projects of the repository, in this order; each is built once for what its files hold."""
+    with ThreadPoolExecutor() as threads:
+        return list(threads.map(_wheel_of, projects))
+
+
+def _wheel_of(project: Path) -> Path:
+    name = f"wheels/{project.name}"
+    folder = build_once(name, _digest(project), lambda folder: build_wheels(folder, project))
+    [wheel] = folder.glob("*.whl")
+    return wheel
+
+
+def _digest(project: Path) -> str:
+    """Of all that may go into its wheel, by name and content."""
+    found = hashlib.sha256()
+    for path in sorted(project.rglob("*")):
+        parts = path.relative_to(project).parts
+        if path.is_file() and "__pycache__" not in parts and parts[0] != "tests":
+            content = path.read_bytes()
+            found.update(f"{'/'.join(parts)} {len(content)} ".encode() + content)
+    return found.hexdigest()
 
 
 def build_wheels(folder: Path, *projects: Path) -> list[Path]:

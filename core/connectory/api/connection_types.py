@@ -31,7 +31,9 @@ class ConnectionType(Answer):
     identifier: Annotated[str, Field(examples=["manual"])]
     type: Annotated[str, Field(examples=["manual"])]
     human_readable: Annotated[str, Field(examples=["Manual Connector"])]
-    encoded_icon: Annotated[str | None, Field(description="An SVG document in base64.")]
+    encoded_icon: Annotated[
+        str | None, Field(description="An SVG document in base64, to be shown as an image; never null.")
+    ]
     authorization_required: Annotated[bool, Field(examples=[False])]
     user_guide: str | None
     supported_actions: Annotated[list[str], Field(examples=[[]])]
@@ -79,7 +81,7 @@ def connection_type(connector: LoadedConnector) -> ConnectionType:
         identifier=connector.identifier,
         type=connector.system_type,
         human_readable=described.human_readable,
-        encoded_icon=base64.b64encode(described.icon.encode()).decode() if described.icon else None,
+        encoded_icon=base64.b64encode(connector.icon.encode()).decode(),
         authorization_required=described.authorization_required,
         user_guide=described.user_guide,
         supported_actions=list(described.supported_actions),

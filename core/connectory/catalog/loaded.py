@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from connectory.catalog.drawings import drawing_complaints
+from connectory.catalog.icons import drawn_icon
 from connectory.catalog.record import PluginRecord
 from connectory.contract.check import CheckContext
 from connectory.contract.consent import Authorization
@@ -59,6 +61,15 @@ class LoadedConnector:
     def identifier(self) -> str:
         """The connector's identifier, e.g. `postgres`."""
         return self.record.identifier
+
+    @cached_property
+    def icon(self) -> str:
+        """The icon to show, an SVG document: its own where it brings a mere drawing, otherwise one drawn from its name."""
+        own = self.description.icon
+        if own is not None and not any(drawing_complaints(own)):
+            return own
+        described = self.description
+        return drawn_icon(self.identifier, described.human_readable, self.system_type, described.category)
 
     @cached_property
     def needs_secrets(self) -> bool:

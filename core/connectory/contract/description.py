@@ -38,7 +38,8 @@ class Description(BaseModel):
 
     Attributes:
         human_readable: the name to show, e.g. `PostgreSQL`. Default: the identifier with spaces and capitals.
-        icon: an SVG document as text, a few hundred bytes. Default: none.
+        icon: an SVG document as text, a few hundred bytes: shapes, text and gradients, without comments, style sheets, scripts
+            and links. One that holds more is not shown. Default: the service draws one from name, category and type.
         user_guide: address of a page for the person who fills in the secrets. Default: none.
         category: a word for grouping in a user interface, e.g. `DATABASE` or `CRM`. Default: none.
         supported_actions: what the connector can do with a stored connection. Default: nothing yet.

@@ -228,7 +228,7 @@ class Definition(_Strict):
 
     Attributes:
         identifier: what consumers call it. Left out, it is the file's name, and it can be no other.
-        name, icon, user_guide, category: what user interfaces show. The icon is SVG.
+        name, icon, user_guide, category: what user interfaces show. The icon is SVG; without one the service draws one.
         secrets: the fields, in order.
         auth: how requests are authorized.
         test: the requests of the test, in order.

@@ -47,7 +47,6 @@ def test_each_file_is_one_entry_point_and_the_reverse() -> None:
 def test_each_is_small_and_complete(file: Path) -> None:
     definition = load_definition(file)
     assert definition.identifier == file.stem
-    assert definition.icon
     assert definition.category
     assert definition.user_guide
     assert len(file.read_text().splitlines()) <= 100
