@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
-MEMBERS := core $(sort $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml)))
+MEMBERS := core console $(sort $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml)))
 EDITABLE := -e "core[server,testing,vault]" $(foreach member,$(filter-out core,$(MEMBERS)),-e $(member))
 STAMP := $(VENV)/.installed
 
@@ -32,7 +32,7 @@ demo: install
 
 # As an installer does; what is installed editable is not, and a Python that may write no caches compiles it at every start.
 compiled: install
-	$(BIN)/python -m compileall -q benchmarks core/connectory $(wildcard plugins/*/connectory*) tests
+	$(BIN)/python -m compileall -q benchmarks core/connectory console/connectory_console $(wildcard plugins/*/connectory*) tests
 
 test: compiled
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
@@ -43,7 +43,7 @@ soak: compiled
 lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy -p connectory -p connectory_saas $(foreach module,$(wildcard plugins/*/connectory_*.py),-m $(basename $(notdir $(module))))
+	$(BIN)/mypy -p connectory -p connectory_console -p connectory_saas $(foreach module,$(wildcard plugins/*/connectory_*.py),-m $(basename $(notdir $(module))))
 	$(BIN)/lint-imports
 
 bench: compiled

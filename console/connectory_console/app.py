@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import mimetypes
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 from starlette.applications import Starlette
@@ -107,10 +108,11 @@ def create_console(
 
     routes = [Route(path, _handler(web, page), methods=[method]) for method, path, page in _PAGES]
     routes.append(Route("/static/{version}/{name}", _static, methods=["GET"]))
-    return Starlette(routes=routes, lifespan=lifespan, exception_handlers={404: _handler(web, _no_such_page)})
+    not_found: Any = _handler(web, _no_such_page)
+    return Starlette(routes=routes, lifespan=lifespan, exception_handlers={404: not_found})
 
 
-def _handler(web: Web, page: Page) -> Callable[..., object]:
+def _handler(web: Web, page: Page) -> Callable[..., Awaitable[Response]]:
     async def handle(request: Request, _error: Exception | None = None) -> Response:
         return await admitted(web, lambda visit: _answer(visit, page), request)
 

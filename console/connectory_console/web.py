@@ -75,7 +75,7 @@ class Visit:
     @property
     def wants_data(self) -> bool:
         """Whether our script asks, which shows the answer in the page that is there."""
-        return "text/html" not in self.request.headers.get("accept", "")
+        return self.request.method == "POST" and "text/html" not in self.request.headers.get("accept", "")
 
     def may(self, scope: str) -> bool:
         """Whether the person's token has `scope`."""

@@ -74,10 +74,11 @@ def read_yaml(text: str) -> Read:
         depth = 0
         for event in yaml.parse(text, Loader=_Loader):
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            line = event.start_mark.line + 1 if event.start_mark else 1
             if depth > DEEPEST:
-                raise YamlInvalid(f"This is nested more than {DEEPEST} levels deep.", event.start_mark.line + 1)
+                raise YamlInvalid(f"This is nested more than {DEEPEST} levels deep.", line)
             if isinstance(event, yaml.AliasEvent):
-                raise YamlInvalid("Write this out: references (*) are not accepted.", event.start_mark.line + 1)
+                raise YamlInvalid("Write this out: references (*) are not accepted.", line)
         loader = _Loader(text)
         try:
             node = loader.get_single_node()

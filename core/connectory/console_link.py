@@ -33,8 +33,11 @@ def console_installed() -> bool:
 
 def origin_of(settings: Settings, host: str, port: int) -> str:
     """Where browsers find the service that listens on `host` and `port`: at its public URL, where there is one."""
-    if settings.public_url is not None:
-        return settings.public_url
+    return settings.public_url if settings.public_url is not None else local_origin(host, port)
+
+
+def local_origin(host: str, port: int) -> str:
+    """Where a client on this machine finds what listens on `host` and `port`."""
     host = _EVERY_ADDRESS.get(host, host)
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 

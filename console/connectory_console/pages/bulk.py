@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Any
 from urllib.parse import parse_qsl
@@ -66,7 +66,7 @@ async def _events(visit: Visit, action: str, keys: list[str]) -> AsyncIterator[b
         yield event("refused", refusal(failed))
 
 
-async def _outcomes(visit: Visit, action: str, keys: list[str]) -> AsyncIterator[dict[str, Any]]:
+async def _outcomes(visit: Visit, action: str, keys: list[str]) -> AsyncGenerator[dict[str, Any]]:
     """What became of each, in the order in which they end. Who stops listening stops those that have not begun."""
     waiting = iter(keys)
     running: set[asyncio.Task[dict[str, Any]]] = set()

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
 from starlette.applications import Starlette
+from starlette.routing import Mount
 
 from connectory.api import (
     audit,
@@ -30,7 +31,7 @@ from connectory.api import (
     token_endpoint,
 )
 from connectory.api.connection_types import RenderedTypes
-from connectory.api.console import console_route
+from connectory.api.console import PATH
 from connectory.api.errors import install_error_handlers
 from connectory.api.failed_logins import FailedLogins
 from connectory.api.heartbeat import NODE, Heartbeat
@@ -172,10 +173,12 @@ def create_app(service: Service, console: Starlette | None = None) -> FastAPI:
         app.router.routes.extend(router.routes)
     if service.settings.docs:
         app.router.routes.extend(documentation.ROUTES)
+    console_path = None
     if console is not None:
-        app.router.routes.append(console_route(console))
+        app.router.routes.append(Mount(PATH, app=console))
+        console_path = PATH
     install_error_handlers(app)
     install_openapi(app, service.catalog)
-    app.add_middleware(BodyLimit, limit=service.settings.max_body_bytes)
+    app.add_middleware(BodyLimit, limit=service.settings.max_body_bytes, unless_under=console_path)
     app.add_middleware(Surroundings, counts=service.request_counts)
     return app

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
 from typing import Any
 
-from starlette.routing import Mount
-from starlette.types import ASGIApp
-
+from connectory.console_link import GROUP
 from connectory.settings import Settings
 from connectory.startup import CannotStart
 
-GROUP = "connectory.console"
 PATH = "/console"
-
-
-def console_entry() -> EntryPoint | None:
-    """The entry point of the installed console; the first by name where there are several."""
-    return min(entry_points(group=GROUP), key=lambda found: (found.name, found.value), default=None)
 
 
 def open_console(settings: Settings, own_address: str) -> Any | None:
@@ -31,7 +23,8 @@ def open_console(settings: Settings, own_address: str) -> Any | None:
     Raises:
         CannotStart: it is installed and does not open.
     """
-    entry = console_entry()
+    # The first by name where there are several.
+    entry = min(entry_points(group=GROUP), key=lambda found: (found.name, found.value), default=None)
     if entry is None:
         return None
     try:
@@ -41,8 +34,3 @@ def open_console(settings: Settings, own_address: str) -> Any | None:
         raise CannotStart(
             f"The console ({entry.value}) does not start ({said}); correct that, or uninstall it: pip uninstall connectory-console"
         ) from None
-
-
-def console_route(console: ASGIApp) -> Mount:
-    """The route of a console."""
-    return Mount(PATH, app=console, name="console")

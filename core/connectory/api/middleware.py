@@ -74,7 +74,7 @@ class Surroundings:
                 )
                 await answer(scope, receive, send_with_id)
         finally:
-            template = getattr(scope.get("route"), "path", "-") if status != 405 else "-"
+            template = _template(scope) if status != 405 else "-"
             self._counts[(method if template != "-" else "-", template, status)] += 1
             # What monitoring asks every few seconds would fill the log, and says nothing while all is well.
             log.log(
@@ -88,6 +88,11 @@ class Surroundings:
                 **({} if client_request_id is None else {"client_request_id": client_request_id}),
                 elapsed_ms=round((time.perf_counter() - started) * 1000, 2),
             )
+
+
+def _template(scope: Scope) -> str:
+    route = scope.get("route")
+    return "-" if route is None else f"{scope.get('root_path', '')}{route.path}"  # below the mount that it is in
 
 
 def _client_request_id(scope: Scope) -> str | None:
@@ -104,15 +109,17 @@ class BodyLimit:
     Args:
         app: the application.
         limit: bytes.
+        unless_under: path of what is mounted and has a limit of its own. Default: nothing is.
     """
 
-    def __init__(self, app: ASGIApp, limit: int) -> None:
+    def __init__(self, app: ASGIApp, limit: int, unless_under: str | None = None) -> None:
         self._app = app
         self._limit = limit
+        self._unless_under = None if unless_under is None else f"{unless_under}/"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
-        if scope["type"] != "http" or scope["method"] not in _WITH_BODY:
+        if scope["type"] != "http" or scope["method"] not in _WITH_BODY or self._leaves_alone(scope["path"]):
             await self._app(scope, receive, send)
             return
         declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
@@ -131,6 +138,9 @@ class BodyLimit:
             return message
 
         await self._app(scope, receive_limited, send)
+
+    def _leaves_alone(self, path: str) -> bool:
+        return self._unless_under is not None and path.startswith(self._unless_under)
 
     def _refusal(self) -> Refused:
         return Refused(

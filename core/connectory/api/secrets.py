@@ -129,7 +129,9 @@ def _store_once(
             connection.id,
             sealed,
             now=now,
-            expected_secrets_version=connection.secrets_version if _builds_on_stored(payload, replace=replace) else None,
+            expected_secrets_version=connection.secrets_version
+            if _builds_on_stored(payload, replace=replace)
+            else None,
             # The transaction itself compares what `If-Match` was compared with; if it differs, all begins again.
             expected_version=connection.version if if_match is not None else None,
         )

@@ -23,7 +23,7 @@ from connectory.api.service import Service
 from connectory.catalog.catalog import Catalog
 from connectory.catalog.record import PluginRecord
 from connectory.catalog.survey import Survey
-from connectory.console_link import console_installed, make_link, origin_of
+from connectory.console_link import console_installed, local_origin, make_link, origin_of
 from connectory.keys import reload_keys
 from connectory.known_settings import unknown_settings
 from connectory.settings import Settings
@@ -50,7 +50,7 @@ def serve(settings: Settings, survey: Survey) -> None:
     signal.signal(signal.SIGHUP, lambda *_: None)
     listener = _listen(settings)
     try:
-        console = open_console(settings, address_of(listener))
+        console = open_console(settings, local_origin(*listener.getsockname()[:2]))
         catalog = survey.catalog()
         service = open_service(settings, catalog)
     except BaseException:
@@ -110,13 +110,6 @@ def _listen(settings: Settings) -> socket.socket:
             "change CONNECTORY_HOST or CONNECTORY_PORT."
         ) from None
     return listener
-
-
-def address_of(listener: socket.socket) -> str:
-    """Where a client on this machine finds what listens there: on any address, that is also loopback."""
-    host, port = listener.getsockname()[:2]
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # compared, not bound
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _what_it_uses(settings: Settings) -> str:

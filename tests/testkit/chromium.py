@@ -1,0 +1,43 @@
+"""Debian's chromium-headless-shell, driven by Playwright: what a person does in a browser, written as a test."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from playwright.sync_api import Browser, sync_playwright
+
+from testkit.debian import CHROMIUM_PACKAGES, libraries_in, unpacked
+from testkit.processes import remove_folder, temporary_folder
+
+ARGUMENTS = (
+    "--no-sandbox",  # which root cannot have; the pages are our own
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
+    "--font-render-hinting=none",
+)
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """One browser. Each test makes contexts of its own in it, which share nothing."""
+    root = unpacked("chromium", CHROMIUM_PACKAGES)
+    folder = temporary_folder("chromium")
+    (folder / "fonts.conf").write_text(
+        f"<fontconfig><dir>{root}/usr/share/fonts</dir><cachedir>{folder}/fonts</cachedir></fontconfig>"
+    )
+    environment: dict[str, str | float | bool] = {
+        "HOME": str(folder),
+        "LD_LIBRARY_PATH": libraries_in(root),
+        "FONTCONFIG_FILE": str(folder / "fonts.conf"),
+    }
+    try:
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(
+                executable_path=root / "usr/lib/chromium/chromium-headless-shell", args=list(ARGUMENTS), env=environment
+            )
+            try:
+                yield browser
+            finally:
+                browser.close()
+    finally:
+        remove_folder(folder)
