@@ -31,6 +31,36 @@ class FormRefused(Exception):
     """A form cannot be read; the message says why."""
 
 
+def _templates() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("connectory_console"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "ago": wording.ago,
+        "moment": wording.moment,
+        "counted": wording.counted,
+        "milliseconds": wording.milliseconds,
+        "segment": lambda text: quote(str(text), safe=""),
+    }
+    environment.tests["failure"] = lambda value: isinstance(value, ApiFailed)
+    environment.globals |= {"wording": wording}
+    return environment
+
+
+def static_bytes(name: str) -> bytes:
+    """A file of the console."""
+    return files("connectory_console").joinpath("static", name).read_bytes()
+
+
+def _versions() -> dict[str, str]:
+    names = (found.name for found in files("connectory_console").joinpath("static").iterdir())
+    return {name: hashlib.sha256(static_bytes(name)).hexdigest()[:12] for name in names if "." in name}
+
+
 @dataclass(frozen=True)
 class Web:
     """One console.
@@ -44,8 +74,8 @@ class Web:
     client: httpx.AsyncClient
     sessions: Sessions
     public_url: str | None = None
-    templates: jinja2.Environment = field(default_factory=lambda: _templates())
-    versions: dict[str, str] = field(default_factory=lambda: _versions())
+    templates: jinja2.Environment = field(default_factory=_templates)
+    versions: dict[str, str] = field(default_factory=_versions)
 
 
 @dataclass
@@ -186,36 +216,6 @@ Page = Callable[[Visit], Awaitable[Response]]
 def is_local(path: str) -> bool:
     """Whether `path` leads to a page of this origin, and nowhere else: browsers read `//host` and `/\\host` as another host."""
     return path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable()
-
-
-def _templates() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("connectory_console"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "ago": wording.ago,
-        "moment": wording.moment,
-        "counted": wording.counted,
-        "milliseconds": wording.milliseconds,
-        "segment": lambda text: quote(str(text), safe=""),
-    }
-    environment.tests["failure"] = lambda value: isinstance(value, ApiFailed)
-    environment.globals |= {"wording": wording}
-    return environment
-
-
-def static_bytes(name: str) -> bytes:
-    """A file of the console."""
-    return files("connectory_console").joinpath("static", name).read_bytes()
-
-
-def _versions() -> dict[str, str]:
-    names = (found.name for found in files("connectory_console").joinpath("static").iterdir())
-    return {name: hashlib.sha256(static_bytes(name)).hexdigest()[:12] for name in names if "." in name}
 
 
 def problems_as_data(problems: Mapping[str, str], summary: str, status: int = 422) -> JSONResponse:

@@ -11,26 +11,18 @@ const kept = (form) => all("[data-keep]", form);
 let unsaved = false;
 
 function keepDraft(form) {
+  unsaved = true;
   sessionStorage.setItem(draftOf(form), JSON.stringify(kept(form).map((input) => [input.value, input.checked])));
 }
-
 function restoreDraft(form) {
   const values = JSON.parse(sessionStorage.getItem(draftOf(form)) || "[]");
   kept(form).forEach((input, number) => {
-    const [value, checked] = values[number] ?? [input.value, input.checked];
-    if (input.type === "radio") input.checked = checked; else input.value = value;
+    if (number in values) [input.value, input.checked] = values[number];
   });
 }
 
-function forgetDraft(form) {
-  unsaved = false;
-  if (draftOf(form)) sessionStorage.removeItem(draftOf(form));
-}
-
 // --- What is wrong, at its field and in a list above.
-const inputOf = (form, name) => all("[name]", form).find((input) => input.name === name && input.type !== "radio");
 const titleOf = (input) => (find(`label[for="${CSS.escape(input.id)}"]`)?.firstChild.textContent || input.name).trim();
-
 function linkTo(input, text) {
   const link = make("a", { href: `#${input.id}`, textContent: text });
   link.onclick = (event) => { event.preventDefault(); input.focus(); };
@@ -45,10 +37,9 @@ function clearProblems(form) {
 }
 
 function markField(form, name, message) {
-  const input = inputOf(form, name);
+  const input = all("[name]", form).find((one) => one.name === name && one.type !== "radio");
   if (!input) return null;
-  const replace = all(`[name="${CSS.escape(name.replace(/^field\./, "state."))}"]`, form).find((one) => one.value === "replace");
-  if (replace) replace.checked = true;
+  input.closest(".stored")?.querySelectorAll("[value=replace]").forEach((replace) => { replace.checked = true; });
   input.closest("details")?.setAttribute("open", "");
   input.setAttribute("aria-invalid", "true");
   input.closest("[data-input]").append(make("p", { className: "problem", id: `${input.id}-problem`, textContent: message }));
@@ -73,31 +64,25 @@ function showProblems(form, { problems = {}, summary = "", retry_after: wait = n
 
 function countDown(seconds, say) {
   say(seconds);
-  const clock = setInterval(() => { if (seconds > 0) say(--seconds); else clearInterval(clock); }, 1000);
+  const clock = setInterval(() => (seconds > 0 ? say(--seconds) : clearInterval(clock)), 1000);
   return clock;
 }
 
 // --- A test, step by step.
 class TestPanel {
-  constructor(panel) {
+  constructor(panel, stop) {
     this.panel = panel;
+    this.report = [];
     this.steps = find(".steps.live", panel);
     this.copy = find("[data-copies]", panel);
     this.cancel = find("[data-cancels]", panel);
-    this.cancel.onclick = () => this.stop?.abort();
-  }
-
-  begin(stop) {
-    this.stop = stop;
-    this.report = [];
-    all(".steps:not(.live)", this.panel).forEach((list) => list.remove());
+    this.cancel.onclick = () => stop.abort();
+    all(".steps:not(.live)", panel).forEach((list) => list.remove());
     this.steps.replaceChildren();
-    find(".test-idle", this.panel).hidden = true;
-    find(".verdict", this.panel).hidden = this.copy.hidden = true;
+    find(".test-idle", panel).hidden = find(".verdict", panel).hidden = this.copy.hidden = true;
     this.steps.hidden = this.cancel.hidden = false;
     this.row("waiting", "running", "for its turn");
   }
-
   row(name, status, words, time = "") {
     let row = all("li", this.steps).find((one) => one.dataset.name === name);
     if (!row) {
@@ -111,49 +96,37 @@ class TestPanel {
     find(".step-status", row).textContent = words;
     find(".step-time", row).textContent = time;
   }
-
   take(name, data) {
     if (name === "queued") this.row("waiting", "running", `for its turn, ${data.position} before it`);
     if (name === "started") {
-      this.steps.replaceChildren();
       const text = find(".deadline", this.panel);
+      this.steps.replaceChildren();
       text.hidden = false;
       this.clock = countDown(Math.ceil(data.deadline_ms / 1000), (left) => { text.textContent = `It ends within ${left} s.`; });
     }
     if (name === "step") {
       const words = data.reason ? `${data.status}, ${data.reason.replaceAll("_", " ")}` : data.status;
-      const time = data.elapsed_ms === undefined || data.status === "skipped" ? "" : `${Math.round(data.elapsed_ms * 10) / 10} ms`;
+      const time = ["running", "skipped"].includes(data.status) ? "" : `${Math.round(data.elapsed_ms * 10) / 10} ms`;
       this.row(data.name, data.status, words, time);
-      if (data.status !== "running") this.report.push(`${data.name}: ${words} ${time}`);
+      if (data.status !== "running") this.report.push(`${data.name}: ${words} ${time}`.trim());
     }
-    if (name === "verdict") this.end(data);
+    if (name === "verdict") {
+      const failed = data.test_status === "failed";
+      this.end(!failed, failed ? `Failed: ${data.failure_code.replaceAll("_", " ")}` : "Passed", data.failure_reason || "");
+    }
   }
-
-  idle() {
+  end(good, title, reason = "") {
     clearInterval(this.clock);
     find(".deadline", this.panel).hidden = this.cancel.hidden = true;
     all("li.running", this.steps).forEach((row) => row.remove());
-  }
-
-  end(verdict) {
-    this.idle();
-    const failed = verdict.test_status === "failed";
-    const title = failed ? `Failed: ${verdict.failure_code.replaceAll("_", " ")}` : "Passed";
-    this.say(failed ? "bad" : "good", title, verdict.failure_reason || "");
-    this.report.push(title, verdict.failure_reason || "");
-    this.copy.dataset.text = this.report.join("\n").trim();
-    this.copy.hidden = false;
-  }
-
-  say(kind, title, reason = "") {
     const box = find(".verdict", this.panel);
-    box.className = `verdict ${kind}`;
-    box.hidden = false;
+    box.className = `verdict ${good ? "good" : "bad"}`;
+    box.hidden = this.copy.hidden = false;
     find(".verdict-title", box).textContent = title;
     find(".verdict-reason", box).textContent = reason;
     find(".verdict-where", box).replaceChildren();
+    this.copy.dataset.text = [...this.report, title, reason].join("\n").trim();
   }
-
   leadTo(input) {
     find(".verdict-where", this.panel).append(linkTo(input, `Go to ${titleOf(input)}`));
     input.focus();
@@ -173,30 +146,30 @@ async function* eventsOf(response) {
 }
 
 const isStream = (response) => response.headers.get("Content-Type").startsWith("text/event-stream");
-
 function send(form, button, signal, accept) {
   const body = new URLSearchParams(new FormData(form, button));
   return fetch(form.action, { method: "POST", body, headers: { Accept: accept }, signal });
 }
 
 function leave(form, address) {
-  forgetDraft(form);
+  unsaved = false;
+  sessionStorage.removeItem(draftOf(form));
   location.assign(address);
 }
-
 async function submitLive(form, button) {
-  const tests = form.matches(".test-now") || (form.matches(".with-test > form") && button.value !== "store");
-  const panel = tests && new TestPanel(find("#test"));
-  const say = (data) => (find(".problems", form) ? showProblems(form, data) : panel?.say("bad", data.summary));
   const stop = new AbortController();
-  clearProblems(form);
+  const tests = form.matches(".test-now") || (form.matches(".with-test > form") && button.value !== "store");
   const sending = send(form, button, stop.signal, tests ? "text/event-stream" : "application/json");
+  const panel = tests && new TestPanel(find("#test"), stop);
+  const say = (data) => {
+    if (panel) panel.end(false, data.summary);
+    if (find(".problems", form)) showProblems(form, data);
+  };
+  clearProblems(form);
   all("button", form).forEach((one) => { one.disabled = true; });
-  panel?.begin?.(stop);
   try {
     const response = await sending;
     if (!isStream(response)) {
-      panel?.idle?.();
       const answer = await response.json();
       if (response.ok && answer.location) return leave(form, answer.location);
       if (answer.signed_out) answer.summary = "You are signed out. Sign in in another tab, then try again: what you typed stays.";
@@ -208,11 +181,10 @@ async function submitLive(form, button) {
         const marked = data.failure_fields.map((field) => markField(form, `field.${field}`, data.failure_reason)).filter(Boolean);
         if (marked.length) panel.leadTo(marked[0]);
       } else if (data.location) leave(form, data.location);
-      else if (name === "done" || name === "refused") { panel.idle(); say(data); }
+      else if (name === "done" || name === "refused") say(data);
     }
   } catch {
-    const why = stop.signal.aborted ? "Cancelled." : "The service does not answer. What you typed stays; try again.";
-    if (panel) { panel.idle(); panel.say("bad", why); } else say({ summary: why });
+    say({ summary: stop.signal.aborted ? "Cancelled." : "The service does not answer. What you typed stays; try again." });
   } finally {
     all("button", form).forEach((one) => { one.disabled = false; });
   }
@@ -220,10 +192,10 @@ async function submitLive(form, button) {
 
 for (const form of all("form[data-live]")) {
   if (draftOf(form)) restoreDraft(form);
-  form.addEventListener("input", () => { if (draftOf(form)) { unsaved = true; keepDraft(form); } });
+  form.addEventListener("input", () => draftOf(form) && keepDraft(form));
   form.addEventListener("submit", (event) => { event.preventDefault(); submitLive(form, event.submitter); });
 }
-addEventListener("beforeunload", (event) => { if (unsaved) event.preventDefault(); else document.body.classList.add("leaving"); });
+addEventListener("beforeunload", (event) => (unsaved ? event.preventDefault() : document.body.classList.add("leaving")));
 
 // --- Where a stored secret must not follow: changing such a field asks for the secrets at once.
 for (const form of all("form").filter((one) => find("fieldset.stored", one))) {
@@ -233,9 +205,9 @@ for (const form of all("form").filter((one) => find("fieldset.stored", one))) {
     if (!before.has(target)) return;
     const moved = deciding.filter((input) => input.value !== before.get(input)).map((input) => input.dataset.repoints).join(", ");
     for (const field of all("fieldset.stored", form)) {
-      const text = find(".repoint-text", field), keep = find("[value=keep]", field), replace = find("[value=replace]", field);
-      if (moved && keep.checked) replace.checked = true;
-      if (!moved && replace.checked && !text.hidden) keep.checked = true;
+      const text = find(".repoint-text", field), keep = find("[value=keep]", field);
+      if (moved && keep.checked) find("[value=replace]", field).checked = true;
+      if (!moved && !text.hidden) keep.checked = true;
       text.hidden = !moved;
       text.textContent = `${moved} changes, so what is stored will not be sent there; enter it again.`;
     }
@@ -247,7 +219,10 @@ for (const form of all("form").filter((one) => find("fieldset.stored", one))) {
   });
 }
 
-// --- Small helps: show what is typed, copy, read a file into a field.
+// --- Small helps: a key for the search, show what is typed, copy, go to a line, read a file into a field.
+addEventListener("keydown", (event) => {
+  if ((event.ctrlKey || event.metaKey) && event.key === "k") { event.preventDefault(); find("#find")?.focus(); }
+});
 document.addEventListener("click", async ({ target }) => {
   const button = target.closest("[data-reveals], [data-copies], [data-line]");
   if (!button) return;
@@ -273,14 +248,13 @@ async function readInto(into, file) {
   into.dispatchEvent(new Event("input", { bubbles: true }));
 }
 all("[data-into]").forEach((input) => { input.onchange = () => readInto(find(`[id="${input.dataset.into}"]`), input.files[0]); });
-all("[data-drop]").forEach((area) => {
-  area.ondrop = (event) => event.dataTransfer.files.length && (event.preventDefault(), readInto(area, event.dataTransfer.files[0]));
-});
+all("[data-drop]").forEach((area) => area.addEventListener("drop", (event) => {
+  if (event.dataTransfer.files.length) { event.preventDefault(); readInto(area, event.dataTransfer.files[0]); }
+}));
 
 // --- One action on many connections, with each outcome as it comes.
 for (const form of all("[data-bulk]")) {
-  const boxes = all("[name=key]", form);
-  const bar = find(".bulk-progress", form);
+  const bar = find(".bulk-progress", form), boxes = all("[name=key]", form);
   const text = find(".bulk-text", bar), failures = find(".bulk-failures", bar), retry = find("[data-retries]", bar);
   find("[data-ticks-all]", form).onchange = ({ target }) => boxes.forEach((box) => { box.checked = target.checked; });
   form.addEventListener("submit", async (event) => {
@@ -292,17 +266,14 @@ for (const form of all("[data-bulk]")) {
       boxes.forEach((box) => { box.checked = failed.includes(box.value); });
       form.requestSubmit(event.submitter);
     };
-    failures.replaceChildren();
     try {
       const response = await send(form, event.submitter, stop.signal, "text/event-stream");
       if (!isStream(response)) { find("#notices").textContent = (await response.json()).summary; return; }
-      bar.hidden = false;
+      bar.hidden = failures.replaceChildren();
       for await (const [, outcome] of eventsOf(response)) {
         find("progress", bar).value = outcome.done / outcome.total;
-        if (!outcome.ok) {
-          failed.push(outcome.key);
-          failures.append(make("li", { textContent: `${outcome.key}: ${outcome.text}` }));
-        }
+        if (!outcome.ok) failures.append(make("li", { textContent: `${outcome.key}: ${outcome.text}` }));
+        if (!outcome.ok) failed.push(outcome.key);
         text.textContent = `${outcome.done} of ${outcome.total} done, ${failed.length} failed.`;
       }
       if (!failed.length) location.reload();
@@ -312,11 +283,6 @@ for (const form of all("[data-bulk]")) {
     retry.hidden = !failed.length;
   });
 }
-
-// --- One key for the search that every page has.
-addEventListener("keydown", (event) => {
-  if ((event.ctrlKey || event.metaKey) && event.key === "k") { event.preventDefault(); find("#find")?.focus(); }
-});
 
 // --- Sign in with the code of a link: a fragment reaches no server by itself, and is taken out of the address at once.
 const codeForm = find("#code-form");
@@ -329,6 +295,5 @@ if (code) {
   const asked = await fetch(codeForm.dataset.look, { method: "POST", body: new URLSearchParams({ code }) });
   const told = await asked.json();
   find(".code-text", codeForm).textContent = asked.ok ? `Sign in as ${told.text}` : told.summary;
-  find("button", codeForm).hidden = !asked.ok;
-  find("#credentials-form").hidden = asked.ok;
+  find("button", codeForm).hidden = !(find("#credentials-form").hidden = asked.ok);
 }

@@ -32,5 +32,5 @@ def open_console(settings: Settings, own_address: str) -> Any | None:
     except Exception as problem:  # it is another distribution's code
         said = f"{type(problem).__name__}: {problem}"
         raise CannotStart(
-            f"The console ({entry.value}) does not start ({said}); correct that, or uninstall it: pip uninstall connectory-console"
+            f"The console ({entry.value}) does not start ({said}); correct that, or run: pip uninstall connectory-console"
         ) from None
