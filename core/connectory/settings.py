@@ -143,6 +143,12 @@ class Settings(BaseSettings):
         description="Where browsers find the service, like https://connectory.example.com; plain http on loopback only. Unset: "
         "where it listens.",
     )
+    allowed_hosts: _List = Field(
+        (),
+        description="Host names that the service answers to, separated by commas, besides localhost, that of "
+        "CONNECTORY_PUBLIC_URL and CONNECTORY_HOST; addresses always pass. With neither this nor CONNECTORY_PUBLIC_URL set, a "
+        "service that listens on other than loopback answers to every name.",
+    )
     plugins_allow: _List = Field((), description="Connectors to load, separated by commas. Empty: every installed one.")
     plugins_deny: _List = Field(
         (), description="Connectors not to load, separated by commas; wins over the allow list."
@@ -282,6 +288,14 @@ class Settings(BaseSettings):
             if not re.fullmatch(r"[A-Za-z0-9_.-]{1,200}", category):
                 raise PydanticCustomError("category", "Each has letters, digits, '.', '_' or '-'.")
         return value
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for host in value:
+            if not re.fullmatch(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?", host):
+                raise PydanticCustomError("host", "Each is a name like connect.example.com, without a port.")
+        return tuple(host.lower().removesuffix(".") for host in value)
 
     @field_validator("audit_retention")
     @classmethod

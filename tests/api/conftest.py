@@ -23,6 +23,7 @@ from connectory.store.timestamps import utc_now
 from connectory.vault import generate_keyring
 from servers.postgres.server import PostgresServer
 from testkit.distribution import install, plugin_source
+from testkit.in_process import LocalClient
 
 LEDGER = plugin_source(
     "api_ledger",
@@ -87,13 +88,14 @@ def settings(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Set
         keys_file=folder / "keys.json",
         probe_deadline=5,
         egress_allow_loopback=True,
+        allowed_hosts=("connectory.example",),  # where tests of consents have their browser
     )
 
 
 @pytest.fixture(scope="session")
 def anonymous(settings: Settings, catalog: Catalog) -> Iterator[TestClient]:
     """A client of the running application that sends no token."""
-    with TestClient(create_app(open_service(settings, catalog)), raise_server_exceptions=False) as client:
+    with LocalClient(create_app(open_service(settings, catalog)), raise_server_exceptions=False) as client:
         yield client
 
 

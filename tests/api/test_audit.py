@@ -7,7 +7,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from fastapi.testclient import TestClient
 
 from connectory.api import failed_logins, heartbeat
 from connectory.api.app import create_app, open_service
@@ -19,6 +18,7 @@ from connectory.store.audit_search import Wanted, list_entries
 from connectory.store.clients import create_client
 from connectory.store.errors import StoreUnavailable
 from connectory.store.timestamps import utc_now
+from testkit.in_process import LocalClient
 
 
 @pytest.fixture
@@ -204,6 +204,7 @@ def test_the_start_of_the_service_is_told_with_what_is_set(service, settings):
         "node",
         *(f"CONNECTORY_{name}" for name in ("HOME", "DATABASE_URL", "KEYS_FILE", "PROBE_DEADLINE")),
         "CONNECTORY_EGRESS_ALLOW_LOOPBACK",
+        "CONNECTORY_ALLOWED_HOSTS",
     }
 
 
@@ -234,7 +235,7 @@ def test_the_heartbeat_deletes_what_is_older_than_is_kept(service, settings, cat
 
     running = open_service(settings.model_copy(update={"audit_retention": 31}), catalog)
     monkeypatch.setattr(running.failed_logins, "flush", refuse)
-    with TestClient(create_app(running)):
+    with LocalClient(create_app(running)):
         deadline = time.monotonic() + 20
         while len(trail(service, actor="ancient")) > 1:
             assert time.monotonic() < deadline

@@ -6,13 +6,13 @@ from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
-from fastapi.testclient import TestClient
 from sqlalchemy import update
 
 from connectory.api.app import create_app, open_service
 from connectory.checks.runner import QueueFull
 from connectory.store.tables import connections
 from testkit import hostile
+from testkit.in_process import LocalClient
 
 
 def secrets_for(server, database="postgres", **changed):
@@ -94,7 +94,7 @@ def test_the_deployer_may_allow_it(api, settings, catalog, token, certificates):
     lenient = settings.model_copy(update={"allow_cleartext_in_unverified_tls": True})
     with (
         hostile.postgres_reflects_the_password(certificates.untrusted) as server,
-        TestClient(create_app(open_service(lenient, catalog))) as client,
+        LocalClient(create_app(open_service(lenient, catalog))) as client,
     ):
         there = type(api)(client, token)
         there.create("db", "postgres")

@@ -7,13 +7,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from fastapi.testclient import TestClient
 from sqlalchemy import select
 
 from connectory.api.app import create_app, open_service
 from connectory.store.datasets import upsert_many
 from connectory.store.tables import connections
 from documentation.pages import ROOT
+from testkit.in_process import LocalClient
 
 DATASET = {
     "fides_key": "example_test_dataset",
@@ -330,7 +330,7 @@ def test_an_unknown_data_category_is_refused_with_its_place_and_the_nearest(api,
 
 def test_a_category_that_the_deployer_names_is_known(api, settings, catalog, token):
     further = settings.model_copy(update={"data_categories": ("acme.loyalty", "user.provided")})
-    with TestClient(create_app(open_service(further, catalog))) as client:
+    with LocalClient(create_app(open_service(further, catalog))) as client:
         api = type(api)(client, token)
         api.create("acme")
         dataset = at_every_level(field={"data_categories": ["acme.loyalty", "user.contact", "user.provided"]})

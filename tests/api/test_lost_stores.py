@@ -9,7 +9,6 @@ from typing import NamedTuple
 from uuid import uuid4
 
 import pytest
-from fastapi.testclient import TestClient
 
 from connectory.api.app import create_app, open_service
 from connectory.catalog.catalog import build_catalog
@@ -23,6 +22,7 @@ from connectory.store.schema import upgrade
 from connectory.store.timestamps import utc_now
 from connectory.vault import generate_keyring
 from servers.postgres.server import PostgresServer
+from testkit.in_process import LocalClient
 
 
 class Losable(NamedTuple):
@@ -90,7 +90,7 @@ def client(losable, tmp_path):
             token, _ = issue_token(database, owner.id, scopes=SCOPES, lifetime=timedelta(hours=1), now=utc_now())
     settings = Settings(home=tmp_path, database_url=losable.url, keys_file=tmp_path / "keys.json")
     catalog = build_catalog(Selection(allow=frozenset({"manual"})), environment={})
-    with TestClient(create_app(open_service(settings, catalog)), raise_server_exceptions=False) as client:
+    with LocalClient(create_app(open_service(settings, catalog)), raise_server_exceptions=False) as client:
         client.headers["Authorization"] = f"Bearer {token}"
         yield client
 

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from fastapi.testclient import TestClient
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
@@ -25,6 +24,7 @@ from connectory.store.timestamps import utc_now
 from connectory.vault import generate_keyring
 from testkit.descriptors import few_descriptors
 from testkit.distribution import install, plugin_source
+from testkit.in_process import LocalClient
 from testkit.service import run_command, running_service, token_of_root
 
 
@@ -202,7 +202,7 @@ def reopened(service, settings, token):
             headers = {"Authorization": f"Bearer {token}"}
             async with (
                 app.router.lifespan_context(app),
-                httpx.AsyncClient(transport=transport, base_url="http://test", headers=headers) as client,
+                httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", headers=headers) as client,
             ):
                 return [await client.request(method, path, json=body) for method, path, body in requests]
 
@@ -307,7 +307,7 @@ def test_a_service_without_free_descriptors_says_so(books, settings, catalog, to
     """And is as good as before when there are some."""
     app = create_app(open_service(settings, catalog))
     headers = {"Authorization": f"Bearer {token}"}
-    with TestClient(app, raise_server_exceptions=False, headers=headers) as client:
+    with LocalClient(app, raise_server_exceptions=False, headers=headers) as client:
         client.get("/api/v1/connection/nobody/test")  # what it needs of the store is open now
         with few_descriptors():
             answer = client.get(books)

@@ -269,7 +269,8 @@ for (const form of all("[data-bulk]")) {
     try {
       const response = await send(form, event.submitter, stop.signal, "text/event-stream");
       if (!isStream(response)) { find("#notices").textContent = (await response.json()).summary; return; }
-      bar.hidden = failures.replaceChildren();
+      bar.hidden = false;
+      failures.replaceChildren();
       for await (const [, outcome] of eventsOf(response)) {
         find("progress", bar).value = outcome.done / outcome.total;
         if (!outcome.ok) failures.append(make("li", { textContent: `${outcome.key}: ${outcome.text}` }));

@@ -35,6 +35,7 @@ from connectory.api.console import PATH
 from connectory.api.errors import install_error_handlers
 from connectory.api.failed_logins import FailedLogins
 from connectory.api.heartbeat import NODE, Heartbeat
+from connectory.api.hosts import HostCheck, names_of
 from connectory.api.limits import TokenBuckets
 from connectory.api.logs import log
 from connectory.api.middleware import BodyLimit, Surroundings
@@ -180,5 +181,7 @@ def create_app(service: Service, console: Starlette | None = None) -> FastAPI:
     install_error_handlers(app)
     install_openapi(app, service.catalog)
     app.add_middleware(BodyLimit, limit=service.settings.max_body_bytes, unless_under=console_path)
+    if (names := names_of(service.settings)) is not None:
+        app.add_middleware(HostCheck, names=names)
     app.add_middleware(Surroundings, counts=service.request_counts)
     return app

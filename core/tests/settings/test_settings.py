@@ -58,6 +58,40 @@ def test_an_empty_value_that_would_change_where_data_goes_is_refused(monkeypatch
         read_settings()
 
 
+@pytest.mark.parametrize(
+    ("value", "origin"),
+    [
+        ("https://connect.example.com", "https://connect.example.com"),
+        ("https://Connect.example.com:8443/", "https://connect.example.com:8443"),
+        ("http://localhost:8000", "http://localhost:8000"),
+        ("http://[::1]:8000", "http://[::1]:8000"),
+    ],
+)
+def test_a_public_url_is_an_origin(monkeypatch, value, origin):
+    monkeypatch.setenv("CONNECTORY_PUBLIC_URL", value)
+    assert read_settings().public_url == origin
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "connect.example.com",
+        "http://connect.example.com",
+        "https://connect.example.com/connectory",
+        "https://user:S3cretPw@connect.example.com",
+        "https://connect.example.com?S3cretPw",
+        "https://connect.example.com:S3cretPw",
+        "https://",
+        "javascript://127.0.0.1",
+    ],
+)
+def test_a_public_url_that_is_none_is_refused(monkeypatch, value):
+    monkeypatch.setenv("CONNECTORY_PUBLIC_URL", value)
+    with pytest.raises(SettingsInvalid, match=r"^CONNECTORY_PUBLIC_URL .*, without a path; plain http") as refused:
+        read_settings()
+    assert "S3cretPw" not in str(refused.value)
+
+
 @pytest.mark.parametrize("level", ["INFO", "Info", "info"])
 def test_the_case_of_a_log_level_does_not_matter(monkeypatch, level):
     monkeypatch.setenv("CONNECTORY_LOG_LEVEL", level)
@@ -85,6 +119,7 @@ def test_arguments_win_over_the_environment(monkeypatch):
         ("CONNECTORY_EGRESS_ALLOW_LOOPBACK", "S3cretPw", "true or false"),
         ("CONNECTORY_LOG_LEVEL", "S3cretPw", "debug, info, warning or error"),
         ("CONNECTORY_DATA_CATEGORIES", "acme.loyalty,S3cret Pw", "words separated by commas"),
+        ("CONNECTORY_ALLOWED_HOSTS", "connect.example.com,S3cretPw:443", "words separated by commas"),
     ],
 )
 def test_a_value_that_does_not_fit_is_told_in_one_line(monkeypatch, name, value, taken):
