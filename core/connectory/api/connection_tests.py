@@ -7,9 +7,10 @@ from fastapi import APIRouter, Request, Response
 from connectory.api.answers import NO_STORE
 from connectory.api.bearer import needs
 from connectory.api.errors import PROTECTED, errors
+from connectory.api.event_stream import EVENTS, answer_test
 from connectory.api.lookup import ConnectionKey, find_connection
 from connectory.api.service import Service, service_of
-from connectory.api.test_runs import TestResult, run_test, test_response
+from connectory.api.test_runs import TestResult, run_test
 from connectory.store.connections import StoredConnection
 from connectory.store.envelopes import has_tokens, load_envelopes
 
@@ -22,7 +23,7 @@ router = APIRouter(prefix="/api/v1", tags=["Tests"], responses=PROTECTED)
     summary="Test a connection",
     dependencies=[needs("connection:read")],
     response_model=TestResult,
-    responses=errors(404, 429),
+    responses=errors(404, 429) | EVENTS,
 )
 @router.post(
     "/connection/{connection_key}/test",
@@ -30,20 +31,26 @@ router = APIRouter(prefix="/api/v1", tags=["Tests"], responses=PROTECTED)
     summary="Test a connection (the same as GET)",
     dependencies=[needs("connection:read")],
     response_model=TestResult,
-    responses=errors(404, 429),
+    responses=errors(404, 429) | EVENTS,
 )
 async def test_connection(request: Request, connection_key: ConnectionKey) -> Response:
     """Makes a trivial request to the system behind the connection, and always answers by the deadline.
 
     `failure_code` is one of a closed set. The verdict is stored, unless the secrets were changed in the meantime, or it says
     nothing about the connection: its connector, its driver or its key is missing here, or the service itself failed.
+
+    With `Accept: text/event-stream`, each step is told when it begins and ends, and this answer follows as the last event.
     """
     service = service_of(request)
     connection, envelope, holds_tokens = await service.threads.read(_load, service, connection_key)
     if request.scope["bodiless"]:  # HEAD is safe (RFC 9110 §9.2.1): nothing is tested for it
         return Response(headers=NO_STORE)
-    report = await run_test(request, connection, envelope, has_tokens=holds_tokens)
-    return test_response(f"Test completed for ConnectionConfig with key: {connection.key}.", report)
+    message = f"Test completed for ConnectionConfig with key: {connection.key}."
+    return await answer_test(
+        request,
+        message,
+        lambda observer: run_test(request, connection, envelope, has_tokens=holds_tokens, observer=observer),
+    )
 
 
 def _load(service: Service, key: str) -> tuple[StoredConnection, str | None, bool]:

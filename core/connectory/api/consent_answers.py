@@ -18,10 +18,10 @@ from connectory.api.consent_page import confirmation_page, wants_page
 from connectory.api.errors import PROTECTED, Refused, errors, rebuild
 from connectory.api.logs import log
 from connectory.api.lookup import ConnectionKey, find_connection
+from connectory.api.probes import run_probe
 from connectory.api.recordings import recorded
 from connectory.api.sealing import seal_tokens
 from connectory.api.service import Service, service_of
-from connectory.api.test_runs import run_probe
 from connectory.checks.report import CheckReport
 from connectory.checks.runner import Exchange
 from connectory.contract.check import FailureCode

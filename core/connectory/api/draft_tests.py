@@ -15,20 +15,20 @@ from connectory.api.bodies import JsonBody, parse_json
 from connectory.api.connection_shapes import Key, Secrets
 from connectory.api.connection_types import TypeIdentifier
 from connectory.api.errors import PROTECTED, Refused, errors, rebuild, refuse_field
+from connectory.api.event_stream import EVENTS, answer_test
 from connectory.api.lookup import find_connection, unknown_type
+from connectory.api.probes import of_connection, probe
 from connectory.api.sealing import usable_connector
 from connectory.api.secrets import ATTEMPTS, document_meant, document_of, names_sent
 from connectory.api.service import Service, service_of
 from connectory.api.test_runs import (
     TestResult,
     count,
-    of_connection,
-    probe,
     refuse_too_often,
-    test_response,
     unless_abandoned,
 )
 from connectory.catalog.loaded import LoadedConnector
+from connectory.checks.progress import Observer
 from connectory.checks.report import CheckReport
 from connectory.documents.validation import Document, FieldProblem
 from connectory.store import audit
@@ -103,14 +103,14 @@ async def validate_secrets(
     summary="Test secrets without storing them",
     tags=["Tests"],
     response_model=TestResult,
-    responses=_ERRORS | errors(429),
+    responses=_ERRORS | errors(429) | EVENTS,
 )
 async def test_secrets(request: Request, connection_type: TypeIdentifier, body: Annotated[bytes, _BODY]) -> Response:
     """Runs as a test of a stored connection does, without tokens of a consent. Only the audit trail tells of it."""
     service = service_of(request)
     draft = await service.threads.read(_draft, service, connection_type, body)
-    report = await _run(request, draft)
-    return test_response(f"Test completed for secrets of connection type: {draft.connector.identifier}.", report)
+    message = f"Test completed for secrets of connection type: {draft.connector.identifier}."
+    return await answer_test(request, message, lambda observer: _run(request, draft, observer))
 
 
 def _draft(service: Service, connection_type: str, body: bytes) -> _Draft:
@@ -156,11 +156,11 @@ def _connection(service: Service, key: str, connection_type: str) -> StoredConne
     return connection
 
 
-async def _run(request: Request, draft: _Draft) -> CheckReport:
+async def _run(request: Request, draft: _Draft, observer: Observer | None) -> CheckReport:
     service, who = service_of(request), actor(request)
     refuse_too_often(service, who)
     # Never with the tokens of the connection: they are for the secrets that are stored, and a provider may replace them.
-    test = probe(service, draft.connector, object(), lambda: draft.document, client=who.id)
+    test = probe(service, draft.connector, object(), lambda: draft.document, client=who.id, observer=observer)
     try:
         report = await unless_abandoned(request, test)
     except Refused as refused:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Hashable
+from collections.abc import Coroutine
 from dataclasses import asdict, replace
 from typing import Annotated, Any, Literal
 
@@ -15,24 +15,17 @@ from connectory.api.answers import NO_STORE, Answer, json_response
 from connectory.api.bearer import actor
 from connectory.api.errors import Refused
 from connectory.api.logs import log
-from connectory.api.sealing import open_document, seal_tokens
+from connectory.api.probes import failed, run_probe
+from connectory.api.sealing import seal_tokens
 from connectory.api.service import Service, service_of
-from connectory.api.token_turns import TurnNotCome
-from connectory.catalog.catalog import ConnectorUnavailable
-from connectory.catalog.loaded import LoadedConnector
+from connectory.checks.progress import Observer
 from connectory.checks.report import CheckReport, SkipReason
-from connectory.checks.runner import Exchange, NoProcess, QueueFull, ShuttingDown
-from connectory.checks.token_turn import TokenTurn
 from connectory.contract.check import WAIT_LIMIT, FailureCode
-from connectory.documents.validation import Document
 from connectory.store import audit
 from connectory.store.audit import Actor
 from connectory.store.connections import StoredConnection, record_test
 from connectory.store.timestamps import utc_now
 from connectory.store.token_turns import store_first_tokens
-from connectory.vault import EnvelopeUnreadable
-
-_NO_TURN = "Other tests of this connection used its tokens all the time, on this node or on another; try again."
 
 
 class Step(Answer):
@@ -101,9 +94,14 @@ class TestResult(Answer):
 
 
 def test_response(message: str, report: CheckReport | None) -> Response:
-    """How a test went, as `TestResult` describes it; with no report, that there was none. Nothing on the way may keep it."""
+    """The answer that says how a test went. Nothing on the way may keep it."""
+    return json_response(test_answer(message, report), NO_STORE)
+
+
+def test_answer(message: str, report: CheckReport | None) -> dict[str, Any]:
+    """How a test went, as `TestResult` describes it; with no report, that there was none."""
     found = report or CheckReport("skipped")
-    answer = {
+    return {
         "msg": message,
         "test_status": found.status if report is not None else None,
         "failure_reason": found.reason,
@@ -114,11 +112,15 @@ def test_response(message: str, report: CheckReport | None) -> Response:
         "verified": found.verified,
         "steps": [asdict(step) for step in found.steps],
     }
-    return json_response(answer, NO_STORE)
 
 
 async def run_test(
-    request: Request, connection: StoredConnection, envelope: str | None, *, has_tokens: bool = False
+    request: Request,
+    connection: StoredConnection,
+    envelope: str | None,
+    *,
+    has_tokens: bool = False,
+    observer: Observer | None = None,
 ) -> CheckReport:
     """Test `connection` with the secrets in `envelope`, and record the verdict. Ends when the caller leaves.
 
@@ -126,6 +128,7 @@ async def run_test(
 
     Args:
         has_tokens: whether tokens are stored for these secrets: then the test waits for its turn with them. Default: no.
+        observer: is told how the test proceeds.
 
     Raises:
         Refused: 429 where the client tests too often, or too many tests wait, or this one waited too long; 503 where the
@@ -133,7 +136,7 @@ async def run_test(
     """
     service, who = service_of(request), actor(request)
     refuse_too_often(service, who)
-    verdict = _verdict(service, connection, envelope, has_tokens, who.id)
+    verdict = _verdict(service, connection, envelope, has_tokens, who.id, observer)
     report = await (verdict if has_tokens else unless_abandoned(request, verdict))
     count(service, connection.connection_type, report, who)
     if report.conclusive or report.tokens is not None:
@@ -184,97 +187,23 @@ async def _departure(request: Request) -> None:
 
 
 async def _verdict(
-    service: Service, connection: StoredConnection, envelope: str | None, has_tokens: bool, client: str
+    service: Service,
+    connection: StoredConnection,
+    envelope: str | None,
+    has_tokens: bool,
+    client: str,
+    observer: Observer | None,
 ) -> CheckReport:
     connector = service.catalog.get(connection.connection_type)
     if envelope is None and connector is not None and connector.needs_secrets:
-        return _failed(connection, FailureCode.SECRETS_MISSING)
+        return failed(connection, FailureCode.SECRETS_MISSING)
     flight = connection.id, connection.secrets_version, has_tokens
     if not has_tokens:
-        return await run_probe(service, connection, flight, envelope, client=client)
+        return await run_probe(service, connection, flight, envelope, client=client, observer=observer)
     turn = service.token_turns.of(connection)
-    report = await run_probe(service, connection, flight, envelope, turn, client=client)
+    report = await run_probe(service, connection, flight, envelope, turn, client=client, observer=observer)
     await service.token_turns.recorded(connection)
     return replace(report, tokens=None)
-
-
-async def run_probe(
-    service: Service,
-    connection: StoredConnection,
-    flight: Hashable,
-    envelope: str | None,
-    turn: TokenTurn | None = None,
-    exchange: Exchange | None = None,
-    *,
-    client: str,
-) -> CheckReport:
-    """Have the runner test `connection`, or exchange a code for it. Records no verdict.
-
-    Args:
-        flight: what is joined, where it already runs.
-        envelope: of its secrets; opened when the work really starts.
-        turn: with its tokens, which it also records. Default: the test gets none.
-        client: whose share of the turns this takes.
-
-    Raises:
-        Refused: 429 where too many tests wait, or this one waited too long; 503 where the service is ending, or the machine
-            has no process for a test.
-    """
-    try:
-        connector = service.catalog.require(connection.connection_type, connection.distribution)
-    except ConnectorUnavailable as problem:
-        return CheckReport("failed", FailureCode.CONNECTOR_UNAVAILABLE, str(problem))
-
-    def open_secrets() -> Document:
-        return {} if envelope is None else open_document(service.vault, connection, envelope)
-
-    try:
-        report = await probe(service, connector, flight, open_secrets, turn, exchange, client=client)
-    except EnvelopeUnreadable:
-        return _failed(connection, FailureCode.SECRETS_UNREADABLE)
-    except TurnNotCome:
-        return CheckReport("failed", FailureCode.TIMEOUT, _NO_TURN, service_failed=True)
-    return of_connection(report, connection)
-
-
-def of_connection(report: CheckReport, connection: StoredConnection) -> CheckReport:
-    """`report`, with the connection's key in its reason."""
-    return replace(report, reason=report.reason.replace("{key}", connection.key)) if report.reason else report
-
-
-async def probe(
-    service: Service,
-    connector: LoadedConnector,
-    flight: Hashable,
-    open_secrets: Callable[[], Document],
-    turn: TokenTurn | None = None,
-    exchange: Exchange | None = None,
-    *,
-    client: str,
-) -> CheckReport:
-    """Have the runner test a connection, stored or not. For the arguments see `CheckRunner.run`; `flight` is what is joined.
-
-    Raises:
-        Refused: as by `run_probe`.
-        Exception: what `open_secrets` and `turn` raise.
-    """
-    try:
-        return await service.runner.run(flight, connector, open_secrets, turn, exchange, client)
-    except QueueFull as full:
-        message = (
-            "Too many connection tests wait, or this one waited too long; try again later (CONNECTORY_PROBE_CONCURRENCY, "
-            "CONNECTORY_PROBE_QUEUE, CONNECTORY_PROBE_QUEUE_WAIT)."
-        )
-        raise Refused(429, message, {"Retry-After": str(full.retry_after)}) from None
-    except NoProcess as short:
-        message = f"The service cannot start a connection test ({short}); raise the limits of its machine, or try again later."
-        raise Refused(503, message, {"Retry-After": "5"}) from None
-    except ShuttingDown:
-        raise Refused(503, "The service is ending; try again.", {"Retry-After": "5"}) from None
-
-
-def _failed(connection: StoredConnection, code: FailureCode) -> CheckReport:
-    return CheckReport("failed", code, code.reason.replace("{key}", connection.key))
 
 
 def _record(service: Service, connection: StoredConnection, report: CheckReport, who: Actor) -> None:

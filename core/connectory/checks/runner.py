@@ -16,6 +16,7 @@ from connectory.checks.egress import EgressPolicy
 from connectory.checks.forkservers import ForkServerHandle, ForkServerLost, ForkServers
 from connectory.checks.memory import BUDGET
 from connectory.checks.process import CheckProcess
+from connectory.checks.progress import Observer, Progress
 from connectory.checks.protocol import JOB_LIMIT, ConnectorName, Exchange, Job, encode_job
 from connectory.checks.report import CheckReport
 from connectory.checks.spares import Spares
@@ -83,6 +84,7 @@ class _SharedTest:
     turn: Turn
     report: asyncio.Future[CheckReport]
     task: asyncio.Task[None]
+    progress: Progress
     callers: int = 0
 
 
@@ -186,6 +188,7 @@ class CheckRunner:
         turn: TokenTurn | None = None,
         exchange: Exchange | None = None,
         client: Hashable = None,
+        observer: Observer | None = None,
     ) -> CheckReport:
         """Test a connection, or join the test with the same `joins` that already waits or runs.
 
@@ -200,6 +203,7 @@ class CheckRunner:
                 What it raises is raised here. Default: nothing.
             exchange: exchange this code for tokens instead of testing; a report of success then has tokens.
             client: whose share of the turns this takes. Default: that of all who are not told apart.
+            observer: is told how the test proceeds, until this returns: first what it missed, where it joins.
 
         Raises:
             QueueFull: too many tests wait, of this client or in all, or this one waited too long.
@@ -214,6 +218,8 @@ class CheckRunner:
         else:
             self._turns.share(shared.turn, client)
         shared.callers += 1
+        if observer is not None:
+            shared.progress.attach(observer)
         try:
             return await asyncio.shield(shared.report)
         except asyncio.CancelledError:
@@ -222,6 +228,8 @@ class CheckRunner:
                 raise ShuttingDown from None
             raise
         finally:
+            if observer is not None:
+                shared.progress.detach(observer)
             shared.callers -= 1
             if shared.callers == 0 and not shared.report.done():
                 shared.task.cancel()
@@ -231,40 +239,55 @@ class CheckRunner:
         turn = self._turns.ask(client)
         loop = asyncio.get_running_loop()
         report: asyncio.Future[CheckReport] = loop.create_future()
-        admitted = _SharedTest(turn, report, loop.create_task(self._run_in_turn(turn, subject, report)))
+        progress = Progress()
+        progress.stand(self._turns.position(turn))
+        task = loop.create_task(self._run_in_turn(turn, subject, report, progress))
+        admitted = _SharedTest(turn, report, task, progress)
         self._shared[joins] = admitted
         self._reports.add(report)
         self._tasks.add(admitted.task)
         admitted.task.add_done_callback(self._tasks.discard)
-        admitted.task.add_done_callback(lambda _: self._turns.end(turn))  # a task that is cancelled at once never runs
+        admitted.task.add_done_callback(lambda _: self._end(turn))  # a task that is cancelled at once never runs
         admitted.task.add_done_callback(lambda task: _pass_on(task, report))
         report.add_done_callback(self._reports.discard)
         report.add_done_callback(lambda _: self._turns.over(turn))
         report.add_done_callback(lambda _: self._forget(joins, admitted))
         return admitted
 
+    def _end(self, turn: Turn) -> None:
+        self._turns.end(turn)
+        for shared in self._shared.values():
+            if shared.progress.waited_for:
+                shared.progress.stand(self._turns.position(shared.turn))
+
     def _forget(self, joins: Hashable, shared: _SharedTest) -> None:
         if self._shared.get(joins) is shared:
             del self._shared[joins]
 
-    async def _run_in_turn(self, turn: Turn, subject: _Subject, report: asyncio.Future[CheckReport]) -> None:
+    async def _run_in_turn(
+        self, turn: Turn, subject: _Subject, report: asyncio.Future[CheckReport], progress: Progress
+    ) -> None:
         await self._turns.called(turn)
+        progress.start(self._deadline)
         killed_at = time.monotonic() + self._deadline
         # A fork server that ends takes the tests of others with it, through no fault of theirs: once more.
         for _ in range(2):
             with suppress(ForkServerLost):
-                await self._run_once(subject, killed_at, report)
+                await self._run_once(subject, killed_at, report, progress)
                 return
         report.set_result(_lost(subject, Transcript()))
 
-    async def _run_once(self, subject: _Subject, killed_at: float, report: asyncio.Future[CheckReport]) -> None:
+    async def _run_once(
+        self, subject: _Subject, killed_at: float, report: asyncio.Future[CheckReport], progress: Progress
+    ) -> None:
         """Run one test in one process, and tell the report. When this ends, however it does, the process is gone.
 
         Raises:
             ForkServerLost: the process's fork server ended, nothing was told, and the test may be run again.
             NoProcess: there is no process to be had.
         """
-        transcript = Transcript(subject.connector.description.sentences)
+        progress.begin()
+        transcript = Transcript(subject.connector.description.sentences, progress.step)
         process: CheckProcess | None = None
         given: Collection[str] = ()
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
 from connectory.checks.failures import timeout_code
+from connectory.checks.progress import StepRuns
 from connectory.checks.protocol import (
     RESULT_LIMIT,
     STEP_LIMIT,
@@ -33,10 +34,18 @@ class Transcript:
 
     Args:
         sentences: the connector's own for failure codes. Default: none.
+        on_step: is told of each step when it begins, and how it ended; once more where the verdict blames one that had passed.
     """
 
-    def __init__(self, sentences: Mapping[FailureCode, str] | None = None) -> None:
+    def __init__(
+        self,
+        sentences: Mapping[FailureCode, str] | None = None,
+        on_step: Callable[[StepRuns | StepReport], None] = lambda _: None,
+    ) -> None:
         self._sentences = sentences or {}
+        self._on_step = on_step
+        self._begun = 0
+        self._told = 0
         self._started = time.monotonic()
         self._size = 0
         self._rest = b""
@@ -77,6 +86,7 @@ class Transcript:
         match event:
             case StepBegan():
                 self._open = event
+                self._begun += 1
             case StepEnded(status, at):
                 self._end_step(status, at)
             case StepSkipped(name):
@@ -91,8 +101,16 @@ class Transcript:
                 self._traceback = traceback
             case Verdict():
                 self._verdict = event
-        if len(self._steps) > STEP_LIMIT:
+        if max(self._begun, len(self._steps)) > STEP_LIMIT:
             raise ProtocolViolation(f"a test may report {STEP_LIMIT} steps")
+        self._tell_steps()
+        if isinstance(event, StepBegan):
+            self._on_step(StepRuns(event.name))
+
+    def _tell_steps(self) -> None:
+        untold, self._told = self._steps[self._told :], len(self._steps)
+        for step in untold:
+            self._on_step(step)
 
     def _end_step(self, status: Literal["passed", "failed"], at: float) -> None:
         if self._open is not None:
@@ -161,8 +179,11 @@ class Transcript:
             candidates = [index for index, step in enumerate(self._steps) if step.name == name]
             if not candidates:
                 self._steps.append(StepReport(name, "failed", 0.0))
-        if candidates:
-            self._steps[candidates[-1]] = replace(self._steps[candidates[-1]], status="failed")
+        if candidates and self._steps[candidates[-1]].status != "failed":
+            blamed = replace(self._steps[candidates[-1]], status="failed")
+            self._steps[candidates[-1]] = blamed
+            if candidates[-1] < self._told:
+                self._on_step(blamed)
 
     def _reason(self, code: FailureCode, remedy: str | None, wait: int | None) -> str:
         """What a person reads: the plugin's own sentence, else ours; with the wait, where the far end asks for one."""
@@ -173,6 +194,7 @@ class Transcript:
         return f"{own} T{again}" if own else f"The service refuses further requests for now; t{again}"
 
     def _report(self, report: CheckReport) -> CheckReport:
+        self._tell_steps()
         elapsed = round((time.monotonic() - self._started) * 1000, 3)
         return replace(
             report,

@@ -46,13 +46,17 @@ class Turns:
         self._taken: dict[Turn, Hashable] = {}
         self._counts: Counter[Hashable] = Counter()  # turns taken, by client
         self._over: set[Turn] = set()  # of those taken
-        self._waiting: set[Turn] = set()
+        self._waiting: dict[Turn, None] = {}  # those that came first are first
         self._lines: OrderedDict[Hashable, deque[Turn]] = OrderedDict()  # by client; the first has waited longest
 
     @property
     def waiting(self) -> int:
         """Turns that are waited for."""
         return len(self._waiting)
+
+    def position(self, turn: Turn) -> int | None:
+        """The turn's place among all that are waited for, counted from 1; `None` where it is not."""
+        return next((place for place, waiting in enumerate(self._waiting, 1) if waiting is turn), None)
 
     def ask(self, client: Hashable) -> Turn:
         """A turn of `client`, to be waited for with `called` and in any case to be ended with `end`.
@@ -66,7 +70,7 @@ class Turns:
             return turn
         if self.waiting >= self._queue + len(self._over) or not self._has_place(client):
             raise QueueFull(self._retry_after())
-        self._waiting.add(turn)
+        self._waiting[turn] = None
         self._stand_in_line(turn, client)
         return turn
 
@@ -124,7 +128,7 @@ class Turns:
         self._lines.setdefault(client, deque()).append(turn)
 
     def _leave(self, turn: Turn) -> None:
-        self._waiting.discard(turn)
+        self._waiting.pop(turn, None)
         for client in [client for client, line in self._lines.items() if turn in line]:
             self._lines[client].remove(turn)
             if not self._lines[client]:

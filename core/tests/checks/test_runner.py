@@ -14,6 +14,8 @@ import uvloop
 
 from connectory.catalog.catalog import find_connector
 from connectory.checks.egress import EgressPolicy
+from connectory.checks.progress import Queued, Started, StepRuns
+from connectory.checks.report import StepReport
 from connectory.checks.runner import CheckRunner, NoProcess, QueueFull, ShuttingDown
 from connectory.contract.check import FailureCode
 from connectory.documents.validation import parse_secrets
@@ -137,6 +139,29 @@ def test_a_caller_that_leaves_does_not_take_the_test_from_the_others(run, hangin
 
     assert run(scenario, deadline=2).code is FailureCode.TIMEOUT
     assert silent.connections == 1
+
+
+def test_callers_are_told_where_they_stand_and_what_they_missed(run, hanging, silent, connector_of):
+    quick = connector_of('with context.step("query"):\n    pass')
+
+    async def scenario(runner):
+        first, told, late = [], [], []
+        running = asyncio.create_task(runner.run(1, hanging, lambda: DOCUMENT, observer=first.append))
+        await connections(silent, 1)
+        joined = asyncio.create_task(runner.run(1, hanging, lambda: DOCUMENT, observer=late.append))
+        ahead = asyncio.create_task(runner.run(2, quick, lambda: DOCUMENT))
+        await asyncio.sleep(0)
+        waiting = asyncio.create_task(runner.run(3, quick, lambda: DOCUMENT, observer=told.append))
+        await until(lambda: told and StepRuns("query") in first)
+        assert late[1:] == first[first.index(Started(10_000)) + 1 :]
+        assert 0 < late[0].deadline_ms <= 10_000
+        running.cancel()
+        joined.cancel()
+        await asyncio.gather(ahead, waiting)
+        assert told[:3] == [Queued(2), Queued(1), Started(10_000)]
+        assert [type(event) for event in told[3:]] == [StepRuns, StepReport]
+
+    run(scenario, concurrency=1)
 
 
 def test_a_test_that_nobody_waits_for_any_more_is_killed_and_not_joined(run, hanging, silent):

@@ -104,3 +104,49 @@ def test_a_remedy_comes_before_the_connectors_own_sentence():
     transcript = Transcript({FailureCode.AUTH_FAILED: "The key was revoked."})
     transcript.feed(lines(VERDICT | {"remedy": "Ask Ada."}))
     assert transcript.report().reason == "Ask Ada."
+
+
+def told_of(*events: object) -> tuple[Transcript, list[tuple[str, str]]]:
+    """A transcript of these events, and what it told of steps: names, and how each began or ended."""
+    told: list[tuple[str, str]] = []
+    transcript = Transcript(on_step=lambda step: told.append((step.name, getattr(step, "status", "running"))))
+    transcript.feed(lines(*events))
+    return transcript, told
+
+
+CONNECTED = [{"event": "step", "name": "connect", "at": 1.0}, {"event": "end", "status": "passed", "at": 1.5}]
+
+
+def test_steps_are_told_as_they_begin_and_end():
+    transcript, told = told_of(
+        *CONNECTED, {"event": "step", "name": "tls", "at": 2.0}, {"event": "skip", "name": "tls"}
+    )
+    assert told == [("connect", "running"), ("connect", "passed"), ("tls", "running"), ("tls", "skipped")]
+    transcript.feed(lines({"event": "step", "name": "query", "at": 3.0}, VERDICT))
+    transcript.report()
+    assert told[4:] == [("query", "running"), ("query", "failed")]
+
+
+def test_a_step_that_had_passed_and_is_blamed_is_told_again():
+    transcript, told = told_of(*CONNECTED, VERDICT)
+    transcript.report()
+    assert told[1:] == [("connect", "passed"), ("connect", "failed")]
+
+
+def test_a_step_that_the_verdict_alone_names_is_told_too():
+    transcript, told = told_of(*CONNECTED, VERDICT | {"step": "login"})
+    transcript.report()
+    assert told[2:] == [("login", "failed")]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"event": "step", "name": "again", "at": 1.0},
+        {"event": "skip", "name": "again"},
+    ],
+)
+def test_no_flood_of_steps_is_told(event: dict[str, object]):
+    transcript, told = told_of(*[event] * 1000)
+    assert transcript.complete
+    assert len(told) == 64
