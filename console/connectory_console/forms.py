@@ -247,7 +247,7 @@ def _field(name: str, about: Any, more: Mapping[str, Any], required: bool) -> Fi
 
 def _widget(about: Mapping[str, Any], sensitive: bool) -> str:
     kinds = about.get("type")
-    kinds = [kind for kind in (kinds if isinstance(kinds, list) else [kinds]) if kind != "null"]
+    kinds = [kind for kind in (kinds if isinstance(kinds, list) else [kinds]) if kind not in ("null", None)]
     if _options(about) and not sensitive:
         return "select"
     if len(kinds) != 1:

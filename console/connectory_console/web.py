@@ -31,7 +31,8 @@ class FormRefused(Exception):
     """A form cannot be read; the message says why."""
 
 
-def _templates() -> jinja2.Environment:
+def templates() -> jinja2.Environment:
+    """The templates, with what they call. Whatever a template shows is escaped."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("connectory_console"),
         autoescape=True,
@@ -74,7 +75,7 @@ class Web:
     client: httpx.AsyncClient
     sessions: Sessions
     public_url: str | None = None
-    templates: jinja2.Environment = field(default_factory=_templates)
+    pages: jinja2.Environment = field(default_factory=templates)
     versions: dict[str, str] = field(default_factory=_versions)
 
 
@@ -155,7 +156,7 @@ class Visit:
     def page(self, template: str, status: int = 200, **shown: Any) -> Response:
         """A page for people."""
         theme = self.request.cookies.get(_THEME_COOKIE, "")
-        text = self.web.templates.get_template(template).render(
+        text = self.web.pages.get_template(template).render(
             visit=self,
             session=self.session,
             base=self.base,
