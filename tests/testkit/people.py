@@ -1,0 +1,107 @@
+"""People who use the console with a browser of their own, and the service that they use."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+from playwright.sync_api import Browser, BrowserContext, Page
+
+from testkit.service import RunningService, run_command
+
+PATIENCE = 15_000
+"""Milliseconds that a page may take to show something; a busy machine is no failure."""
+# Violations of the policy, and what would run if a text became markup.
+_WATCH = """
+window.alert = (text) => console.error('ALERT ' + text);
+document.addEventListener('securitypolicyviolation', (event) =>
+  console.error(`VIOLATION ${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}`));
+"""
+
+
+@dataclass
+class Console:
+    """A running service with its console.
+
+    Attributes:
+        url: of the service.
+        api: calls to the REST API as the root client.
+    """
+
+    service: RunningService
+    home: Path
+    api: httpx.Client
+
+    @property
+    def url(self) -> str:
+        return self.service.url
+
+    def page(self, path: str = "/") -> str:
+        return f"{self.url}/console{path}"
+
+    def link(self, *arguments: str) -> str:
+        """A link that signs a person in."""
+        port = self.url.rpartition(":")[2]
+        done = run_command(self.home, "console", *arguments, settings={"CONNECTORY_PORT": port})
+        assert done.returncode == 0, done.stderr
+        return re.search(r"http://\S+#code=\S{43}", done.stdout)[0]
+
+    def make(self, key: str, secrets: dict | None = None, **members: object) -> None:
+        """Store a connection."""
+        item = {"name": key.replace("_", " ").title(), "key": key, "connection_type": "postgres", "access": "read"}
+        answer = self.api.patch("/connection", json=[item | members | ({"secrets": secrets} if secrets else {})])
+        assert answer.json().get("failed") == [], answer.text
+
+
+@dataclass
+class Person:
+    """Somebody with a browser of their own, and what the browser complained of."""
+
+    console: Console
+    context: BrowserContext
+    page: Page
+    complaints: list[str] = field(default_factory=list)
+    visited: set[str] = field(default_factory=set)
+
+    def go(self, path: str = "/") -> Page:
+        """Open a page of the console."""
+        self.page.goto(self.console.page(path))
+        return self.page
+
+    def sign_in(self, link: str | None = None) -> Page:
+        """Sign in by a link."""
+        self.page.goto(link or self.console.link())
+        self.page.get_by_role("button", name="Sign in").click()
+        self.page.wait_for_url(self.console.page("/"))
+        return self.page
+
+    def stored_in_browser(self) -> str:
+        """Everything that the page left in the browser's storages."""
+        return self.page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])")
+
+
+@contextmanager
+def person_in(browser: Browser, console: Console, **options: object) -> Iterator[Person]:
+    """A person, whose browser must have nothing to complain of at the end, and have asked nobody else for anything."""
+    context = browser.new_context(**options)
+    context.set_default_timeout(PATIENCE)
+    context.add_init_script(_WATCH)
+    page = context.new_page()
+    person = Person(console, context, page)
+    context.on("console", lambda said: _note(person, said.type, said.text))
+    context.on("weberror", lambda error: person.complaints.append(str(error.error)))
+    context.on("request", lambda request: person.visited.add("/".join(request.url.split("/")[:3])))
+    try:
+        yield person
+    finally:
+        context.close()
+    assert person.complaints == []
+    assert {origin for origin in person.visited if not origin.startswith(("data:", "http://127.0.0.1:"))} == set()
+
+
+def _note(person: Person, kind: str, text: str) -> None:
+    # An answer that is an error is told there too; a form that is not accepted has one.
+    if kind == "error" and not re.match(r"Failed to load resource: .* status of (4\d\d|502)", text):
+        person.complaints.append(text)
