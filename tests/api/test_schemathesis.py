@@ -10,10 +10,10 @@ from testkit.service import environment_of, run_command, running_service
 
 # What no schema of one request can say: whether secrets are valid depends on the type of the connection that the path, or
 # another member, names; the collections of a dataset need names that differ; and only some connections, with their secrets
-# stored, can be consented to. So these five may refuse what fits their schema. Nothing else is excepted.
+# stored, can be consented to. So these seven may refuse what fits their schema. Nothing else is excepted.
 _CONFIGURATION = """
 [[operations]]
-include-operation-id = ["saveConnections", "putSecrets", "patchSecrets", "saveDatasets"]
+include-operation-id = ["saveConnections", "putSecrets", "patchSecrets", "validateSecrets", "testSecrets", "saveDatasets"]
 checks.positive_data_acceptance.expected-statuses = ["2xx", "401", "403", "404", "409", "422", "429", "5xx"]
 
 [[operations]]
@@ -56,7 +56,7 @@ def test_the_service_keeps_to_its_openapi_document(tmp_path: Path, seed: int, ph
             command, cwd=tmp_path, env=environment_of(home), capture_output=True, text=True, timeout=170
         )
         assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
-        assert "Selected: 26/26" in done.stdout
+        assert "Selected: 29/29" in done.stdout
         log = service.log.read_text()
     assert '"status":5' not in log
     assert '"request failed"' not in log
