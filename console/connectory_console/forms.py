@@ -16,6 +16,7 @@ WHOLE = "$document"
 """The name of the one input of a schema whose properties are not known."""
 _PREFIX = "field."
 _STATE = "state."
+_WIDGETS = frozenset({"text", "number", "secret", "textarea", "secret_textarea", "checkbox", "json"})
 _MULTILINE = 4096
 """Characters that a field may hold beyond which it is taken for a document such as a key, not a line."""
 
@@ -234,7 +235,7 @@ def _field(name: str, about: Any, more: Mapping[str, Any], required: bool) -> Fi
         name=name,
         title=str(about.get("title") or name.replace("_", " ").capitalize()),
         description=str(about.get("description") or ""),
-        widget=_widget(about, sensitive),
+        widget=_widget(about, sensitive) if more.get("widget") not in _WIDGETS else str(more["widget"]),
         required=required,
         sensitive=sensitive,
         role=str(more.get("role", "other")),

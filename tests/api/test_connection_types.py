@@ -107,3 +107,20 @@ def test_plugins_shows_every_record(api, catalog):
         "reason": None,
         "remark": None,
     } in page["items"]
+
+
+def test_the_form_of_every_connector_shows_every_field_and_no_other(api, catalog):
+    for identifier, connector in catalog.connectors.items():
+        form = api.get(f"/connection_type/{identifier}/form").json()
+        assert [field["name"] for field in form["fields"]] == list(connector.schema["properties"]), identifier
+        named = [name for choice in form["choices"] for option in choice["options"] for name in option["fields"]]
+        assert set(named) <= connector.schema["properties"].keys(), identifier
+        assert ("anyOf" in connector.schema) is ("Address" in str(form["choices"])), identifier
+        hidden = {name for name, found in connector.schema["properties"].items() if found.get("sensitive")}
+        secret = {field["name"] for field in form["fields"] if field["widget"] in {"secret", "secret_textarea", "json"}}
+        assert hidden <= secret, identifier
+
+
+def test_the_form_of_a_type_that_cannot_be_used_is_a_404(api):
+    answer = api.get("/connection_type/no_such/form")
+    assert (answer.status_code, answer.json()) == (404, {"detail": "No connection type found with name 'no_such'."})

@@ -10,7 +10,7 @@ from testkit.service import environment_of, run_command, running_service
 
 # What no schema of one request can say: whether secrets are valid depends on the type of the connection that the path, or
 # another member, names; the collections of a dataset need names that differ; only some connections, with their secrets stored,
-# can be consented to; and a code to sign in with has to be one that was given out (RFC 6749 has 400 for the others). So these six
+# can be consented to; and a code to sign in with has to be one that was given out (RFC 6749 has 400 for the others). So these eight
 # may refuse what fits their schema. Whether an entity tag is that of what is stored no schema says either, and that is looked at
 # before the content is. Nothing else is excepted.
 _CONFIGURATION = """
@@ -20,7 +20,7 @@ checks.positive_data_acceptance.expected-statuses = ["2xx", "401", "403", "404",
 checks.negative_data_rejection.expected-statuses = ["400", "401", "403", "404", "405", "409", "412", "413", "415", "422", "5xx"]
 
 [[operations]]
-include-operation-id = ["saveDatasets"]
+include-operation-id = ["validateSecrets", "testSecrets", "saveDatasets"]
 checks.positive_data_acceptance.expected-statuses = ["2xx", "401", "403", "404", "409", "422", "429", "5xx"]
 
 [[operations]]
@@ -71,7 +71,7 @@ def test_the_service_keeps_to_its_openapi_document(tmp_path: Path, seed: int, ph
             command, cwd=tmp_path, env=environment_of(home), capture_output=True, text=True, timeout=170
         )
         assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
-        assert "Selected: 27/27" in done.stdout
+        assert "Selected: 30/30" in done.stdout
         log = service.log.read_text()
     assert '"status":5' not in log
     assert '"request failed"' not in log

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 
@@ -18,6 +19,8 @@ from connectory.api.paging import Page, PageNumber, PageSize, page_of
 from connectory.api.service import service_of
 from connectory.catalog.catalog import Catalog
 from connectory.catalog.loaded import LoadedConnector
+from connectory.contract.fields import RoleName
+from connectory.documents.form import Group, Widget, form_description
 
 router = APIRouter(prefix="/api/v1", tags=["Connection types"], responses=PROTECTED)
 
@@ -74,6 +77,45 @@ class SecretSchema(BaseModel):
     all_of: Annotated[list[Any], Field(alias="allOf", default_factory=list)]
 
 
+class FormField(Answer):
+    """How a form shows one field."""
+
+    name: Annotated[str, Field(examples=["access_token"])]
+    role: Annotated[
+        RoleName,
+        Field(
+            description="What it is for. Where a test fails, `failure_fields` are of one role.", examples=["credential"]
+        ),
+    ]
+    repoints: Annotated[
+        bool,
+        Field(description="Whether its change makes the service ask for the sensitive values again.", examples=[False]),
+    ]
+    widget: Annotated[Widget, Field(description="What to enter it with.", examples=["secret"])]
+    group: Annotated[Group, Field(description="Whether it is shown at first.", examples=["main"])]
+
+
+class FormOption(Answer):
+    """One way to choose, and the fields that belong to it alone."""
+
+    title: Annotated[str, Field(examples=["One URL"])]
+    fields: Annotated[list[str], Field(examples=[["url"]])]
+
+
+class FormChoice(Answer):
+    """One of the options is taken; the fields of the others are not sent."""
+
+    title: Annotated[str, Field(examples=["Address"])]
+    options: list[FormOption]
+
+
+class SecretForm(Answer):
+    """How a form shows a connection type's secrets, beside their schema."""
+
+    fields: list[FormField]
+    choices: Annotated[list[FormChoice], Field(examples=[[]])]
+
+
 def connection_type(connector: LoadedConnector) -> ConnectionType:
     """What lists show of a connector."""
     described = connector.description
@@ -95,6 +137,10 @@ class RenderedTypes:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
         self.schemas = {name: orjson.dumps(found.schema) for name, found in catalog.connectors.items()}
+        self.forms = {
+            name: orjson.dumps(form_description(found.fields, found.schema))
+            for name, found in catalog.connectors.items()
+        }
         self.page = lru_cache(maxsize=256)(self._render)
 
     def _render(self, search: str, system_type: str | None, page: int, size: int) -> bytes:
@@ -143,7 +189,25 @@ async def list_connection_types(
 async def get_secret_schema(request: Request, connection_type: TypeIdentifier) -> Response:
     """A JSON Schema. `sensitive` marks the fields that are never shown again once stored."""
     rendered: RenderedTypes = request.app.state.rendered_types
-    schema = rendered.schemas.get(connection_type)
-    if schema is None:
+    return _of_type(request, rendered.schemas, connection_type)
+
+
+@router.get(
+    "/connection_type/{connection_type}/form",
+    operation_id="getSecretForm",
+    summary="Read how a form shows the secrets of a connection type",
+    dependencies=[needs("connection_type:read")],
+    response_model=SecretForm,
+    responses=errors(404),
+)
+async def get_secret_form(request: Request, connection_type: TypeIdentifier) -> Response:
+    """Every field of the schema, in its order, and nothing else: titles, rules and defaults are the schema's."""
+    rendered: RenderedTypes = request.app.state.rendered_types
+    return _of_type(request, rendered.forms, connection_type)
+
+
+def _of_type(request: Request, rendered: Mapping[str, bytes], connection_type: str) -> Response:
+    body = rendered.get(connection_type)
+    if body is None:
         raise unknown_type(service_of(request).catalog, connection_type)
-    return Response(schema, media_type="application/json")
+    return Response(body, media_type="application/json")
