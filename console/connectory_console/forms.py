@@ -6,7 +6,7 @@ Nothing is lost on the way: whatever the schema holds that no simple input suits
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -143,7 +143,7 @@ def make_form(
     stored, entered, problems = stored or {}, entered or {}, problems or {}
     if not isinstance(properties, Mapping) or not properties:
         return Form((_whole(stored, entered, problems),))
-    required = {name for name in _list(schema.get("required")) if isinstance(name, str)}
+    required = set(_required(schema))
     more = {str(field.get("name")): field for field in _list((described or {}).get("fields"))}
     choices = tuple(
         _choice(number, choice, stored, entered)
@@ -244,6 +244,15 @@ def _field(name: str, about: Any, more: Mapping[str, Any], required: bool) -> Fi
         default=None if default is None or sensitive else _shown(default),
         options=_options(about),
     )
+
+
+def _required(schema: Any, depth: int = 8) -> Iterator[str]:
+    """What a document needs, in one of the ways that the schema offers: what belongs to another way is not shown."""
+    if isinstance(schema, Mapping) and depth:
+        yield from (name for name in _list(schema.get("required")) if isinstance(name, str))
+        for keyword in ("anyOf", "oneOf", "allOf"):
+            for way in _list(schema.get(keyword)):
+                yield from _required(way, depth - 1)
 
 
 def _widget(about: Mapping[str, Any], sensitive: bool) -> str:

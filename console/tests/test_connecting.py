@@ -1,0 +1,191 @@
+"""Making and changing connections, in a real browser, against a real PostgreSQL."""
+
+import re
+
+from playwright.sync_api import Page, expect
+
+from testkit.people import Console, Person
+
+NAME = "Journey shop"
+
+
+def fill(page: Page, secrets: dict[str, object]) -> None:
+    labels = {"host": "Host", "port": "Port", "username": "Username", "password": "Password", "dbname": "Database"}
+    for name, value in secrets.items():
+        page.get_by_label(re.compile(f"^{labels[name]}")).fill(str(value))
+
+
+def test_from_the_catalogue_to_a_connection_that_passed(person: Person, console: Console, good_secrets: dict) -> None:
+    """Find the type, enter a wrong password, see which step fails and where, correct it, save."""
+    page = person.go("/catalogue")
+    page.get_by_label("Search the catalogue").fill("postg")
+    page.keyboard.press("Enter")
+    page.get_by_role("link", name="PostgreSQL").click()
+    page.get_by_label("Name", exact=True).fill(NAME)
+    fill(page, good_secrets | {"password": "marker-wrong"})
+    page.get_by_role("button", name="Test and save").click()
+    failed = page.locator(".steps .failed")
+    expect(failed).to_contain_text("authenticate")
+    expect(page.locator(".verdict")).to_contain_text("Failed: auth failed")
+    password = page.get_by_label("Password", exact=False).first
+    expect(password).to_have_attribute("aria-invalid", "true")
+    expect(page.locator(":focus")).to_have_attribute("aria-invalid", "true")
+    expect(page.get_by_role("link", name=re.compile("^Go to "))).to_be_visible()
+    assert console.api.get("/connection", params={"search": NAME}).json()["total"] == 0
+    fill(page, {"password": good_secrets["password"]})
+    page.get_by_role("button", name="Test", exact=True).click()
+    expect(page.locator(".verdict-title")).to_have_text("Passed")
+    assert console.api.get("/connection", params={"search": NAME}).json()["total"] == 0
+    page.get_by_role("button", name="Test and save").click()
+    page.wait_for_url(console.page("/connections/journey_shop?done=created"))
+    expect(page.get_by_text("The connection is stored.")).to_be_visible()
+    page.get_by_role("link", name="Connections").first.click()
+    expect(page.get_by_role("row", name=re.compile(NAME))).to_contain_text("Passed")
+    assert "marker-wrong" not in person.stored_in_browser() + console.service.log.read_text()
+
+
+def test_a_draft_test_stores_nothing_and_is_in_the_audit(person: Person, console: Console, good_secrets: dict) -> None:
+    page = person.go("/connections/new?type=postgres")
+    fill(page, good_secrets)
+    page.get_by_role("button", name="Test", exact=True).click()
+    expect(page.locator(".verdict-title")).to_have_text("Passed")
+    assert page.locator(".steps li").all_inner_texts()[0].startswith(("✓\nresolve", "✓\nResolve"))
+    found = console.api.get("/audit", params={"action": "draft_tested"}).json()["items"]
+    assert found
+    assert console.api.get("/connection", params={"search": "draft"}).json()["total"] == 0
+
+
+def test_what_the_api_does_not_take_is_told_at_its_field(person: Person) -> None:
+    page = person.go("/connections/new?type=postgres")
+    fill(page, {"host": "http://db.example", "port": "high"})
+    page.get_by_role("button", name="Test", exact=True).click()
+    expect(page.locator(".form > .problems")).to_be_focused()
+    port = page.get_by_label(re.compile("^Port"))
+    expect(port).to_have_attribute("aria-invalid", "true")
+    expect(page.locator("#f-port-problem")).to_have_text("Must be an integer from 1 to 65535.")
+    page.locator(".form > .problems").get_by_role("link", name="Port").click()
+    expect(port).to_be_focused()
+    page.get_by_role("button", name="Save without testing").click()
+    expect(page.locator("#f-name-problem")).to_have_text("Give the connection a name.")
+    expect(page.get_by_label(re.compile("^Host"))).to_have_value("http://db.example")
+
+
+def test_a_form_half_filled_outlives_reload_and_back_without_its_secrets(person: Person) -> None:
+    page = person.go("/connections/new?type=postgres")
+    page.get_by_label("Name", exact=True).fill("Half done")
+    fill(page, {"host": "db.example", "password": "marker-secret"})
+    page.get_by_role("radio", name="Read and write").check(force=True)
+    page.reload()
+    expect(page.get_by_label("Name", exact=True)).to_have_value("Half done")
+    expect(page.get_by_role("radio", name="Read and write")).to_be_checked()
+    person.go("/connections")
+    page.go_back()
+    expect(page.get_by_label(re.compile("^Host"))).to_have_value("db.example")
+    expect(page.get_by_label(re.compile("^Password"))).to_have_value("")
+    assert "marker-secret" not in person.stored_in_browser()
+
+
+def test_url_and_parts_keep_both_sides_and_send_one(person: Person, console: Console, good_secrets: dict) -> None:
+    url = "postgresql://{username}:{password}@{host}:{port}/{dbname}".format(**good_secrets)
+    page = person.go("/connections/new?type=postgres")
+    page.get_by_label("Name", exact=True).fill("By url")
+    fill(page, {"host": "not.this.example"})
+    page.get_by_role("radio", name="One URL").check(force=True)
+    expect(page.get_by_label(re.compile("^Host"))).to_be_hidden()
+    page.get_by_label(re.compile("^URL")).fill(url)
+    page.get_by_role("radio", name="One field each").check(force=True)
+    expect(page.get_by_label(re.compile("^Host"))).to_have_value("not.this.example")
+    page.get_by_role("radio", name="One URL").check(force=True)
+    page.get_by_role("button", name="Test and save").click()
+    page.wait_for_url(console.page("/connections/by_url?done=created"))
+    assert list(console.api.get("/connection/by_url").json()["secrets"]) == ["url"]
+    person.go("/connections/by_url/secrets")
+    expect(page.get_by_role("radio", name="One URL")).to_be_checked()
+
+
+def test_stored_secrets_are_kept_when_something_else_changes(
+    person: Person, console: Console, good_secrets: dict
+) -> None:
+    console.make("kept", good_secrets)
+    page = person.go("/connections/kept")
+    page.get_by_label(re.compile("^Description")).fill("Only this changes.")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("Saved.")).to_be_visible()
+    page.get_by_role("button", name="Test now").click()
+    expect(page.locator(".verdict-title")).to_have_text("Passed")
+    person.go("/connections/kept/secrets")
+    assert "***" not in page.evaluate(
+        "[...document.querySelectorAll('input, textarea')].map((one) => one.value).join()"
+    )
+    page.get_by_label(re.compile("^Database")).fill("")
+    page.get_by_role("button", name="Test and save").click()
+    page.wait_for_url(console.page("/connections/kept?done=saved"))
+    assert console.api.get("/connection/kept").json()["secrets"].keys() == good_secrets.keys() - {"dbname"}
+    assert console.api.get("/connection/kept/test").json()["test_status"] == "succeeded"
+
+
+def test_another_host_asks_for_the_secrets_at_once(person: Person, console: Console, good_secrets: dict) -> None:
+    console.make("moving", good_secrets)
+    page = person.go("/connections/moving/secrets")
+    expect(page.get_by_role("radio", name="Keep")).to_be_checked()
+    page.get_by_label(re.compile("^Host")).fill("localhost")
+    expect(page.get_by_text("Host changes, so what is stored will not be sent there; enter it again.")).to_be_visible()
+    expect(page.get_by_role("radio", name="Replace")).to_be_checked()
+    page.get_by_role("button", name=re.compile("^Undo")).click()
+    expect(page.get_by_role("radio", name="Keep")).to_be_checked()
+    expect(page.get_by_label(re.compile("^Host"))).to_have_value(str(good_secrets["host"]))
+
+
+def test_two_people_edit_one_connection(person: Person, another, console: Console) -> None:
+    console.make("shared")
+    other = another()
+    other.sign_in()
+    first, second = person.go("/connections/shared"), other.go("/connections/shared")
+    first.get_by_label("Name", exact=True).fill("From the first")
+    first.get_by_role("button", name="Save").click()
+    expect(first.get_by_text("Saved.")).to_be_visible()
+    second.get_by_label("Name", exact=True).fill("From the second")
+    second.get_by_role("button", name="Save").click()
+    expect(second.locator("main")).to_contain_text("Somebody changed this connection while you edited it")
+    row = second.get_by_role("row", name=re.compile("^name"))
+    expect(row).to_contain_text("From the first")
+    expect(row).to_contain_text("From the second")
+    second.get_by_role("button", name="Save mine").click()
+    expect(second.get_by_role("heading", name="From the second")).to_be_visible()
+
+
+def test_deleting_takes_the_key(person: Person, console: Console) -> None:
+    console.make("doomed")
+    page = person.go("/connections/doomed")
+    page.get_by_text("Delete …").click()
+    page.get_by_role("button", name="Delete doomed").click()
+    expect(page.locator("main")).to_contain_text("Type the key, doomed")
+    page.get_by_label("Type doomed").fill("doomed")
+    page.get_by_role("button", name="Delete doomed").click()
+    expect(page.get_by_text("The connection is deleted.")).to_be_visible()
+    assert console.api.get("/connection/doomed").status_code == 404
+
+
+def test_everything_works_before_any_script_ran(another, console: Console, good_secrets: dict) -> None:
+    person = another(java_script_enabled=False)
+    made = console.api.post("/client", json={"name": "no scripts", "scopes": list(scopes(console))}).json()
+    page = person.go("/connections/new?type=postgres")
+    page.get_by_label("Client id").fill(made["client_id"])
+    page.get_by_label("Client secret").fill(made["client_secret"])
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_label("Name", exact=True).fill("Without scripts")
+    fill(page, good_secrets | {"password": "marker-wrong"})
+    page.get_by_role("button", name="Test and save").click()
+    expect(page.locator(".verdict")).to_contain_text("Failed: Auth failed")
+    expect(page.get_by_label(re.compile("^Host"))).to_have_value(str(good_secrets["host"]))
+    assert "marker-wrong" not in page.content()
+    fill(page, {"password": good_secrets["password"]})
+    page.get_by_role("button", name="Test and save").click()
+    expect(page.get_by_text("The connection is stored.")).to_be_visible()
+    page.get_by_role("button", name="Test now").click()
+    expect(page.locator(".verdict")).to_contain_text("Passed")
+
+
+def scopes(console: Console) -> set[str]:
+    [root] = [client for client in console.api.get("/client").json()["items"] if client["name"] == "root"]
+    return set(root["scopes"])
