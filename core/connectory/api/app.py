@@ -24,6 +24,7 @@ from connectory.api import (
     health,
     plugins,
     secrets,
+    test_history,
     token_endpoint,
 )
 from connectory.api.connection_types import RenderedTypes
@@ -144,6 +145,7 @@ def create_app(service: Service) -> FastAPI:
         connections.router,
         secrets.router,
         connection_tests.router,
+        test_history.router,
         consents.router,
         consent_answers.router,
         consent_answers.public,
