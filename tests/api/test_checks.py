@@ -39,9 +39,12 @@ def test_the_whole_path_against_a_real_postgresql(api, postgres):
     shown = api.get("/connection/app_postgres_db").json()
     assert shown["last_test_succeeded"] is True
     assert shown["last_test_timestamp"] is not None
+    assert shown["last_test"].pop("elapsed_ms") > 0
     assert shown["last_test"] == {
+        "at": shown["last_test_timestamp"],
         "test_status": "succeeded",
         "failure_code": None,
+        "failure_reason": None,
         "failure_fields": [],
         "retry_after": None,
         "encrypted": False,
@@ -50,9 +53,12 @@ def test_the_whole_path_against_a_real_postgresql(api, postgres):
     }
     wrong = api.put("/connection/app_postgres_db/secret", json=secrets_for(postgres, password="wrong")).json()
     last = api.get("/connection/app_postgres_db").json()["last_test"]
+    assert last.pop("at") > shown["last_test_timestamp"]
+    assert last.pop("elapsed_ms") > 0
     assert last == {
         "test_status": "failed",
         "failure_code": "auth_failed",
+        "failure_reason": wrong["failure_reason"],
         "failure_fields": ["username", "password"],
         "retry_after": None,
         "encrypted": False,
@@ -122,15 +128,18 @@ def test_a_last_test_of_an_older_version_is_shown(api, service):
     )
     with service.store.write() as database:
         database.execute(update(connections).values(last_test_report=report))
-    last = api.get("/connection/books").json()["last_test"]
-    assert last == {
+    shown = api.get("/connection/books").json()
+    assert shown["last_test"] == {
+        "at": shown["last_test_timestamp"],
         "test_status": "failed",
         "failure_code": "rate_limited",
+        "failure_reason": "The service refuses further requests for now; try again later.",
         "failure_fields": [],
         "retry_after": None,
         "encrypted": None,
         "verified": None,
         "steps": [{"name": "tls", "status": "passed", "elapsed_ms": 1.5, "reason": None}],
+        "elapsed_ms": None,
     }
 
 

@@ -1,5 +1,6 @@
 """Schemathesis over the whole OpenAPI document, with all checks: nothing it makes up brings the service out of its contract."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -71,7 +72,7 @@ def test_the_service_keeps_to_its_openapi_document(tmp_path: Path, seed: int, ph
             command, cwd=tmp_path, env=environment_of(home), capture_output=True, text=True, timeout=170
         )
         assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
-        assert "Selected: 30/30" in done.stdout
+        assert re.search(r"Selected: (\d+)/\1\b", done.stdout), "Some operations were not tested."
         log = service.log.read_text()
     assert '"status":5' not in log
     assert '"request failed"' not in log

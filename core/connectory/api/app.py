@@ -28,6 +28,7 @@ from connectory.api import (
     introspection,
     plugins,
     secrets,
+    test_history,
     token_endpoint,
 )
 from connectory.api.connection_types import RenderedTypes
@@ -158,6 +159,7 @@ def create_app(service: Service, console: Starlette | None = None) -> FastAPI:
         secrets.router,
         connection_tests.router,
         draft_tests.router,
+        test_history.router,
         consents.router,
         consent_answers.router,
         consent_answers.public,

@@ -16,8 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel, create_model
 from connectory.api.answers import Answer
 from connectory.api.lookup import KEY_SCHEMA
 from connectory.api.paging import Page
-from connectory.api.test_runs import Encrypted, FailureFields, RetryAfter, Step, Verified
-from connectory.contract.check import FailureCode
+from connectory.api.test_reports import RecordedTest
 from connectory.store import connections
 from connectory.store.connections import EDITABLE
 
@@ -51,16 +50,8 @@ class ConnectionPage(Page[Connection]):
     """Connections, ordered by name, then key."""
 
 
-class LastTest(Answer):
+class LastTest(RecordedTest):
     """How the last test went of the secrets that are stored now."""
-
-    test_status: Literal["succeeded", "failed"]
-    failure_code: FailureCode | None
-    failure_fields: FailureFields
-    retry_after: RetryAfter
-    encrypted: Encrypted
-    verified: Verified
-    steps: list[Step]
 
 
 class ConnectionDetail(Connection):

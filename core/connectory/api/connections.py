@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from typing import Annotated, Any, Literal
 
-import orjson
 from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy.engine import Connection
 
@@ -28,10 +27,11 @@ from connectory.api.paging import PageNumber, PageSize, page_of
 from connectory.api.preconditions import SHOWS_TAG, IfMatch, IfNoneMatch, entity_tag, is_known, require_match
 from connectory.api.sealing import open_masked_document
 from connectory.api.service import Service, service_of
+from connectory.api.test_reports import recorded_test
 from connectory.store import audit
 from connectory.store.audit import Actor
 from connectory.store.bulk_save import SaveFailed, Superseded, save_connections
-from connectory.store.connections import delete, find_by_keys, lock_by_keys
+from connectory.store.connections import StoredConnection, delete, find_by_keys, lock_by_keys
 from connectory.store.listing import Filters, Sort, TestStatus, list_connections
 from connectory.store.timestamps import utc_now
 from connectory.vault import EnvelopeUnreadable
@@ -49,6 +49,7 @@ _TEST_STATUS: dict[str, TestStatus] = {
 _TestStatusWord = Literal["passed", "failed", "untested", "succeeded", "true", "false"]
 _ATTEMPTS = 20
 """How often a request starts again because others created, deleted or changed its connections in between."""
+_ONE_STATEMENT = Filters(), "name"
 _SYSTEM_TYPE = r"^[a-z][a-z0-9_-]{0,63}$"
 
 
@@ -93,8 +94,8 @@ async def list_all(
 
 
 def _list(service: Service, filters: Filters, sort: Sort, page: int, size: int) -> Response:
-    # A search may take two statements, which have to see one state.
-    with service.store.read() if filters.search else service.store.look() as database:
+    # All else may take several, which have to see one state.
+    with service.store.look() if (filters, sort) == _ONE_STATEMENT else service.store.read() as database:
         found, total = list_connections(database, filters, sort=sort, page=page, size=size)
     return json_response(page_of([connection_item(row) for row in found], total, page, size))
 
@@ -219,30 +220,19 @@ def _get(service: Service, key: str, if_none_match: str | None) -> Response:
         "secrets": secrets,
         "secrets_state": state,
         "authorized": found.authorized and connector is not None and connector.asks_for_consent,
-        "last_test": _last_test(found.last_test),
+        "last_test": _last_test(found.connection, found.last_test),
     }
     answer = json_response(connection_item(found.connection) | shown)
-    tag = {"ETag": entity_tag(found.connection, answer.body)}
+    tag = {"ETag": entity_tag(found.connection, bytes(answer.body))}
     if is_known(if_none_match, tag["ETag"]):
         return Response(None, 304, tag)
     answer.headers.update(tag)
     return answer
 
 
-def _last_test(stored: str | None) -> dict[str, Any] | None:
-    if stored is None:
-        return None
-    report = orjson.loads(stored)
-    return {
-        "test_status": report["status"],
-        "failure_code": report["code"],
-        # Reports from before these were stored have none.
-        "failure_fields": report.get("failure_fields", []),
-        "retry_after": report.get("retry_after"),
-        "encrypted": report.get("encrypted"),
-        "verified": report.get("verified"),
-        "steps": [{"reason": None} | step for step in report["steps"]],
-    }
+def _last_test(connection: StoredConnection, stored: str | None) -> dict[str, Any] | None:
+    at = connection.last_test_timestamp
+    return recorded_test(connection.key, at, stored) if at is not None and stored is not None else None
 
 
 @router.delete(

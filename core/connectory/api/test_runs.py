@@ -23,7 +23,8 @@ from connectory.checks.report import CheckReport, SkipReason
 from connectory.contract.check import WAIT_LIMIT, FailureCode
 from connectory.store import audit
 from connectory.store.audit import Actor
-from connectory.store.connections import StoredConnection, record_test
+from connectory.store.connections import StoredConnection
+from connectory.store.test_history import record_in_history
 from connectory.store.timestamps import utc_now
 from connectory.store.token_turns import store_first_tokens
 
@@ -213,6 +214,8 @@ def _record(service: Service, connection: StoredConnection, report: CheckReport,
         "status": report.status,
         "code": report.code,
         "failure_fields": report.failure_fields,
+        "reason": report.reason,
+        "elapsed_ms": report.elapsed_ms,
         "retry_after": report.retry_after,
         "encrypted": report.encrypted,
         "verified": report.verified,
@@ -225,12 +228,14 @@ def _record(service: Service, connection: StoredConnection, report: CheckReport,
             store_first_tokens(database, connection.id, tokens, secrets_version=connection.secrets_version)
         if not report.conclusive:
             return
-        record_test(
+        record_in_history(
             database,
             connection.id,
             secrets_version=connection.secrets_version,
             succeeded=report.status == "succeeded",
+            failure_code=report.code,
             report=stored,
+            actor=who.id,
             at=now,
         )
         audit.append(database, who.did("tested", connection, result_code=report.code or report.status, at=now))

@@ -230,6 +230,7 @@ def _with_secrets(connection: StoredConnection, kid: str, now: datetime) -> Stor
         secrets_updated_at=now,
         last_test_timestamp=None,
         last_test_succeeded=None,
+        last_failure_code=None,
     )
 
 

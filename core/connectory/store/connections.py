@@ -40,6 +40,7 @@ class StoredConnection(NamedTuple):
         secrets_kid: id of the key that sealed the secrets, None where there are none.
         last_test_timestamp, last_test_succeeded: of the last test of the secrets stored now; None if untested.
             `detail.get_detail` tells how it went.
+        last_failure_code: why it failed; to be looked at only where it did.
     """
 
     id: str
@@ -59,6 +60,7 @@ class StoredConnection(NamedTuple):
     secrets_updated_at: datetime | None = None
     last_test_timestamp: datetime | None = None
     last_test_succeeded: bool | None = None
+    last_failure_code: str | None = None
 
     @property
     def has_secrets(self) -> bool:
@@ -92,6 +94,7 @@ _STORE_SECRETS = (
         updated_at=bindparam("now"),
         last_test_timestamp=None,
         last_test_succeeded=None,
+        last_failure_code=None,
         last_test_report=None,
     )
     .returning(*COLUMNS)
@@ -104,6 +107,7 @@ _RECORD_TEST = (
     .values(
         last_test_timestamp=bindparam("at"),
         last_test_succeeded=bindparam("succeeded"),
+        last_failure_code=bindparam("failure_code"),
         last_test_report=bindparam("report"),
     )
 )
@@ -199,6 +203,7 @@ def record_test(
     *,
     secrets_version: int,
     succeeded: bool,
+    failure_code: str | None = None,
     report: str,
     at: datetime,
 ) -> bool:
@@ -206,12 +211,20 @@ def record_test(
 
     Args:
         secrets_version: of the secrets that were tested.
+        failure_code: why it failed; None where it succeeded.
         report: JSON text, which `detail.get_detail` gives back.
 
     Returns:
         False if other secrets were stored during the test, or the connection was deleted; then nothing is recorded.
     """
-    values = {"row_id": connection_id, "tested": secrets_version, "at": at, "succeeded": succeeded, "report": report}
+    values = {
+        "row_id": connection_id,
+        "tested": secrets_version,
+        "at": at,
+        "succeeded": succeeded,
+        "failure_code": failure_code,
+        "report": report,
+    }
     return database.execute(_RECORD_TEST, values).rowcount == 1
 
 

@@ -47,20 +47,25 @@ def method(dialect: str, term: str) -> SearchMethod:
     return "index" if len(folded) >= _TRIGRAM and _CONFUSED.isdisjoint(folded) else "scan"
 
 
-def condition(how: SearchMethod, *, in_order: bool = False) -> ColumnElement[bool]:
+WALKED: ColumnElement[int] = literal_column("+connections.number")
+"""The number of a row that SQLite is not to look up by it: a unary plus is its way to keep a column's index out of a plan."""
+
+
+def condition(how: SearchMethod, *, drives: bool = True) -> ColumnElement[bool]:
     """That a connection's key, name or description contains the term, in any case, with `%` and `_` literal.
 
     Args:
-        in_order: for "index", keep SQLite from looking matches up one by one, so that it walks the rows in order instead.
+        drives: for "index", let SQLite look the matches up one by one. Without, it walks the rows in some order instead.
     """
     searched = connections.c.search_text
     match how:
         case "index":
-            # A unary plus is SQLite's way to keep a column's index out of a plan.
-            number = literal_column("+connections.number") if in_order else connections.c.number
+            number = connections.c.number if drives else WALKED
             return number.in_(select(_index.c.rowid).where(_matches()))
         case "scan":
-            return func.instr(searched, bindparam("term")) > 0
+            # Another name for the table, so that the numbers come from the index on the text alone.
+            other = connections.alias("searched")
+            return WALKED.in_(select(other.c.number).where(func.instr(other.c.search_text, bindparam("term")) > 0))
         case "like":
             return searched.like(bindparam("term"), escape="\\")
         case "nothing":
@@ -85,6 +90,11 @@ def parameters(how: SearchMethod, term: str) -> dict[str, str]:
 def count_in_index() -> Select[Any]:
     """How many connections match, for "index" and no other condition: without visiting one of them."""
     return select(func.count()).select_from(_index).where(_matches())
+
+
+def count_up_to(most: int) -> Select[Any]:
+    """How many connections match, for "index", and at most so many: which costs no more for a term that all have."""
+    return select(func.count()).select_from(select(_index.c.rowid).where(_matches()).limit(most).subquery())
 
 
 def _matches() -> ColumnElement[bool]:

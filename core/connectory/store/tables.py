@@ -57,7 +57,8 @@ connections = Table(
     Column("last_test_succeeded", Boolean),
     Column("last_test_report", Text),  # JSON
     Column("search_text", Text, nullable=False),  # see search.py
-    # The order of a listing, and every filter beside it: pages and counts are answered from the index alone.
+    Column("last_failure_code", Text),  # that of the report; None unless the last test failed
+    # The order of a listing, and most filters beside it: pages and counts are answered from the index alone.
     Index(
         "ix_connections_listing",
         "name",
@@ -67,6 +68,19 @@ connections = Table(
         "disabled",
         "last_test_succeeded",
     ),
+    # Every filter, for the other orders, and what a summary counts; see listing.py.
+    Index(
+        "ix_connections_filters",
+        "connection_type",
+        "system_type",
+        "disabled",
+        "last_test_succeeded",
+        "last_failure_code",
+        "secrets_kid",
+    ),
+    Index("ix_connections_created_at", "created_at", "key"),
+    Index("ix_connections_updated_at", "updated_at", "key"),
+    Index("ix_connections_last_test_timestamp", "last_test_timestamp", "key"),
 )
 
 # Apart from `connections`, so that rows stay small and no query meets an envelope that it did not ask for.
@@ -106,6 +120,21 @@ token_turns = Table(
     Column("connection_id", Text, ForeignKey("connections.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("number", Integer, nullable=False),
     Column("ends_at", UtcDateTime, nullable=False),  # by the clock of the database
+)
+
+# What became of the last tests of a connection, those of earlier secrets too.
+connection_tests = Table(
+    "connection_tests",
+    metadata,
+    Column("connection_id", Text, ForeignKey("connections.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True),  # counts the tests of this connection
+    Column("at", UtcDateTime, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("secrets_version", Integer, nullable=False),
+    Column("succeeded", Boolean, nullable=False),
+    Column("report", Text, nullable=False),  # JSON
+    # The rows of a connection are together, in order: to add one and to drop the oldest touches one page.
+    sqlite_with_rowid=False,
 )
 
 datasets = Table(

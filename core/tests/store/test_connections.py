@@ -298,7 +298,7 @@ def test_on_sqlite_filters_and_counts_are_answered_from_the_index(sqlite_url, no
         plan = database.execute(
             text("EXPLAIN QUERY PLAN SELECT count(*) FROM connections WHERE disabled IS 1 AND connection_type = 'x'")
         ).all()
-    assert "USING COVERING INDEX ix_connections_listing" in str(plan)
+    assert "USING COVERING INDEX ix_connections_filters" in str(plan)
 
 
 def test_looking_for_a_key_that_is_not_stored_scans_no_table(store, make):
