@@ -13,6 +13,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from connectory.api import (
     audit,
+    clients,
     connection_tests,
     connection_types,
     connections,
@@ -23,6 +24,7 @@ from connectory.api import (
     egress,
     health,
     introspection,
+    keys,
     plugins,
     secrets,
     token_endpoint,
@@ -153,6 +155,8 @@ def create_app(service: Service) -> FastAPI:
         plugins.router,
         egress.router,
         audit.router,
+        keys.router,
+        clients.router,
         token_endpoint.router,
         introspection.router,
         health.router,
