@@ -10,5 +10,7 @@ SCOPES = {
     "dataset:create_or_update": "Attach datasets to connections",
     "dataset:delete": "Delete datasets of connections",
     "audit:read": "Read the audit trail",
+    "client:manage": "Create, list and delete clients, and revoke tokens",
+    "key:read": "Read which keys there are, and which nodes hold them",
 }
 """Every scope that a client can have, and what it allows."""

@@ -25,7 +25,13 @@ PUBLIC = {
     "/api/v1/oauth/introspect",
     "/api/v1/oauth/callback",
 }
-PARAMETERS = {"connection_key": "nobody", "connection_type": "nothing", "fides_key": "none"}
+PARAMETERS = {
+    "connection_key": "nobody",
+    "connection_type": "nothing",
+    "fides_key": "none",
+    "client_id": "no",
+    "token_id": "no",
+}
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from connectory_console.api import ApiFailed, segment
 from connectory_console.live import follow, input_name, wants_events
@@ -87,19 +87,17 @@ async def _save(visit: Visit, item: dict[str, Any], version: str) -> None:
 
 
 async def _conflict(visit: Visit, form: dict[str, str]) -> Response:
+    if visit.wants_data:
+        return JSONResponse({"compare": True}, 412)
     answer = await visit.api.send("GET", path_of(visit))
     stored = answer.json()
     rows = [
         (name, str(stored.get(name) or ""), form.get(name, ""), str(stored.get(name) or "") != form.get(name, ""))
         for name in _MEMBERS
     ]
-    page = visit.page(
+    return visit.page(
         "conflict.html", 412, connection=stored, rows=rows, entered=form, version=answer.headers.get("etag", "")
     )
-    if visit.wants_data:
-        summary = "Somebody changed this connection while you edited it. Save once more to compare both versions."
-        return problems_as_data({}, summary, 412)
-    return page
 
 
 async def test(visit: Visit) -> Response:

@@ -172,6 +172,7 @@ async function submitLive(form, button) {
     if (!isStream(response)) {
       const answer = await response.json();
       if (response.ok && answer.location) return leave(form, answer.location);
+      if (answer.compare) return (unsaved = false), form.submit(); // the page that shows both versions
       if (answer.signed_out) answer.summary = "You are signed out. Sign in in another tab, then try again: what you typed stays.";
       return say(answer);
     }
@@ -189,7 +190,6 @@ async function submitLive(form, button) {
     all("button", form).forEach((one) => { one.disabled = false; });
   }
 }
-
 for (const form of all("form[data-live]")) {
   if (draftOf(form)) restoreDraft(form);
   form.addEventListener("input", () => draftOf(form) && keepDraft(form));

@@ -43,10 +43,10 @@ def page_headers(policy: str) -> dict[str, str]:
     }
 
 
-def json_response(value: Any, headers: Mapping[str, str] | None = None) -> Response:
+def json_response(value: Any, headers: Mapping[str, str] | None = None, status: int = 200) -> Response:
     """A response with `value` as JSON, past the route's response model. Timestamps are written in ISO 8601 with their offset.
 
     For connections, whose timestamps pydantic would write with `Z`, and for what is rendered already: connection types,
     schemas, datasets. It is also quicker: a page of 50 connections takes 0.04 ms, and by its model 0.15 ms.
     """
-    return Response(orjson.dumps(value), 200, headers, "application/json")
+    return Response(orjson.dumps(value), status, headers, "application/json")

@@ -15,6 +15,7 @@ from starlette.routing import Mount
 
 from connectory.api import (
     audit,
+    clients,
     connection_tests,
     connection_types,
     connections,
@@ -26,6 +27,7 @@ from connectory.api import (
     egress,
     health,
     introspection,
+    keys,
     plugins,
     secrets,
     test_history,
@@ -167,6 +169,8 @@ def create_app(service: Service, console: Starlette | None = None) -> FastAPI:
         plugins.router,
         egress.router,
         audit.router,
+        keys.router,
+        clients.router,
         token_endpoint.router,
         introspection.router,
         health.router,

@@ -67,7 +67,7 @@ class Needs(OAuth2):
                 f"The token lacks the scope {self._scope}.",
                 {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{self._scope}"'},
             )
-        request.scope["client_id"] = caller.client_id
+        request.scope["client_id"], request.scope["token_scopes"] = caller
         return None if self.body is None else await self.body(request)
 
 
@@ -108,6 +108,12 @@ def _look_up(service: Service, token: str) -> Caller | None:
 def actor(request: Request) -> Actor:
     """For the audit trail: the id of the client that sent the request, and the request's id."""
     return actor_of(request, request.scope["client_id"])
+
+
+def scopes_of(request: Request) -> frozenset[str]:
+    """The scopes of the token that the request was sent with."""
+    scopes: frozenset[str] = request.scope["token_scopes"]
+    return scopes
 
 
 def actor_of(request: Request, client_id: str) -> Actor:

@@ -7,13 +7,16 @@ a worker thread, and after the path was looked up, so that an unknown connection
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from fastapi import Request
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
-from connectory.api.errors import Refused, refuse_field
+from connectory.api.errors import Refused, rebuild, refuse_field
+from connectory.documents.validation import FieldProblem
+
+_Model = TypeVar("_Model", bound=BaseModel)
 
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
@@ -30,6 +33,8 @@ class RawBody:
         media_type: of the body.
     """
 
+    required = True
+
     def __init__(self, model: type[BaseModel], examples: Mapping[str, Any], media_type: str) -> None:
         self.model, self.examples, self.media_type = model, examples, media_type
 
@@ -39,10 +44,15 @@ class RawBody:
 
 
 class JsonBody(RawBody):
-    """A dependency that is the bytes of a body that must be JSON; `parse_json` makes a value of them."""
+    """A dependency that is the bytes of a body that must be JSON; `parse_json` makes a value of them.
 
-    def __init__(self, model: type[BaseModel], examples: Mapping[str, Any]) -> None:
+    Args:
+        required: whether there has to be one; else it may be empty, of whatever type it says it is.
+    """
+
+    def __init__(self, model: type[BaseModel], examples: Mapping[str, Any], *, required: bool = True) -> None:
         super().__init__(model, examples, "application/json")
+        self.required = required
 
     async def __call__(self, request: Request) -> bytes:
         """The body.
@@ -50,6 +60,8 @@ class JsonBody(RawBody):
         Raises:
             Refused: 415 where it says that it is something other than JSON.
         """
+        if not self.required and not await request.body():
+            return b""
         content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if content_type != "application/json" and not content_type.endswith("+json"):
             raise Refused(415, "The body must be JSON; send the header 'Content-Type: application/json'.")
@@ -71,6 +83,26 @@ def parse_json(body: bytes) -> Any:
     if _may_be_deep(body) and _too_deep(value):
         raise refuse_field(["body"], f"The body is nested deeper than {MAX_DEPTH} levels.", "json_too_deep")
     return value
+
+
+def parse_body(body: bytes, model: type[_Model]) -> _Model:
+    """A body as one of a model that allows no further members.
+
+    Raises:
+        Refused: 422 with all problems, and nothing of the body.
+    """
+    try:
+        return model.model_validate(parse_json(body))
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False)
+    raise Refused(422, [_problem(each, model) for each in found])
+
+
+def _problem(error: Mapping[str, Any], model: type[BaseModel]) -> FieldProblem:
+    if error["type"] == "extra_forbidden":
+        known = ", ".join(model.model_fields)
+        return FieldProblem(loc=["body"], msg=f"Holds a member that is not known. Known: {known}.", type=error["type"])
+    return rebuild([error], ["body"])[0]
 
 
 def _may_be_deep(body: bytes) -> bool:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from connectory.api.answers import Answer
 from connectory.api.bearer import actor, needs
-from connectory.api.bodies import JsonBody, parse_json
-from connectory.api.errors import PROTECTED, Refused, errors, rebuild
+from connectory.api.bodies import JsonBody, parse_body
+from connectory.api.errors import PROTECTED, Refused, errors
 from connectory.api.host_lookups import LookupsFull
 from connectory.api.service import Service, service_of
 from connectory.checks.egress import Decision
 from connectory.checks.egress_check import LOOKUP_TIME, EgressReport, check_found, check_name
 from connectory.contract.check import FailureCode
-from connectory.documents.validation import FieldProblem
 from connectory.store import audit
 from connectory.store.audit import Actor
 
@@ -106,30 +104,13 @@ async def check(
 ) -> EgressVerdict:
     """Resolves the host, for at most five seconds, and connects to nothing. Counts as one connection test of the client."""
     service, who = service_of(request), actor(request)
-    target = _target(body)
+    target = parse_body(body, EgressTarget)
     if wait := service.test_limit.take(who.id):
         message = "This client tests and asks too often; try again later (CONNECTORY_TEST_RATE, CONNECTORY_TEST_BURST)."
         raise Refused(429, message, {"Retry-After": str(wait)})
     report = await _report(service, target, who.id)
     await service.threads.write(_record, service, target, report, who)
     return egress_item(target.host, target.port, report)
-
-
-def _target(body: bytes) -> EgressTarget:
-    try:
-        return EgressTarget.model_validate(parse_json(body))
-    except ValidationError as error:
-        raise Refused(
-            422, [_problem(found) for found in error.errors(include_url=False, include_input=False)]
-        ) from None
-
-
-def _problem(error: Mapping[str, Any]) -> FieldProblem:
-    if error["type"] == "extra_forbidden":
-        return FieldProblem(
-            loc=["body"], msg="Holds a member that is not known. Known: host, port.", type=error["type"]
-        )
-    return rebuild([error], ["body"])[0]
 
 
 async def _report(service: Service, target: EgressTarget, client: str) -> EgressReport:

@@ -44,7 +44,8 @@ def _document(app: FastAPI, catalog: Catalog) -> dict[str, Any]:
             for body in _bodies(route):
                 operation["requestBody"] = _request_body(body)
             if route.response_model is not None:
-                operation["responses"]["200"]["content"]["application/json"]["example"] = example(route.response_model)
+                answer = operation["responses"][str(route.status_code or 200)]
+                answer["content"]["application/json"]["example"] = example(route.response_model)
     _name_what_is_installed(document, catalog)
     return document
 
@@ -59,7 +60,10 @@ def _bodies(route: RouteContext) -> Iterator[RawBody]:
 
 def _request_body(body: RawBody) -> dict[str, Any]:
     examples = {name: {"value": value} for name, value in body.examples.items()}
-    return {"required": True, "content": {body.media_type: {"schema": reference(body.model), "examples": examples}}}
+    return {
+        "required": body.required,
+        "content": {body.media_type: {"schema": reference(body.model), "examples": examples}},
+    }
 
 
 class _NoNullDefaults(GenerateJsonSchema):

@@ -44,6 +44,12 @@ class TokenCache:
         """Have a token looked up again the next time."""
         self._callers.pop(_digest(token), None)
 
+    def forget_client(self, client_id: str) -> None:
+        """Have every token of a client looked up again the next time."""
+        for digest, (caller, _, _) in list(self._callers.items()):
+            if caller.client_id == client_id:
+                self._callers.pop(digest, None)
+
 
 def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()

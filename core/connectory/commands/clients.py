@@ -98,17 +98,13 @@ def create_client(
     """Create a client and print its id and secret as JSON. The secret cannot be shown again."""
     from connectory.scopes import SCOPES
     from connectory.startup import open_database
-    from connectory.store.audit import append
-    from connectory.store.clients import create_client as create
+    from connectory.store.client_changes import add_client
     from connectory.store.timestamps import utc_now
 
     scopes = _scopes(scope) if scope else list(SCOPES)
     with open_database(settings_now()) as store, store.write() as database:
-        client, secret = create(database, name=name, scopes=scopes, now=utc_now())
-        held = " ".join(sorted(client.scopes))
-        actor, details = acting("client create"), {"name": name, "scopes": held}
-        append(database, actor.did("client_created", object=client.id, details=details))
-    print(json.dumps({"client_id": client.id, "client_secret": secret, "scope": held}))
+        client, secret = add_client(database, acting("client create"), name=name, scopes=scopes, now=utc_now())
+    print(json.dumps({"client_id": client.id, "client_secret": secret, "scope": " ".join(sorted(client.scopes))}))
 
 
 @app.command("list")
@@ -140,36 +136,21 @@ def rotate_secret(
 ) -> None:
     """Give a client a new secret and print it as JSON. The old one is refused at once; tokens work until they expire."""
     from connectory.startup import open_database
-    from connectory.store.audit import append
-    from connectory.store.clients import revoke_tokens as revoke
-    from connectory.store.clients import rotate_secret as rotate
+    from connectory.store.client_changes import renew_secret
 
-    actor = acting("client rotate-secret")
     with open_database(settings_now()) as store, store.write() as database:
-        secret = rotate(database, client_id)
-        if secret is None:
+        renewed = renew_secret(database, acting("client rotate-secret"), client_id, revoke=revoke_tokens)
+        if renewed is None:
             raise CommandFailed(_NO_CLIENT)
-        append(database, actor.did("client_secret_rotated", object=client_id))
-        if revoke_tokens:
-            append(
-                database, actor.did("tokens_revoked", object=client_id, details={"times": revoke(database, client_id)})
-            )
-    print(json.dumps({"client_id": client_id, "client_secret": secret}))
+    print(json.dumps({"client_id": client_id, "client_secret": renewed[0]}))
 
 
 @app.command("delete")
 def delete_client(client_id: _Client) -> None:
     """Delete a client and revoke its tokens. A running service takes notice within 5 seconds."""
     from connectory.startup import open_database
-    from connectory.store.audit import append
-    from connectory.store.clients import delete_client as delete
-    from connectory.store.clients import revoke_tokens as revoke
+    from connectory.store.client_changes import remove_client
 
-    actor = acting("client delete")
     with open_database(settings_now()) as store, store.write() as database:
-        revoked = revoke(database, client_id)
-        if not delete(database, client_id):
+        if not remove_client(database, acting("client delete"), client_id):
             raise CommandFailed(_NO_CLIENT)
-        append(database, actor.did("client_deleted", object=client_id))
-        if revoked:
-            append(database, actor.did("tokens_revoked", object=client_id, details={"times": revoked}))

@@ -5,6 +5,7 @@ Two different keys under one id, on two nodes or after a file was restored, are 
 
 from collections import Counter
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import func, or_, select, update
 from sqlalchemy.engine import Connection
@@ -13,6 +14,13 @@ from connectory.store.inserting import insert_unless_taken
 from connectory.store.nodes import running_nodes
 from connectory.store.tables import authorizations, connection_secrets, connections, key_ids
 from connectory.vault import KeyMismatch, KeyRing
+
+
+class KeyRecord(NamedTuple):
+    """What is known of a key id: the fingerprint of its key, and when a node had this key first."""
+
+    fingerprint: str
+    first_used_at: datetime
 
 
 def record_keys(database: Connection, ring: KeyRing, *, now: datetime) -> tuple[str, ...]:
@@ -44,9 +52,15 @@ def record_keys(database: Connection, ring: KeyRing, *, now: datetime) -> tuple[
     return tuple(conflicts)
 
 
+def recorded_keys(database: Connection) -> dict[str, KeyRecord]:
+    """What is known of each key id that was ever used."""
+    rows = database.execute(select(key_ids.c.kid, key_ids.c.fingerprint, key_ids.c.first_used_at))
+    return {row.kid: KeyRecord(row.fingerprint, row.first_used_at) for row in rows}
+
+
 def recorded_fingerprints(database: Connection) -> dict[str, str]:
     """The fingerprint under which each key id is known."""
-    return {row.kid: row.fingerprint for row in database.execute(select(key_ids.c.kid, key_ids.c.fingerprint))}
+    return {kid: known.fingerprint for kid, known in recorded_keys(database).items()}
 
 
 def count_by_kid(database: Connection, only: str | None = None) -> dict[str, int]:

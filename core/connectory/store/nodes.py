@@ -6,7 +6,7 @@ Ages are measured by the database's clock, since those of machines differ.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.engine import Connection
@@ -30,13 +30,15 @@ class Node:
         name: for people: host and process id.
         primary: id of the key that it seals with.
         fingerprints: of each key that it holds, by key id.
-        age: since its last heartbeat.
+        seen_at: its last heartbeat, by the database's clock.
+        age: since then.
     """
 
     id: str
     name: str
     primary: str
     fingerprints: Mapping[str, str]
+    seen_at: datetime
     age: timedelta
 
 
@@ -68,6 +70,13 @@ def running_nodes(database: Connection) -> list[Node]:
     now = database_now(database)
     found = database.execute(select(nodes).where(nodes.c.seen_at >= now - MAX_AGE).order_by(nodes.c.name, nodes.c.id))
     return [
-        Node(row.id, row.name, row.primary_kid, json.loads(row.fingerprints), max(now - row.seen_at, timedelta()))
+        Node(
+            row.id,
+            row.name,
+            row.primary_kid,
+            json.loads(row.fingerprints),
+            row.seen_at,
+            max(now - row.seen_at, timedelta()),
+        )
         for row in found
     ]

@@ -1,12 +1,14 @@
 """API clients and tokens: only hashes are stored, and a revoked or expired token is no token."""
 
 import base64
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
 
 from connectory.store import clients
+from connectory.store.client_listing import lock_holders
 
 HOUR = timedelta(hours=1)
 
@@ -129,3 +131,24 @@ def test_a_scope_that_is_not_one_word_is_refused(store, client, now, scope):
             clients.create_client(database, name="x", scopes=[scope], now=now)
         with pytest.raises(ValueError, match="empty or contains white space"):
             clients.issue_token(database, client[0].id, scopes=[scope], lifetime=HOUR, now=now)
+
+
+def test_of_several_who_delete_each_other_at_once_one_stays(store, now):
+    """Each deletes only where another one is left that has the scope."""
+    with store.write() as database:
+        managers = [
+            clients.create_client(database, name=name, scopes=["client:manage", "connection:read"], now=now)[0].id
+            for name in "abcd"
+        ]
+        clients.create_client(database, name="reader", scopes=["client:manage:all"], now=now)
+
+    def delete(client_id: str) -> bool:
+        with store.write() as database:
+            if lock_holders(database, "client:manage") <= {client_id}:
+                return False
+            return clients.delete_client(database, client_id)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sorted(pool.map(delete, managers)) == [False, True, True, True]
+    with store.write() as database:
+        assert len(lock_holders(database, "client:manage")) == 1
