@@ -5,12 +5,14 @@ from contextlib import ExitStack
 
 import httpx
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from servers.postgres.server import PostgresServer
 from testkit.chromium import chromium
-from testkit.people import Console, Person, person_in
+from testkit.people import PATIENCE, Console, Person, person_in
 from testkit.service import running_service, token_of_root
+
+expect.set_options(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="module")

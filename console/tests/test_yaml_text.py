@@ -1,5 +1,6 @@
 """Datasets as text: read as YAML or JSON, with the line of every part."""
 
+import contextlib
 import json
 
 import pytest
@@ -61,7 +62,5 @@ def test_what_cannot_be_read_says_at_which_line(text: str, line: int, said: str)
 
 @given(st.text(max_size=200))
 def test_any_text_is_read_or_refused(text: str) -> None:
-    try:
-        read_yaml(text)
-    except YamlInvalid as problem:
-        assert problem.line >= 1
+    with contextlib.suppress(YamlInvalid):  # and nothing else
+        assert isinstance(read_yaml(text).datasets, list)
