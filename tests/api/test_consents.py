@@ -383,6 +383,18 @@ def test_a_browser_shows_a_held_consent_as_a_page(archive, another_browser):
     assert archive.confirm(confirmation).status_code == 200
 
 
+def test_a_browser_shows_as_a_page_how_it_ended(archive):
+    archive.create()
+    archive.browser.headers["Accept"] = "text/html"
+    done = archive.come_back(archive.answer())
+    assert (done.status_code, done.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert "Authorization completed for ConnectionConfig with key: deeds." in done.text
+    refused = archive.browser.get(CALLBACK, params={"state": "unknown", "code": "x"})
+    assert (refused.status_code, refused.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert "No authentication request found for the given state." in refused.text
+    assert "console" not in done.text  # none is installed here
+
+
 def test_a_page_repeats_no_markup(archive, backend, another_browser):
     """The name of a client is anybody's."""
     with backend.store.write() as database:

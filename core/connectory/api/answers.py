@@ -29,13 +29,14 @@ NO_STORE = {"Cache-Control": "no-store"}
 """The header of answers that nothing on the way may keep."""
 
 
-def page_headers(policy: str) -> dict[str, str]:
+def page_headers(policy: str, *, forms: str = "'none'") -> dict[str, str]:
     """The headers of a page that this service shows in a browser.
 
     Args:
         policy: what it may load and do, besides standing in no other page's frame (Content Security Policy).
+        forms: where its forms may be sent.
     """
-    closed = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    closed = f"default-src 'none'; base-uri 'none'; form-action {forms}; frame-ancestors 'none'"
     return {
         "Content-Security-Policy": f"{closed}; {policy}",
         "X-Content-Type-Options": "nosniff",

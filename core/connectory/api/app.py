@@ -180,10 +180,9 @@ def create_app(service: Service, console: Starlette | None = None) -> FastAPI:
         app.router.routes.extend(router.routes)
     if service.settings.docs:
         app.router.routes.extend(documentation.ROUTES)
-    console_path = None
+    console_path = app.state.console_path = None if console is None else PATH
     if console is not None:
         app.router.routes.append(Mount(PATH, app=console))
-        console_path = PATH
     install_error_handlers(app)
     install_openapi(app, service.catalog)
     app.add_middleware(BodyLimit, limit=service.settings.max_body_bytes, unless_under=console_path)

@@ -14,7 +14,7 @@ from connectory.api.answers import NO_STORE, Answer
 from connectory.api.bearer import actor, actor_of, needs
 from connectory.api.bodies import JsonBody, parse_json
 from connectory.api.consent_browser import browsers_of
-from connectory.api.consent_page import confirmation_page, wants_page
+from connectory.api.consent_page import confirmation_page, outcome_page, wants_page
 from connectory.api.errors import PROTECTED, Refused, errors, rebuild
 from connectory.api.logs import log
 from connectory.api.lookup import ConnectionKey, find_connection
@@ -133,10 +133,18 @@ async def complete(request: Request, response: Response) -> Message | Response:
     service = service_of(request)
     state, code, error = (_parameter(request, name) for name in ("state", "code", "error"))
     who = actor_of(request, _ACTOR)
-    answered = await service.threads.write(_come_back, service, state, code, error, browsers_of(request), who)
-    if answered.confirmation is not None:
-        return _held(request, answered, answered.confirmation)
-    return await _complete(service, answered, code, actor_of(request, answered.asked.asked_by or _ACTOR))
+    key = None
+    try:
+        answered = await service.threads.write(_come_back, service, state, code, error, browsers_of(request), who)
+        if answered.confirmation is not None:
+            return _held(request, answered, answered.confirmation)
+        key = answered.connection.key
+        done = await _complete(service, answered, code, actor_of(request, answered.asked.asked_by or _ACTOR))
+    except Refused as refused:
+        if not wants_page(request) or not isinstance(refused.detail, str):
+            raise
+        return outcome_page(request, refused.status, refused.detail, key)
+    return outcome_page(request, 200, done.msg, key) if wants_page(request) else done
 
 
 @router.post(
@@ -220,7 +228,7 @@ def _held(request: Request, answered: _Answered, confirmation: str) -> Response:
     key = answered.connection.key
     path = f"/api/v1/connection/{key}/authorization/confirm"
     if wants_page(request):
-        return confirmation_page(path, key, answered.client or "(deleted)", confirmation)
+        return confirmation_page(request, path, key, answered.client or "(deleted)", confirmation)
     message = (
         "Nothing is stored yet: this browser did not ask for the consent. "
         f"If you meant to give it, confirm it with POST {path} within ten minutes."
