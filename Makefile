@@ -34,6 +34,9 @@ demo: install
 compiled: install
 	$(BIN)/python -m compileall -q benchmarks core/connectory console/connectory_console $(wildcard plugins/*/connectory*) tests
 
+# Programs that tests start may keep what they compile for the next one, also where this machine's Python may not.
+test soak: export PYTHONDONTWRITEBYTECODE :=
+
 test: compiled
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 

@@ -1,5 +1,6 @@
 """The embedded default's home, its key file and its store, and commands that run in this process."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -38,8 +39,8 @@ def opened(home, keys):
 def command(home):
     """Run a command in this process; gives its exit code, what it printed, and its one line of refusal."""
 
-    def run(*arguments: str) -> tuple[int, str, str]:
-        done = CliRunner().invoke(app, arguments, env={"CONNECTORY_HOME": str(home)})
+    def run(*arguments: str, settings: Mapping[str, str] | None = None) -> tuple[int, str, str]:
+        done = CliRunner().invoke(app, arguments, env={"CONNECTORY_HOME": str(home), **(settings or {})})
         if done.exception is not None and not isinstance(done.exception, SystemExit):
             return 1, done.stdout, str(done.exception)
         return done.exit_code, done.stdout, done.stderr

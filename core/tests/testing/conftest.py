@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
+from connectory.testing.rules import schema
 from testkit.distribution import install
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "connectory-ledger"
@@ -80,8 +81,8 @@ class Kit:
         assert old in self.tests
         self.tests = self.tests.replace(old, new)
 
-    def run(self, *, only: str = "", update_golden: bool = True) -> Verdicts:
-        """Install the plugin and run its tests; `only` as for `pytest -k`."""
+    def run(self, *, only: str = "", update_golden: bool = True, examples: int = schema.EXAMPLES) -> Verdicts:
+        """Install the plugin and run its tests; `only` as for `pytest -k`, `examples` are of what its schema accepts."""
         site = self._pytester.mkdir("site")
         install(
             site,
@@ -92,6 +93,9 @@ class Kit:
             requires=self.project["dependencies"],
         )
         self._monkeypatch.syspath_prepend(site)
+        # Each session imports what earlier ones imported anew: no plugins of others, which take a second.
+        self._monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+        self._monkeypatch.setattr(schema, "EXAMPLES", examples)
         self._monkeypatch.setenv("CONNECTORY_UPDATE_GOLDEN", "1" if update_golden else "0")
         self._pytester.path.joinpath("secret_schema.json").write_text(self.golden)
         path = self._pytester.makepyfile(test_ledger=self.tests)

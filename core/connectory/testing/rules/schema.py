@@ -22,6 +22,9 @@ from connectory.testing.rules.rule import rule
 UPDATE_GOLDEN = "CONNECTORY_UPDATE_GOLDEN"
 """Environment variable that makes the golden schema file be written instead of compared."""
 
+EXAMPLES = 200
+"""Documents that the schema and the service are asked about."""
+
 
 class SchemaRules(Facts):
     """Whether forms can be drawn from the schema, and it says what is accepted."""
@@ -97,7 +100,7 @@ class SchemaRules(Facts):
         marked, _ = with_markers(model, connector.schema, parts)
 
         @settings(
-            max_examples=200,
+            max_examples=EXAMPLES,
             database=None,
             derandomize=True,
             deadline=None,
