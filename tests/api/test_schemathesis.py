@@ -12,8 +12,8 @@ from testkit.service import environment_of, run_command, running_service
 # What no schema of one request can say: whether secrets are valid depends on the type of the connection that the path, or
 # another member, names; the collections of a dataset need names that differ; only some connections, with their secrets stored,
 # can be consented to; and a code to sign in with has to be one that was given out (RFC 6749 has 400 for the others). So these
-# eight may refuse what fits their schema. Whether an entity tag is that of what is stored no schema says either, and that is looked at
-# before the content is. Nothing else is excepted.
+# eight may refuse what fits their schema. Whether an entity tag is that of what is stored no schema says either, and that is
+# looked at before the content is. Nothing else is excepted.
 _CONFIGURATION = """
 [[operations]]
 include-operation-id = ["saveConnections", "putSecrets", "patchSecrets"]

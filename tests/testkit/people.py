@@ -66,6 +66,7 @@ class Person:
     visited: set[str] = field(default_factory=set)
     tolerated: str = "(?!)"
     """Pattern of what the browser may say, where a test has it look at hostile pages."""
+    theme: str = "light"
 
     def go(self, path: str = "/") -> Page:
         """Open a page of the console."""
