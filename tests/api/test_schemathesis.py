@@ -1,10 +1,12 @@
 """Schemathesis over the whole OpenAPI document, with all checks: nothing it makes up brings the service out of its contract."""
 
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 from testkit.service import environment_of, run_command, running_service
@@ -35,6 +37,16 @@ checks.positive_data_acceptance.expected-statuses = ["2xx", "304", "401", "403",
 [[operations]]
 include-operation-id = ["authorizeConnection", "createToken"]
 checks.positive_data_acceptance.expected-statuses = ["2xx", "400", "401", "403", "404", "409", "422", "429", "5xx"]
+
+# Or it would end the client whose token it uses, and be answered 401 from then on. So these end others, and never one that was
+# just made, which the one check expects that is left out; only clients are made by POST.
+[[operations]]
+include-operation-id = ["deleteClient"]
+parameters = {{ "path.client_id" = "{doomed}" }}
+
+[[operations]]
+include-operation-id = ["rotateClientSecret", "revokeClientToken", "revokeClientTokens"]
+parameters = {{ "path.client_id" = "{kept}" }}
 """
 
 
@@ -47,15 +59,18 @@ checks.positive_data_acceptance.expected-statuses = ["2xx", "400", "401", "403",
     ],
 )
 def test_the_service_keeps_to_its_openapi_document(tmp_path: Path, seed: int, phases: str) -> None:
-    """All checks, and in every phase all operations."""
-    (tmp_path / "schemathesis.toml").write_text(_CONFIGURATION)
+    """All checks but one, and in every phase all operations."""
     home = tmp_path / "home"
     # Hosts are made up at random: none of them is to be connected to, or waited for.
     nowhere = {"CONNECTORY_PROBE_DEADLINE": "1", "CONNECTORY_EGRESS_DENY": "*"}
     with running_service(home, nowhere) as service:
         token = run_command(home, "token").stdout.strip()
+        others = {name: json.loads(run_command(home, "client", "create", name).stdout) for name in ("doomed", "kept")}
+        ids = {name: client["client_id"] for name, client in others.items()}
+        (tmp_path / "schemathesis.toml").write_text(_CONFIGURATION.format(**ids))
         command = [Path(sys.executable).with_name("st"), "--config-file", tmp_path / "schemathesis.toml", "run"]
         command += [f"{service.url}/openapi.json", "-H", f"Authorization: Bearer {token}", "--checks", "all"]
+        command += ["--exclude-checks", "ensure_resource_availability"]
         command += [
             "--seed",
             str(seed),
@@ -73,6 +88,8 @@ def test_the_service_keeps_to_its_openapi_document(tmp_path: Path, seed: int, ph
         )
         assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
         assert re.search(r"Selected: (\d+)/\1\b", done.stdout), "Some operations were not tested."
+        headers = {"Authorization": f"Bearer {token}"}
+        assert httpx.get(f"{service.url}/api/v1/connection", headers=headers).status_code == 200
         log = service.log.read_text()
     assert '"status":5' not in log
     assert '"request failed"' not in log
