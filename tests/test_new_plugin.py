@@ -18,7 +18,7 @@ import pytest
 from documentation.pages import blocks
 from testkit.cache import REPOSITORY
 from testkit.service import running_service
-from testkit.wheels import build_wheels, finished, install, new_environment, start
+from testkit.wheels import build_wheels, finished, install, new_environment, start, wheels_of
 
 KINDS = {"database": "redis", "saas": "acme_saas", "other": "acme_other"}
 """The kinds of project, and the connector that a project is written for."""
@@ -41,9 +41,9 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def core(workplace: Path) -> Path:
+def core() -> Path:
     """Core's wheel."""
-    [wheel] = build_wheels(workplace / "core", REPOSITORY / "core")
+    [wheel] = wheels_of(REPOSITORY / "core")
     return wheel
 
 

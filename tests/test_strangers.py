@@ -17,7 +17,7 @@ from testkit.cache import REPOSITORY
 from testkit.debian import REDIS_PACKAGES, SLAPD_PACKAGES, libraries_in, unpacked
 from testkit.service import running_service, token_of_root
 from testkit.side_environment import LISTS
-from testkit.wheels import build_wheels, finished, install, new_environment, start
+from testkit.wheels import finished, install, new_environment, start, wheels_of
 
 EXAMPLES = REPOSITORY / "examples"
 STRANGERS = ("ldap", "redis", "s3")
@@ -31,13 +31,9 @@ def module_of(name: str) -> Path:
 @pytest.fixture(scope="module")
 def binaries(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The `bin` folder of an environment with the wheels, and what their tests need."""
-    folder = tmp_path_factory.mktemp("strangers")
-    projects = [EXAMPLES / f"connectory-{name}" for name in STRANGERS]
-    wheels = build_wheels(folder / "wheels", REPOSITORY / "core", *projects)
-    [core] = [wheel for wheel in wheels if wheel.name.startswith("connectory-")]
-    binaries = new_environment(folder / "environment")
+    core, *theirs = wheels_of(REPOSITORY / "core", *(EXAMPLES / f"connectory-{name}" for name in STRANGERS))
+    binaries = new_environment(tmp_path_factory.mktemp("strangers") / "environment")
     pinned = (LISTS / "strangers.txt").read_text().split()
-    theirs = [wheel for wheel in wheels if wheel != core]
     install(binaries, f"connectory[http,server,testing] @ {core.as_uri()}", *theirs, *pinned, "flask", "mypy")
     return binaries
 
