@@ -70,7 +70,7 @@ def test_the_service_keeps_to_its_openapi_document(tmp_path: Path, seed: int, ph
             command, cwd=tmp_path, env=environment_of(home), capture_output=True, text=True, timeout=170
         )
         assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
-        assert "Selected: 26/26" in done.stdout
+        assert "Selected: 28/28" in done.stdout
         log = service.log.read_text()
     assert '"status":5' not in log
     assert '"request failed"' not in log

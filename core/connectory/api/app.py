@@ -13,6 +13,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from connectory.api import (
     audit,
+    connection_health,
     connection_tests,
     connection_types,
     connections,
@@ -142,6 +143,7 @@ def create_app(service: Service) -> FastAPI:
     # What is asked for most comes first: routes are tried one after the other.
     for router in (
         connection_types.router,
+        connection_health.router,  # whose path is one of a connection's too, so before
         connections.router,
         secrets.router,
         connection_tests.router,
