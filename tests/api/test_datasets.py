@@ -473,3 +473,34 @@ def test_nesting_without_end_is_a_422(api):
         "/connection/books/dataset", json=[DATASET | {"collections": [{"name": "c", "fields": [field]}]}]
     )
     assert answer.status_code == 422
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        [DATASET],
+        [DATASET, DATASET | {"fides_key": "taken"}, DATASET | {"fides_key": "new"}, DATASET],
+        [DATASET | {"fides_key": "k", "retention": "x"}],
+        [],
+        [DATASET | {"unknown": 1}],
+        {"fides_key": "d"},
+        "not a list",
+    ],
+)
+def test_a_dry_run_answers_the_same_and_stores_nothing(api, service, sent):
+    api.create("books")
+    api.create("films")
+    before = {"fides_key": DATASET["fides_key"], "collections": [{"name": "before", "fields": [{"name": "id"}]}]}
+    api.patch("/connection/books/dataset", json=[before])
+    api.patch("/connection/films/dataset", json=[DATASET | {"fides_key": "taken"}])
+
+    def stored():
+        trail = api.get("/audit?action=datasets_saved&size=1").json()["total"]
+        return trail, [api.get(f"/connection/{key}/dataset").json() for key in ("books", "films")]
+
+    at_first = stored()
+    tried = api.patch("/connection/books/dataset?dry_run=true", json=sent)
+    assert stored() == at_first
+    done = api.patch("/connection/books/dataset?dry_run=false", json=sent)
+    assert (tried.status_code, tried.json()) == (done.status_code, done.json())
+    assert api.patch("/connection/none/dataset?dry_run=true", json=sent).status_code == 404

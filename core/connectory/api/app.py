@@ -16,6 +16,7 @@ from starlette.routing import Mount
 from connectory.api import (
     audit,
     clients,
+    connection_health,
     connection_tests,
     connection_types,
     connections,
@@ -157,6 +158,7 @@ def create_app(service: Service, console: Starlette | None = None) -> FastAPI:
     # What is asked for most comes first: routes are tried one after the other.
     for router in (
         connection_types.router,
+        connection_health.router,  # whose path is one of a connection's too, so before
         connections.router,
         secrets.router,
         connection_tests.router,

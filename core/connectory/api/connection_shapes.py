@@ -17,6 +17,7 @@ from connectory.api.answers import Answer
 from connectory.api.lookup import KEY_SCHEMA
 from connectory.api.paging import Page
 from connectory.api.test_reports import RecordedTest
+from connectory.contract.check import FailureCode
 from connectory.store import connections
 from connectory.store.connections import EDITABLE
 
@@ -46,8 +47,27 @@ class Connection(Answer):
     last_test_succeeded: bool | None
 
 
-class ConnectionPage(Page[Connection]):
-    """Connections, ordered by name, then key."""
+SecretsState = Annotated[Literal["absent", "stored", "unreadable"], Field(examples=["stored"])]
+Authorized = Annotated[bool, Field(examples=[False])]
+
+
+class ConnectionHealth(Answer):
+    """How a connection is, as far as a list can tell: no envelope is opened for it."""
+
+    secrets_state: SecretsState
+    authorized: Authorized
+    last_failure_code: FailureCode | None
+    connector: Annotated[Literal["present", "missing"], Field(description="On this node.")]
+
+
+class ConnectionWithHealth(Connection):
+    """A stored connection, and how it is."""
+
+    health: ConnectionHealth
+
+
+class ConnectionPage(Page[Connection | ConnectionWithHealth]):
+    """Connections, each with its health where that is asked for."""
 
 
 class LastTest(RecordedTest):
@@ -64,8 +84,8 @@ class ConnectionDetail(Connection):
             examples=[{"host": "db.example", "dbname": "app", "username": "reader", "password": "**********"}],
         ),
     ]
-    secrets_state: Annotated[Literal["absent", "stored", "unreadable"], Field(examples=["stored"])]
-    authorized: Annotated[bool, Field(examples=[False])]
+    secrets_state: SecretsState
+    authorized: Authorized
     last_test: LastTest | None
 
 

@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection
 from connectory.api.answers import json_response
 from connectory.api.bearer import actor, needs
 from connectory.api.bodies import JsonBody, parse_json
+from connectory.api.connection_health import health_of, usable_kids
 from connectory.api.connection_items import CheckedItem, ParsedItems, check_items, parse_items
 from connectory.api.connection_shapes import (
     REQUEST_EXAMPLES,
@@ -28,10 +29,12 @@ from connectory.api.preconditions import SHOWS_TAG, IfMatch, IfNoneMatch, entity
 from connectory.api.sealing import open_masked_document
 from connectory.api.service import Service, service_of
 from connectory.api.test_reports import recorded_test
+from connectory.contract.check import FailureCode
 from connectory.store import audit
 from connectory.store.audit import Actor
 from connectory.store.bulk_save import SaveFailed, Superseded, save_connections
 from connectory.store.connections import StoredConnection, delete, find_by_keys, lock_by_keys
+from connectory.store.envelopes import those_with_tokens
 from connectory.store.listing import Filters, Sort, TestStatus, list_connections
 from connectory.store.timestamps import utc_now
 from connectory.vault import EnvelopeUnreadable
@@ -73,6 +76,16 @@ async def list_all(
         str | None, Query(pattern=_SYSTEM_TYPE, description="`database`, `saas`, `manual`, or a plugin's own word.")
     ] = None,
     system_status: Annotated[str | None, Query(pattern=_SYSTEM_TYPE, description="Alias of `system_type`.")] = None,
+    failure_code: Annotated[
+        list[FailureCode], Query(description="The last test failed, with any of these codes.")
+    ] = [],  # noqa: B006
+    connector: Annotated[
+        Literal["missing"] | None, Query(description="Only those of types that this node has no connector of.")
+    ] = None,
+    secrets: Annotated[
+        Literal["unreadable"] | None, Query(description="Only those with secrets of keys that this node cannot use.")
+    ] = None,
+    expand: Annotated[Literal["health"] | None, Query(description="Show of each how it is, as `health`.")] = None,
     sort: Annotated[Sort, Query(description="`-` descends. What was never tested comes last.")] = "name",
     page: PageNumber = 1,
     size: PageSize = 50,
@@ -82,22 +95,30 @@ async def list_all(
     kinds = {kind for kind in (system_type, system_status) if kind is not None}
     if len(words) > 1 or len(kinds) > 1:  # a filter and its alias that differ: nothing is both
         return json_response(page_of([], 0, page, size))
+    service = service_of(request)
     filters = Filters(
         connection_types=[word.lower() for word in connection_type],
         system_types=list(kinds),
         disabled=disabled,
         test_status=words.pop() if words else None,
+        failure_codes=failure_code,
+        other_types_than=service.catalog.connectors.keys() if connector else None,
+        other_keys_than=usable_kids(service) if secrets else None,
         search=search or None,
     )
-    service = service_of(request)
-    return await service.threads.read(_list, service, filters, sort, page, size)
+    return await service.threads.read(_list, service, filters, sort, page, size, expand == "health")
 
 
-def _list(service: Service, filters: Filters, sort: Sort, page: int, size: int) -> Response:
+def _list(service: Service, filters: Filters, sort: Sort, page: int, size: int, with_health: bool) -> Response:
     # All else may take several, which have to see one state.
     with service.store.look() if (filters, sort) == _ONE_STATEMENT else service.store.read() as database:
         found, total = list_connections(database, filters, sort=sort, page=page, size=size)
-    return json_response(page_of([connection_item(row) for row in found], total, page, size))
+        authorized = those_with_tokens(database, [row.id for row in found]) if with_health else frozenset()
+    items = [connection_item(row) for row in found]
+    if with_health:
+        for item, health in zip(items, health_of(service, found, authorized), strict=True):
+            item["health"] = health
+    return json_response(page_of(items, total, page, size))
 
 
 @router.patch(
@@ -178,6 +199,11 @@ def _failure(failed: SaveFailed) -> str:
             return (
                 f"The connection '{failed.key}' is of type '{failed.stored_type}', which cannot change; "
                 "use another key, or delete it first."
+            )
+        case "key_reserved":
+            return (
+                f"The key '{failed.key}' cannot be given to a connection: GET /connection/{failed.key} answers something else; "
+                "use another key, or another name."
             )
         case _:
             return "The name gives no valid key in snake case; please provide a key."

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, Field, RootModel
 
 from connectory.api.answers import Answer, json_response
@@ -18,7 +19,7 @@ from connectory.api.service import Service, service_of
 from connectory.store import audit
 from connectory.store.audit import Actor
 from connectory.store.connections import StoredConnection
-from connectory.store.datasets import delete, get, list_datasets, upsert_many
+from connectory.store.datasets import delete, get, keys_of_others, list_datasets, upsert_many
 from connectory.store.errors import ConnectionGone, KeyTaken, PageTooLarge
 from connectory.store.timestamps import utc_now
 
@@ -151,18 +152,20 @@ async def save_datasets(
     request: Request,
     connection_key: ConnectionKey,
     body: Annotated[bytes, needs("dataset:create_or_update", JsonBody(DatasetsToSave, {"Dataset": [_EXAMPLE]}))],
+    dry_run: Annotated[bool, Query(description="Answer what would become of each dataset, and store nothing.")] = False,
 ) -> Response:
     """A dataset whose `fides_key` the connection already has is replaced as a whole, with everything in it.
 
     A malformed dataset fails the whole request, and nothing is stored: an unknown member and an unknown data category too.
     With all members of the Fides language, as they are stored, the datasets of a request take up to 8 MiB together.
     A dataset whose key another connection uses is listed in `failed`, and so is one whose key an earlier item has.
+    With `dry_run` the answer is the same, and nothing is stored, nor in the audit trail.
     """
     service = service_of(request)
-    return await service.threads.write(_save, service, connection_key, body, actor(request))
+    return await service.threads.write(_save, service, connection_key, body, actor(request), dry_run)
 
 
-def _save(service: Service, key: str, body: bytes, who: Actor) -> Response:
+def _save(service: Service, key: str, body: bytes, who: Actor, dry_run: bool) -> Response:
     with service.store.look() as database:
         connection = find_connection(database, key, _MISSING_CONNECTION)
     items = _items(parse_json(body), service.settings.data_categories)
@@ -171,25 +174,37 @@ def _save(service: Service, key: str, body: bytes, who: Actor) -> Response:
     firsts: dict[str, DatasetItem] = {}
     for item in items:
         firsts.setdefault(item.fides_key, item)
-    now = utc_now()
-    try:
-        with service.store.write() as database:
-            documents = {fides_key: item.document for fides_key, item in firsts.items()}
-            outcomes = upsert_many(database, connection.id, documents, now=now)
-            saved = [fides_key for fides_key, outcome in outcomes.items() if not isinstance(outcome, KeyTaken)]
-            if saved:
-                audit.append(database, who.did("datasets_saved", connection, saved, result_code="200", at=now))
-    except ConnectionGone:
-        raise Refused(404, _MISSING_CONNECTION.format(key=key)) from None
+    if dry_run:
+        with service.store.look() as database:
+            taken = keys_of_others(database, connection.id, firsts)
+    else:
+        taken = _store(service, connection, firsts, who)
     succeeded, failed = [], []
     for item in items:
         if item is not firsts[item.fides_key]:
             failed.append(_failure(key, item, _TWICE))
-        elif isinstance(outcomes[item.fides_key], KeyTaken):
+        elif item.fides_key in taken:
             failed.append(_failure(key, item, _TAKEN))
         else:
             succeeded.append(_with_ignored(item))
     return json_response({"succeeded": succeeded, "failed": failed})
+
+
+def _store(
+    service: Service, connection: StoredConnection, items: Mapping[str, DatasetItem], who: Actor
+) -> frozenset[str]:
+    """Store datasets, by fides_key; gives the keys that other connections have."""
+    now = utc_now()
+    try:
+        with service.store.write() as database:
+            documents = {fides_key: item.document for fides_key, item in items.items()}
+            outcomes = upsert_many(database, connection.id, documents, now=now)
+            taken = frozenset(fides_key for fides_key, outcome in outcomes.items() if isinstance(outcome, KeyTaken))
+            if saved := [fides_key for fides_key in outcomes if fides_key not in taken]:
+                audit.append(database, who.did("datasets_saved", connection, saved, result_code="200", at=now))
+    except ConnectionGone:
+        raise Refused(404, _MISSING_CONNECTION.format(key=connection.key)) from None
+    return taken
 
 
 def _items(payload: Any, further_categories: tuple[str, ...]) -> list[DatasetItem]:

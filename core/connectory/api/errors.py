@@ -169,10 +169,15 @@ async def _http_exception(request: Request, error: Exception) -> Response:
 
 
 def _methods_at(request: Request) -> list[str]:
-    """Every method the path takes. Starlette's own answer names those of the first route of the path only."""
+    """Every method the path takes. Starlette's own answer names those of the first route of the path only.
+
+    Where one path is also of another's form, as `/connection/summary` is of a connection's, the first one counts, as the document
+    has it.
+    """
+    routes = iter_route_contexts(request.app.routes)
+    matching = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
     methods = {"OPTIONS"}
-    for route in iter_route_contexts(request.app.routes):
-        match, _ = route.matches(request.scope)
-        if match is not Match.NONE:
+    for route in matching:
+        if route.path == matching[0].path:
             methods |= route.methods or set()
     return sorted(methods | ({"HEAD"} if "GET" in methods else set()))

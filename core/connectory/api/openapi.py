@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import NoneType
-from typing import Any, Literal, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
@@ -106,6 +106,8 @@ def _example_of(kind: Any, place: str) -> Any:
         return get_args(kind)[0]
     if NoneType in get_args(kind):
         return None
+    if get_origin(kind) in (Union, UnionType):
+        return _example_of(get_args(kind)[0], place)
     raise TypeError(f"{place} needs an example.")
 
 

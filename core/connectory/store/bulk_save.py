@@ -11,10 +11,10 @@ from anyascii import anyascii
 from sqlalchemy.engine import Connection
 
 from connectory.store.connection_rows import insert_rows, rewrite_rows
-from connectory.store.connections import EDITABLE, KEY_PATTERN, StoredConnection, lock_by_keys
+from connectory.store.connections import EDITABLE, KEY_PATTERN, RESERVED_KEYS, StoredConnection, lock_by_keys
 from connectory.store.envelopes import Sealed
 
-FailureReason = Literal["key_exists", "key_invalid", "name_missing", "type_fixed"]
+FailureReason = Literal["key_exists", "key_invalid", "key_reserved", "name_missing", "type_fixed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +60,8 @@ class SaveFailed:
 
     Attributes:
         reason: "key_exists" (no key given, and the name's key is taken), "key_invalid" (no key given, and the name gives
-            none that is valid), "name_missing" (neither key nor name given), "type_fixed" (a stored connection is of
-            another connection type).
+            none that is valid), "key_reserved" (no new connection can have the key), "name_missing" (neither key nor name
+            given), "type_fixed" (a stored connection is of another connection type).
         key: the key that was meant, empty if there was none.
         stored_type: for "type_fixed", the type the stored connection has.
     """
@@ -164,6 +164,8 @@ def _plan(
     if item.key is None and (failure := _derived_key_failure(item, key, row)):
         return failure
     if row is None:
+        if key in RESERVED_KEYS:
+            return SaveFailed("key_reserved", key)
         row = _Pending(None, _new_connection(item, key, now))
     elif row.connection.connection_type != item.connection_type:
         return SaveFailed("type_fixed", key, row.connection.connection_type)

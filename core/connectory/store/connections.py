@@ -22,6 +22,9 @@ from connectory.store.tables import connections
 KEY_PATTERN = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9_.-]{1,200}")
 """A valid key, to be used with `fullmatch`. `.` and `..` are left out because a URL path cannot carry them."""
 
+RESERVED_KEYS = frozenset({"summary"})
+"""Keys that a new connection cannot have: at their path `GET` answers something else. One that has such a key keeps it."""
+
 EDITABLE = frozenset({"name", "access", "disabled", "description"})
 """The fields that a stored connection can change."""
 

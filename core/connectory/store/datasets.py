@@ -2,7 +2,7 @@
 
 import sys
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from functools import cache
@@ -106,6 +106,19 @@ def upsert_many(
         # An insert that met a row another transaction committed a moment ago starts again, and now finds it.
         remaining = {key: document for key, document in remaining.items() if key not in outcomes}
     return {key: outcomes[key] for key in documents}
+
+
+def keys_of_others(database: Connection, connection_id: str, fides_keys: Collection[str]) -> frozenset[str]:
+    """Those of the keys under which other connections have datasets, so that `upsert_many` would not store them."""
+    statement = _owners(database.dialect.name)
+    rows = database.execute(statement, asked(fides_keys) | {"owner": connection_id})
+    return frozenset(rows.scalars())
+
+
+@cache
+def _owners(dialect: str) -> Select[Any]:
+    others = datasets.c.connection_id != bindparam("owner")
+    return select(datasets.c.fides_key).where(is_asked(datasets.c.fides_key, dialect), others)
 
 
 def list_datasets(

@@ -6,12 +6,15 @@ or by a person's consent, have an envelope of their own and are forgotten with t
 its own row and column. Only this module and `rotation` read or write them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import Select, bindparam, select, update
 from sqlalchemy.engine import Connection
 
+from connectory.store.asked import asked, is_asked
 from connectory.store.inserting import replace_rows
 from connectory.store.tables import connection_secrets, connections
 from connectory.vault import Vault
@@ -139,6 +142,17 @@ def put_envelopes(database: Connection, sealed: Mapping[str, Sealed]) -> None:
 def has_tokens(database: Connection, connection_id: str) -> bool:
     """Whether tokens are stored for a connection."""
     return bool(database.execute(_HAS_TOKENS, {"connection_id": connection_id}).scalar())
+
+
+def those_with_tokens(database: Connection, ids: Collection[str]) -> frozenset[str]:
+    """The ids, among these, of the connections that tokens are stored for."""
+    return frozenset(database.execute(_with_tokens(database.dialect.name), asked(ids)).scalars())
+
+
+@cache
+def _with_tokens(dialect: str) -> Select[Any]:
+    of_these = is_asked(connection_secrets.c.connection_id, dialect)
+    return select(connection_secrets.c.connection_id).where(of_these, connection_secrets.c.tokens_sealed.is_not(None))
 
 
 def load_tokens(database: Connection, connection_id: str) -> str | None:
