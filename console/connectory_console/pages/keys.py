@@ -6,6 +6,7 @@ from typing import Any
 
 from starlette.responses import Response
 
+from connectory_console import wording
 from connectory_console.web import Visit
 
 
@@ -16,44 +17,35 @@ async def show(visit: Visit) -> Response:
 
 
 def _steps(found: dict[str, Any]) -> list[dict[str, Any]]:
-    """The steps of changing the primary key, with what the facts say of each."""
-    primary = found["primary"]
+    """The steps of changing the primary key; what the facts say is behind is `done`, what is next is `current`."""
     others = [key for key in found["keys"] if not key["primary"]]
     fresh = [key for key in others if key["held"] and not key["rows"] and not key["first_used_at"]]
     old_rows = sum(key["rows"] for key in others)
-    old = [key for key in others if not key["rows"] and key["first_used_at"]]
     nodes = found["nodes"]
-    everywhere = all(all(key["kid"] in node["keys"] for node in nodes) for key in fresh)
-    name = fresh[0]["kid"] if fresh else "KEY_ID"
+    everywhere = all(key["kid"] in node["keys"] for key in fresh for node in nodes)
+    new = fresh[0]["kid"] if fresh else "KEY_ID"
+    old = next((key["kid"] for key in others if not key["rows"] and key["first_used_at"]), "KEY_ID")
+    at = (2 if everywhere else 1) if fresh else 3 if old_rows else 4 if others else 0
+    steps = [
+        ("Add a key", "connectory keys add", "It is held beside the primary one, and seals nothing yet."),
+        ("Roll it out", "", f"Every node has to hold it: {wording.counted(len(nodes), 'node')} running now."),
+        (
+            "Promote it",
+            f"connectory keys promote {new}",
+            f"New secrets are sealed with the primary key, now {found['primary']}.",
+        ),
+        (
+            "Rotate",
+            "connectory secrets rotate",
+            f"{wording.counted(old_rows, 'row')} sealed with another key than the primary one.",
+        ),
+        (
+            "Remove the old key",
+            f"connectory keys remove {old}",
+            "Once no row needs it, and no backup that you would restore.",
+        ),
+    ]
     return [
-        {
-            "title": "Add a key",
-            "command": "connectory keys add",
-            "done": bool(fresh),
-            "why": "It is held beside the primary one, and seals nothing yet.",
-        },
-        {
-            "title": "Roll it out",
-            "command": "",
-            "done": bool(fresh) and everywhere,
-            "why": f"Every node has to hold it: {len(nodes)} running now.",
-        },
-        {
-            "title": "Promote it",
-            "command": f"connectory keys promote {name}",
-            "done": not fresh and old_rows > 0,
-            "why": f"New secrets are sealed with the primary key, now {primary}.",
-        },
-        {
-            "title": "Rotate",
-            "command": "connectory secrets rotate",
-            "done": not fresh and old_rows == 0,
-            "why": f"{old_rows} rows are sealed with another key than the primary one.",
-        },
-        {
-            "title": "Remove the old key",
-            "command": f"connectory keys remove {old[0]['kid']}" if old else "connectory keys remove KEY_ID",
-            "done": not old and not others,
-            "why": "Once no row needs it, and no backup that you would restore.",
-        },
+        {"title": title, "command": command, "why": why, "done": number < at, "current": 0 < at == number}
+        for number, (title, command, why) in enumerate(steps)
     ]
