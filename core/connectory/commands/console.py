@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import html
 import json
-import os
-import tempfile
-import webbrowser
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -59,6 +54,12 @@ def console(
 
 def _open(url: str) -> bool:
     """Open a link in a browser, by a file that leads there: every account may read the arguments of a process."""
+    import html
+    import os
+    import tempfile
+    import webbrowser
+    from pathlib import Path
+
     path = Path(tempfile.mkdtemp(prefix="connectory-console-")) / "open.html"
     target = html.escape(url)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
