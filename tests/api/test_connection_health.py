@@ -179,6 +179,7 @@ FILTERS = [
 def test_filters_and_orders_go_together(library, monkeypatch, few):
     """Whatever way SQLite takes, the answer is the same as if everything was read, and looked through here."""
     monkeypatch.setattr("connectory.store.listing._MANY_MATCHES", few)
+    monkeypatch.setattr("connectory.store.listing._READ", few)
     for sort in ("-name", "last_test_timestamp"):
         everything = listed(library, f"sort={sort}&expand=health")["items"]
         for (first, fits), (second, fits_too) in itertools.combinations(FILTERS, 2):
