@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 PUBLIC = {
     "connectory",
     "connectory.consent",
+    "connectory.data",
     "connectory.sources",
     "connectory.testing",
     "connectory.toolkit",

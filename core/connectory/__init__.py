@@ -1,8 +1,9 @@
 """Connectory: connect a product to other people's databases and services through installable connectors.
 
 What a first connector needs is here. More has rooms of its own: `connectory.toolkit` for TLS, certificates, HTTP and error codes,
-`connectory.consent` for a person's consent, `connectory.sources` for connectors that deployers define in files, and
-`connectory.testing` for tests. Importing this brings in pluggy and pydantic, nothing else.
+`connectory.consent` for a person's consent, `connectory.data` for connections that are used and not only tested,
+`connectory.sources` for connectors that deployers define in files, and `connectory.testing` for tests. Importing this brings in
+pluggy and pydantic, nothing else.
 """
 
 import importlib

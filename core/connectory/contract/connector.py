@@ -6,13 +6,16 @@ import builtins
 import difflib
 import inspect
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin
 
 from connectory.contract.check import CheckContext
 from connectory.contract.consent import Authorization
+from connectory.contract.data import CollectionInfo
 from connectory.contract.description import Description
 from connectory.contract.hookspecs import ConnectorUnusable, hookimpl
 from connectory.contract.secrets import Secrets
+from connectory.contract.session import DataSession, SessionContext
 from connectory.contract.settings import DeployerSettings
 
 SecretsT = TypeVar("SecretsT", bound=Secrets)
@@ -28,6 +31,8 @@ _CALLED = {
     "secret_schema": ("self", "settings"),
     "authorization": ("self", "secrets", "settings"),
     "exchange_code": ("self", "secrets", "code", "code_verifier", "context"),
+    "open_session": ("self", "secrets", "context"),
+    "collections": ("self", "settings"),
 }
 
 
@@ -144,6 +149,28 @@ class Connector(ABC, Generic[SecretsT]):
         del settings
         return self.secrets
 
+    def open_session(self, secrets: SecretsT, context: SessionContext) -> DataSession:
+        """Optional. Log in, and return a session by which the connection is used. A connector that has this can be discovered.
+
+        Runs as `test` does, and the session after it.
+
+        Args:
+            secrets: valid secrets.
+            context: as in `test`; `read_only` says whether the server should refuse writes.
+
+        Raises:
+            CheckFailed: the connection does not work; the code says why.
+        """
+        raise NotImplementedError
+
+    def collections(self, settings: Any) -> Sequence[CollectionInfo]:
+        """Optional. The collections of a system that has the same ones for everybody. Only computes, and connects to nothing.
+
+        Args:
+            settings: an instance of `settings`, or `None`.
+        """
+        raise NotImplementedError
+
     def __init_subclass__(cls) -> None:
         """Take the secrets from the brackets, and refuse what is clearly a mistake."""
         super().__init_subclass__()
@@ -157,6 +184,7 @@ class Connector(ABC, Generic[SecretsT]):
                         f"{cls.__name__}: the brackets must hold a class derived from connectory.Secrets."
                     )
         _refuse_mistakes(cls)
+        _implement_optional_hooks(cls)
 
     @hookimpl
     def connectory_identifier(self) -> str:
@@ -187,6 +215,25 @@ class Connector(ABC, Generic[SecretsT]):
     def connectory_test_connection(self, secrets: Any, context: CheckContext) -> None:
         """Run `test`. What it returns by mistake is for the service to refuse."""
         return self.test(secrets, context)
+
+
+@hookimpl
+def _open_session(self: Connector[Any], secrets: Any, context: SessionContext) -> DataSession:
+    """Answer the hook from `open_session`."""
+    return self.open_session(secrets, context)
+
+
+@hookimpl
+def _collections(self: Connector[Any], settings: Any) -> Sequence[CollectionInfo]:
+    """Answer the hook from `collections`."""
+    return self.collections(settings)
+
+
+def _implement_optional_hooks(cls: builtins.type[Connector[Any]]) -> None:
+    """Only a connector that defines the method implements the hook, because the service says by that what it can do."""
+    for name, implementation in (("open_session", _open_session), ("collections", _collections)):
+        if name in vars(cls):
+            setattr(cls, f"connectory_{name}", implementation)
 
 
 class ConsentingConnector(Connector[SecretsT]):

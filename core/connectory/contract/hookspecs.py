@@ -38,12 +38,16 @@ argument or as a member of `context`, so a plugin written today keeps working.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pluggy
 
 from connectory.contract.check import CheckContext
 from connectory.contract.consent import Authorization
+from connectory.contract.data import CollectionInfo
 from connectory.contract.description import Description
 from connectory.contract.secrets import Secrets
+from connectory.contract.session import DataSession, SessionContext
 from connectory.contract.settings import DeployerSettings
 
 PROJECT_NAME = "connectory"
@@ -217,6 +221,55 @@ def connectory_exchange_code(secrets: Secrets, code: str, code_verifier: str | N
     raise NotImplementedError
 
 
+@hookspec(firstresult=True)
+def connectory_open_session(secrets: Secrets, context: SessionContext) -> DataSession:
+    """Optional. Log in, and return a session by which the connection is used: what it holds, and how it is read.
+
+    Runs like a test, and the session after it: in a process of its own, connecting only to addresses from `context`. Import the
+    driver here, inside.
+
+    Args:
+        secrets: an instance of the class that `connectory_secret_schema` returned.
+        context: as in a test; `read_only` says whether the server should refuse writes.
+
+    Raises:
+        CheckFailed: the connection does not work; the code says why.
+
+    >>> from connectory import hookimpl
+    >>> from connectory.data import CollectionInfo, CollectionRef, DataSession, FieldInfo, Kind
+    >>> class LedgerSession(DataSession):
+    ...     def __init__(self, connection) -> None:
+    ...         self._connection = connection
+    ...
+    ...     def discover(self, namespace=None, sample=1000):
+    ...         yield CollectionInfo(CollectionRef("2026"), (FieldInfo(("amount",), Kind.DECIMAL, "money"),))
+    ...
+    ...     def close(self) -> None:
+    ...         self._connection.close()
+    >>> @hookimpl
+    ... def connectory_open_session(secrets, context) -> DataSession:
+    ...     connection, address = context.connect(secrets.host, secrets.port)
+    ...     return LedgerSession(connection)
+    """
+    raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def connectory_collections(settings: DeployerSettings | None) -> Sequence[CollectionInfo]:
+    """Optional. The collections of a system that has the same ones for everybody, known without connecting. Must be cheap.
+
+    Args:
+        settings: the deployer's values; `None` where the plugin declares none.
+
+    >>> from connectory import hookimpl
+    >>> from connectory.data import CollectionInfo, CollectionRef, FieldInfo, Kind
+    >>> @hookimpl
+    ... def connectory_collections(settings) -> list[CollectionInfo]:
+    ...     return [CollectionInfo(CollectionRef("user"), (FieldInfo(("email",), Kind.STRING, "string"),))]
+    """
+    raise NotImplementedError
+
+
 REQUIRED_HOOKS = (
     "connectory_identifier",
     "connectory_type",
@@ -228,4 +281,6 @@ OPTIONAL_HOOKS = (
     "connectory_settings",
     "connectory_authorization",
     "connectory_exchange_code",
+    "connectory_open_session",
+    "connectory_collections",
 )

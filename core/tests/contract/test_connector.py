@@ -102,6 +102,24 @@ def test_only_a_consenting_connector_implements_the_hooks_of_consent():
     assert context.skipped == ["c0de"]
 
 
+def test_only_a_connector_that_opens_sessions_implements_that_hook():
+    class Opening(Ledger):
+        def open_session(self, secrets, context):
+            return secrets.token.get_secret_value()
+
+        def collections(self, settings):
+            return [settings]
+
+    class Younger(Opening):
+        pass
+
+    for name in ("connectory_open_session", "connectory_collections"):
+        assert not hasattr(Ledger(), name)
+    opening = Younger()
+    assert opening.connectory_open_session(secrets=LedgerSecrets(token="opened"), context=Recorder()) == "opened"
+    assert opening.connectory_collections(settings=5) == [5]
+
+
 def declare(*bases, **members):
     return type("Mistaken", bases or (Ledger,), members)
 
@@ -124,6 +142,7 @@ MISTAKES = {
     "a text for a description": ({"description": "Ledger"}, "must be a Description"),
     "a coroutine": ({"test": a_coroutine}, "Mistaken.test() is 'async def'"),
     "a generator": ({"test": a_generator}, "holds 'yield'"),
+    "a session that is a generator": ({"open_session": a_generator}, "Mistaken.open_session() holds 'yield'"),
     "too few arguments": (
         {"test": lambda self, secrets: None},
         "Mistaken.test() must take just these arguments: self, secrets, context.",

@@ -6,11 +6,16 @@ import inspect
 import pytest
 
 import connectory
-from connectory.contract import hookspecs
+from connectory.contract import data, hookspecs, session
 from connectory.contract.secrets import Secrets
 
 HOOKS = (*hookspecs.REQUIRED_HOOKS, *hookspecs.OPTIONAL_HOOKS)
-DOCUMENTED = [hookspecs, Secrets, *(getattr(hookspecs, name) for name in HOOKS)]
+DATA = [
+    data,
+    *(data.CollectionRef, data.CollectionInfo, data.Rows, data.Batch),
+    *(session.SessionFailed, session.DataSession),
+]
+DOCUMENTED = [hookspecs, Secrets, *DATA, *(getattr(hookspecs, name) for name in HOOKS)]
 
 
 def examples(documented) -> list[doctest.DocTest]:

@@ -59,7 +59,7 @@ def test_an_unknown_name_is_an_ordinary_error():
         connectory.Ledger  # noqa: B018
 
 
-@pytest.mark.parametrize("room", ["toolkit", "sources", "consent"])
+@pytest.mark.parametrize("room", ["toolkit", "sources", "consent", "data"])
 def test_each_room_offers_what_it_names(room):
     module = importlib.import_module(f"connectory.{room}")
     assert sorted(module.__all__, key=str.lower) == sorted(module.__all__, key=str.lower)
