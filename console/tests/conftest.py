@@ -3,14 +3,12 @@
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
-import httpx
 import pytest
 from playwright.sync_api import Browser, expect
 
 from servers.postgres.server import PostgresServer
 from testkit.chromium import chromium
-from testkit.people import PATIENCE, Console, Person, person_in
-from testkit.service import running_service, token_of_root
+from testkit.people import PATIENCE, Console, Person, person_in, running_console
 
 expect.set_options(timeout=PATIENCE)
 
@@ -23,12 +21,8 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
-    home = tmp_path_factory.mktemp("console") / "home"
-    with running_service(home) as service:
-        token = token_of_root(home, service.url)
-        headers = {"Authorization": f"Bearer {token}"}
-        with httpx.Client(base_url=f"{service.url}/api/v1", headers=headers, timeout=60) as api:
-            yield Console(service, home, api)
+    with running_console(tmp_path_factory.mktemp("console") / "home") as console:
+        yield console
 
 
 @pytest.fixture
