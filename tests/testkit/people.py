@@ -43,8 +43,7 @@ class Console:
 
     def link(self, *arguments: str) -> str:
         """A link that signs a person in."""
-        port = self.url.rpartition(":")[2]
-        done = run_command(self.home, "console", *arguments, settings={"CONNECTORY_PORT": port})
+        done = run_command(self.home, "console", "--port", self.url.rpartition(":")[2], *arguments)
         assert done.returncode == 0, done.stderr
         return re.search(r"http://\S+#code=\S{43}", done.stdout)[0]
 
