@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from testkit.service import environment_of, run_command, running_service
+from testkit.service import environment_of, running_service, token_of_root
 
 # What no schema of one request can say: whether secrets are valid depends on the type of the connection that the path, or
 # another member, names; the collections of a dataset need names that differ; and only some connections, with their secrets
@@ -37,7 +37,7 @@ def test_the_service_keeps_to_its_openapi_document(tmp_path: Path, seed: int, ph
     # Hosts are made up at random: none of them is to be connected to, or waited for.
     nowhere = {"CONNECTORY_PROBE_DEADLINE": "1", "CONNECTORY_EGRESS_DENY": "*"}
     with running_service(home, nowhere) as service:
-        token = run_command(home, "token").stdout.strip()
+        token = token_of_root(home, service.url)
         command = [Path(sys.executable).with_name("st"), "--config-file", tmp_path / "schemathesis.toml", "run"]
         command += [f"{service.url}/openapi.json", "-H", f"Authorization: Bearer {token}", "--checks", "all"]
         command += [
