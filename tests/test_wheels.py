@@ -18,8 +18,8 @@ from testkit.wheels import finished, install, new_environment, start, wheels_of
 
 @pytest.fixture(scope="module")
 def wheels() -> list[Path]:
-    """The wheels of core and the PostgreSQL connector, built as they would be for an index."""
-    return wheels_of(REPOSITORY / "core", REPOSITORY / "plugins/postgres")
+    """The wheels of core and the PostgreSQL connector with what it needs, built as they would be for an index."""
+    return wheels_of(REPOSITORY / "core", REPOSITORY / "plugins/sql", REPOSITORY / "plugins/postgres")
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def identifiers(api: httpx.Client) -> list[str]:
 
 
 def test_the_wheels_carry_types_licence_and_a_page(wheels: list[Path]) -> None:
-    core, _ = wheels
+    core, *_ = wheels
     with zipfile.ZipFile(core) as wheel:
         names = wheel.namelist()
         [metadata] = [wheel.read(name).decode() for name in names if name.endswith(".dist-info/METADATA")]
