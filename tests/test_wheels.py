@@ -19,8 +19,8 @@ from testkit.wheels import finished, install, new_environment, start, wheels_of
 
 @pytest.fixture(scope="module")
 def wheels() -> list[Path]:
-    """The wheels of core, the PostgreSQL connector and the console, built as they would be for an index."""
-    return wheels_of(*(REPOSITORY / project for project in ("core", "plugins/postgres", "console")))
+    """The wheels of core, the PostgreSQL connector with what it needs, and the console, built as they would be for an index."""
+    return wheels_of(*(REPOSITORY / project for project in ("core", "plugins/sql", "plugins/postgres", "console")))
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def identifiers(api: httpx.Client) -> list[str]:
 
 
 def test_the_wheels_carry_types_licence_and_a_page(wheels: list[Path]) -> None:
-    core, _, console = wheels
+    core, *_, console = wheels
     with zipfile.ZipFile(core) as wheel:
         names = wheel.namelist()
         [metadata] = [wheel.read(name).decode() for name in names if name.endswith(".dist-info/METADATA")]

@@ -1,0 +1,95 @@
+"""The data session of every SQL database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from connectory.data import (
+    Batch,
+    CollectionInfo,
+    CollectionRef,
+    DataSession,
+    Privileges,
+    Read,
+    SessionContext,
+    SessionFailed,
+)
+from connectory_sql.batches import batches
+from connectory_sql.database import Database
+from connectory_sql.dialect import Dialect
+from connectory_sql.statements import selects
+
+
+class SqlSession(DataSession):
+    """A session of a database that speaks SQL.
+
+    Args:
+        dialect: the product's SQL.
+        connection: the driver's connection (PEP 249), which the connector has opened and logged in; the session closes it.
+        context: of the session.
+        schema: the schema that the connection is for. Default: all that the product does not keep for itself.
+    """
+
+    def __init__(
+        self, dialect: Dialect, connection: Any, context: SessionContext, *, schema: str | None = None
+    ) -> None:
+        self._dialect = dialect
+        self._context = context
+        self._schema = schema
+        self._connection = connection
+        self._database = Database(dialect, connection)
+        with self._told():
+            dialect.begin(self._database, context.read_only)
+
+    def close(self) -> None:
+        """Log out."""
+        self._connection.close()
+
+    def discover(self, namespace: Mapping[str, str] | None = None, sample: int = 1000) -> Iterator[CollectionInfo]:
+        """Every table of the schemas that the connection is for, by schema and name. Nothing is sampled."""
+        del sample
+        schema = (namespace or {}).get(self._dialect.namespace, self._schema)
+        with self._operation():
+            yield from self._dialect.catalogue(self._database, None if schema is None else [schema])
+
+    def privileges(self, refs: Sequence[CollectionRef]) -> Iterator[Privileges]:
+        """What the account may do, as the database's catalogue says. Nothing is written."""
+        with self._operation():
+            found = {_place(known.ref): known for known in self._dialect.privileges(self._database, refs)}
+        for ref in refs:
+            yield found.get(_place(ref), Privileges(ref, None, None, None))
+
+    def read(self, query: Read, batch: int) -> Iterator[Batch]:
+        """The rows, by a cursor that leaves them on the server."""
+        with self._operation():
+            for statement in selects(query, self._dialect, self._dialect.schema_of(query.ref) or self._schema):
+                with self._database.opened(statement) as cursor:
+                    yield from batches(cursor, self._dialect.column, batch)
+
+    @contextmanager
+    def _operation(self) -> Iterator[None]:
+        """What is done inside ends in time, and leaves nothing open."""
+        with self._told():
+            try:
+                self._dialect.limit(self._database, self._context.timeout)
+                yield
+            finally:
+                with suppress(Exception):  # a connection that is lost has nothing open
+                    self._dialect.end(self._connection)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Tell what the driver's errors mean."""
+        try:
+            yield
+        except Exception as error:
+            failure = self._dialect.failure(error)
+            if failure is None:
+                raise
+            raise SessionFailed(failure) from error
+
+
+def _place(ref: CollectionRef) -> tuple[str, tuple[tuple[str, str], ...]]:
+    return ref.name, tuple(sorted(ref.namespace.items()))
