@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, StorageState, expect
 
 from servers.postgres.server import PostgresServer
 from testkit.chromium import chromium
@@ -25,11 +25,18 @@ def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
         yield console
 
 
-@pytest.fixture
-def person(browser: Browser, console: Console) -> Iterator[Person]:
-    """Somebody who is signed in as root."""
+@pytest.fixture(scope="module")
+def cookies_of_root(browser: Browser, console: Console) -> StorageState:
+    """What a browser holds in which somebody signed in as root: signing in takes seconds, so it is done once."""
     with person_in(browser, console) as person:
         person.sign_in()
+        return person.context.storage_state()
+
+
+@pytest.fixture
+def person(browser: Browser, console: Console, cookies_of_root: StorageState) -> Iterator[Person]:
+    """Somebody who is signed in as root."""
+    with person_in(browser, console, storage_state=cookies_of_root) as person:
         yield person
 
 
@@ -54,6 +61,12 @@ def good_secrets(postgres: PostgresServer) -> dict[str, object]:
 
 @pytest.fixture
 def another(browser: Browser, console: Console) -> Iterator[Callable[..., Person]]:
-    """Makes further people, each with a browser of their own."""
+    """Makes further people, each with a browser of their own, who are not signed in."""
     with ExitStack() as opened:
         yield lambda **options: opened.enter_context(person_in(browser, console, **options))
+
+
+@pytest.fixture
+def colleague(another: Callable[..., Person], cookies_of_root: StorageState) -> Person:
+    """Somebody else who is signed in as root."""
+    return another(storage_state=cookies_of_root)

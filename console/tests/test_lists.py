@@ -39,7 +39,7 @@ def tick(page: Page, *keys: str) -> None:
         page.locator(f"input[name=key][value={key}]").check()
 
 
-def test_filter_order_and_page_live_in_the_address(person: Person, another: Callable[..., Person]) -> None:
+def test_filter_order_and_page_live_in_the_address(person: Person, colleague: Person) -> None:
     page = person.go("/connections")
     page.get_by_label("Search", exact=True).fill("row")
     page.get_by_label("Order").select_option("-name")
@@ -52,11 +52,9 @@ def test_filter_order_and_page_live_in_the_address(person: Person, another: Call
     assert shown[-1] == "Row 000"
     page.reload()
     assert names(page) == shown
-    other = another()
-    other.sign_in()
-    other.page.goto(page.url)
-    assert names(other.page) == shown
-    expect(other.page.get_by_label("Search", exact=True)).to_have_value("row")
+    colleague.page.goto(page.url)
+    assert names(colleague.page) == shown
+    expect(colleague.page.get_by_label("Search", exact=True)).to_have_value("row")
     page.go_back()
     expect(page.locator("tbody th a").first).to_have_text("Row 149")
     page.go_back()
