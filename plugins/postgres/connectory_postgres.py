@@ -101,21 +101,10 @@ class Postgres(Connector[PostgresSecrets]):
 
     def open_session(self, secrets: PostgresSecrets, context: SessionContext) -> DataSession:
         """Log in as the test does."""
-        import psycopg2
-
         from connectory_sql import SqlSession
         from connectory_sql.postgresql import POSTGRESQL
 
-        with ExitStack() as opened:
-            asked, address = _negotiate_tls(secrets, context, opened)
-            with context.step("authenticate"), _parameters(secrets, asked, address, context) as parameters:
-                try:
-                    session = psycopg2.connect(**parameters, connect_timeout=math.ceil(context.timeout))
-                except psycopg2.OperationalError:
-                    # Waiting for its connection, psycopg2 has no SQLSTATE of what went wrong: ask as the test asks.
-                    _log_in(secrets, asked, address, context).close()
-                    raise
-        return SqlSession(POSTGRESQL, session, context, schema=secrets.db_schema)
+        return SqlSession(POSTGRESQL, lambda: _log_in_to_stay(secrets, context), context, schema=secrets.db_schema)
 
 
 def _negotiate_tls(secrets: PostgresSecrets, context: CheckContext, opened: ExitStack) -> tuple[socket.socket, Address]:
@@ -148,6 +137,21 @@ def _log_in(
             session.close()
             raise _login_failure(error, secrets, asked, context.cleartext_refusal()) from error
     return session
+
+
+def _log_in_to_stay(secrets: PostgresSecrets, context: CheckContext) -> extensions.connection:
+    """A session that waits for its answers by itself, as what is made for psycopg2 expects it."""
+    import psycopg2
+
+    with ExitStack() as opened:
+        asked, address = _negotiate_tls(secrets, context, opened)
+        with context.step("authenticate"), _parameters(secrets, asked, address, context) as parameters:
+            try:
+                return psycopg2.connect(**parameters, connect_timeout=math.ceil(context.timeout))
+            except psycopg2.OperationalError:
+                # It has no SQLSTATE of what went wrong: ask as the test asks.
+                _log_in(secrets, asked, address, context).close()
+                raise
 
 
 @contextmanager

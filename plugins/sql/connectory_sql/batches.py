@@ -19,11 +19,11 @@ _SAMPLE = 20
 """Rows of a batch that are weighed."""
 
 
-def batches(cursor: Cursor, column: Callable[[Sequence[Any]], ResultColumn], size: int) -> Iterator[Batch]:
+def batches(cursor: Cursor, columns_of: Callable[[Cursor], list[ResultColumn]], size: int) -> Iterator[Batch]:
     """What `cursor` has found, in batches of at most `size` rows."""
     asked = min(size, _FIRST)
     rows = cursor.fetchmany(asked)
-    columns = [column(entry) for entry in cursor.description or ()]
+    columns = columns_of(cursor)
     kinds = tuple(found.kind for found in columns)
     conversions = [(place, found.convert) for place, found in enumerate(columns) if found.convert]
     while rows:

@@ -18,7 +18,7 @@ def compiler_of(name: str) -> Callable[[], Compiler]:
     """What makes SQLAlchemy's dialect of this name, such as `mysql+pymysql`."""
 
     def compiler() -> Compiler:
-        made: Compiler = sqlalchemy.make_url(f"{name}://").get_dialect()()  # type: ignore[no-untyped-call]
+        made: Compiler = sqlalchemy.make_url(f"{name}://").get_dialect()()
         return made
 
     return compiler
@@ -51,12 +51,16 @@ class Database:
     Args:
         dialect: the product's SQL.
         connection: the driver's connection (PEP 249), logged in.
+
+    Attributes:
+        facts: what the dialect has found out about the server, for itself.
     """
 
     def __init__(self, dialect: Dialect, connection: Any) -> None:
         self.dialect = dialect
         self.connection = connection
         self.compiler = dialect.compiler()
+        self.facts: dict[str, Any] = {}
 
     def rows(self, statement: str, **values: Any) -> list[tuple[Any, ...]]:
         """All rows of a statement of ours, in which `:name` stands for the value of that name. A list stands for all in it."""

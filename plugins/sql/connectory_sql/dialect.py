@@ -20,7 +20,7 @@ class Cursor(Protocol):
 
     @property
     def description(self) -> Any:
-        """One entry for each column, once there are rows to fetch."""
+        """One entry for each column, once rows were fetched."""
 
     def execute(self, statement: str, parameters: Any, /) -> Any:
         """Run one statement."""
@@ -57,12 +57,13 @@ class Dialect:
         catalogue: the collections of these schemas, by schema and name; of all but the product's own where there are `None`.
         privileges: what the account may do with collections, in any order; those that it finds.
         failure: the code for an exception of the driver, from its number or SQLSTATE; `None` for what is none of the driver's.
-        column: what a column of a result holds, from its entry in a cursor's `description`.
+        columns: what the columns of a result hold, from a cursor that has fetched.
         cursor: opens a cursor that leaves the rows on the server. Default: the driver's plain one, for drivers whose plain one
             does.
         begin: what a session begins with; told whether it must only read. Default: nothing.
         limit: sets the server's own deadline, in seconds, for what follows. Default: nothing.
         end: ends what an operation has left open. Default: rolls back.
+        usable: whether the connection can still be used; another one is opened where it cannot. Default: yes.
         row_values: whether `(a, b) IN ((1, 2), …)` is understood. Default: yes.
         parameters: how many a statement may have. Default: 30,000.
         namespace: the key of a collection's namespace that names its schema. Default: `schema`.
@@ -72,11 +73,12 @@ class Dialect:
     catalogue: Callable[[Database, Sequence[str] | None], Iterator[CollectionInfo]]
     privileges: Callable[[Database, Sequence[CollectionRef]], Iterable[Privileges]]
     failure: Callable[[BaseException], FailureCode | DataFailure | None]
-    column: Callable[[Sequence[Any]], ResultColumn]
+    columns: Callable[[Cursor], list[ResultColumn]]
     cursor: Callable[[Any], Cursor] = _plain_cursor
     begin: Callable[[Database, bool], None] = _nothing
     limit: Callable[[Database, float], None] = _nothing
     end: Callable[[Any], None] = lambda connection: connection.rollback()
+    usable: Callable[[Any], bool] = lambda _connection: True
     row_values: bool = True
     parameters: int = 30_000
     namespace: str = "schema"

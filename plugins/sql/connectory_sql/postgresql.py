@@ -168,8 +168,8 @@ _RESULTS = {
 _OTHER = ResultColumn(Kind.STRING, text)
 
 
-def _result_column(described: Sequence[Any]) -> ResultColumn:
-    return _RESULTS.get(described[1], _OTHER)
+def _columns(cursor: Cursor) -> list[ResultColumn]:
+    return [_RESULTS.get(described[1], _OTHER) for described in cursor.description]
 
 
 def _failure(error: BaseException) -> FailureCode | DataFailure | None:
@@ -209,7 +209,7 @@ POSTGRESQL = Dialect(
     catalogue=_catalogue,
     privileges=privileges,
     failure=_failure,
-    column=_result_column,
+    columns=_columns,
     cursor=_cursor,
     begin=_begin,
     limit=_limit,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -27,25 +27,37 @@ class SqlSession(DataSession):
 
     Args:
         dialect: the product's SQL.
-        connection: the driver's connection (PEP 249), which the connector has opened and logged in; the session closes it.
+        log_in: opens the driver's connection (PEP 249) and logs in. Called at once, and again where a statement could only be
+            ended together with its connection.
         context: of the session.
         schema: the schema that the connection is for. Default: all that the product does not keep for itself.
+        afterwards: what to close once the session is closed. Default: nothing.
     """
 
     def __init__(
-        self, dialect: Dialect, connection: Any, context: SessionContext, *, schema: str | None = None
+        self,
+        dialect: Dialect,
+        log_in: Callable[[], Any],
+        context: SessionContext,
+        *,
+        schema: str | None = None,
+        afterwards: Callable[[], None] | None = None,
     ) -> None:
         self._dialect = dialect
+        self._log_in = log_in
         self._context = context
         self._schema = schema
-        self._connection = connection
-        self._database = Database(dialect, connection)
-        with self._told():
-            dialect.begin(self._database, context.read_only)
+        self._afterwards = afterwards
+        self._database = self._opened()
 
     def close(self) -> None:
         """Log out."""
-        self._connection.close()
+        try:
+            if self._dialect.usable(self._database.connection):
+                self._database.connection.close()
+        finally:
+            if self._afterwards is not None:
+                self._afterwards()
 
     def discover(self, namespace: Mapping[str, str] | None = None, sample: int = 1000) -> Iterator[CollectionInfo]:
         """Every table of the schemas that the connection is for, by schema and name. Nothing is sampled."""
@@ -66,18 +78,26 @@ class SqlSession(DataSession):
         with self._operation():
             for statement in selects(query, self._dialect, self._dialect.schema_of(query.ref) or self._schema):
                 with self._database.opened(statement) as cursor:
-                    yield from batches(cursor, self._dialect.column, batch)
+                    yield from batches(cursor, self._dialect.columns, batch)
+
+    def _opened(self) -> Database:
+        database = Database(self._dialect, self._log_in())
+        with self._told():
+            self._dialect.begin(database, self._context.read_only)
+        return database
 
     @contextmanager
     def _operation(self) -> Iterator[None]:
         """What is done inside ends in time, and leaves nothing open."""
+        if not self._dialect.usable(self._database.connection):
+            self._database = self._opened()
         with self._told():
             try:
                 self._dialect.limit(self._database, self._context.timeout)
                 yield
             finally:
                 with suppress(Exception):  # a connection that is lost has nothing open
-                    self._dialect.end(self._connection)
+                    self._dialect.end(self._database.connection)
 
     @contextmanager
     def _told(self) -> Iterator[None]:
