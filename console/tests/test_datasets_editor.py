@@ -11,7 +11,6 @@ from playwright.sync_api import Page, expect
 from testkit.people import Console, Person, running_console
 
 
-
 @pytest.fixture(scope="module")
 def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
     with running_console(tmp_path_factory.mktemp("datasets") / "home") as console:
@@ -125,7 +124,9 @@ def test_what_would_change_is_compared_before_it_is_saved(person: Person, consol
 
 def test_members_that_would_not_be_stored_are_told(person: Person, console: Console) -> None:
     page = editor(person, console, "ignoring")
-    paste(page, yaml.safe_dump(dataset("ignoring") | {"fidesctl_meta": {"after": []}, "third_country_transfers": ["GBR"]}))
+    paste(
+        page, yaml.safe_dump(dataset("ignoring") | {"fidesctl_meta": {"after": []}, "third_country_transfers": ["GBR"]})
+    )
     check(page)
     notice = page.locator(".notice").filter(has_text="would not be stored")
     expect(notice).to_contain_text("third_country_transfers")

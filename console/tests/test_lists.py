@@ -193,9 +193,7 @@ def test_stopping_leaves_out_those_that_have_not_begun(person: Person, console: 
         assert server.connections == 4
 
 
-def test_who_is_signed_out_meanwhile_is_told(
-    another: Callable[..., Person], console: Console
-) -> None:
+def test_who_is_signed_out_meanwhile_is_told(another: Callable[..., Person], console: Console) -> None:
     scopes = ["connection:read", "connection_type:read", "connection:create_or_update"]
     made = console.api.post("/client", json={"name": "short", "scopes": scopes}).json()
     person = another()
