@@ -154,7 +154,7 @@ def test_no_far_end_holds_a_connector_up_or_learns_or_leaves_anything(
         secrets: set[str] = set()
         for hanging in (False, True):  # those that hang may all do so at once, and hold up none that end by themselves
             some = [(row, behaviour) for row, behaviour in cells if (behaviour in THAT_HANG) is hanging]
-            found, sent = examine(workbench, some, at_once=20 if hanging else 4)
+            found, sent = examine(workbench, some, at_once=12 if hanging else 4)
             complaints += found
             secrets |= sent
         try_each_once(workbench, table[group])

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from connectory import CheckContext, Connector, Description
-from connectory_mysql import MySQLSecrets, check_connection, mysql_url
+from connectory_mysql import MySQLSecrets, check_connection, mysql_url, open_session_of
+
+if TYPE_CHECKING:
+    from connectory.data import DataSession, SessionContext
 
 
 class MariaDBSecrets(MySQLSecrets):
@@ -27,3 +32,9 @@ class MariaDB(Connector[MariaDBSecrets]):
     def test(self, secrets: MariaDBSecrets, context: CheckContext) -> None:
         """Log in, open the database, and run `SELECT 1`."""
         check_connection(secrets, context)
+
+    def open_session(self, secrets: MariaDBSecrets, context: SessionContext) -> DataSession:
+        """Log in as the test does."""
+        from connectory_sql.mysql import MARIADB
+
+        return open_session_of(MARIADB, secrets, context)

@@ -1,7 +1,7 @@
 """The MySQL connector: PyMySQL, with the handshake reported step by step and no password given away.
 
 MariaDB speaks the same protocol, and so do others. A plugin for one of them depends on this distribution, derives its
-fields from `MySQLSecrets` and lets `check_connection` do the test, as `connectory-mariadb` does.
+fields from `MySQLSecrets`, and lets `check_connection` do the test and `open_session_of` the rest, as `connectory-mariadb` does.
 
 Protocol facts are from the MySQL documentation: source code documentation, chapter "Client/Server Protocol",
 "Connection Phase" (Protocol::Handshake, AuthSwitchRequest, caching_sha2_password), and the "Error Message Reference".
@@ -39,6 +39,9 @@ from connectory.toolkit import Failures, QueryKey, is_verified, tls_context, tls
 
 if TYPE_CHECKING:
     from pymysql.connections import Connection
+
+    from connectory.data import DataSession, SessionContext
+    from connectory_sql import Dialect
 
 _NOT_TOLD_WHICH = (
     "The user may not use this database, or it does not exist; the server does not tell which. Check its grants."
@@ -142,6 +145,12 @@ class MySQL(Connector[MySQLSecrets]):
         """Log in, open the database, and run `SELECT 1`."""
         check_connection(secrets, context)
 
+    def open_session(self, secrets: MySQLSecrets, context: SessionContext) -> DataSession:
+        """Log in as the test does."""
+        from connectory_sql.mysql import MYSQL
+
+        return open_session_of(MYSQL, secrets, context)
+
 
 def check_connection(secrets: MySQLSecrets, context: CheckContext) -> None:
     """The test of any server that speaks MySQL's protocol: log in, open the database, and run `SELECT 1`.
@@ -160,6 +169,30 @@ def check_connection(secrets: MySQLSecrets, context: CheckContext) -> None:
                     raise CheckFailed(FailureCode.QUERY_FAILED)
         except pymysql.Error as error:
             raise _failure(error, FailureCode.QUERY_FAILED) from error
+
+
+def open_session_of(dialect: Dialect, secrets: MySQLSecrets, context: SessionContext) -> DataSession:
+    """A data session of any server that speaks MySQL's protocol, in the connection's database.
+
+    Args:
+        dialect: the product's SQL, of `connectory_sql.mysql`.
+    """
+    from connectory_sql import SqlSession
+
+    return SqlSession(dialect, lambda: _log_in_to_stay(secrets, context), context, schema=secrets.dbname)
+
+
+def _log_in_to_stay(secrets: MySQLSecrets, context: CheckContext) -> Connection:
+    import pymysql
+
+    session = _log_in(context.connect(secrets.host, secrets.port)[0], secrets, context)
+    with context.step("query", _MALFORMED):
+        try:
+            session.select_db(secrets.dbname)
+        except pymysql.Error as error:
+            session.close()
+            raise _failure(error, FailureCode.QUERY_FAILED) from error
+    return session
 
 
 def _log_in(connection: socket.socket, secrets: MySQLSecrets, context: CheckContext) -> Connection:

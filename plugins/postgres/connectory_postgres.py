@@ -6,12 +6,14 @@ AuthenticationCleartextPassword) and appendix "PostgreSQL Error Codes".
 
 from __future__ import annotations
 
+import math
 import re
 import select
 import socket
 import ssl
 import struct
-from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -36,6 +38,8 @@ from connectory.toolkit import Address, failure_of_sqlstate, path_of, request_tl
 
 if TYPE_CHECKING:
     from psycopg2 import extensions
+
+    from connectory.data import DataSession, SessionContext
 
 _PROTOCOL_3 = 196608
 _CLEARTEXT_PASSWORD = 3
@@ -95,6 +99,13 @@ class Postgres(Connector[PostgresSecrets]):
             if secrets.db_schema is not None:
                 _check_schema(session, context, secrets.db_schema)
 
+    def open_session(self, secrets: PostgresSecrets, context: SessionContext) -> DataSession:
+        """Log in as the test does."""
+        from connectory_sql import SqlSession
+        from connectory_sql.postgresql import POSTGRESQL
+
+        return SqlSession(POSTGRESQL, lambda: _log_in_to_stay(secrets, context), context, schema=secrets.db_schema)
+
 
 def _negotiate_tls(secrets: PostgresSecrets, context: CheckContext, opened: ExitStack) -> tuple[socket.socket, Address]:
     """A connection, encrypted if the login must be, and the address to log in at.
@@ -116,6 +127,38 @@ def _log_in(
 
     from connectory_postgres_libpq import report_sqlstates_only
 
+    with _parameters(secrets, asked, address, context) as parameters:
+        # An asynchronous connection, so that the error format is set before the server's first answer.
+        session: extensions.connection = psycopg2.connect(async_=1, **parameters)
+        report_sqlstates_only(session)
+        try:
+            _wait(session, context)
+        except psycopg2.OperationalError as error:
+            session.close()
+            raise _login_failure(error, secrets, asked, context.cleartext_refusal()) from error
+    return session
+
+
+def _log_in_to_stay(secrets: PostgresSecrets, context: CheckContext) -> extensions.connection:
+    """A session that waits for its answers by itself, as what is made for psycopg2 expects it."""
+    import psycopg2
+
+    with ExitStack() as opened:
+        asked, address = _negotiate_tls(secrets, context, opened)
+        with context.step("authenticate"), _parameters(secrets, asked, address, context) as parameters:
+            try:
+                return psycopg2.connect(**parameters, connect_timeout=math.ceil(context.timeout))
+            except psycopg2.OperationalError:
+                # It has no SQLSTATE of what went wrong: ask as the test asks.
+                _log_in(secrets, asked, address, context).close()
+                raise
+
+
+@contextmanager
+def _parameters(
+    secrets: PostgresSecrets, asked: socket.socket, address: Address, context: CheckContext
+) -> Iterator[dict[str, Any]]:
+    """What libpq logs in with, for as long as it needs the files in it."""
     encrypted = isinstance(asked, ssl.SSLSocket)
     refusal = context.cleartext_refusal()
     if secrets.username is None:
@@ -150,17 +193,7 @@ def _log_in(
         parameters["sslmode"] = secrets.ssl_mode.value
         trusted = path_of(secrets.ssl_ca or system_certificates())
     with trusted as parameters["sslrootcert"]:
-        # An asynchronous connection, so that the error format is set before the server's first answer.
-        session: extensions.connection = psycopg2.connect(
-            async_=1, **{name: value for name, value in parameters.items() if value is not None}
-        )
-        report_sqlstates_only(session)
-        try:
-            _wait(session, context)
-        except psycopg2.OperationalError as error:
-            session.close()
-            raise _login_failure(error, secrets, asked, refusal) from error
-    return session
+        yield {name: value for name, value in parameters.items() if value is not None}
 
 
 def _wait(session: extensions.connection, context: CheckContext) -> None:

@@ -21,7 +21,8 @@ def console(
         str | None, typer.Option(help="Id of the client. Default: the root client of the embedded default.")
     ] = None,
     port: Annotated[
-        int | None, typer.Option(help="The port given to `connectory serve`. Default: CONNECTORY_PORT.", min=1, max=65535)
+        int | None,
+        typer.Option(help="The port given to `connectory serve`. Default: CONNECTORY_PORT.", min=1, max=65535),
     ] = None,
     open_browser: Annotated[
         bool, typer.Option("--open", help="Open the link in a browser of this machine, and do not print it.")
@@ -37,7 +38,9 @@ def console(
     settings = settings_now()
     port = port or settings.port
     if settings.public_url is None and port == 0:
-        raise CommandFailed("CONNECTORY_PORT is 0, so the link's port is not known; give --port, or set CONNECTORY_PUBLIC_URL.")
+        raise CommandFailed(
+            "CONNECTORY_PORT is 0, so the link's port is not known; give --port, or set CONNECTORY_PUBLIC_URL."
+        )
     with open_database(settings) as store:
         ensure_root_client(settings, store)
         with store.read() as database:
