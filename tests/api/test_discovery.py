@@ -54,7 +54,7 @@ def books(api, token="t", **members):
 def test_a_postgresql_is_discovered_and_its_dataset_can_be_stored_as_it_is(api, discover, shop):
     api.create("shop_db", "postgres")
     assert api.put("/connection/shop_db/secret", json=shop).json()["test_status"] == "succeeded"
-    answer = discover("shop_db", {"sample": 10})
+    answer = discover("shop_db", {"sample": 10.0})
     found = answer.json()
     assert answer.headers["preference-applied"] == "wait"
     assert (found["status"], found["inferred"], found["failure_code"]) == ("complete", False, None), found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from connectory.api.answers import Answer
 from connectory.api.test_runs import FailureFields, RetryAfter, Step
@@ -14,6 +14,11 @@ MOST_SCHEMAS = 100
 """Schemas that one discovery may be asked for by name."""
 MOST_SAMPLES = 10_000
 """Documents of a collection that may be looked at."""
+
+
+def _whole(value: Any) -> Any:
+    """A number without a fraction is an integer in JSON, however it is written."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 class Scope(BaseModel):
@@ -35,6 +40,7 @@ class DiscoveryRequest(BaseModel):
     scope: Annotated[Scope | None, Field(description="Default: all that the connection is for.")] = None
     sample: Annotated[
         int,
+        BeforeValidator(_whole),
         Field(
             ge=1,
             le=MOST_SAMPLES,
