@@ -44,7 +44,7 @@ def fill(page: Page, far_end: LoopbackServer) -> None:
         page.locator(f"[name='field.{name}']").fill(str(value))
 
 
-def testing(console: Console, far_end: LoopbackServer) -> list[psutil.Process]:
+def connected(console: Console, far_end: LoopbackServer) -> list[psutil.Process]:
     """The processes of the service that are connected to the far end."""
     family = psutil.Process(console.service.process.pid).children(recursive=True)
     return [one for one in family if far_end.port in {end.raddr.port for end in one.net_connections() if end.raddr}]
@@ -56,12 +56,12 @@ def test_cancelling_ends_the_child_that_tests(person: Person, console: Console, 
     test = page.get_by_role("button", name="Test", exact=True)
     test.click()
     far_end.wait_for_connections()
-    [child] = testing(console, far_end)
+    [child] = connected(console, far_end)
     page.get_by_role("button", name="Cancel").click()
     expect(page.locator(".verdict-title")).to_have_text("Cancelled.")
     expect(test).to_be_focused()
     child.wait(DEADLINE / 2)
-    assert testing(console, far_end) == []
+    assert connected(console, far_end) == []
 
 
 def test_the_verdict_comes_by_the_deadline(person: Person, console: Console, far_end: LoopbackServer) -> None:
@@ -96,7 +96,7 @@ def test_a_service_that_ends_in_the_middle_of_a_test_loses_nothing_that_was_type
         re.compile("^The service does not answer. What you typed stays")
     )
     page.get_by_role("button", name="Test and save").click()  # nobody is there
-    expect(page.locator(".problems-title")).to_have_text(re.compile("The service does not answer"))
+    expect(page.locator(".verdict-title")).to_have_text(re.compile("^The service does not answer"))
     expect(page.locator("[name='field.password']")).to_have_value("marker")
     with running_console(home, SETTINGS, port=port) as console:
         for name, value in good_secrets.items():

@@ -158,7 +158,7 @@ async function submitLive(form, button) {
   const panel = tests && new TestPanel(find("#test"), stop, button);
   const say = (data) => {
     if (panel) panel.end(false, data.summary);
-    if (find(".problems", form)) showProblems(form, data);
+    if (find(".problems", form) && (data.problems || !panel)) showProblems(form, data);
   };
   clearProblems(form);
   form.ariaBusy = "true";
