@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mimetypes
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -99,7 +100,11 @@ def create_console(
     if home is not None:
         settings = settings.model_copy(update={"home": home})
     sessions = open_sessions(settings)
-    client = httpx.AsyncClient(trust_env=False, limits=httpx.Limits(max_connections=64, max_keepalive_connections=8))
+    client = httpx.AsyncClient(
+        trust_env=False,  # no proxy gets to see tokens
+        verify=ssl.create_default_context(),  # whom the machine trusts, and `SSL_CERT_FILE`
+        limits=httpx.Limits(max_connections=64, max_keepalive_connections=8),
+    )
     web = Web(client, sessions, public_url)
 
     @asynccontextmanager

@@ -36,6 +36,8 @@ from connectory.toolkit import Address, QueryKey, failure_of_sqlstate, is_verifi
 if TYPE_CHECKING:
     from pyodbc import Connection
 
+    from connectory.data import DataSession, SessionContext
+
 # In the order of preference: as unixODBC lists them, then where their packages put them.
 _DRIVER_NAMES = ("ODBC Driver 18 for SQL Server", "ODBC Driver 17 for SQL Server", "FreeTDS")
 _DRIVER_FILES = (
@@ -156,23 +158,40 @@ class MSSQL(Connector[MSSQLSecrets]):
 
     def test(self, secrets: MSSQLSecrets, context: CheckContext) -> None:
         """Log in, and run `SELECT 1` in the database."""
-        driver = _find_driver(context.settings(MSSQLSettings))
-        connection, address = context.connect(secrets.host, secrets.port)
         with ExitStack() as opened:
-            opened.enter_context(connection)
-            session = _encrypt(connection, secrets, context)
-            with context.step("authenticate"):
-                if refusal := context.cleartext_refusal():
-                    raise CheckFailed(refusal.code, remedy=_UNVERIFIED)
-                relay = opened.enter_context(tds.Relay(session, secrets.host))
-                try:
-                    database = opened.enter_context(closing(_log_in(driver, relay, secrets, secrets.dbname, context)))
-                except CheckFailed as failure:
-                    if failure.code is FailureCode.DATABASE_NOT_FOUND and secrets.dbname is not None:
-                        raise CheckFailed(_missing_or_closed(driver, address, secrets, context)) from failure
-                    raise
+            database = opened.enter_context(closing(_open(secrets, context, opened)))
             with context.step("query"):
                 _query(database, context, "SELECT 1")
+
+    def open_session(self, secrets: MSSQLSecrets, context: SessionContext) -> DataSession:
+        """Log in as the test does."""
+        from connectory_sql import SqlSession
+        from connectory_sql.mssql import MSSQL
+
+        opened = ExitStack()
+        try:
+            return SqlSession(MSSQL, lambda: _open(secrets, context, opened), context, afterwards=opened.close)
+        except BaseException:
+            opened.close()
+            raise
+
+
+def _open(secrets: MSSQLSecrets, context: CheckContext, opened: ExitStack) -> Connection:
+    """The database, logged in: it works as long as `opened` is."""
+    driver = _find_driver(context.settings(MSSQLSettings))
+    connection, address = context.connect(secrets.host, secrets.port)
+    opened.enter_context(connection)
+    session = _encrypt(connection, secrets, context)
+    with context.step("authenticate"):
+        if refusal := context.cleartext_refusal():
+            raise CheckFailed(refusal.code, remedy=_UNVERIFIED)
+        relay = opened.enter_context(tds.Relay(session, secrets.host))
+        try:
+            return _log_in(driver, relay, secrets, secrets.dbname, context)
+        except CheckFailed as failure:
+            if failure.code is FailureCode.DATABASE_NOT_FOUND and secrets.dbname is not None:
+                raise CheckFailed(_missing_or_closed(driver, address, secrets, context)) from failure
+            raise
 
 
 def _find_driver(settings: MSSQLSettings) -> str:

@@ -185,13 +185,16 @@ def open_session_of(dialect: Dialect, secrets: MySQLSecrets, context: SessionCon
 def _log_in_to_stay(secrets: MySQLSecrets, context: CheckContext) -> Connection:
     import pymysql
 
-    session = _log_in(context.connect(secrets.host, secrets.port)[0], secrets, context)
-    with context.step("query", _MALFORMED):
-        try:
-            session.select_db(secrets.dbname)
-        except pymysql.Error as error:
-            session.close()
-            raise _failure(error, FailureCode.QUERY_FAILED) from error
+    with ExitStack() as opened:
+        connection = opened.enter_context(context.connect(secrets.host, secrets.port)[0])
+        session = _log_in(connection, secrets, context)
+        with context.step("query", _MALFORMED):
+            try:
+                session.select_db(secrets.dbname)
+            except pymysql.Error as error:
+                session.close()
+                raise _failure(error, FailureCode.QUERY_FAILED) from error
+        opened.pop_all()
     return session
 
 

@@ -11,7 +11,7 @@ import socket
 import ssl
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.resources import files
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -39,6 +39,8 @@ from connectory.toolkit import failure_of_sqlstate, request_tls, tls_context
 if TYPE_CHECKING:
     from redshift_connector.core import Connection
     from redshift_connector.cursor import Cursor
+
+    from connectory.data import DataSession, SessionContext
 
 # Authentication requests, by their code.
 _ACCEPTED = 0
@@ -96,18 +98,40 @@ class Redshift(Connector[RedshiftSecrets]):
         """Log in, run `SELECT 1`, and check that the schema is there and usable."""
         plain, address = context.connect(secrets.host, secrets.port)
         with plain, _negotiate_tls(plain, secrets, context) as connection:
-            connection.settimeout(context.timeout)
-            with (
-                context.step("authenticate", _failures(FailureCode.PROTOCOL_MISMATCH)),
-                _driver_takes(connection, address),
-            ):
-                session = _log_in(secrets, context)
+            session = _log_in_on(connection, address, secrets, context)
             with context.step("query", _failures(FailureCode.QUERY_FAILED)):
                 if len(_query(session, "SELECT 1")) != 1:
                     raise CheckFailed(FailureCode.QUERY_FAILED)
                 if secrets.db_schema is not None:
                     _check_schema(session, secrets.db_schema)
                 session.close()
+
+    def open_session(self, secrets: RedshiftSecrets, context: SessionContext) -> DataSession:
+        """Log in as the test does."""
+        from connectory_sql import SqlSession
+        from connectory_sql.redshift import REDSHIFT
+
+        def log_in() -> Connection:
+            plain, address = context.connect(secrets.host, secrets.port)
+            with ExitStack() as opened:
+                opened.enter_context(plain)
+                connection = opened.enter_context(_negotiate_tls(plain, secrets, context))
+                session = _log_in_on(connection, address, secrets, context)
+                opened.pop_all()
+            return session
+
+        return SqlSession(REDSHIFT, log_in, context, schema=secrets.db_schema)
+
+
+def _log_in_on(
+    connection: socket.socket, address: tuple[str, int], secrets: RedshiftSecrets, context: CheckContext
+) -> Connection:
+    connection.settimeout(context.timeout)
+    with (
+        context.step("authenticate", _failures(FailureCode.PROTOCOL_MISMATCH)),
+        _driver_takes(connection, address),
+    ):
+        return _log_in(secrets, context)
 
 
 def _failures(found_by_the_driver: FailureCode) -> dict[type[BaseException], FailureCode]:

@@ -67,7 +67,9 @@ def test_the_service_keeps_to_its_openapi_document(tmp_path: Path, seed: int, ph
         clients = f"{service.url}/api/v1/client"
         headers = {"Authorization": f"Bearer {token}"}
         ids = {
-            name: httpx.post(clients, json={"name": name, "scopes": ["audit:read"]}, headers=headers).json()["client_id"]
+            name: httpx.post(clients, json={"name": name, "scopes": ["audit:read"]}, headers=headers).json()[
+                "client_id"
+            ]
             for name in ("doomed", "kept")
         }
         (tmp_path / "schemathesis.toml").write_text(_CONFIGURATION.format(**ids))

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import Dialect as Compiler
 
 
-def compiler_of(name: str) -> Callable[[], Compiler]:
-    """What makes SQLAlchemy's dialect of this name, such as `mysql+pymysql`."""
+def compiler_of(name: str, **options: Any) -> Callable[[], Compiler]:
+    """What makes SQLAlchemy's dialect of this name, such as `mysql+pymysql`, with these options."""
 
     def compiler() -> Compiler:
-        made: Compiler = sqlalchemy.make_url(f"{name}://").get_dialect()()
+        made: Compiler = sqlalchemy.make_url(f"{name}://").get_dialect()(**options)
         return made
 
     return compiler

@@ -141,8 +141,7 @@ def _column(
 
 _AS_TEXT = {"money", "oidvector", "int2vector"}
 
-# The types of results, by their number in pg_type: those that psycopg2 gives as what they are.
-_RESULTS = {
+RESULTS = {
     16: ResultColumn(Kind.BOOLEAN),
     17: ResultColumn(Kind.BYTES, binary),
     **dict.fromkeys((18, 19, 25, 1042, 1043), ResultColumn(Kind.STRING)),
@@ -165,11 +164,13 @@ _RESULTS = {
     2951: ResultColumn(Kind.UUID, uuid),
     **dict.fromkeys((199, 3807), ResultColumn(Kind.ANY)),
 }
-_OTHER = ResultColumn(Kind.STRING, text)
+"""The types of results, by their number in pg_type."""
+OTHER_RESULT = ResultColumn(Kind.STRING, text)
+"""Of a type that has no kind of its own."""
 
 
 def _columns(cursor: Cursor) -> list[ResultColumn]:
-    return [_RESULTS.get(described[1], _OTHER) for described in cursor.description]
+    return [RESULTS.get(described[1], OTHER_RESULT) for described in cursor.description]
 
 
 def _failure(error: BaseException) -> FailureCode | DataFailure | None:

@@ -49,7 +49,7 @@ def _select(query: Read, dialect: Dialect, schema: str | None, *wanted: Rows) ->
     columns: list[sqlalchemy.ColumnClause[Any]] = [sqlalchemy.column(quoted_name(name, True)) for name in sorted(names)]
     named = schema if schema is None else quoted_name(schema, True)
     table = sqlalchemy.table(quoted_name(query.ref.name, True), *columns, schema=named).alias("t")
-    statement = sqlalchemy.select(*(table.c[path[0]].label(None) for path in query.fields))
+    statement = sqlalchemy.select(*(table.c[path[0]].label(f"c{place}") for place, path in enumerate(query.fields)))
     if not wanted:
         return statement
     return statement.where(sqlalchemy.or_(*(_match(some, table, dialect) for some in wanted if some.values)))

@@ -29,6 +29,25 @@ CREATE VIEW sys.schemas AS
     SELECT nspname::text AS name, oid::int AS schema_id FROM pg_namespace WHERE nspname NOT LIKE 'pg\\_%';
 CREATE VIEW sys.tables AS
     SELECT relname::text AS name, relnamespace::int AS schema_id FROM pg_class WHERE relkind = 'r';
+CREATE VIEW sys.objects AS
+    SELECT relname::text AS name, oid::int AS object_id, relnamespace::int AS schema_id FROM pg_class
+    WHERE relkind IN ('r', 'v');
+CREATE VIEW sys.columns AS
+    SELECT attrelid::int AS object_id, attnum::int AS column_id, attname::text AS name,
+        (attidentity <> '')::int AS is_identity, (attgenerated <> '')::int AS is_computed
+    FROM pg_attribute WHERE attnum > 0 AND NOT attisdropped;
+CREATE VIEW sys.triggers AS
+    SELECT tgname::text AS name, tgrelid::int AS parent_id FROM pg_trigger WHERE NOT tgisinternal;
+CREATE VIEW sys.foreign_keys AS
+    SELECT conname::text AS name, oid::int AS object_id, conrelid::int AS parent_object_id,
+        confrelid::int AS referenced_object_id,
+        CASE confdeltype WHEN 'c' THEN 'CASCADE' WHEN 'n' THEN 'SET_NULL' ELSE 'NO_ACTION' END AS delete_referential_action_desc
+    FROM pg_constraint WHERE contype = 'f';
+CREATE VIEW sys.foreign_key_columns AS
+    SELECT oid::int AS constraint_object_id, place::int AS constraint_column_id, mine::int AS parent_column_id,
+        theirs::int AS referenced_column_id
+    FROM pg_constraint CROSS JOIN LATERAL unnest(conkey, confkey) WITH ORDINALITY AS keys (mine, theirs, place)
+    WHERE contype = 'f';
 GRANT SELECT ON ALL TABLES IN SCHEMA sys TO PUBLIC;
 
 CREATE FUNCTION dbo.db_name() RETURNS text LANGUAGE sql AS $$ SELECT current_database()::text $$;
@@ -38,6 +57,17 @@ CREATE FUNCTION dbo.schema_id(wanted text) RETURNS int LANGUAGE sql AS
     $$ SELECT schema_id FROM sys.schemas WHERE name = lower(wanted) $$;
 CREATE FUNCTION dbo.has_dbaccess(wanted text) RETURNS int LANGUAGE sql AS
     $$ SELECT has_database_privilege(name, 'CONNECT')::int FROM sys.databases WHERE name = lower(wanted) $$;
+CREATE FUNCTION dbo.quotename(name text) RETURNS text LANGUAGE sql AS $$ SELECT quote_ident(name) $$;
+CREATE FUNCTION dbo.user_name() RETURNS text LANGUAGE sql AS $$ SELECT current_user::text $$;
+CREATE FUNCTION dbo.is_srvrolemember(role text) RETURNS int LANGUAGE sql AS
+    $$ SELECT (role = 'sysadmin' AND usesuper)::int FROM pg_user WHERE usename = current_user $$;
+CREATE FUNCTION dbo.is_rolemember(role text) RETURNS int LANGUAGE sql AS
+    $$ SELECT max(pg_has_role(oid, 'MEMBER')::int) FROM pg_roles
+       WHERE rolname = role AND dbo.is_srvrolemember('sysadmin') = 0 $$;
+CREATE FUNCTION dbo.has_perms_by_name(place text, class text, wanted text) RETURNS int LANGUAGE sql AS
+    $$ SELECT has_table_privilege(place, CASE wanted WHEN 'ALTER' THEN 'TRUNCATE' ELSE wanted END)::int $$;
+CREATE FUNCTION dbo.has_perms_by_name(place text, class text, wanted text, part text, part_class text)
+    RETURNS int LANGUAGE sql AS $$ SELECT has_column_privilege(place, part, wanted)::int $$;
 CREATE FUNCTION dbo.serverproperty(wanted text) RETURNS text LANGUAGE sql AS
     $$ SELECT CASE lower(wanted) WHEN 'productversion' THEN '16.0.4096.0' WHEN 'edition' THEN 'Test Edition' END $$;
 """

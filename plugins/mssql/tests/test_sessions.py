@@ -1,0 +1,147 @@
+"""A SQL Server's tables, rows and rights, through the real driver: against a server of ours that keeps them in PostgreSQL."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from connectory import CheckFailed, FailureCode
+from connectory.data import (
+    CollectionRef,
+    DataFailure,
+    DataSession,
+    FieldInfo,
+    ForeignKey,
+    Kind,
+    Privileges,
+    Read,
+    SessionFailed,
+)
+from connectory.testing import Certificates
+from connectory_mssql import MSSQL
+from servers.mssql import odbc
+from servers.mssql.server import MSSQLServer
+from testkit import sessions
+from testkit.sessions import among, found, rows
+
+PASSWORD = "pw1-of-the-reader"
+SHOP = """
+CREATE TABLE dbo.region (country char(2), number integer, PRIMARY KEY (number, country));
+CREATE TABLE dbo.visit (id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, c char(2), n integer, note varchar(40) UNIQUE,
+  price decimal(8, 2), day date, at timestamp, active boolean, picture bytea, rate float8,
+  before_id integer REFERENCES dbo.visit ON DELETE SET NULL, FOREIGN KEY (c, n) REFERENCES dbo.region (country, number));
+CREATE SCHEMA "old stock";
+CREATE TABLE "old stock"."we]ird.tå%ble (x)" ("éd ]1" integer PRIMARY KEY, "? :x" varchar(90));
+CREATE VIEW dbo.seen AS SELECT id FROM dbo.visit;
+INSERT INTO "old stock"."we]ird.tå%ble (x)" VALUES (1, 'it''s 100% :y ?');
+INSERT INTO dbo.region VALUES ('CH', 1), ('CH', 2), ('DE', 1), ('DE', 2);
+INSERT INTO dbo.visit (c, n, note, price, day, at, active, picture, rate, before_id) VALUES
+  ('CH', 2, 'é', 1.5, '1980-02-29', '2026-01-02 03:04:05', false, '\\x00ff', 0.5, NULL),
+  ('DE', 1, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 1);
+GRANT USAGE ON SCHEMA "old stock" TO PUBLIC;
+CREATE ROLE db_datawriter;
+GRANT SELECT ON dbo.visit TO seller;
+GRANT UPDATE (c) ON dbo.visit TO seller;
+"""
+
+
+def opened(secrets: dict[str, Any]) -> AbstractContextManager[DataSession]:
+    """A session with FreeTDS, which is unpacked and not installed."""
+    settings = {name.removeprefix("CONNECTORY_").lower(): value for name, value in odbc.settings().items()}
+    return sessions.opened(MSSQL(), secrets, settings=settings)
+
+
+def dbo(name: str) -> CollectionRef:
+    return CollectionRef(name, {"schema": "dbo"})
+
+
+@pytest.fixture(scope="module")
+def secrets(mssql: MSSQLServer, certificates: Certificates) -> dict[str, Any]:
+    mssql.create_database("held")
+    mssql.create_user("seller", PASSWORD, databases=["held"])
+    mssql.execute(SHOP, database="held")
+    login = {"username": mssql.superuser, "password": mssql.password, "ssl_ca": certificates.ca_pem}
+    return {"host": mssql.host, "port": mssql.port, "dbname": "held"} | login
+
+
+@pytest.fixture
+def session(secrets: dict[str, Any]) -> Iterator[DataSession]:
+    with opened(secrets) as session:
+        yield session
+
+
+def test_tables_columns_and_keys_are_found(session: DataSession) -> None:
+    assert list(session.discover()) == list(session.discover())
+    collections = found(session, schema="dbo")
+    assert set(collections) == {"region", "visit", "seen"}
+    assert collections["seen"].left_out == "view"
+    assert collections["region"].primary_key == (("number",), ("country",))
+    assert set(collections["visit"].foreign_keys) == {
+        ForeignKey((("before_id",),), dbo("visit"), (("id",),), on_delete="set_null"),
+        ForeignKey((("c",), ("n",)), dbo("region"), (("country",), ("number",))),
+    }
+    fields = {field.path[0]: field for field in collections["visit"].fields}
+    assert fields["id"].generated
+    assert fields["note"] == FieldInfo(
+        ("note",), Kind.STRING, "character varying(40)", nullable=True, max_length=40, unique=True, indexed=True
+    )
+    assert (fields["price"].kind, fields["price"].native) == (Kind.DECIMAL, "numeric(8,2)")
+
+
+def test_values_are_of_their_kinds(session: DataSession) -> None:
+    names = ("id", "c", "n", "note", "price", "day", "at", "active", "picture", "rate", "before_id")
+    query = Read(dbo("visit"), tuple((name,) for name in names), (among("id", values=[(1,)]),))
+    [batch] = session.read(query, 10)
+    kinds = "integer string integer string decimal date timestamp boolean bytes float integer"
+    assert [kind.value for kind in batch.kinds] == kinds.split()
+    at = datetime(2026, 1, 2, 3, 4, 5)  # noqa: DTZ001  # as it is stored
+    assert batch.rows == [(1, "CH", 2, "é", Decimal("1.50"), date(1980, 2, 29), at, False, b"\x00\xff", 0.5, None)]
+
+
+def test_names_and_values_go_through(session: DataSession) -> None:
+    [table] = session.discover({"schema": "old stock"})
+    mine = among("? :x", values=[("it's 100% :y ?",)])
+    assert rows(session, table.ref, "éd ]1", "? :x", any_of=(mine,)) == [(1, "it's 100% :y ?")]
+    some = among("country", "number", values=[("CH", 2), ("DE", 1), ("FR", None)])
+    assert rows(session, dbo("region"), "country", "number", any_of=(some,)) == [("CH", 2), ("DE", 1)]
+    assert [len(batch.rows) for batch in session.read(Read(dbo("region"), (("number",),)), 3)] == [3, 1]
+
+
+def test_what_goes_wrong_is_told_by_its_code_and_the_session_lives_on(session: DataSession) -> None:
+    for name, field, code in (
+        ("nowhere", "id", DataFailure.COLLECTION_MISSING),
+        ("visit", "nothing", DataFailure.FIELD_MISSING),
+    ):
+        with pytest.raises(SessionFailed) as refused:
+            rows(session, dbo(name), field)
+        assert refused.value.code is code
+    assert rows(session, dbo("visit"), "id") == [(1,), (2,)]
+
+
+def test_a_login_that_fails_says_why(secrets: dict[str, Any]) -> None:
+    with pytest.raises(CheckFailed) as failed, opened(secrets | {"password": "wrong"}):
+        pass
+    assert failed.value.code is FailureCode.AUTH_FAILED
+
+
+def test_who_may_write_is_told_with_the_remedy(
+    secrets: dict[str, Any], session: DataSession, mssql: MSSQLServer
+) -> None:
+    [mine] = session.privileges([dbo("visit")])
+    assert (mine.update, mine.delete) == (True, True)
+    assert mine.remedy == "ALTER SERVER ROLE [sysadmin] DROP MEMBER <the login>;"
+    with opened(secrets | {"username": "seller", "password": PASSWORD}) as theirs:
+        assert list(theirs.privileges([dbo("visit"), dbo("region"), dbo("nowhere")])) == [
+            Privileges(dbo("visit"), True, True, False, "REVOKE UPDATE ON [dbo].[visit] FROM [seller];"),
+            Privileges(dbo("region"), False, False, False),
+            Privileges(dbo("nowhere"), None, None, None),
+        ]
+        with pytest.raises(SessionFailed) as refused:
+            rows(theirs, dbo("region"), "number")
+        assert refused.value.code is FailureCode.PERMISSION_DENIED
+        mssql.execute("GRANT INSERT ON dbo.visit TO db_datawriter; GRANT db_datawriter TO seller", database="held")
+        [known] = theirs.privileges([dbo("visit")])
+        assert known.remedy == "ALTER ROLE [db_datawriter] DROP MEMBER [seller];"

@@ -1,0 +1,235 @@
+"""Amazon Redshift: PostgreSQL's catalogues of old, and a driver that takes all rows at once, unless it is kept from that.
+
+Statements are written as for PostgreSQL. Redshift does not enforce the keys that it states.
+"""
+
+from __future__ import annotations
+
+import itertools
+import struct
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from connectory import FailureCode
+from connectory.data import CollectionInfo, CollectionRef, DataFailure, Kind, Privileges
+from connectory_sql.contents import NOT_READABLE, Column, Contents, KeyColumn, Reference, Table, collections
+from connectory_sql.database import Database, compiler_of
+from connectory_sql.dialect import Cursor, Dialect, ResultColumn
+from connectory_sql.failures import failure_of_state
+from connectory_sql.kinds import kind_of
+from connectory_sql.postgresql import OTHER_RESULT, RESULTS
+
+_OWN = "n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'catalog_history')"
+_CHOSEN = "n.nspname IN :schemas"
+
+_TABLES = """
+SELECT n.nspname, c.relname, c.relkind, c.reltuples,
+  has_schema_privilege(n.nspname, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'v', 'm') AND c.relname !~ '^mv_tbl__' AND {schemas}
+"""
+_COLUMNS = """
+SELECT n.nspname, c.relname, a.attname, format_type(a.atttypid, a.atttypmod), t.typname, NOT a.attnotnull, a.atttypmod,
+  COALESCE(pg_get_expr(d.adbin, d.adrelid), '')
+FROM pg_catalog.pg_attribute a
+JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind = 'r' AND {schemas}
+ORDER BY a.attrelid, a.attnum
+"""
+# Redshift's keys have 16 columns at most that matter here; it has no unnest.
+_PLACES = "(" + " UNION ALL ".join(f"SELECT {place} AS place" for place in range(1, 17)) + ") p"
+_KEYS = """
+SELECT n.nspname, c.relname, k.conname, k.contype, a.attname
+FROM pg_catalog.pg_constraint k
+JOIN pg_catalog.pg_class c ON c.oid = k.conrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN {places} ON k.conkey[p.place] IS NOT NULL
+JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.conkey[p.place]
+WHERE k.contype IN ('p', 'u') AND {schemas}
+ORDER BY k.oid, p.place
+"""
+_REFERENCES = """
+SELECT n.nspname, c.relname, k.conname, a.attname, fn.nspname, f.relname, fa.attname
+FROM pg_catalog.pg_constraint k
+JOIN pg_catalog.pg_class c ON c.oid = k.conrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_class f ON f.oid = k.confrelid
+JOIN pg_catalog.pg_namespace fn ON fn.oid = f.relnamespace
+JOIN {places} ON k.conkey[p.place] IS NOT NULL
+JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.conkey[p.place]
+JOIN pg_catalog.pg_attribute fa ON fa.attrelid = f.oid AND fa.attnum = k.confkey[p.place]
+WHERE k.contype = 'f' AND {schemas}
+ORDER BY k.oid, p.place
+"""
+_RIGHTS = """
+SELECT n.nspname, c.relname, u.usename, u.usesuper, c.relowner = u.usesysid, {rights}
+FROM pg_catalog.pg_user u, pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE u.usename = CURRENT_USER AND n.nspname = :schema AND c.relname IN :names
+"""
+_WRITES = ("INSERT", "UPDATE", "DELETE")
+
+
+def _catalogue(database: Database, schemas: Sequence[str] | None) -> Iterator[CollectionInfo]:
+    part = _OWN if schemas is None else _CHOSEN
+    values = {} if schemas is None else {"schemas": list(schemas)}
+
+    def rows(statement: str) -> list[tuple[Any, ...]]:
+        return database.rows(statement.format(schemas=part, places=_PLACES), **values)
+
+    contents = Contents(
+        list(itertools.starmap(_table, rows(_TABLES))),
+        list(itertools.starmap(_column, rows(_COLUMNS))),
+        [KeyColumn(schema, table, key, type_.upper(), name) for schema, table, key, type_, name in rows(_KEYS)],
+        itertools.starmap(Reference, rows(_REFERENCES)),
+    )
+    return collections(contents, _ref)
+
+
+def _ref(schema: str, name: str) -> CollectionRef:
+    return CollectionRef(name, {"schema": schema})
+
+
+def _table(schema: str, name: str, relkind: str, rows: float, readable: bool) -> Table:
+    if relkind != "r":
+        return Table(schema, name, "view", "view")
+    # Redshift has no triggers.
+    return Table(schema, name, left_out=None if readable else NOT_READABLE, rows=int(rows) or None, has_triggers=False)
+
+
+def _column(
+    schema: str, table: str, name: str, native: str, type_: str, nullable: bool, modifier: int, default: str
+) -> Column:
+    # The length of a text is its modifier less the four bytes of a header.
+    length = modifier - 4 if type_ in ("varchar", "bpchar") and modifier > 4 else None
+    return Column(schema, table, name, native, kind_of(type_), nullable, length, '"identity"(' in default)
+
+
+def _privileges(database: Database, refs: Sequence[CollectionRef]) -> Iterator[Privileges]:
+    rights = ", ".join(f"has_table_privilege(c.oid, '{right}')" for right in ("SELECT", *_WRITES))
+    statement = _RIGHTS.format(rights=rights)
+    for schema in sorted({ref.namespace.get("schema", "") for ref in refs}):
+        names = [ref.name for ref in refs if ref.namespace.get("schema", "") == schema]
+        for _, name, me, superuser, owns, read, *held in database.rows(statement, schema=schema, names=names):
+            writes = [right for right, has in zip(_WRITES, held, strict=True) if has]
+            table, user = database.quoted(schema, name), database.quoted(me)
+            remedy = f"REVOKE {', '.join(writes)} ON {table} FROM {user};" if writes else ""
+            if superuser:
+                remedy = f"ALTER USER {user} NOCREATEUSER;"
+            elif owns:
+                remedy = f"ALTER TABLE {table} OWNER TO <another user>;"
+            yield Privileges(
+                _ref(schema, name),
+                read=read,
+                update=owns or bool({"INSERT", "UPDATE"} & set(writes)),
+                delete=owns or "DELETE" in writes,
+                remedy=remedy,
+            )
+
+
+class _Portal:
+    """A cursor that asks for some rows at a time.
+
+    The driver's own asks for all of them and keeps them. Here its message that asks (Execute, "PostgreSQL: Frontend/Backend
+    Protocol") gets a limit, in a transaction, which keeps the portal from one message to the next.
+    """
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self._cursor = connection.cursor()
+        self._complete = False
+
+    @property
+    def description(self) -> Any:
+        return self._cursor.description
+
+    def execute(self, statement: str, values: Any, /) -> None:
+        self._connection.autocommit = False
+        # Rows are asked for when they are fetched: one, because none would mean all.
+        self._connection.send_EXECUTE = lambda _cursor: self._ask(1)
+        try:
+            self._cursor.execute(statement, values)
+        finally:
+            del self._connection.send_EXECUTE
+        self._complete = not self._cursor._cached_rows  # noqa: SLF001  # what the driver holds
+
+    def fetchmany(self, size: int, /) -> Sequence[Any]:
+        held = len(self._cursor._cached_rows)  # noqa: SLF001
+        if not self._complete and size > held:
+            from redshift_connector.core import SYNC_MSG
+
+            connection = self._connection
+            self._ask(size - held)
+            connection._write(SYNC_MSG)  # noqa: SLF001
+            connection._flush()  # noqa: SLF001
+            connection.handle_messages(self._cursor)
+            self._complete = len(self._cursor._cached_rows) < size  # noqa: SLF001
+        rows: Sequence[Any] = self._cursor.fetchmany(size)
+        return rows
+
+    def _ask(self, rows: int) -> None:
+        body = b"\0" + struct.pack("!i", rows)  # the portal without a name
+        self._connection._write(b"E" + struct.pack("!i", 4 + len(body)) + body)  # noqa: SLF001
+
+    def close(self) -> None:
+        self._cursor.close()
+
+
+def _begin(database: Database, read_only: bool) -> None:
+    del read_only  # only reading is done, and Redshift has no session that refuses the rest
+    connection = database.connection
+    plain = connection.cursor
+
+    def cursor() -> Any:
+        made = plain()
+        made.paramstyle = "qmark"  # in the driver's default, a % in a name cannot be written
+        return made
+
+    connection.cursor = cursor
+
+
+def _cursor(connection: Any) -> Cursor:
+    return _Portal(connection)
+
+
+def _end(connection: Any) -> None:
+    connection.rollback()
+    connection.autocommit = True
+
+
+def _limit(database: Database, seconds: float) -> None:
+    # The driver reads from a socket that the connector has opened.
+    database.connection._usock.settimeout(seconds + 0.5)  # noqa: SLF001
+    database.rows("SELECT set_config('statement_timeout', :limit, false)", limit=str(max(1, int(seconds * 1000))))
+
+
+def _columns(cursor: Cursor) -> list[ResultColumn]:
+    return [_RESULTS.get(described[1], OTHER_RESULT) for described in cursor.description]
+
+
+_RESULTS = {**RESULTS, 4000: ResultColumn(Kind.STRING)}  # SUPER, as the text of its JSON
+
+
+def _failure(error: BaseException) -> FailureCode | DataFailure | None:
+    from redshift_connector.error import Error
+
+    if not isinstance(error, Error):
+        return None
+    fields = error.args[0] if error.args else None
+    return failure_of_state(fields.get("C") if isinstance(fields, dict) else None)
+
+
+REDSHIFT = Dialect(
+    compiler=compiler_of("postgresql+psycopg2", paramstyle="qmark"),
+    catalogue=_catalogue,
+    privileges=_privileges,
+    failure=_failure,
+    columns=_columns,
+    cursor=_cursor,
+    begin=_begin,
+    limit=_limit,
+    end=_end,
+)
+"""Amazon Redshift, by redshift-connector with autocommit."""
