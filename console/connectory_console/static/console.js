@@ -158,7 +158,7 @@ async function submitLive(form, button) {
   const panel = tests && new TestPanel(find("#test"), stop, button);
   const say = (data) => {
     if (panel) panel.end(false, data.summary);
-    if (find(".problems", form)) showProblems(form, data);
+    if (find(".problems", form) && (data.problems || !panel)) showProblems(form, data);
   };
   clearProblems(form);
   form.ariaBusy = "true";
@@ -217,7 +217,7 @@ for (const form of all("form").filter((one) => find("fieldset.stored", one))) {
 
 // --- Small helps: a key for the search, show what is typed, copy, go to a line, read a file into a field.
 addEventListener("keydown", (event) => {
-  if ((event.ctrlKey || event.metaKey) && event.key === "k") { event.preventDefault(); find("#find")?.focus(); }
+  if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k") { event.preventDefault(); find("#find")?.focus(); }
 });
 document.addEventListener("click", async ({ target }) => {
   const button = target.closest("[data-reveals], [data-copies], [data-line]");
