@@ -64,7 +64,7 @@ release: install
 	rm -rf $(DIST)
 	for member in $(MEMBERS); do $(BIN)/python -m build --wheel --no-isolation --outdir $(DIST) $$member || exit 1; done
 	$(UV) pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
-	  -c constraints.txt $(patsubst %,--no-emit-package %,connectory $(subst plugins/,connectory-,$(filter plugins/%,$(MEMBERS)))) \
+	  -c constraints.txt $(patsubst %,--no-emit-package %,connectory connectory-console $(subst plugins/,connectory-,$(filter plugins/%,$(MEMBERS)))) \
 	  $(addsuffix /pyproject.toml,$(MEMBERS)) --extra server --extra vault --output-file $(DIST)/requirements.txt
 	cd $(DIST) && for wheel in *.whl; do version=$${wheel#*-}; \
 	  echo "$${wheel%%-*}==$${version%%-*} --hash=sha256:$$(sha256sum $$wheel | cut -d' ' -f1)"; done >> requirements.txt

@@ -105,10 +105,10 @@ class Installation:
             keys = folder / "keys.json"
             self._service |= {"CONNECTORY_DATABASE_URL": database_urls[0], "CONNECTORY_KEYS_FILE": str(keys)}
             self._floor["FLOOR_DATABASE"] = database_urls[1]
-            self._run("keys", "generate", str(keys))
-            self._run("db", "upgrade")
-            client = ["--client", json.loads(self._run("client", "create", "bench"))["client_id"]]
-        self._token = self._run("token", *client).strip()
+            self.run("keys", "generate", str(keys))
+            self.run("db", "upgrade")
+            client = ["--client", json.loads(self.run("client", "create", "bench"))["client_id"]]
+        self._token = self.run("token", *client).strip()
         with self.start_service() as service:
             for name, path in {"types": "?size=100", "schema": "/postgres/secret"}.items():
                 body = service.request("GET", f"/api/v1/connection_type{path}")[1]
@@ -131,7 +131,8 @@ class Installation:
         options = ["--app-dir", HERE, "--port", str(port), "--no-access-log", "--log-level", "warning"]
         return Server([BIN / "uvicorn", "floor:app", *options], self._floor, port)
 
-    def _run(self, *arguments: str) -> str:
+    def run(self, *arguments: str) -> str:
+        """What a command prints that works on what is stored here."""
         command = [BIN / "connectory", *arguments]
         return subprocess.run(
             command, env=os.environ | self._service, check=True, capture_output=True, text=True

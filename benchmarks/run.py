@@ -22,6 +22,7 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "tests")]
 
 from cases import CALLERS, LARGE, SMALL, Case, Figures, fill, measure  # noqa: E402
+from console import measure_console  # noqa: E402
 from installation import BIN, Installation, Server  # noqa: E402
 from scale import measure_scale  # noqa: E402
 from servers.postgres.server import PostgresServer  # noqa: E402
@@ -163,6 +164,7 @@ def main() -> None:
             lines.append(measure_connection_test(service, postgres))
         lines += measure_starts(sqlite)
         lines += measure_scale(folder / "scale")
+        lines += measure_console(folder / "console")
     text = "\n".join(lines) + "\n\n" + (HERE / "NOTES.md").read_text()
     (HERE / "RESULTS.md").write_text(text)
     print(text)

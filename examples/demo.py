@@ -51,8 +51,15 @@ def main() -> int:
             token = subprocess.run(
                 [CONNECTORY, "token"], env=environment, check=True, capture_output=True, text=True
             ).stdout.strip()
+            link = subprocess.run(
+                [CONNECTORY, "console", "--json"],
+                env=environment | {"CONNECTORY_PORT": str(port)},
+                check=True,
+                capture_output=True,
+                text=True,
+            ).stdout
             client = json.loads((Path(home) / "root_client.json").read_text())
-            _explain(ready, port, token, client, database)
+            _explain(ready, port, token, client, database, json.loads(link)["url"])
             return service.wait()
         except KeyboardInterrupt:
             return 0
@@ -79,7 +86,7 @@ def _is_free(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
-def _explain(ready: str, port: int, token: str, client: dict[str, str], database: PostgresServer) -> None:
+def _explain(ready: str, port: int, token: str, client: dict[str, str], database: PostgresServer, console: str) -> None:
     variables = {
         "API": f"http://127.0.0.1:{port}/api/v1",
         "TOKEN": token,
@@ -93,6 +100,7 @@ def _explain(ready: str, port: int, token: str, client: dict[str, str], database
     }
     print(ready.strip())
     print(f"\nAddress: http://127.0.0.1:{port}    Documentation: http://127.0.0.1:{port}/docs\nToken: {token}\n")
+    print(f"Console, signed in, once and within ten minutes: {console}\n")
     print("Paste this into another shell. Ctrl-C here ends everything.\n")
     print("\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items()))
     print((HERE / "main_job.sh").read_text(), flush=True)

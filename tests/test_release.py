@@ -11,7 +11,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-MEMBERS = {"connectory", *(f"connectory-{path.parent.name}" for path in ROOT.glob("plugins/*/pyproject.toml"))}
+MEMBERS = {
+    "connectory",
+    "connectory-console",
+    *(f"connectory-{path.parent.name}" for path in ROOT.glob("plugins/*/pyproject.toml")),
+}
 pytestmark = pytest.mark.soak
 
 

@@ -1,6 +1,7 @@
 """Plain pip is enough: the built wheels, in a clean environment, run the service."""
 
 import os
+import re
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,8 @@ from testkit.wheels import finished, install, new_environment, start, wheels_of
 
 @pytest.fixture(scope="module")
 def wheels() -> list[Path]:
-    """The wheels of core and the PostgreSQL connector with what it needs, built as they would be for an index."""
-    return wheels_of(REPOSITORY / "core", REPOSITORY / "plugins/sql", REPOSITORY / "plugins/postgres")
+    """The wheels of core, the PostgreSQL connector with what it needs, and the console, built as they would be for an index."""
+    return wheels_of(*(REPOSITORY / project for project in ("core", "plugins/sql", "plugins/postgres", "console")))
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +49,7 @@ class Used:
     home: Path
     types: list[str]
     tested: str
+    console: httpx.Response
     exit_code: int
 
 
@@ -65,7 +67,8 @@ def used(binaries: Path, tmp_path_factory: pytest.TempPathFactory, postgres: Pos
         types = identifiers(api)
         assert api.patch("/connection", json=[item]).json()["failed"] == []
         tested = api.put("/connection/from_wheels/secret", json=secrets).json()["test_status"]
-        return Used(home, types, tested, service.end()[0])
+        console = httpx.get(f"{service.url}/console/")
+        return Used(home, types, tested, console, service.end()[0])
 
 
 def api_of(home: Path, url: str) -> httpx.Client:
@@ -78,7 +81,7 @@ def identifiers(api: httpx.Client) -> list[str]:
 
 
 def test_the_wheels_carry_types_licence_and_a_page(wheels: list[Path]) -> None:
-    core, *_ = wheels
+    core, *_, console = wheels
     with zipfile.ZipFile(core) as wheel:
         names = wheel.namelist()
         [metadata] = [wheel.read(name).decode() for name in names if name.endswith(".dist-info/METADATA")]
@@ -86,10 +89,40 @@ def test_the_wheels_carry_types_licence_and_a_page(wheels: list[Path]) -> None:
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
     assert "## Write a connector" in metadata
     assert "Classifier: Typing :: Typed" in metadata
+    with zipfile.ZipFile(console) as wheel:
+        names = wheel.namelist()
+    for name in ("static/console.js", "static/console.css", "templates/base.html", "py.typed"):
+        assert f"connectory_console/{name}" in names
 
 
 def test_the_service_lists_and_tests_with_what_was_installed(used: Used) -> None:
     assert (used.types, used.tested, used.exit_code) == (["postgres", "manual"], "succeeded", 0)
+
+
+def test_without_the_console_there_is_no_trace_of_it(binaries: Path, used: Used) -> None:
+    assert (used.console.status_code, "set-cookie" in used.console.headers) == (404, False)
+    said = finished(start([binaries / "connectory", "console"], settings={"CONNECTORY_HOME": str(used.home)}), code=1)
+    assert "pip install 'connectory[console]'" in said
+
+
+def test_the_console_is_there_once_it_is_installed(binaries: Path, wheels: list[Path], used: Used) -> None:
+    """And its extra is the way to it; what it requires was not there before."""
+    install(binaries, "--requirement", REPOSITORY / "console/pyproject.toml")
+    pip(binaries, wheels, "install", "connectory[console]")
+    try:
+        with running_service(used.home, command=binaries / "connectory") as service:
+            page = httpx.get(f"{service.url}/console/sign-in").text
+            assert "Client secret" in page
+            for address in re.findall(r'(?:href|src)="(/console/static/[^"]+)"', page):
+                assert httpx.get(service.url + address).status_code == 200
+            settings = {"CONNECTORY_HOME": str(used.home), "CONNECTORY_PORT": service.url.rpartition(":")[2]}
+            link = finished(start([binaries / "connectory", "console"], settings=settings)).strip()
+            code = {"code": link.partition("#code=")[2]}
+            answer = httpx.post(f"{service.url}/console/sign-in/code", data=code, headers={"Origin": service.url})
+            assert (answer.status_code, answer.headers["location"]) == (303, "/console/")
+            assert f"connectory_{settings['CONNECTORY_PORT']}=" in answer.headers["set-cookie"]
+    finally:
+        pip(binaries, wheels, "uninstall", "--yes", "connectory-console")
 
 
 def test_an_uninstalled_connector_leaves_its_connections(binaries: Path, wheels: list[Path], used: Used) -> None:

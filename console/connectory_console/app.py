@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mimetypes
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 
 import httpx
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -97,7 +100,11 @@ def create_console(
     if home is not None:
         settings = settings.model_copy(update={"home": home})
     sessions = open_sessions(settings)
-    client = httpx.AsyncClient(trust_env=False, limits=httpx.Limits(max_connections=64, max_keepalive_connections=8))
+    client = httpx.AsyncClient(
+        trust_env=False,  # no proxy gets to see tokens
+        verify=ssl.create_default_context(),  # whom the machine trusts, and `SSL_CERT_FILE`
+        limits=httpx.Limits(max_connections=64, max_keepalive_connections=8),
+    )
     web = Web(client, sessions, public_url)
 
     @asynccontextmanager
@@ -108,8 +115,10 @@ def create_console(
 
     routes = [Route(path, _handler(web, page), methods=[method]) for method, path, page in _PAGES]
     routes.append(Route("/static/{version}/{name}", _static, methods=["GET"]))
+    # No page of ours can be asked for by another site, so nobody there learns anything from how small an answer becomes (BREACH).
+    smaller = Middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)
     not_found: Any = _handler(web, _no_such_page)
-    return Starlette(routes=routes, lifespan=lifespan, exception_handlers={404: not_found})
+    return Starlette(routes=routes, lifespan=lifespan, middleware=[smaller], exception_handlers={404: not_found})
 
 
 def _handler(web: Web, page: Page) -> Callable[..., Awaitable[Response]]:

@@ -41,6 +41,9 @@ async def follow(visit: Visit, path: str, body: Any = None, afterwards: Afterwar
             verdict: dict[str, Any] | None = None
             try:
                 async for name, block in _blocks(upstream.aiter_bytes()):
+                    if name == b"refused":  # given up while it waited
+                        told = json.loads(block.partition(b"data:")[2])
+                        raise ApiFailed(told["status"], told["detail"], retry_after=told.get("retry_after"))
                     if name == b"verdict":
                         verdict = json.loads(block.partition(b"data:")[2])
                     yield block

@@ -168,11 +168,14 @@ class Visit:
         )
         return Response(text, status, media_type="text/html; charset=utf-8")
 
+    def place(self, path: str, done: str = "") -> str:
+        """The address of a page of the console; `done` names the sentence it shows."""
+        shown = f"{'&' if '?' in path else '?'}done={done}" if done else ""
+        return f"{self.base}{path}{shown}"
+
     def go(self, path: str, done: str = "") -> Response:
         """Send the browser to a page of the console; `done` names the sentence it shows."""
-        address = f"{self.base}{path}"
-        if done:
-            address += f"{'&' if '?' in path else '?'}done={done}"
+        address = self.place(path, done)
         return JSONResponse({"location": address}) if self.wants_data else RedirectResponse(address, 303)
 
     def address(self, **changed: Any) -> str:

@@ -3,14 +3,12 @@
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
-import httpx
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, StorageState, expect
 
 from servers.postgres.server import PostgresServer
 from testkit.chromium import chromium
-from testkit.people import PATIENCE, Console, Person, person_in
-from testkit.service import running_service, token_of_root
+from testkit.people import PATIENCE, Console, Person, person_in, running_console
 
 expect.set_options(timeout=PATIENCE)
 
@@ -23,19 +21,22 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
-    home = tmp_path_factory.mktemp("console") / "home"
-    with running_service(home) as service:
-        token = token_of_root(home, service.url)
-        headers = {"Authorization": f"Bearer {token}"}
-        with httpx.Client(base_url=f"{service.url}/api/v1", headers=headers, timeout=60) as api:
-            yield Console(service, home, api)
+    with running_console(tmp_path_factory.mktemp("console") / "home") as console:
+        yield console
+
+
+@pytest.fixture(scope="module")
+def cookies_of_root(browser: Browser, console: Console) -> StorageState:
+    """What a browser holds in which somebody signed in as root: signing in takes seconds, so it is done once."""
+    with person_in(browser, console) as person:
+        person.sign_in()
+        return person.context.storage_state()
 
 
 @pytest.fixture
-def person(browser: Browser, console: Console) -> Iterator[Person]:
+def person(browser: Browser, console: Console, cookies_of_root: StorageState) -> Iterator[Person]:
     """Somebody who is signed in as root."""
-    with person_in(browser, console) as person:
-        person.sign_in()
+    with person_in(browser, console, storage_state=cookies_of_root) as person:
         yield person
 
 
@@ -60,6 +61,12 @@ def good_secrets(postgres: PostgresServer) -> dict[str, object]:
 
 @pytest.fixture
 def another(browser: Browser, console: Console) -> Iterator[Callable[..., Person]]:
-    """Makes further people, each with a browser of their own."""
+    """Makes further people, each with a browser of their own, who are not signed in."""
     with ExitStack() as opened:
         yield lambda **options: opened.enter_context(person_in(browser, console, **options))
+
+
+@pytest.fixture
+def colleague(another: Callable[..., Person], cookies_of_root: StorageState) -> Person:
+    """Somebody else who is signed in as root."""
+    return another(storage_state=cookies_of_root)

@@ -136,11 +136,9 @@ def test_another_host_asks_for_the_secrets_at_once(person: Person, console: Cons
     expect(page.get_by_label(re.compile("^Host"))).to_have_value(str(good_secrets["host"]))
 
 
-def test_two_people_edit_one_connection(person: Person, another, console: Console) -> None:
+def test_two_people_edit_one_connection(person: Person, colleague: Person, console: Console) -> None:
     console.make("shared")
-    other = another()
-    other.sign_in()
-    first, second = person.go("/connections/shared"), other.go("/connections/shared")
+    first, second = person.go("/connections/shared"), colleague.go("/connections/shared")
     first.get_by_label("Name", exact=True).fill("From the first")
     first.get_by_role("button", name="Save").click()
     expect(first.get_by_text("Saved.")).to_be_visible()

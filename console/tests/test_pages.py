@@ -81,7 +81,8 @@ def look_at(page: Page, name: str, theme: str) -> None:
     folder = PICTURES / theme
     folder.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=folder / f"{name}.png", full_page=True)
-    found = Axe().run(page)
+    # What the second theme changes is colours.
+    found = Axe().run(page, options=None if theme == "light" else {"runOnly": ["color-contrast"]})
     assert found.violations_count == 0, f"{name}, {theme}: {found.generate_report()}"
 
 

@@ -16,6 +16,9 @@ from connectory.store.timestamps import utc_now
 GROUP = "connectory.console"
 """The entry points by which a console is found."""
 
+CONSOLE_SETTINGS = "CONNECTORY_CONSOLE_"
+"""How the names of the console's own settings begin."""
+
 _EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 — what listens there is asked on loopback
 
 

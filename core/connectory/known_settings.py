@@ -14,9 +14,14 @@ from connectory.contract.settings import PREFIX, environment_name
 from connectory.settings import Settings, without_password
 
 
-def unknown_settings(environment: Mapping[str, str], catalog: Catalog) -> list[str]:
-    """A line for each variable of `environment` that looks like a setting and is none, with the nearest that there is."""
-    unknown = [name for name in not_of_the_service(environment) if name not in catalog.variables]
+def unknown_settings(environment: Mapping[str, str], catalog: Catalog, of_others: tuple[str, ...] = ()) -> list[str]:
+    """A line for each variable of `environment` that looks like a setting and is none, with the nearest that there is.
+
+    Args:
+        of_others: how the names begin of settings that something else reads.
+    """
+    others = not_of_the_service(environment)
+    unknown = [name for name in others if name not in catalog.variables and not name.startswith(of_others)]
     known = [name.removeprefix(PREFIX) for name in sorted(_own_variables() | catalog.variables)]
     return [_unknown(name, known) for name in unknown]
 

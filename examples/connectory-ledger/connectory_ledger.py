@@ -1,12 +1,16 @@
 """A connector for Ledger, an imaginary server of account books that speaks in lines of text.
 
 The server greets with `LEDGER <challenge>`. The client answers `LOGIN <user> <proof>`, where the proof is the HMAC-SHA256
-of the challenge under the password, and then `OPEN <book>`. The server says `OK`, or `NO`.
+of the challenge under the password, and then `OPEN <book>`. The server says `OK`, or `NO`. To `BOOKS` it answers with the names
+of the books, to `ENTRIES <book>` with `number|day|text|amount` of each entry, or `NO`; the last line of both is a dot.
 """
 
 import hmac
-from socket import SocketIO
-from typing import Annotated
+from collections.abc import Iterator
+from datetime import date
+from decimal import Decimal
+from socket import SocketIO, socket
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -22,6 +26,19 @@ from connectory import (
     Secrets,
     SecretText,
     Text,
+)
+from connectory.data import (
+    Batch,
+    CollectionInfo,
+    CollectionRef,
+    DataFailure,
+    DataSession,
+    FieldInfo,
+    Kind,
+    Path,
+    Read,
+    SessionContext,
+    SessionFailed,
 )
 
 User = Annotated[str, Text("one word", max_length=100, pattern=r"[A-Za-z0-9_.\-]+")]
@@ -57,19 +74,90 @@ class Ledger(Connector[LedgerSecrets]):
             context.open(secrets.host, secrets.port) as link,
             link.socket.makefile("rwb", buffering=0) as stream,
         ):
-            with context.step("authenticate"):
-                greeting, _, challenge = _ask(stream).partition(b" ")
-                if greeting != b"LEDGER":
-                    raise CheckFailed(FailureCode.PROTOCOL_MISMATCH)
-                proof = hmac.new(secrets.password.get_secret_value().encode(), challenge, "sha256").hexdigest()
-                if _ask(stream, f"LOGIN {secrets.username} {proof}") != b"OK":
-                    raise CheckFailed(FailureCode.AUTH_FAILED)
+            _log_in(stream, secrets, context)
             if secrets.book is not None:
                 with context.step("query"):
                     if _ask(stream, f"OPEN {secrets.book}") != b"OK":
                         raise CheckFailed(
                             FailureCode.DATABASE_NOT_FOUND, remedy="There is no such book; create it first."
                         )
+
+    def open_session(self, secrets: LedgerSecrets, context: SessionContext) -> DataSession:
+        """Log in, and stay. What a connection holds is found out, and read, in such a session."""
+        connection, _ = context.connect(secrets.host, secrets.port)
+        stream = connection.makefile("rwb", buffering=0)
+        _log_in(stream, secrets, context)
+        return LedgerSession(connection, stream, secrets.book, context)
+
+
+FIELDS = (
+    FieldInfo(("number",), Kind.INTEGER, "number", nullable=False, unique=True),
+    FieldInfo(("day",), Kind.DATE, "day", nullable=False),
+    FieldInfo(("text",), Kind.STRING, "text", max_length=200),
+    FieldInfo(("amount",), Kind.DECIMAL, "money", nullable=False),
+)
+
+
+class LedgerSession(DataSession):
+    """Each book is a collection, and each entry a row."""
+
+    def __init__(self, connection: socket, stream: SocketIO, book: str | None, context: SessionContext) -> None:
+        self._connection, self._stream, self._book, self._context = connection, stream, book, context
+
+    def discover(self, namespace: object = None, sample: int = 1000) -> Iterator[CollectionInfo]:
+        """The books, all of the same fields."""
+        del namespace, sample  # books are in nothing, and nothing about them has to be guessed
+        for name in sorted(self._lines("BOOKS")):
+            if self._book in (None, name):
+                yield CollectionInfo(CollectionRef(name), FIELDS, primary_key=(("number",),), kind="book")
+
+    def read(self, query: Read, batch: int) -> Iterator[Batch]:
+        """The server gives whole books; which entries were asked for is seen here."""
+        found = {info.path: info.kind for info in FIELDS}
+        if not found.keys() >= set(query.fields):
+            raise SessionFailed(DataFailure.FIELD_MISSING)
+        kinds, rows = tuple(found[path] for path in query.fields), []
+        for line in self._lines(f"ENTRIES {query.ref.name}"):
+            entry = _entry(line)
+            if not query.any_of or any(tuple(map(entry.get, some.fields)) in some.values for some in query.any_of):
+                rows.append(tuple(map(entry.get, query.fields)))
+            if len(rows) == batch:
+                yield Batch(kinds, rows)
+                rows = []
+        yield Batch(kinds, rows)
+
+    def close(self) -> None:
+        """Hang up."""
+        self._stream.close()
+        self._connection.close()
+
+    def _lines(self, request: str) -> Iterator[str]:
+        self._connection.settimeout(self._context.timeout)
+        answer = _ask(self._stream, request)
+        if answer == b"NO":
+            raise SessionFailed(DataFailure.COLLECTION_MISSING)
+        while answer != b".":
+            yield answer.decode(errors="replace")
+            answer = _ask(self._stream)
+
+
+def _entry(line: str) -> dict[Path, Any]:
+    try:
+        number, day, text, amount = line.split("|")
+        values = int(number), date.fromisoformat(day), text or None, Decimal(amount)
+    except (ValueError, ArithmeticError):
+        raise SessionFailed(FailureCode.PROTOCOL_MISMATCH) from None
+    return dict(zip((info.path for info in FIELDS), values, strict=True))
+
+
+def _log_in(stream: SocketIO, secrets: LedgerSecrets, context: CheckContext) -> None:
+    with context.step("authenticate"):
+        greeting, _, challenge = _ask(stream).partition(b" ")
+        if greeting != b"LEDGER":
+            raise CheckFailed(FailureCode.PROTOCOL_MISMATCH)
+        proof = hmac.new(secrets.password.get_secret_value().encode(), challenge, "sha256").hexdigest()
+        if _ask(stream, f"LOGIN {secrets.username} {proof}") != b"OK":
+            raise CheckFailed(FailureCode.AUTH_FAILED)
 
 
 def _ask(stream: SocketIO, line: str = "") -> bytes:

@@ -383,9 +383,9 @@ def test_a_browser_shows_a_held_consent_as_a_page(archive, another_browser):
     assert archive.confirm(confirmation).status_code == 200
 
 
-def test_a_browser_shows_as_a_page_how_it_ended(archive):
+def test_a_browser_shows_as_a_page_how_it_ended(archive, monkeypatch):
     archive.create()
-    archive.browser.headers["Accept"] = "text/html"
+    monkeypatch.setitem(archive.browser.headers, "Accept", "text/html")
     done = archive.come_back(archive.answer())
     assert (done.status_code, done.headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert "Authorization completed for ConnectionConfig with key: deeds." in done.text
@@ -602,7 +602,6 @@ def test_what_is_shown_may_be_sent_back(archive):
 def test_a_person_who_refuses_is_told_so_and_the_state_is_used(archive):
     archive.create()
     query = archive.answer(deny=True)
-    query["state"] = query.get("state") or parse_qs(urlsplit(archive.authorize().json()).query)["state"][0]
     answer = archive.come_back(query)
     assert (answer.status_code, answer.json()["detail"]) == (
         400,

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from fastapi.testclient import TestClient
 
 from connectory.api import event_stream
 from connectory.api.app import create_app, open_service
@@ -15,6 +14,7 @@ from connectory.api.event_stream import prefers_events
 from connectory.checks.progress import Queued
 from connectory.checks.runner import QueueFull
 from testkit import hostile
+from testkit.in_process import LocalClient
 
 EVENTS = {"Accept": "text/event-stream"}
 TEST = "/connection/db/test"
@@ -35,7 +35,7 @@ def of(name: str, events: list[tuple[str, Any]]) -> list[Any]:
 class Followed:
     """One request that is under way: the test client would show its answer when it is whole."""
 
-    def __init__(self, client: TestClient, token: str, path: str, body: bytes = b"", method: str = "GET") -> None:
+    def __init__(self, client: LocalClient, token: str, path: str, body: bytes = b"", method: str = "GET") -> None:
         self.text, self.arrivals = "", []
         self._left = asyncio.Event()
         self._body = [{"type": "http.request", "body": body, "more_body": False}]
@@ -121,11 +121,12 @@ def test_a_failed_draft_is_told_step_by_step(api, postgres):
 def impatient(settings, catalog, token):
     """A service whose tests have a second, ready to run one."""
     quick = settings.model_copy(update={"probe_deadline": 1})
-    with TestClient(create_app(open_service(quick, catalog))) as client:
+    with LocalClient(create_app(open_service(quick, catalog))) as client:
         refused = {"secrets": {"host": "127.0.0.1", "port": 1}}
         headers = {"Authorization": f"Bearer {token}"}
-        while "connect_refused" not in client.post(f"/api/v1{DRAFT}", json=refused, headers=headers).text:
-            pass  # its fork servers are not ready yet
+        # Its fork servers may not be ready for a while.
+        answers = (client.post(f"/api/v1{DRAFT}", json=refused, headers=headers).text for _ in range(60))
+        assert any("connect_refused" in answer for answer in answers)
         yield client
 
 

@@ -351,10 +351,10 @@ def test_a_missing_key_starts_degraded_and_put_repairs(api, service, another_key
 
 def test_a_token_survives_a_restart(tmp_path):
     home = tmp_path / "home"
-    token = run_command(home, "token").stdout.strip()
-    headers = {"Authorization": f"Bearer {token}"}
+    headers = {}
     for _ in range(2):
         with running_service(home) as service:
+            headers = headers or {"Authorization": f"Bearer {token_of_root(home, service.url)}"}
             assert httpx.get(f"{service.url}/api/v1/connection", headers=headers).status_code == 200
             assert service.end()[0] == 0
 

@@ -1,6 +1,5 @@
 """Schemathesis over the whole OpenAPI document, with all checks: nothing it makes up brings the service out of its contract."""
 
-import json
 import re
 import subprocess
 import sys
@@ -9,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from testkit.service import environment_of, run_command, running_service
+from testkit.service import environment_of, running_service, token_of_root
 
 # What no schema of one request can say: whether secrets are valid depends on the type of the connection that the path, or
 # another member, names; the collections of a dataset need names that differ; only some connections, with their secrets stored,
@@ -64,9 +63,15 @@ def test_the_service_keeps_to_its_openapi_document(tmp_path: Path, seed: int, ph
     # Hosts are made up at random: none of them is to be connected to, or waited for.
     nowhere = {"CONNECTORY_PROBE_DEADLINE": "1", "CONNECTORY_EGRESS_DENY": "*"}
     with running_service(home, nowhere) as service:
-        token = run_command(home, "token").stdout.strip()
-        others = {name: json.loads(run_command(home, "client", "create", name).stdout) for name in ("doomed", "kept")}
-        ids = {name: client["client_id"] for name, client in others.items()}
+        token = token_of_root(home, service.url)
+        clients = f"{service.url}/api/v1/client"
+        headers = {"Authorization": f"Bearer {token}"}
+        ids = {
+            name: httpx.post(clients, json={"name": name, "scopes": ["audit:read"]}, headers=headers).json()[
+                "client_id"
+            ]
+            for name in ("doomed", "kept")
+        }
         (tmp_path / "schemathesis.toml").write_text(_CONFIGURATION.format(**ids))
         command = [Path(sys.executable).with_name("st"), "--config-file", tmp_path / "schemathesis.toml", "run"]
         command += [f"{service.url}/openapi.json", "-H", f"Authorization: Bearer {token}", "--checks", "all"]
@@ -88,7 +93,6 @@ def test_the_service_keeps_to_its_openapi_document(tmp_path: Path, seed: int, ph
         )
         assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
         assert re.search(r"Selected: (\d+)/\1\b", done.stdout), "Some operations were not tested."
-        headers = {"Authorization": f"Bearer {token}"}
         assert httpx.get(f"{service.url}/api/v1/connection", headers=headers).status_code == 200
         log = service.log.read_text()
     assert '"status":5' not in log

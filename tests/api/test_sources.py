@@ -6,7 +6,7 @@ import httpx
 
 from connectory.catalog.discovery import SOURCE_GROUP
 from testkit.distribution import install, plugin_source
-from testkit.service import run_command, running_service
+from testkit.service import run_command, running_service, token_of_root
 
 SHELF = """
 import types
@@ -57,8 +57,7 @@ def test_a_deployers_own_connector_is_one_like_any_other(tmp_path):
         "CONNECTORY_PLUGINS_ALLOW": "abacus,broken,manual",
     }
     with running_service(home, settings) as running, httpx.Client(base_url=f"{running.url}/api/v1") as client:
-        token = run_command(home, "token", settings=settings).stdout.strip()
-        client.headers["Authorization"] = f"Bearer {token}"
+        client.headers["Authorization"] = f"Bearer {token_of_root(home, running.url)}"
         records = {
             record["target"]: record
             for record in client.get("/plugins?size=100").json()["items"]

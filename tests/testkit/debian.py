@@ -5,6 +5,7 @@ Needs `apt-get` and `dpkg-deb` (any Debian or Ubuntu) and a reachable package mi
 
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from connectory.testing.processes import ServerFailed
@@ -81,9 +82,14 @@ def _unpack(packages: tuple[str, ...], folder: Path) -> None:
     archives.mkdir()
     root.mkdir()
     _download(packages, archives, folder / "apt")
-    for archive in sorted(archives.glob("*.deb")):
-        run(f"Unpacking {archive.name}", ["dpkg-deb", "--extract", archive, root])
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        for _ in threads.map(lambda archive: _extract(archive, root), sorted(archives.glob("*.deb"))):
+            pass
     shutil.rmtree(archives)
+
+
+def _extract(archive: Path, root: Path) -> None:
+    run(f"Unpacking {archive.name}", ["dpkg-deb", "--extract", archive, root])
 
 
 def _download(packages: tuple[str, ...], archives: Path, private: Path) -> None:

@@ -67,16 +67,18 @@ def running_service(
     settings: Mapping[str, str] | None = None,
     launcher: Sequence[str | Path] = (),
     command: Path = COMMAND,
+    port: int = 0,
 ) -> Iterator[RunningService]:
     """Start the service and wait for its line; it is killed at the end of the block if it still runs.
 
-    `launcher` is a command that becomes the one that stands after it; `command` is the `connectory` of an environment.
+    `launcher` is a command that becomes the one that stands after it; `command` is the `connectory` of an environment;
+    `port` is where to listen, 0 for a free one.
     """
     home.mkdir(parents=True, exist_ok=True)
     log = home.with_name(f"{home.name}.log")
     with log.open("ab") as errors:
         process = subprocess.Popen(
-            [*launcher, command, "serve", "--port", "0"],
+            [*launcher, command, "serve", "--port", str(port)],
             env=environment_of(home, settings),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

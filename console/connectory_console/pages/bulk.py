@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 from starlette.responses import Response, StreamingResponse
 
@@ -34,12 +34,19 @@ async def run(visit: Visit) -> Response:
     if action == "delete" and form.get("count", "").strip() != str(len(keys)):
         return _refused(visit, f"To delete {len(keys)} connections, type this number.")
     if wants_events(visit):
-        return StreamingResponse(_events(visit, action, keys), media_type="text/event-stream", headers=HEADERS)
+        events = _events(visit, action, keys, back)
+        return StreamingResponse(events, media_type="text/event-stream", headers=HEADERS)
     outcomes = [outcome async for outcome in _outcomes(visit, action, keys)]
     failed = [outcome for outcome in outcomes if not outcome["ok"]]
     if failed:
         return visit.page("bulk.html", action=action, outcomes=outcomes, failed=failed)
-    return visit.go("/connections" + (back if back.startswith("?") else ""), f"many-{_DONE[action]}")
+    return visit.go(_list_at(back), f"many-{_DONE[action]}")
+
+
+def _list_at(query: str) -> str:
+    """The page of the list that the form was on, without what an earlier action said there."""
+    kept = urlencode([(name, value) for name, value in parse_qsl(query.removeprefix("?")) if name != "done"])
+    return f"/connections?{kept}" if kept else "/connections"
 
 
 async def _found(visit: Visit, query: str) -> list[str]:
@@ -55,13 +62,16 @@ async def _found(visit: Visit, query: str) -> list[str]:
     return keys
 
 
-async def _events(visit: Visit, action: str, keys: list[str]) -> AsyncIterator[bytes]:
-    done = 0
+async def _events(visit: Visit, action: str, keys: list[str], back: str) -> AsyncIterator[bytes]:
+    done = failed = 0
     try:
         async with aclosing(_outcomes(visit, action, keys)) as outcomes:
             async for outcome in outcomes:
                 done += 1
+                failed += not outcome["ok"]
                 yield event("outcome", {**outcome, "done": done, "total": len(keys)})
+        if not failed:
+            yield event("done", {"location": visit.place(_list_at(back), f"many-{_DONE[action]}")})
     except ApiFailed as failed:
         yield event("refused", refusal(failed))
 

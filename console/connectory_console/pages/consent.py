@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 
 from connectory_console.api import Api, ApiFailed, segment
 from connectory_console.pages.connection import path_of
-from connectory_console.web import Visit
+from connectory_console.web import Visit, problems_as_data
 
 _CONSENT_COOKIES = ("__Host-connectory_consent", "connectory_consent")
 """Cookies that the API sets to know the browser that asked; they are passed on as they are."""
@@ -34,7 +34,8 @@ async def ask(visit: Visit) -> Response:
     except ApiFailed as failed:
         if failed.status not in {400, 409, 422}:
             raise
-        return await _page(visit, problem=failed.message, status=failed.status)
+        problem = " ".join(found.message for found in failed.problems) or failed.message
+        return await _page(visit, problem=problem, status=failed.status)
     address = str(answer.json())
     if urlsplit(address).scheme not in {"https", "http"}:
         raise ApiFailed(502, "The provider's address is not one of the web.")
@@ -60,6 +61,8 @@ async def _confirm(visit: Visit, confirmation: str) -> Response:
 
 
 async def _page(visit: Visit, status: int = 200, **shown: Any) -> Response:
+    if visit.wants_data:
+        return problems_as_data({}, shown["problem"], status)
     connection = await visit.api.get(path_of(visit))
     redirect = (connection["secrets"] or {}).get("redirect_uri")
     own = visit.web.public_url or f"{visit.request.url.scheme}://{visit.request.headers.get('host', '')}"

@@ -1,7 +1,11 @@
-"""The datasets of a connection: list, edit as YAML or JSON, compare, save."""
+"""The datasets of a connection: list, edit as YAML or JSON, compare, save.
+
+A large one takes seconds to read and to compare: that is done in threads, so that nobody else waits for it.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 import json
 from typing import Any
@@ -48,7 +52,8 @@ async def edit(visit: Visit) -> Response:
     fides_key = visit.query("dataset")
     text = _SAMPLE
     if fides_key:
-        text = _as_text(await visit.api.get(f"{path_of(visit)}/dataset/{segment(fides_key)}"), visit.query("format"))
+        dataset = await visit.api.get(f"{path_of(visit)}/dataset/{segment(fides_key)}")
+        text = await asyncio.to_thread(_as_text, dataset, visit.query("format"))
     return await _editor(visit, text)
 
 
@@ -59,7 +64,7 @@ async def act(visit: Visit) -> Response:
     if action in {"yaml", "json"}:
         return await _converted(visit, text, action)
     try:
-        read = read_yaml(text)
+        read = await asyncio.to_thread(read_yaml, text)
     except YamlInvalid as problem:
         return await _editor(visit, text, [(problem.line, str(problem))])
     path = f"{path_of(visit)}/dataset"
@@ -94,10 +99,10 @@ async def delete(visit: Visit) -> Response:
 
 async def _converted(visit: Visit, text: str, form: str) -> Response:
     try:
-        found = read_yaml(text).datasets
+        found = (await asyncio.to_thread(read_yaml, text)).datasets
     except YamlInvalid as problem:
         return await _editor(visit, text, [(problem.line, str(problem))])
-    return await _editor(visit, _as_text(found[0] if len(found) == 1 else found, form))
+    return await _editor(visit, await asyncio.to_thread(_as_text, found[0] if len(found) == 1 else found, form))
 
 
 def _as_text(dataset: Any, form: str) -> str:
@@ -123,17 +128,21 @@ async def _changes(visit: Visit, datasets: list[dict[str, Any]]) -> list[dict[st
     """What saving would change, for each dataset: the lines of a comparison, and whether it is new."""
     changes = []
     for dataset in datasets:
-        fresh = write_yaml({name: value for name, value in dataset.items() if name != "ignored"})
+        fresh = {name: value for name, value in dataset.items() if name != "ignored"}
         try:
             stored = await visit.api.get(f"{path_of(visit)}/dataset/{segment(dataset['fides_key'])}")
         except ApiFailed as failed:
             if failed.status != 404:
                 raise
             stored = None
-        before = [] if stored is None else write_yaml(stored).splitlines()
-        lines = list(difflib.unified_diff(before, fresh.splitlines(), lineterm="", n=3))[2:]
-        changes.append({"fides_key": dataset["fides_key"], "new": stored is None, "lines": lines[:_MOST_DIFFERENCES]})
+        lines = await asyncio.to_thread(_compared, stored, fresh)
+        changes.append({"fides_key": dataset["fides_key"], "new": stored is None, "lines": lines})
     return changes
+
+
+def _compared(stored: dict[str, Any] | None, fresh: dict[str, Any]) -> list[str]:
+    before = [] if stored is None else write_yaml(stored).splitlines()
+    return list(difflib.unified_diff(before, write_yaml(fresh).splitlines(), lineterm="", n=3))[2:][:_MOST_DIFFERENCES]
 
 
 async def _editor(

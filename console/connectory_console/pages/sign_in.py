@@ -52,7 +52,7 @@ async def with_credentials(visit: Visit) -> Response:
         token = answer.json()
         known = await _introspect(visit, token["access_token"])
     except ApiFailed as failed:
-        return _form(visit, _said(failed), failed.status or 502)
+        return _form(visit, _said(failed), failed.status or 502, form.get("next"))
     name = known.get("client_name") or credentials["client_id"]
     return _signed_in(visit, token, name, credentials["client_id"], form.get("next", ""))
 
@@ -81,7 +81,8 @@ async def with_code(visit: Visit) -> Response:
             "POST", "/oauth/token", form={"grant_type": CODE_GRANT, "code": form.get("code", "")}
         )
     except ApiFailed as failed:
-        return _form(visit, _USED if failed.status == 400 else _said(failed), failed.status or 502)
+        said = _USED if failed.status == 400 else _said(failed)
+        return _form(visit, said, failed.status or 502, form.get("next"))
     token = answer.json()
     return _signed_in(visit, token, token["client_name"], token["client_id"], form.get("next", ""))
 
@@ -114,9 +115,9 @@ def _refusal(visit: Visit) -> str | None:
     return None if is_trustworthy(visit.request, visit.web.public_url) else _UNSAFE
 
 
-def _form(visit: Visit, problem: str | None = None, status: int = 200) -> Response:
+def _form(visit: Visit, problem: str | None = None, status: int = 200, wanted: str | None = None) -> Response:
     unsafe = None if is_trustworthy(visit.request, visit.web.public_url) else _UNSAFE
-    return visit.page("sign_in.html", status, problem=problem or unsafe, wanted=visit.query("next"))
+    return visit.page("sign_in.html", status, problem=problem or unsafe, wanted=wanted or visit.query("next"))
 
 
 async def _introspect(visit: Visit, token: str) -> dict[str, Any]:

@@ -23,17 +23,14 @@ function restoreDraft(form) {
 
 // --- What is wrong, at its field and in a list above.
 const titleOf = (input) => (find(`label[for="${CSS.escape(input.id)}"]`)?.firstChild.textContent || input.name).trim();
-function linkTo(input, text) {
-  const link = make("a", { href: `#${input.id}`, textContent: text });
-  link.onclick = (event) => { event.preventDefault(); input.focus(); };
-  return link;
-}
+const linkTo = (input, text) => make("a", {
+  href: `#${input.id}`, textContent: text, onclick: (event) => { event.preventDefault(); input.focus(); },
+});
 
 function clearProblems(form) {
   all("[aria-invalid]", form).forEach((input) => input.removeAttribute("aria-invalid"));
   all(".problem", form).forEach((text) => text.remove());
-  const box = find(".problems", form);
-  if (box) box.hidden = true;
+  all(".problems", form).forEach((box) => { box.hidden = true; });
 }
 
 function markField(form, name, message) {
@@ -70,9 +67,8 @@ function countDown(seconds, say) {
 
 // --- A test, step by step.
 class TestPanel {
-  constructor(panel, stop) {
-    this.panel = panel;
-    this.report = [];
+  constructor(panel, stop, button) {
+    Object.assign(this, { panel, button, report: [] });
     this.steps = find(".steps.live", panel);
     this.copy = find("[data-copies]", panel);
     this.cancel = find("[data-cancels]", panel);
@@ -117,6 +113,7 @@ class TestPanel {
   }
   end(good, title, reason = "") {
     clearInterval(this.clock);
+    if (this.cancel.matches(":focus")) this.button.focus(); // what is hidden cannot keep it
     find(".deadline", this.panel).hidden = this.cancel.hidden = true;
     all("li.running", this.steps).forEach((row) => row.remove());
     const box = find(".verdict", this.panel);
@@ -146,10 +143,8 @@ async function* eventsOf(response) {
 }
 
 const isStream = (response) => response.headers.get("Content-Type").startsWith("text/event-stream");
-function send(form, button, signal, accept) {
-  const body = new URLSearchParams(new FormData(form, button));
-  return fetch(form.action, { method: "POST", body, headers: { Accept: accept }, signal });
-}
+const bodyOf = (form, button) => new URLSearchParams(new FormData(form, button));
+const send = (to, body, signal, accept) => fetch(to, { method: "POST", body, headers: { Accept: accept }, signal });
 
 function leave(form, address) {
   unsaved = false;
@@ -159,14 +154,14 @@ function leave(form, address) {
 async function submitLive(form, button) {
   const stop = new AbortController();
   const tests = form.matches(".test-now") || (form.matches(".with-test > form") && button.value !== "store");
-  const sending = send(form, button, stop.signal, tests ? "text/event-stream" : "application/json");
-  const panel = tests && new TestPanel(find("#test"), stop);
+  const sending = send(form.action, bodyOf(form, button), stop.signal, tests ? "text/event-stream" : "application/json");
+  const panel = tests && new TestPanel(find("#test"), stop, button);
   const say = (data) => {
     if (panel) panel.end(false, data.summary);
-    if (find(".problems", form)) showProblems(form, data);
+    if (find(".problems", form) && (data.problems || !panel)) showProblems(form, data);
   };
   clearProblems(form);
-  all("button", form).forEach((one) => { one.disabled = true; });
+  form.ariaBusy = "true";
   try {
     const response = await sending;
     if (!isStream(response)) {
@@ -187,13 +182,13 @@ async function submitLive(form, button) {
   } catch {
     say({ summary: stop.signal.aborted ? "Cancelled." : "The service does not answer. What you typed stays; try again." });
   } finally {
-    all("button", form).forEach((one) => { one.disabled = false; });
+    form.ariaBusy = null;
   }
 }
 for (const form of all("form[data-live]")) {
   if (draftOf(form)) restoreDraft(form);
   form.addEventListener("input", () => draftOf(form) && keepDraft(form));
-  form.addEventListener("submit", (event) => { event.preventDefault(); submitLive(form, event.submitter); });
+  form.addEventListener("submit", (event) => { event.preventDefault(); if (!form.ariaBusy) submitLive(form, event.submitter); });
 }
 addEventListener("beforeunload", (event) => (unsaved ? event.preventDefault() : document.body.classList.add("leaving")));
 
@@ -216,12 +211,13 @@ for (const form of all("form").filter((one) => find("fieldset.stored", one))) {
   find("[data-undo]", form).onclick = () => before.forEach((value, input) => {
     input.value = value;
     input.dispatchEvent(new Event("input", { bubbles: true }));
+    input.focus();
   });
 }
 
 // --- Small helps: a key for the search, show what is typed, copy, go to a line, read a file into a field.
 addEventListener("keydown", (event) => {
-  if ((event.ctrlKey || event.metaKey) && event.key === "k") { event.preventDefault(); find("#find")?.focus(); }
+  if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k") { event.preventDefault(); find("#find")?.focus(); }
 });
 document.addEventListener("click", async ({ target }) => {
   const button = target.closest("[data-reveals], [data-copies], [data-line]");
@@ -254,35 +250,39 @@ all("[data-drop]").forEach((area) => area.addEventListener("drop", (event) => {
 
 // --- One action on many connections, with each outcome as it comes.
 for (const form of all("[data-bulk]")) {
-  const bar = find(".bulk-progress", form), boxes = all("[name=key]", form);
-  const text = find(".bulk-text", bar), failures = find(".bulk-failures", bar), retry = find("[data-retries]", bar);
+  const bar = find(".bulk-progress", form), text = find(".bulk-text", bar), failures = find(".bulk-failures", bar);
+  const retry = find("[data-retries]", bar), halt = find("[data-stops]", bar), boxes = all("[name=key]", form);
   find("[data-ticks-all]", form).onchange = ({ target }) => boxes.forEach((box) => { box.checked = target.checked; });
-  form.addEventListener("submit", async (event) => {
-    event.preventDefault();
-    const stop = new AbortController();
-    const failed = [];
-    find("[data-stops]", bar).onclick = () => stop.abort();
-    retry.onclick = () => {
-      boxes.forEach((box) => { box.checked = failed.includes(box.value); });
-      form.requestSubmit(event.submitter);
-    };
+  const run = async (button, keys) => {
+    const stop = new AbortController(), body = bodyOf(form, button), failed = [];
+    if (keys) ["all", "key"].forEach((name) => body.delete(name)); // these, and not what is ticked
+    keys?.forEach((key) => body.append("key", key));
+    if (keys) body.set("count", keys.length);
+    retry.onclick = () => { halt.hidden = false; halt.focus(); run(button, failed); };
+    halt.onclick = () => stop.abort();
+    form.ariaBusy = "true";
+    retry.hidden = !(bar.hidden = halt.hidden = false);
+    [text, failures].forEach((part) => part.replaceChildren());
     try {
-      const response = await send(form, event.submitter, stop.signal, "text/event-stream");
-      if (!isStream(response)) { find("#notices").textContent = (await response.json()).summary; return; }
-      bar.hidden = false;
-      failures.replaceChildren();
-      for await (const [, outcome] of eventsOf(response)) {
-        find("progress", bar).value = outcome.done / outcome.total;
-        if (!outcome.ok) failures.append(make("li", { textContent: `${outcome.key}: ${outcome.text}` }));
-        if (!outcome.ok) failed.push(outcome.key);
-        text.textContent = `${outcome.done} of ${outcome.total} done, ${failed.length} failed.`;
+      const response = await send(form.action, body, stop.signal, "text/event-stream");
+      if (!isStream(response)) return (text.textContent = (await response.json()).summary);
+      for await (const [name, told] of eventsOf(response)) {
+        if (name === "done") return location.assign(told.location);
+        if (name === "refused") return (text.textContent = told.summary);
+        find("progress", bar).value = told.done / told.total;
+        if (!told.ok) failed.push(told.key), failures.append(make("li", { textContent: `${told.key}: ${told.text}` }));
+        text.textContent = `${told.done} of ${told.total} done, ${failed.length} failed.`;
       }
-      if (!failed.length) location.reload();
     } catch {
       text.textContent = stop.signal.aborted ? `Stopped. ${text.textContent}` : "The service does not answer; try again.";
+    } finally {
+      form.ariaBusy = null;
+      if (halt.matches(":focus")) button.focus();
+      halt.hidden = true;
+      retry.hidden = !failed.length;
     }
-    retry.hidden = !failed.length;
-  });
+  };
+  form.addEventListener("submit", (event) => { event.preventDefault(); if (!form.ariaBusy) run(event.submitter); });
 }
 
 // --- Sign in with the code of a link: a fragment reaches no server by itself, and is taken out of the address at once.

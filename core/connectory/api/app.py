@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from importlib.metadata import version
 
 from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
-from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from connectory.api import (
@@ -23,6 +22,7 @@ from connectory.api import (
     consent_answers,
     consents,
     datasets,
+    discovery,
     documentation,
     draft_tests,
     egress,
@@ -35,7 +35,7 @@ from connectory.api import (
     token_endpoint,
 )
 from connectory.api.connection_types import RenderedTypes
-from connectory.api.console import PATH
+from connectory.api.console import PATH, Console
 from connectory.api.errors import install_error_handlers
 from connectory.api.failed_logins import FailedLogins
 from connectory.api.heartbeat import NODE, Heartbeat
@@ -119,7 +119,7 @@ def _purge(store: Store, days: int) -> Callable[[], None]:
     return lambda: purge(store, before=utc_now() - timedelta(days=days))
 
 
-def create_app(service: Service, console: Starlette | None = None) -> FastAPI:
+def create_app(service: Service, console: Console | None = None) -> FastAPI:
     """The ASGI application for an open service. It starts the test runner, and closes the service when it ends.
 
     Args:
@@ -131,12 +131,12 @@ def create_app(service: Service, console: Starlette | None = None) -> FastAPI:
         try:
             await service.runner.start()
             await run_in_threadpool(service.heartbeat.start)
-            async with AsyncExitStack() as mounted:
-                if console is not None:
-                    await mounted.enter_async_context(console.router.lifespan_context(console))
-                yield
+            yield
         finally:
+            if console is not None:
+                await console.close()
             await service.runner.stop()
+            await service.discoveries.finish()
             await service.recordings.finish()
             await run_in_threadpool(service.heartbeat.stop)
             await run_in_threadpool(service.failed_logins.end)
@@ -168,6 +168,7 @@ def create_app(service: Service, console: Starlette | None = None) -> FastAPI:
         consent_answers.router,
         consent_answers.public,
         datasets.router,
+        discovery.router,
         plugins.router,
         egress.router,
         audit.router,

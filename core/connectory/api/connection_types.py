@@ -126,7 +126,7 @@ def connection_type(connector: LoadedConnector) -> ConnectionType:
         encoded_icon=base64.b64encode(connector.icon.encode()).decode(),
         authorization_required=described.authorization_required,
         user_guide=described.user_guide,
-        supported_actions=list(described.supported_actions),
+        supported_actions=list(connector.supported_actions),
         category=described.category,
     )
 

@@ -91,6 +91,7 @@ class _Answered:
     Attributes:
         confirmation: what it is confirmed by, where it is held.
         client: the name of the client that asked, where it is held.
+        problem: why there is nothing to exchange.
     """
 
     asked: Asked
@@ -98,6 +99,7 @@ class _Answered:
     envelope: str | None = field(repr=False)
     confirmation: str | None = field(default=None, repr=False)
     client: str | None = None
+    problem: str | None = None
 
 
 @public.get(
@@ -136,9 +138,11 @@ async def complete(request: Request, response: Response) -> Message | Response:
     key = None
     try:
         answered = await service.threads.write(_come_back, service, state, code, error, browsers_of(request), who)
+        key = answered.connection.key
+        if answered.problem is not None:
+            raise _refused(answered.problem)
         if answered.confirmation is not None:
             return _held(request, answered, answered.confirmation)
-        key = answered.connection.key
         done = await _complete(service, answered, code, actor_of(request, answered.asked.asked_by or _ACTOR))
     except Refused as refused:
         if not wants_page(request) or not isinstance(refused.detail, str):
@@ -193,9 +197,7 @@ def _come_back(service: Service, state: str, code: str, error: str, browsers: li
                     answered = _hold(database, answered, sealed, who)
     if answered is None:  # not inside: refusing would undo the use
         raise Refused(404, _UNKNOWN_STATE, NO_STORE)
-    if problem := _problem(answered, code, error):
-        raise _refused(problem)
-    return answered
+    return replace(answered, problem=_problem(answered, code, error))
 
 
 def _found(database: Connection, asked: Asked) -> _Answered | None:

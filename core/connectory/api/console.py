@@ -2,35 +2,71 @@
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
-from typing import Any
+import asyncio
+from contextlib import AsyncExitStack
+from importlib.metadata import EntryPoint, entry_points
 
+from fastapi.concurrency import run_in_threadpool
+from starlette.applications import Starlette
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from connectory.api.errors import problem_response
+from connectory.api.logs import log
 from connectory.console_link import GROUP
 from connectory.settings import Settings
-from connectory.startup import CannotStart
 
 PATH = "/console"
 
 
-def open_console(settings: Settings, own_address: str) -> Any | None:
-    """The console as a Starlette application, which has a lifespan of its own; `None` where none is installed.
+class Console:
+    """ASGI application that loads the console when it is first asked for: a node that serves only the API pays nothing for it.
 
-    It is a consumer of the REST API like any other, and gets nothing but addresses.
+    The console is a consumer of the REST API like any other, and gets nothing but addresses and the folder of its key.
 
     Args:
-        own_address: where this process listens, as `http://127.0.0.1:8000`.
-
-    Raises:
-        CannotStart: it is installed and does not open.
+        entry: an object that makes the console, a Starlette application.
+        own_address: where this process listens, like `http://127.0.0.1:8000`.
     """
-    # The first by name where there are several.
+
+    def __init__(self, entry: EntryPoint, settings: Settings, own_address: str) -> None:
+        self._entry, self._settings, self._own_address = entry, settings, own_address
+        self._loading = asyncio.Lock()
+        self._opened = AsyncExitStack()
+        self._app: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request; 503 where the console does not load."""
+        try:
+            app = self._app or await self._load()
+        except Exception as problem:  # it is another distribution's code
+            said = f"{type(problem).__name__}: {problem}"
+            log.error("console does not load", console=self._entry.value, reason=said)
+            answer = problem_response(503, "The console does not load; the service's log says why.")
+            await answer(scope, receive, send)
+            return
+        await app(scope, receive, send)
+
+    async def close(self) -> None:
+        """End what it began."""
+        await self._opened.aclose()
+
+    async def _load(self) -> ASGIApp:
+        async with self._loading:
+            if self._app is None:
+                app: Starlette = await run_in_threadpool(self._make)
+                await self._opened.enter_async_context(app.router.lifespan_context(app))
+                self._app = app
+            return self._app
+
+    def _make(self) -> Starlette:
+        make = self._entry.load()
+        made: Starlette = make(
+            api_url=self._own_address, public_url=self._settings.public_url, home=self._settings.home
+        )
+        return made
+
+
+def installed_console(settings: Settings, own_address: str) -> Console | None:
+    """The console that is installed, the first by name where there are several; `None` where there is none."""
     entry = min(entry_points(group=GROUP), key=lambda found: (found.name, found.value), default=None)
-    if entry is None:
-        return None
-    try:
-        return entry.load()(api_url=own_address, public_url=settings.public_url, home=settings.home)
-    except Exception as problem:  # it is another distribution's code
-        said = f"{type(problem).__name__}: {problem}"
-        raise CannotStart(
-            f"The console ({entry.value}) does not start ({said}); correct that, or run: pip uninstall connectory-console"
-        ) from None
+    return None if entry is None else Console(entry, settings, own_address)

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Path, Query, Request, Response
-from pydantic import BaseModel, Field, RootModel
 
-from connectory.api.answers import Answer, json_response
+from connectory.api.answers import json_response
 from connectory.api.bearer import actor, needs
 from connectory.api.bodies import JsonBody, parse_json
+from connectory.api.dataset_shapes import MOST_DATASETS, Dataset, DatasetPage, DatasetsSaved, DatasetsToSave
 from connectory.api.errors import PROTECTED, Refused, errors, refuse_field
 from connectory.api.lookup import ConnectionKey, find_connection
-from connectory.api.paging import ANSWER_LIMIT, Page, PageNumber, PageSize, page_of, page_too_large
+from connectory.api.paging import ANSWER_LIMIT, PageNumber, PageSize, page_of, page_too_large
 from connectory.api.service import Service, service_of
 from connectory.store import audit
 from connectory.store.audit import Actor
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 
 router = APIRouter(prefix="/api/v1", tags=["Datasets"], responses=PROTECTED)
 
-MOST_DATASETS = 50
-"""Datasets to a request, as in the Integrations API of Fides."""
-
 FidesKey = Annotated[str, Path(description="The dataset's fides_key.", examples=["example_test_dataset"])]
 
 _MISSING_CONNECTION = "No connection config with key '{key}'."
@@ -43,93 +40,6 @@ _TOO_LARGE = (
     f"With all members of the Fides language these datasets take more than {ANSWER_LIMIT // 2**20} MiB; send fewer, or smaller "
     "ones."
 )
-
-# The shapes below describe datasets in the OpenAPI document. The Fides language validates them, with all of its members; its own
-# models are not used to describe, because importing them takes over a second and their validators stand in no schema.
-
-
-class DatasetField(BaseModel):
-    """A field of a collection; it may have all members of the Fides language, and no others."""
-
-    name: Annotated[str, Field(examples=["email"])]
-    description: str | None = None
-    data_categories: Annotated[
-        list[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.<>-]+$")]] | None,
-        Field(
-            description="Categories of the default taxonomy, and those that the operator names in CONNECTORY_DATA_CATEGORIES.",
-            examples=[["user.contact.email"]],
-        ),
-    ] = None
-
-
-class DatasetCollection(BaseModel):
-    """A collection, such as a table; it may have all members of the Fides language, and no others."""
-
-    name: Annotated[str, Field(examples=["customer"])]
-    description: str | None = None
-    fields: list[DatasetField]
-
-
-class DatasetToSave(BaseModel):
-    """A dataset of the Fides language; all of its members may be given, also those that are not shown here, and no others."""
-
-    fides_key: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.<>-]{1,200}$")]
-    # The Fides language takes a number for a text, and stores it as text.
-    name: str | float | None = None
-    description: str | float | None = None
-    collections: list[DatasetCollection]
-
-
-class DatasetsToSave(RootModel[Annotated[list[DatasetToSave], Field(max_length=MOST_DATASETS)]]):
-    """Datasets to attach to a connection."""
-
-
-class Dataset(BaseModel):
-    """A dataset of the Fides language, with all of its members: https://ethyca.github.io/fideslang/"""
-
-    fides_key: Annotated[str, Field(examples=["example_test_dataset"])]
-    name: Annotated[str | None, Field(examples=["Example Test Dataset"])]
-    description: Annotated[str | None, Field(examples=["Customers, products, addresses, etc."])]
-    collections: list[DatasetCollection]
-
-
-class DatasetPage(Page[Dataset]):
-    """Datasets of a connection, newest first."""
-
-
-class FailedDataset(Answer):
-    """A dataset that was not saved."""
-
-    connection_key: str
-    fides_key: str
-    dataset: Dataset
-
-
-class DatasetFailure(Answer):
-    """Why a dataset was not saved."""
-
-    message: str
-    data: FailedDataset
-
-
-class SavedDataset(Dataset):
-    """A dataset as it is stored now, and what of it was not stored."""
-
-    ignored: Annotated[
-        list[str],
-        Field(
-            description="Members that only other versions of the Fides language have. They were accepted and not stored.",
-            examples=[["retention", "collections[0].fields[1].data_qualifier"]],
-        ),
-    ]
-
-
-class DatasetsSaved(Answer):
-    """What became of each dataset of a request."""
-
-    succeeded: list[SavedDataset]
-    failed: Annotated[list[DatasetFailure], Field(examples=[[]])]
-
 
 _EXAMPLE = {
     "fides_key": "example_test_dataset",

@@ -49,7 +49,7 @@ class KeyNode(Answer):
     seen_at: Annotated[datetime, Field(examples=["2026-11-23T12:30:15.123456+00:00"])]
 
 
-class Keys(Answer):
+class KeyOverview(Answer):
     """The keys, as this node and the database know them."""
 
     primary: Annotated[str, Field(description="Id of the key that this node seals with.", examples=[_KID])]
@@ -62,7 +62,7 @@ class Keys(Answer):
     operation_id="listKeys",
     summary="List the keys, and the nodes that hold them",
     dependencies=[needs("key:read")],
-    response_model=Keys,
+    response_model=KeyOverview,
 )
 async def list_all(request: Request) -> Response:
     """Ids and fingerprints, both in order of the id, and never a key. Keys are changed by `connectory keys` alone."""

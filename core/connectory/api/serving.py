@@ -15,7 +15,7 @@ from types import FrameType
 import uvicorn
 
 from connectory.api.app import create_app, open_service
-from connectory.api.console import open_console
+from connectory.api.console import installed_console
 from connectory.api.heartbeat import NODE
 from connectory.api.http_connections import bounded_connections, end_late
 from connectory.api.logs import configure_logs, log
@@ -23,7 +23,7 @@ from connectory.api.service import Service
 from connectory.catalog.catalog import Catalog
 from connectory.catalog.record import PluginRecord
 from connectory.catalog.survey import Survey
-from connectory.console_link import console_installed, local_origin, make_link, origin_of
+from connectory.console_link import CONSOLE_SETTINGS, console_installed, local_origin, make_link, origin_of
 from connectory.keys import reload_keys
 from connectory.known_settings import unknown_settings
 from connectory.settings import Settings
@@ -50,7 +50,6 @@ def serve(settings: Settings, survey: Survey) -> None:
     signal.signal(signal.SIGHUP, lambda *_: None)
     listener = _listen(settings)
     try:
-        console = open_console(settings, local_origin(*listener.getsockname()[:2]))
         catalog = survey.catalog()
         service = open_service(settings, catalog)
     except BaseException:
@@ -59,7 +58,7 @@ def serve(settings: Settings, survey: Survey) -> None:
     signal.signal(signal.SIGHUP, lambda *_: _start_reload(service))
     _log_what_is_amiss(settings, catalog)
     config = uvicorn.Config(
-        create_app(service, console),
+        create_app(service, installed_console(settings, local_origin(*listener.getsockname()[:2]))),
         log_config=None,
         access_log=False,
         loop="uvloop",
@@ -81,7 +80,7 @@ def serve(settings: Settings, survey: Survey) -> None:
 
 
 def _log_what_is_amiss(settings: Settings, catalog: Catalog) -> None:
-    for line in unknown_settings(os.environ, catalog):
+    for line in unknown_settings(os.environ, catalog, (CONSOLE_SETTINGS,) if console_installed() else ()):
         log.warning(line)
     for name in settings.selection.unmatched(catalog.records):
         log.warning(str(name))

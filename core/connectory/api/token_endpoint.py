@@ -50,7 +50,14 @@ class Token(Answer):
 class TokenRequest(BaseModel):
     """The form fields of a request for a token. The credentials may be given by HTTP Basic instead; for a code there are none."""
 
-    grant_type: Literal["client_credentials", "urn:connectory:grant-type:console-code"]
+    # Not an enumeration, of which generators of clients make a type of its own: programs that pass the first as text go on.
+    grant_type: Annotated[
+        str,
+        Field(
+            pattern=f"^(client_credentials|{CONSOLE_CODE})$",
+            description=f"`client_credentials`, or `{CONSOLE_CODE}` for a code.",
+        ),
+    ]
     client_id: str = ""
     client_secret: Annotated[str, Field(json_schema_extra={"writeOnly": True})] = ""
     scope: Annotated[str, Field(description="A code has its scopes already.")] = ""

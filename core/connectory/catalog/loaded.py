@@ -12,8 +12,10 @@ from connectory.catalog.icons import drawn_icon
 from connectory.catalog.record import PluginRecord
 from connectory.contract.check import CheckContext
 from connectory.contract.consent import Authorization
+from connectory.contract.data import CollectionInfo
 from connectory.contract.description import Description
 from connectory.contract.secrets import Secrets
+from connectory.contract.session import DataSession, SessionContext
 from connectory.contract.settings import DeployerSettings
 from connectory.documents.roles import FieldFacts
 
@@ -45,6 +47,8 @@ class LoadedConnector:
         fields: what else is known of their fields, in the order of the schema.
         settings_values: what the deployer has set of the settings it declares, as JSON values; `None` where it declares none.
         asks_for_consent: whether it can say where a person consents: it implements `connectory_authorization`.
+        opens_sessions: whether its connections can be used: it implements `connectory_open_session`.
+        knows_collections: whether it knows what they hold without connecting: it implements `connectory_collections`.
         plugin: its code. What is above is known without it; in the service, the first call imports it.
     """
 
@@ -55,6 +59,8 @@ class LoadedConnector:
     fields: tuple[FieldFacts, ...]
     settings_values: dict[str, Any] | None
     asks_for_consent: bool
+    opens_sessions: bool
+    knows_collections: bool
     plugin: Callable[[], Plugin]
 
     @property
@@ -70,6 +76,13 @@ class LoadedConnector:
             return own
         described = self.description
         return drawn_icon(self.identifier, described.human_readable, self.system_type, described.category)
+
+    @cached_property
+    def supported_actions(self) -> tuple[str, ...]:
+        """What can be done with its connections: what it says, and `discovery` where it can be discovered."""
+        said = self.description.supported_actions
+        discovered = self.opens_sessions or self.knows_collections
+        return (*said, "discovery") if discovered and "discovery" not in said else said
 
     @cached_property
     def needs_secrets(self) -> bool:
@@ -116,6 +129,32 @@ class LoadedConnector:
         )
         if answer is not None:
             raise TypeError("connectory_exchange_code() must return None; it raises CheckFailed where it fails")
+
+    def open_session(self, secrets: Secrets, context: SessionContext) -> DataSession:
+        """Log in, in this process.
+
+        Raises:
+            CheckFailed: the connector's verdict.
+            TypeError: the hook returned something else.
+            Exception: whatever else the plugin or its driver raises.
+        """
+        session = self.plugin().hooks.connectory_open_session(secrets=secrets, context=context)
+        if not isinstance(session, DataSession):
+            raise TypeError("connectory_open_session() must return a connectory.data.DataSession")
+        return session
+
+    def collections(self) -> tuple[CollectionInfo, ...]:
+        """The collections that every connection has, known without connecting.
+
+        Raises:
+            TypeError: the hook returned something else.
+            Exception: whatever else the plugin raises.
+        """
+        plugin = self.plugin()
+        found = tuple(plugin.hooks.connectory_collections(settings=plugin.settings))
+        if not all(isinstance(one, CollectionInfo) for one in found):
+            raise TypeError("connectory_collections() must return connectory.data.CollectionInfo only")
+        return found
 
     def test(self, secrets: Secrets, context: CheckContext) -> None:
         """Run the connector's test, in this process.

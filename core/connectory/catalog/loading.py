@@ -209,6 +209,8 @@ def _load(record: PluginRecord, load: Callable[[], Any], environment: Mapping[st
         fields=field_facts(model),
         settings_values=settings.model_dump(mode="json", exclude_unset=True) if settings else None,
         asks_for_consent=bool(hooks.connectory_authorization.get_hookimpls()),
+        opens_sessions=bool(hooks.connectory_open_session.get_hookimpls()),
+        knows_collections=bool(hooks.connectory_collections.get_hookimpls()),
         plugin=lambda: plugin,
     )
 

@@ -293,6 +293,8 @@ def _facts(connector: LoadedConnector) -> dict[str, Any]:
         "fields": connector.fields,
         "settings_values": connector.settings_values,
         "asks_for_consent": connector.asks_for_consent,
+        "opens_sessions": connector.opens_sessions,
+        "knows_collections": connector.knows_collections,
     }
 
 

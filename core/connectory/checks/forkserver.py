@@ -25,7 +25,7 @@ from typing import NoReturn
 from connectory.catalog.loaded import LoadedConnector
 from connectory.checks import channel
 from connectory.checks.addresses import replace_getaddrinfo
-from connectory.checks.child import load_connector, run_test
+from connectory.checks.child import run_test
 from connectory.checks.confinement import Confinement, plan
 from connectory.checks.linux import (
     adopt_orphans,
@@ -37,6 +37,7 @@ from connectory.checks.linux import (
     leave_parent_behind,
     silence_standard_streams,
 )
+from connectory.checks.prepared import load_connector
 from connectory.checks.protocol import (
     Answer,
     ConnectorName,
@@ -50,6 +51,7 @@ from connectory.checks.protocol import (
     encode_answer,
 )
 from connectory.checks.rehearsal import rehearse
+from connectory.checks.sessions.child import run_session
 
 
 def main() -> None:
@@ -170,7 +172,8 @@ class ForkServer:
         if pid == 0:
             if request.task == "branch":
                 _be_branch(parent, descriptors[0], request.name, self._confinement)
-            run_test(parent, descriptors[0], descriptors[1], request.name, connector, self._confinement)
+            run = run_session if request.task == "session" else run_test
+            run(parent, descriptors[0], descriptors[1], request.name, connector, self._confinement)
         for descriptor in descriptors:
             os.close(descriptor)
         self._running[request.number] = pid

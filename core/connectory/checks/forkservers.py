@@ -129,9 +129,9 @@ class ForkServerHandle:
 
     @property
     def tests(self) -> list[int]:
-        """The process ids of the tests that were forked here and not ended yet."""
+        """The process ids of the tests and sessions that were forked here and not ended yet."""
         forks = self._forks.values()
-        return [fork.pid for fork in forks if fork.task == "test" and fork.pid is not None and not fork.ended]
+        return [fork.pid for fork in forks if fork.task != "branch" and fork.pid is not None and not fork.ended]
 
     def end(self, fork: Fork) -> None:
         """Have `fork` killed, with whatever it started, and waited for; then `fork.gone` is done."""
@@ -161,10 +161,10 @@ class ForkServerHandle:
         self._control.close()
         for fork in self._forks.values():
             fork.ended = True
-            _settle(fork.exit, None)
-            _settle(fork.gone, None)
+            settle(fork.exit, None)
+            settle(fork.gone, None)
         self._forks.clear()
-        _settle(self.ready, False)
+        settle(self.ready, False)
         self._on_lost()
 
     def _send(self, request: Request, *descriptors: int) -> None:
@@ -187,7 +187,7 @@ class ForkServerHandle:
     def _note(self, answer: Answer) -> bool:
         """Take in an answer; whether it is one about something that was asked for."""
         if isinstance(answer, Ready):
-            _settle(self.ready, answer.can_fork)
+            settle(self.ready, answer.can_fork)
             return True
         fork = self._forks.get(answer.number)
         if fork is None:
@@ -195,11 +195,11 @@ class ForkServerHandle:
         if isinstance(answer, Forked):
             fork.pid = answer.pid
         elif isinstance(answer, Exited):
-            _settle(fork.exit, answer.status)
+            settle(fork.exit, answer.status)
         else:
             del self._forks[fork.number]
             self._used = self._loop.time()
-            _settle(fork.gone, None)
+            settle(fork.gone, None)
         return True
 
 
@@ -366,6 +366,7 @@ def _start_root(control: socket.socket, closed: tuple[str, ...]) -> subprocess.P
     )
 
 
-def _settle(future: asyncio.Future[Any], value: Any) -> None:
+def settle(future: asyncio.Future[Any], value: Any) -> None:
+    """Give `future` its result, unless it is done."""
     if not future.done():
         future.set_result(value)

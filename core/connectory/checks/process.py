@@ -1,4 +1,4 @@
-"""The process of one test, as the service sees it: the pipe that its job goes down, and the pipe that its report comes up."""
+"""The process of one test or session, as the service sees it: the pipe that jobs go down, and the pipe that answers come up."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import select
 from contextlib import ExitStack, suppress
 
 from connectory.checks.forkservers import ForkServerHandle
-from connectory.checks.protocol import RESULT_LIMIT, ConnectorName
+from connectory.checks.protocol import RESULT_LIMIT, ConnectorName, Task
 from connectory.checks.transcript import Transcript
 
 _END_LIMIT = 3.0
@@ -23,7 +23,54 @@ def _pipe(readers: ExitStack, writers: ExitStack) -> tuple[int, int]:
     return reader, writer
 
 
-class CheckProcess:
+class PipedProcess:
+    """A process of a fork server, with a pipe down to it and a pipe up from it. Whoever makes it must see to its end.
+
+    Args:
+        server: forks it.
+        task: what it is for.
+        name: the connector to work with.
+
+    Attributes:
+        server: that fork server.
+        name: that connector.
+
+    Raises:
+        ForkServerLost: `server` is gone.
+        OSError: this process has no more descriptors.
+    """
+
+    def __init__(self, server: ForkServerHandle, task: Task, name: ConnectorName) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.server = server
+        self.name = name
+        with ExitStack() as theirs, ExitStack() as ours:
+            job_reader, self._job = _pipe(theirs, ours)
+            result_writer, self._result = reversed(_pipe(ours, theirs))
+            self._fork = server.fork(task, name, job_reader, result_writer)
+            ours.pop_all()
+        os.set_blocking(self._job, False)
+        os.set_blocking(self._result, False)
+
+    @property
+    def exit_status(self) -> int | None:
+        """How the process ended by itself; `None` where its fork server ended."""
+        return self._fork.exit.result() if self._fork.exit.done() else None
+
+    async def gone(self) -> None:
+        """Return when the killed process, and whatever it has started, are gone."""
+        await asyncio.wait([self._fork.gone], timeout=_END_LIMIT)
+        if not self._fork.gone.done():
+            self.server.lose()  # it does not do as it is told; another one takes its place
+
+    def _close_job(self) -> None:
+        if self._job >= 0:
+            self._loop.remove_writer(self._job)
+            os.close(self._job)
+            self._job = -1
+
+
+class CheckProcess(PipedProcess):
     """One test's process, from its fork on: it waits until it is told to `begin`. Whoever makes it must `kill` it.
 
     Args:
@@ -42,28 +89,14 @@ class CheckProcess:
     """
 
     def __init__(self, server: ForkServerHandle, name: ConnectorName) -> None:
-        self._loop = asyncio.get_running_loop()
-        self.server = server
-        self.name = name
+        super().__init__(server, "test", name)
         self._transcript: Transcript
         self._unwritten = memoryview(b"")
         self.finished: asyncio.Future[None] = self._loop.create_future()
-        with ExitStack() as theirs, ExitStack() as ours:
-            job_reader, self._job = _pipe(theirs, ours)
-            result_writer, self._result = reversed(_pipe(ours, theirs))
-            self._fork = server.fork("test", name, job_reader, result_writer)
-            ours.pop_all()
-        os.set_blocking(self._job, False)
-        os.set_blocking(self._result, False)
 
     @property
     def dead(self) -> asyncio.Future[int | None]:
         return self._fork.exit
-
-    @property
-    def exit_status(self) -> int | None:
-        """How the process ended by itself; `None` where its fork server ended."""
-        return self._fork.exit.result() if self._fork.exit.done() else None
 
     @property
     def waits(self) -> bool:
@@ -96,12 +129,6 @@ class CheckProcess:
         if not self._unwritten:
             self._close_job()
 
-    def _close_job(self) -> None:
-        if self._job >= 0:
-            self._loop.remove_writer(self._job)
-            os.close(self._job)
-            self._job = -1
-
     def _read(self) -> None:
         with suppress(BlockingIOError):
             while not self._transcript.complete:
@@ -128,9 +155,3 @@ class CheckProcess:
         self._loop.remove_reader(self._result)
         os.close(self._result)
         self.server.end(self._fork)
-
-    async def gone(self) -> None:
-        """Return when the killed process, and whatever it has started, are gone."""
-        await asyncio.wait([self._fork.gone], timeout=_END_LIMIT)
-        if not self._fork.gone.done():
-            self.server.lose()  # it does not do as it is told; another one takes its place

@@ -63,8 +63,8 @@ class Exchange:
     code_verifier: str | None = field(repr=False)
 
     def __post_init__(self) -> None:
-        _require(isinstance(self.code, str), "a code must be text")
-        _require(isinstance(self.code_verifier, str | None), "a code verifier must be text")
+        require(isinstance(self.code, str), "a code must be text")
+        require(isinstance(self.code_verifier, str | None), "a code verifier must be text")
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,7 @@ class Job:
         exchange: the code to exchange for tokens; `None` to test the connection.
         cleartext_unverified: whether a password may travel in clear through TLS whose certificate was not verified.
         traceback: whether to tell the traceback of what the connector raises. The service never asks for it.
+        read_only: whether a session may only read.
     """
 
     document: Document = field(repr=False)
@@ -92,17 +93,19 @@ class Job:
     exchange: Exchange | None = None
     cleartext_unverified: bool = False
     traceback: bool = False
+    read_only: bool = False
 
     def __post_init__(self) -> None:
-        _require(isinstance(self.document, Mapping), "secrets must be an object")
-        _require(isinstance(self.traceback, bool), "a traceback is asked for or not")
-        _require(isinstance(self.settings, Mapping), "settings must be an object")
-        _require(isinstance(self.tokens, Mapping | None), "tokens must be an object")
-        _require(isinstance(self.policy, EgressPolicy), "a policy must be one")
-        _require(isinstance(self.exchange, Exchange | None), "an exchange must be one")
-        _require(is_duration(self.killed_at), "a time must be a number of seconds")
-        _require(isinstance(self.cleartext_unverified, bool), "a password may travel in clear or may not")
-        _require(_is_count(self.memory), "memory must be a number of bytes")
+        require(isinstance(self.document, Mapping), "secrets must be an object")
+        require(isinstance(self.read_only, bool), "a session may only read or may write")
+        require(isinstance(self.traceback, bool), "a traceback is asked for or not")
+        require(isinstance(self.settings, Mapping), "settings must be an object")
+        require(isinstance(self.tokens, Mapping | None), "tokens must be an object")
+        require(isinstance(self.policy, EgressPolicy), "a policy must be one")
+        require(isinstance(self.exchange, Exchange | None), "an exchange must be one")
+        require(is_duration(self.killed_at), "a time must be a number of seconds")
+        require(isinstance(self.cleartext_unverified, bool), "a password may travel in clear or may not")
+        require(is_count(self.memory), "memory must be a number of bytes")
 
 
 # Up from the process of a test.
@@ -117,7 +120,7 @@ class StepBegan:
 
     def __post_init__(self) -> None:
         _require_step_name(self.name)
-        _require(is_duration(self.at), "a time must be a number of seconds")
+        require(is_duration(self.at), "a time must be a number of seconds")
 
 
 @dataclass(frozen=True)
@@ -128,8 +131,8 @@ class StepEnded:
     at: float
 
     def __post_init__(self) -> None:
-        _require(self.status in ("passed", "failed"), "a step passes or fails")
-        _require(is_duration(self.at), "a time must be a number of seconds")
+        require(self.status in ("passed", "failed"), "a step passes or fails")
+        require(is_duration(self.at), "a time must be a number of seconds")
 
 
 @dataclass(frozen=True)
@@ -149,7 +152,7 @@ class TlsAgreed:
     verified: bool
 
     def __post_init__(self) -> None:
-        _require(isinstance(self.verified, bool), "a certificate was verified or was not")
+        require(isinstance(self.verified, bool), "a certificate was verified or was not")
 
 
 @dataclass(frozen=True)
@@ -165,13 +168,13 @@ class TokensStored:
 
     def __post_init__(self) -> None:
         named = isinstance(self.tokens, Mapping) and all(isinstance(name, str) for name in self.tokens)
-        _require(named, "tokens must be JSON values under names")
+        require(named, "tokens must be JSON values under names")
         _require_depth(self.tokens)
         try:
             size = len(json.dumps(self.tokens, allow_nan=False))
         except (TypeError, ValueError, RecursionError):
             raise ProtocolViolation("tokens must be JSON values under names") from None
-        _require(size <= TOKENS_LIMIT, f"tokens may have {TOKENS_LIMIT} bytes as JSON")
+        require(size <= TOKENS_LIMIT, f"tokens may have {TOKENS_LIMIT} bytes as JSON")
 
 
 @dataclass(frozen=True)
@@ -182,7 +185,7 @@ class Raised:
 
     def __post_init__(self) -> None:
         fits = isinstance(self.traceback, str) and len(json.dumps(self.traceback)) <= TRACEBACK_LIMIT
-        _require(fits, f"a traceback has {TRACEBACK_LIMIT} bytes as JSON")
+        require(fits, f"a traceback has {TRACEBACK_LIMIT} bytes as JSON")
 
 
 Status: TypeAlias = Literal["succeeded", "failed", "skipped"]
@@ -209,21 +212,21 @@ class Verdict:
     error_type: str | None = None
 
     def __post_init__(self) -> None:
-        _require(self.status in get_args(Status), "a test succeeds, fails or is skipped")
+        require(self.status in get_args(Status), "a test succeeds, fails or is skipped")
         details = (self.step, self.remedy, self.retry_after, self.error_type)
         if self.status != "failed":
-            _require(self.code is None and details == (None,) * 4, "only failures have details")
+            require(self.code is None and details == (None,) * 4, "only failures have details")
             return
-        _require(isinstance(self.code, FailureCode), "a failure must have a code")
+        require(isinstance(self.code, FailureCode), "a failure must have a code")
         if self.step is not None:
             _require_step_name(self.step)
         if self.retry_after is not None:
-            _require(self.code is FailureCode.RATE_LIMITED, "only who limits requests asks for a wait")
-            fits = _is_count(self.retry_after) and self.retry_after <= WAIT_LIMIT
-            _require(fits, f"a wait must be a whole number of seconds, up to {WAIT_LIMIT}")
-        _require(self.remedy is None or is_sentence(self.remedy), f"a remedy has {REMEDY_LIMIT} printable characters")
-        _require(
-            self.error_type is None or _is_printable(self.error_type, ERROR_TYPE_LIMIT),
+            require(self.code is FailureCode.RATE_LIMITED, "only who limits requests asks for a wait")
+            fits = is_count(self.retry_after) and self.retry_after <= WAIT_LIMIT
+            require(fits, f"a wait must be a whole number of seconds, up to {WAIT_LIMIT}")
+        require(self.remedy is None or is_sentence(self.remedy), f"a remedy has {REMEDY_LIMIT} printable characters")
+        require(
+            self.error_type is None or is_printable(self.error_type, ERROR_TYPE_LIMIT),
             f"a class name has {ERROR_TYPE_LIMIT} printable characters",
         )
 
@@ -246,7 +249,7 @@ class ConnectorName:
     def __post_init__(self) -> None:
         parts = (self.identifier, self.distribution, self.source, self.target)
         fits = all(isinstance(part, str) and len(part) <= NAME_LIMIT for part in parts)
-        _require(fits, f"a connector's name has parts of {NAME_LIMIT} characters")
+        require(fits, f"a connector's name has parts of {NAME_LIMIT} characters")
 
     @classmethod
     def of(cls, connector: LoadedConnector) -> ConnectorName:
@@ -255,21 +258,21 @@ class ConnectorName:
         return cls(record.identifier, record.distribution, record.source, record.target if record.source else "")
 
 
-Task: TypeAlias = Literal["test", "branch"]
+Task: TypeAlias = Literal["test", "session", "branch"]
 
 
 @dataclass(frozen=True)
 class ForkRequest:
-    """Fork a process, known from now on by `number`: to run one test, or to be the fork server for one connector."""
+    """Fork a process, known from now on by `number`: for one test or session, or to be the fork server for one connector."""
 
     number: int
     task: Task
     name: ConnectorName
 
     def __post_init__(self) -> None:
-        _require(_is_count(self.number), "a process has a number")
-        _require(self.task in get_args(Task), "a process is forked for a test or as a branch")
-        _require(isinstance(self.name, ConnectorName), "a process is forked for a connector")
+        require(is_count(self.number), "a process has a number")
+        require(self.task in get_args(Task), "a process is forked for a test, for a session or as a branch")
+        require(isinstance(self.name, ConnectorName), "a process is forked for a connector")
 
 
 @dataclass(frozen=True)
@@ -279,7 +282,7 @@ class EndRequest:
     number: int
 
     def __post_init__(self) -> None:
-        _require(_is_count(self.number), "a process has a number")
+        require(is_count(self.number), "a process has a number")
 
 
 @dataclass(frozen=True)
@@ -289,7 +292,7 @@ class Ready:
     can_fork: bool
 
     def __post_init__(self) -> None:
-        _require(isinstance(self.can_fork, bool), "a fork server can fork or cannot")
+        require(isinstance(self.can_fork, bool), "a fork server can fork or cannot")
 
 
 @dataclass(frozen=True)
@@ -300,8 +303,8 @@ class Forked:
     pid: int
 
     def __post_init__(self) -> None:
-        _require(_is_count(self.number) and _is_count(self.pid), "a process has a number and an id")
-        _require(self.pid > 0, "a process's id is positive")  # kill(2) takes others for groups, or for everybody
+        require(is_count(self.number) and is_count(self.pid), "a process has a number and an id")
+        require(self.pid > 0, "a process's id is positive")  # kill(2) takes others for groups, or for everybody
 
 
 @dataclass(frozen=True)
@@ -312,8 +315,8 @@ class Exited:
     status: int
 
     def __post_init__(self) -> None:
-        _require(_is_count(self.number), "a process has a number")
-        _require(_is_whole(self.status) and abs(self.status) < 256, "a process ends with a status")
+        require(is_count(self.number), "a process has a number")
+        require(_is_whole(self.status) and abs(self.status) < 256, "a process ends with a status")
 
 
 @dataclass(frozen=True)
@@ -323,7 +326,7 @@ class Gone:
     number: int
 
     def __post_init__(self) -> None:
-        _require(_is_count(self.number), "a process has a number")
+        require(is_count(self.number), "a process has a number")
 
 
 Request: TypeAlias = ForkRequest | EndRequest
@@ -346,22 +349,22 @@ def decode_job(data: bytes) -> Job:
     Raises:
         ProtocolViolation: there is none.
     """
-    _require(len(data) <= JOB_LIMIT, f"a job has {JOB_LIMIT} bytes")
-    members = _members(_parsed(data), Job)
+    require(len(data) <= JOB_LIMIT, f"a job has {JOB_LIMIT} bytes")
+    members = members_of(parsed(data), Job)
     exchange = members["exchange"]
     if exchange is not None:
-        members["exchange"] = Exchange(**_members(exchange, Exchange))
-    members["policy"] = _policy(_members(members["policy"], EgressPolicy))
+        members["exchange"] = Exchange(**members_of(exchange, Exchange))
+    members["policy"] = _policy(members_of(members["policy"], EgressPolicy))
     return Job(**members)
 
 
 def _policy(members: dict[str, Any]) -> EgressPolicy:
     loopback = members.pop("allow_loopback")
-    _require(isinstance(loopback, bool), "loopback is allowed or not")
+    require(isinstance(loopback, bool), "loopback is allowed or not")
     are_texts = all(
         isinstance(rules, list) and all(isinstance(rule, str) for rule in rules) for rules in members.values()
     )
-    _require(are_texts, "rules must be texts")
+    require(are_texts, "rules must be texts")
     try:
         return EgressPolicy(loopback, **{name: tuple(rules) for name, rules in members.items()})
     except ValueError:
@@ -379,7 +382,7 @@ def decode_event(line: bytes) -> Event:
     Raises:
         ProtocolViolation: there is none.
     """
-    _require(len(line) <= RESULT_LIMIT, f"a report has {RESULT_LIMIT} bytes")
+    require(len(line) <= RESULT_LIMIT, f"a report has {RESULT_LIMIT} bytes")
     return _decoded("event", _EVENTS, line)
 
 
@@ -416,7 +419,7 @@ def decode_answer(data: bytes) -> Answer:
 
 
 def _short(data: bytes) -> bytes:
-    _require(len(data) <= MESSAGE_LIMIT, f"a message has {MESSAGE_LIMIT} bytes")
+    require(len(data) <= MESSAGE_LIMIT, f"a message has {MESSAGE_LIMIT} bytes")
     return data
 
 
@@ -426,11 +429,11 @@ _Maker: TypeAlias = Callable[[dict[str, Any]], _MessageT]
 
 def _plain(made: type[_MessageT]) -> _Maker[_MessageT]:
     """Makes a message whose members are JSON values."""
-    return lambda members: made(**_members(members, made))
+    return lambda members: made(**members_of(members, made))
 
 
 def _verdict(members: dict[str, Any]) -> Verdict:
-    code = _members(members, Verdict)["code"]
+    code = members_of(members, Verdict)["code"]
     try:
         return Verdict(**members | {"code": None if code is None else FailureCode(code)})
     except ProtocolViolation:
@@ -440,7 +443,7 @@ def _verdict(members: dict[str, Any]) -> Verdict:
 
 
 def _fork_request(members: dict[str, Any]) -> ForkRequest:
-    name = ConnectorName(**_members(_members(members, ForkRequest)["name"], ConnectorName))
+    name = ConnectorName(**members_of(members_of(members, ForkRequest)["name"], ConnectorName))
     return ForkRequest(**members | {"name": name})
 
 
@@ -480,7 +483,7 @@ def _encoded(key: str, words: Mapping[type[Any], str], message: Any) -> bytes:
 
 
 def _decoded(key: str, makers: Mapping[str, _Maker[_MessageT]], data: bytes) -> _MessageT:
-    members = _parsed(data)
+    members = parsed(data)
     word = members.pop(key, None)
     maker = makers.get(word) if isinstance(word, str) else None
     if maker is None:
@@ -488,7 +491,12 @@ def _decoded(key: str, makers: Mapping[str, _Maker[_MessageT]], data: bytes) -> 
     return maker(members)
 
 
-def _parsed(data: bytes) -> dict[str, Any]:
+def parsed(data: bytes) -> dict[str, Any]:
+    """The JSON object that `data` is, none of whose members stands twice.
+
+    Raises:
+        ProtocolViolation: it is none.
+    """
     try:
         value = json.loads(data.decode(), object_pairs_hook=_once_each)
     except (ValueError, RecursionError):  # a number of thousands of digits, too
@@ -500,11 +508,11 @@ def _parsed(data: bytes) -> dict[str, Any]:
 
 def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
-    _require(len(members) == len(pairs), "a message must not say anything twice")
+    require(len(members) == len(pairs), "a message must not say anything twice")
     return members
 
 
-def _members(value: Any, made: type[Any]) -> dict[str, Any]:
+def members_of(value: Any, made: type[Any]) -> dict[str, Any]:
     """`value`, where it is an object with the members that a message of this class has, and no other."""
     if not isinstance(value, dict) or value.keys() != {member.name for member in fields(made)}:
         raise ProtocolViolation("a message must have the members of its kind")
@@ -521,10 +529,11 @@ def is_duration(value: object) -> bool:
 
 def is_sentence(value: object) -> bool:
     """Whether `value` may be shown as a remedy: printable, on one line, within `REMEDY_LIMIT`."""
-    return _is_printable(value, REMEDY_LIMIT)
+    return is_printable(value, REMEDY_LIMIT)
 
 
-def _is_printable(value: object, limit: int) -> bool:
+def is_printable(value: object, limit: int) -> bool:
+    """Whether `value` is text on one line, of at most `limit` characters."""
     return isinstance(value, str) and len(value) <= limit and value.isprintable()
 
 
@@ -532,18 +541,20 @@ def _is_whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _is_count(value: object) -> bool:
+def is_count(value: object) -> bool:
+    """Whether `value` is a whole number that is not negative, within 63 bits."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _COUNT_LIMIT
 
 
-def _require(condition: bool, rule: str) -> None:
+def require(condition: bool, rule: str) -> None:
+    """Raise `ProtocolViolation`, which names the rule, unless the condition holds."""
     if not condition:
         raise ProtocolViolation(rule)
 
 
 def _require_step_name(value: object) -> None:
     fits = isinstance(value, str) and STEP_NAME.fullmatch(value) is not None
-    _require(fits, "a step's name must match ^[a-z][a-z0-9_]{0,39}$")
+    require(fits, "a step's name must match ^[a-z][a-z0-9_]{0,39}$")
 
 
 def _require_depth(value: Any) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
 from collections.abc import Callable, Collection, Hashable, Iterable
 from contextlib import suppress
@@ -18,7 +17,9 @@ from connectory.checks.memory import BUDGET
 from connectory.checks.process import CheckProcess
 from connectory.checks.progress import Observer, Progress
 from connectory.checks.protocol import JOB_LIMIT, ConnectorName, Exchange, Job, encode_job
+from connectory.checks.refusals import NoProcess, ShuttingDown, no_process
 from connectory.checks.report import CheckReport
+from connectory.checks.sessions.runner import SessionRunner
 from connectory.checks.spares import Spares
 from connectory.checks.token_turn import TokenTurn
 from connectory.checks.transcript import Transcript
@@ -38,14 +39,6 @@ _RESPITE = 0.002
 """Seconds from a test's end to the fork of the next spare: longer than the event loop takes to pass the report on."""
 
 _LOST = "The process that the service starts tests from ended, and the test with it; try again. The service's log says more."
-
-
-class NoProcess(Exception):
-    """This process, or the machine, has no more descriptors, processes or memory for a test. The message says what is short."""
-
-
-class ShuttingDown(Exception):
-    """The service is ending: no test starts, and those that run are ended."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +101,7 @@ class CheckRunner:
 
     Attributes:
         confinement: what keeps tests from the files of this machine.
+        sessions: opens data sessions, under the same rules as tests.
     """
 
     def __init__(
@@ -137,6 +131,9 @@ class CheckRunner:
         self._reports: set[asyncio.Future[CheckReport]] = set()
         self._fork_servers = ForkServers(closed, total_memory)
         self._spares = Spares(spares)
+        self.sessions = SessionRunner(
+            self._fork_servers, policy=policy, memory=memory, cleartext_unverified=cleartext_unverified
+        )
         self.confinement = level()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ending = False
@@ -155,6 +152,7 @@ class CheckRunner:
         """Start the root fork server. It becomes ready by itself; the first test waits for it."""
         self._loop = asyncio.get_running_loop()
         self._ending = False
+        self.sessions.start()
         self._fork_servers.start()
         if self.confinement in WARNINGS:
             _log.warning(WARNINGS[self.confinement])
@@ -166,16 +164,18 @@ class CheckRunner:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self.sessions.stop()
         await self._spares.end_all()
         await self._fork_servers.stop()
 
     def take_no_more(self) -> None:
         """Have callers of further tests get `ShuttingDown`; those that run or wait go on. May be called from a signal handler."""
         self._ending = True
+        self.sessions.take_no_more()
 
     def kill_all(self) -> None:
         """Kill every test at once, and have its callers get `ShuttingDown`. May be called from a signal handler."""
-        self._ending = True
+        self.take_no_more()
         self._fork_servers.kill_tests()
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(lambda: [task.cancel() for task in self._tasks])
@@ -346,13 +346,13 @@ class CheckRunner:
         try:
             return await self._fork_servers.server_for(name)
         except OSError as error:
-            raise _no_process(error) from None
+            raise no_process(error) from None
 
     def _process(self, server: ForkServerHandle, name: ConnectorName) -> CheckProcess:
         try:
             return self._spares.take(server, name) or CheckProcess(server, name)
         except OSError as error:
-            raise _no_process(error) from None
+            raise no_process(error) from None
 
     def _replace(self, process: CheckProcess) -> None:
         """Have a spare ready for the next test of the connector that `process` was for."""
@@ -372,12 +372,6 @@ class CheckRunner:
         if process.exit_status is None:
             raise ForkServerLost
         return transcript.report_dead(process.exit_status)
-
-
-def _no_process(error: OSError) -> NoProcess:
-    what = os.strerror(error.errno) if error.errno else type(error).__name__
-    _log.error("No process for a connection test: %s.", what)
-    return NoProcess(what)
 
 
 def _lost(subject: _Subject, transcript: Transcript) -> CheckReport:

@@ -114,11 +114,12 @@ def _before_each_command(
     # `serve` logs the same lines, once it has its catalogue.
     if context.invoked_subcommand == "serve":
         return
+    from connectory.console_link import CONSOLE_SETTINGS, console_installed
     from connectory.known_settings import not_of_the_service, unknown_settings
 
     # The plugins take a second to load, which is spent only where a variable may be theirs.
     if not_of_the_service(os.environ):
-        for line in unknown_settings(os.environ, _catalog()):
+        for line in unknown_settings(os.environ, _catalog(), (CONSOLE_SETTINGS,) if console_installed() else ()):
             print(line, file=sys.stderr)
 
 

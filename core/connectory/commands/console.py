@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import html
 import json
-import os
-import tempfile
-import webbrowser
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -25,6 +20,10 @@ def console(
     client: Annotated[
         str | None, typer.Option(help="Id of the client. Default: the root client of the embedded default.")
     ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(help="The port given to `connectory serve`. Default: CONNECTORY_PORT.", min=1, max=65535),
+    ] = None,
     open_browser: Annotated[
         bool, typer.Option("--open", help="Open the link in a browser of this machine, and do not print it.")
     ] = False,
@@ -37,13 +36,16 @@ def console(
     if not console_installed():
         raise CommandFailed(NOT_INSTALLED)
     settings = settings_now()
-    if settings.public_url is None and settings.port == 0:
-        raise CommandFailed("CONNECTORY_PORT is 0, so the link's port is not known; set CONNECTORY_PUBLIC_URL.")
+    port = port or settings.port
+    if settings.public_url is None and port == 0:
+        raise CommandFailed(
+            "CONNECTORY_PORT is 0, so the link's port is not known; give --port, or set CONNECTORY_PUBLIC_URL."
+        )
     with open_database(settings) as store:
         ensure_root_client(settings, store)
         with store.read() as database:
             found, scopes = chosen_client(database, settings, client, scope)
-        origin = origin_of(settings, settings.host, settings.port)
+        origin = origin_of(settings, settings.host, port)
         link = make_link(store, acting("console"), client_id=found.id, scopes=scopes, origin=origin)
     opened = open_browser and _open(link.url)
     if open_browser and not opened:
@@ -59,6 +61,12 @@ def console(
 
 def _open(url: str) -> bool:
     """Open a link in a browser, by a file that leads there: every account may read the arguments of a process."""
+    import html
+    import os
+    import tempfile
+    import webbrowser
+    from pathlib import Path
+
     path = Path(tempfile.mkdtemp(prefix="connectory-console-")) / "open.html"
     target = html.escape(url)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:

@@ -74,8 +74,8 @@ class DataSession(ABC):
 
     It lives in a process of its own that is killed at a deadline, so it may block; it must not hold all that it reads. Where the
     server can end a statement by itself, let it do so after `SessionContext.timeout`, because a process that is killed tells it
-    nothing. What an operation raises has the meanings that it has in a test, and `SessionFailed` besides. Define the operations that
-    the system can do; of the others the service says that they are `unsupported`.
+    nothing. What an operation raises has the meanings that it has in a test, and `SessionFailed` besides. Define the operations
+    that the system can do; of the others the service says that they are `unsupported`.
 
     A complete session, over something that a dict holds:
 

@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection
 
 from connectory.store import search
 from connectory.store.connections import COLUMNS, StoredConnection
-from connectory.store.paging import load_page, load_page_at_once, paged
+from connectory.store.paging import load_page_at_once, paged
 from connectory.store.search import SearchMethod, storable
 from connectory.store.tables import connections
 
@@ -27,22 +27,27 @@ Sort = Literal[
 """What to order by; "-" is descending. Rows of one value are ordered by key in the same direction, so that every page is cut
 from one and the same order. What was never tested comes last in both directions."""
 
-# SQLite finds few matches of a search fastest one by one, to be sorted afterwards.
 _MANY_MATCHES = 2000
+"""Rows up to which SQLite is fastest if it looks up each, and sorts them."""
 
-_Plan = Literal["plain", "listed", "walk", "walk_past"]
+_READ = 10_000
+"""Rows that SQLite reads at most, to see of each whether it passes: 4 µs for a row, 0.2 µs for an entry of an index."""
+
+_Plan = Literal["plain", "in_order", "first", "each", "walk", "walk_past"]
 """How SQLite gets a page. PostgreSQL finds its own way, from `plain`.
 
 plain: as it finds best, which is right for few matches of a search.
-listed: by walking the index that has the order and all that is filtered by.
-walk: gather the numbers of the rows that pass, from the index of the filters, then walk an index in the order that is asked for,
-    and read only the rows of the page. A row costs 4 µs to read, and an entry of an index 0.2 µs.
+in_order: walk the index that has the order and all that is filtered by.
+each: gather the numbers of the few rows that pass, look up each, and sort them.
+first: walk the index that has the order, and look at each row until the page is full, but not at more than `_READ`.
+walk: gather the numbers of the rows that pass, from the indexes of filters and texts, then walk the index that has the order, and
+    read only the rows of the page.
 walk_past: the same with the numbers of the rows that do not pass, where those are fewer.
 """
 
 
 # A unary plus, so that SQLite looks it up in no index and walks the one that has the order.
-_LISTED_TYPE: ColumnElement[str] = literal_column("+connections.connection_type")
+_TYPE_BY_ITSELF: ColumnElement[str] = literal_column("+connections.connection_type")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +77,7 @@ class _Shape(NamedTuple):
     """What of `Filters` changes the statement, and not only its values.
 
     Attributes:
-        few: a search in the index has at most `_MANY_MATCHES` matches, so that each is looked up.
+        matches: how many the search finds, where SQLite has to know: at most `_MANY_MATCHES`, or more than half of all.
     """
 
     connection_types: bool = False
@@ -83,10 +88,16 @@ class _Shape(NamedTuple):
     other_types_than: bool = False
     other_keys_than: bool = False
     search: SearchMethod | None = None
-    few: bool = False
+    matches: Literal["few", "some", "most"] = "some"
+
+    @property
+    def filters(self) -> "_Shape":
+        """The same without the search."""
+        return self._replace(search=None, matches="some")
 
 
 _EVERYTHING = Filters()
+_NO_FILTERS = _Shape()
 
 
 def list_connections(
@@ -99,32 +110,60 @@ def list_connections(
         size: rows to a page, at least 1.
     """
     dialect = database.dialect.name
-    values = _values(filters, method := _method(filters, dialect))
-    shape = _shape(filters, method, few=method == "index" and _few(database, values))
-    listed = dialect == "sqlite" and _is_listed(shape, sort)
-    if dialect != "sqlite" or shape.few or listed:
-        statement = _page_at_once(shape, sort, "listed" if listed else "plain")
-        rows, total = load_page_at_once(database, _count(shape), statement, values, page=page, size=size)
-        return [StoredConnection._make(row[:-1]) for row in rows], total
-
-    def rows_of(total: int) -> Select[Any]:
-        everything = database.execute(_count(_Shape())).scalar_one()
-        return _page(shape, sort, "walk" if total * 2 <= everything else "walk_past")
-
-    found, total = load_page(database, _count(shape), rows_of, values, page=page, size=size)
-    return [StoredConnection._make(row) for row in found], total
+    method = search.method(dialect, filters.search) if filters.search else None
+    shape, values = _shape(filters, method), _values(filters, method)
+    plan: _Plan = "plain"
+    if dialect == "sqlite":
+        if not _has_index(shape, sort):
+            return _list_on_sqlite(database, shape, values, sort, page=page, size=size)
+        plan = "in_order"
+    return _list_at_once(database, shape, values, sort, plan, page=page, size=size)
 
 
-def _method(filters: Filters, dialect: str) -> SearchMethod | None:
-    return search.method(dialect, filters.search) if filters.search else None
+def _list_at_once(
+    database: Connection, shape: _Shape, values: Mapping[str, Any], sort: Sort, plan: _Plan, *, page: int, size: int
+) -> tuple[list[StoredConnection], int]:
+    statement = _page_at_once(shape, sort, plan)
+    rows, total = load_page_at_once(database, _count(shape), statement, values, page=page, size=size)
+    return [StoredConnection._make(row[:-1]) for row in rows], total
 
 
-def _few(database: Connection, values: Mapping[str, Any]) -> bool:
-    counted: int = database.execute(search.count_up_to(_MANY_MATCHES + 1), values).scalar_one()
-    return counted <= _MANY_MATCHES
+def _list_on_sqlite(
+    database: Connection, shape: _Shape, values: Mapping[str, Any], sort: Sort, *, page: int, size: int
+) -> tuple[list[StoredConnection], int]:
+    """A page by the plan that is fastest for how many rows pass."""
+
+    def count(statement: Select[Any]) -> int:
+        number: int = database.execute(statement, values).scalar_one()
+        return number
+
+    matching = count(search.count(shape.search)) if shape.search else 0
+    if shape.search == "index" and matching <= _MANY_MATCHES:
+        shape = shape._replace(matches="few")
+        return _list_at_once(database, shape, values, sort, "plain", page=page, size=size)
+    everything = count(_count(_NO_FILTERS))
+    if matching * 2 > everything:
+        shape = shape._replace(matches="most")
+    total = matching if shape.filters == _NO_FILTERS else count(_count(shape))
+    skipped = (page - 1) * size
+    if skipped >= total:
+        return [], total
+
+    def rows(plan: _Plan) -> list[StoredConnection]:
+        found = database.execute(_page(shape, sort, plan), {**values, "size": size, "skipped": skipped, "read": _READ})
+        return [StoredConnection._make(row) for row in found]
+
+    if total <= _MANY_MATCHES:
+        return rows("each"), total
+    # Twice the rows that are to be expected, if those that pass are spread evenly. They may be not.
+    if (skipped + size) * 2 * everything <= total * _READ:
+        found = rows("first")
+        if len(found) == min(size, total - skipped):
+            return found, total
+    return rows("walk" if total * 2 <= everything else "walk_past"), total
 
 
-def _shape(filters: Filters, method: SearchMethod | None, *, few: bool) -> _Shape:
+def _shape(filters: Filters, method: SearchMethod | None) -> _Shape:
     return _Shape(
         connection_types=bool(filters.connection_types),
         system_types=bool(filters.system_types),
@@ -134,15 +173,14 @@ def _shape(filters: Filters, method: SearchMethod | None, *, few: bool) -> _Shap
         other_types_than=filters.other_types_than is not None,
         other_keys_than=filters.other_keys_than is not None,
         search=method,
-        few=few,
     )
 
 
-def _is_listed(shape: _Shape, sort: Sort) -> bool:
+def _has_index(shape: _Shape, sort: Sort) -> bool:
     """Whether one index has the order and all that is filtered by."""
     if sort in ("name", "-name"):
         return not (shape.failure_codes or shape.other_keys_than or shape.search)
-    return shape == _Shape()
+    return shape == _NO_FILTERS
 
 
 _LISTS = ("connection_types", "system_types", "failure_codes", "other_types_than", "other_keys_than")
@@ -161,8 +199,6 @@ def _values(filters: Filters, method: SearchMethod | None) -> dict[str, Any]:
 
 @cache
 def _count(shape: _Shape) -> Select[Any]:
-    if shape.search == "index" and shape._replace(search=None, few=False) == _Shape():
-        return search.count_in_index()
     return select(func.count()).select_from(connections).where(*_conditions(shape))
 
 
@@ -174,15 +210,27 @@ def _page_at_once(shape: _Shape, sort: Sort, plan: _Plan) -> Select[Any]:
 @cache
 def _page(shape: _Shape, sort: Sort, plan: _Plan) -> Select[Any]:
     rows = select(*COLUMNS)
-    conditions = _conditions(shape, listed=plan == "listed")
+    number = connections.c.number
     match plan:
-        case "plain" | "listed":
-            rows = rows.where(*conditions)
+        case "plain":
+            rows = rows.where(*_conditions(shape))
+        case "in_order":
+            rows = rows.where(*_filters(shape, kind=_TYPE_BY_ITSELF))
+        case "first":
+            first = select(number).order_by(*_order(sort)).limit(bindparam("read"))
+            rows = rows.where(search.WALKED.in_(first), *_filters(shape, kind=_TYPE_BY_ITSELF))
+            rows = rows.where(search.holds(shape.search)) if shape.search else rows
+        case "each":
+            rows = rows.where(number.in_(select(number).where(*_conditions(shape))))
+        case "walk" if shape.filters == _NO_FILTERS:
+            rows = rows.where(*_conditions(shape))
         case "walk":
-            rows = rows.where(search.WALKED.in_(select(connections.c.number).where(*conditions)))
+            rows = rows.where(search.WALKED.in_(select(number).where(*_conditions(shape))))
         case "walk_past":
-            others = select(connections.c.number).where(and_(*conditions).is_not(true()))
-            rows = rows.where(search.WALKED.not_in(others))
+            if shape.filters != _NO_FILTERS:
+                others = select(number).where(and_(*_filters(shape)).is_not(true()))
+                rows = rows.where(search.WALKED.not_in(others))
+            rows = rows.where(search.condition(shape.search, "most")) if shape.search else rows
     return paged(rows.order_by(*_order(sort)))
 
 
@@ -193,11 +241,15 @@ def _order(sort: Sort) -> list[ColumnElement[Any]]:
     return [order.nulls_last() if column.nullable else order for column, order in zip(columns, directed, strict=True)]
 
 
-def _conditions(shape: _Shape, *, listed: bool = False) -> list[ColumnElement[bool]]:
+def _conditions(shape: _Shape) -> list[ColumnElement[bool]]:
+    filters = _filters(shape)
+    return [*filters, search.condition(shape.search, shape.matches)] if shape.search else filters
+
+
+def _filters(shape: _Shape, *, kind: ColumnElement[str] = connections.c.connection_type) -> list[ColumnElement[bool]]:
     columns = connections.c
     conditions: list[ColumnElement[bool]] = []
     if shape.connection_types:
-        kind = _LISTED_TYPE if listed else columns.connection_type
         conditions.append(kind.in_(bindparam("connection_types", expanding=True)))
     if shape.system_types:
         conditions.append(columns.system_type.in_(bindparam("system_types", expanding=True)))
@@ -216,6 +268,4 @@ def _conditions(shape: _Shape, *, listed: bool = False) -> list[ColumnElement[bo
     if shape.other_keys_than:
         conditions.append(columns.secrets_kid.is_not(None))
         conditions.append(columns.secrets_kid.not_in(bindparam("other_keys_than", expanding=True)))
-    if shape.search:
-        conditions.append(search.condition(shape.search, drives=shape.few))
     return conditions

@@ -28,7 +28,10 @@ _TRIGRAM = 3
 _CONFUSED = frozenset("\ufffd\ufffe\uffff")
 
 SearchMethod = Literal["index", "scan", "like", "nothing"]
+Matches = Literal["few", "some", "most"]
 
+# Another name for the table, so that the numbers come from SQLite's index on the text alone.
+_texts = connections.alias("texts")
 _index = table(SQLITE_INDEX, column("rowid"), column("search_text"))
 
 
@@ -51,50 +54,51 @@ WALKED: ColumnElement[int] = literal_column("+connections.number")
 """The number of a row that SQLite is not to look up by it: a unary plus is its way to keep a column's index out of a plan."""
 
 
-def condition(how: SearchMethod, *, drives: bool = True) -> ColumnElement[bool]:
+def condition(how: SearchMethod, matches: Matches = "few") -> ColumnElement[bool]:
     """That a connection's key, name or description contains the term, in any case, with `%` and `_` literal.
 
     Args:
-        drives: for "index", let SQLite look the matches up one by one. Without, it walks the rows in some order instead.
+        matches: for SQLite, how many there are. "few" in the index are looked up one by one; in the other cases it walks all rows
+            in some order, with a list of those that match, or do not.
     """
-    searched = connections.c.search_text
     match how:
-        case "index":
-            number = connections.c.number if drives else WALKED
-            return number.in_(select(_index.c.rowid).where(_matches()))
-        case "scan":
-            # Another name for the table, so that the numbers come from the index on the text alone.
-            other = connections.alias("searched")
-            return WALKED.in_(select(other.c.number).where(func.instr(other.c.search_text, bindparam("term")) > 0))
         case "like":
-            return searched.like(bindparam("term"), escape="\\")
+            return connections.c.search_text.like(bindparam("term"), escape="\\")
         case "nothing":
             return false()
+    if matches == "most":
+        return WALKED.not_in(select(_texts.c.number).where(func.instr(_texts.c.search_text, bindparam("text")) == 0))
+    if how == "scan":
+        return WALKED.in_(select(_texts.c.number).where(func.instr(_texts.c.search_text, bindparam("text")) > 0))
+    number = connections.c.number if matches == "few" else WALKED
+    return number.in_(select(_index.c.rowid).where(_matches()))
+
+
+def holds(how: SearchMethod) -> ColumnElement[bool]:
+    """The same of one row that SQLite reads anyway."""
+    return false() if how == "nothing" else func.instr(connections.c.search_text, bindparam("text")) > 0
 
 
 def parameters(how: SearchMethod, term: str) -> dict[str, str]:
-    """The values that `condition` needs."""
+    """The values that the conditions need."""
     folded = term.casefold()
     match how:
         case "index":
             # A quoted FTS5 string is matched as the sequence of its trigrams, which is the substring itself.
-            return {"term": '"' + folded.replace('"', '""') + '"'}
+            return {"term": '"' + folded.replace('"', '""') + '"', "text": folded}
         case "scan":
-            return {"term": folded}
+            return {"text": folded}
         case "like":
             return {"term": "%" + re.sub(r"([\\%_])", r"\\\1", folded) + "%"}
         case "nothing":
             return {}
 
 
-def count_in_index() -> Select[Any]:
-    """How many connections match, for "index" and no other condition: without visiting one of them."""
-    return select(func.count()).select_from(_index).where(_matches())
-
-
-def count_up_to(most: int) -> Select[Any]:
-    """How many connections match, for "index", and at most so many: which costs no more for a term that all have."""
-    return select(func.count()).select_from(select(_index.c.rowid).where(_matches()).limit(most).subquery())
+def count(how: SearchMethod) -> Select[Any]:
+    """How many connections match on SQLite: from an index, without visiting one of them."""
+    if how == "index":
+        return select(func.count()).select_from(_index).where(_matches())
+    return select(func.count()).select_from(connections).where(holds(how))
 
 
 def _matches() -> ColumnElement[bool]:

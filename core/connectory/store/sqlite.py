@@ -1,5 +1,7 @@
 """SQLite: the connections, and how a transaction begins on them."""
 
+import contextlib
+import errno
 import os
 import sqlite3
 import time
@@ -151,9 +153,16 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _create_private(path: Path) -> None:
-    # SQLite gives its -wal and -shm files the mode of the database file.
+    # SQLite gives its -wal and -shm files the mode of the database file. One that exists is not opened, not even to see whether
+    # it can be: closing a file takes away all locks of this process on it (fcntl(2)), also those of another store that has it
+    # open, and two that write at once spoil it (sqlite.org, "How To Corrupt An SQLite Database File", §2.2).
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not os.access(path, os.R_OK | os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else type(error).__name__
         raise StoreUnavailable(

@@ -12,6 +12,8 @@ with its reason, how to fix what breaks it, and what it needs. For what is true 
   `dripping_server`, `flooding_server`, `bombing_server`, `reflecting_server`, `redirecting_server`. `free_port` is
   where a server of your own may listen. `running_server` starts one in a process of its own, a `ServerProcess`, or raises
   `ServerFailed` with its log. `make_certificates` gives `Certificates`: a CA, and a `ServerCertificate` to trust among others.
+- `Workbench.use` opens a `Session` of a connector that has them, under the same rules, or raises `SessionNotOpened` with a report
+  like a test's; an operation that fails raises `OperationFailed` with its code.
 - A `Payload` is secrets as a consumer sends them. `parse_secrets` validates it like the service, or raises
   `SecretsInvalid`, which lists each `FieldProblem`; `is_accepted` only says whether it fits. `secrets_document` is what the
   service would store, `mask_document` what it shows of that (with `MASK` for what is sensitive), `secret_json_schema` the
@@ -35,6 +37,8 @@ from connectory.catalog.loaded import LoadedConnector  # noqa: E402
 from connectory.catalog.loading import PluginBroken  # noqa: E402
 from connectory.catalog.record import PluginRecord, PluginStatus  # noqa: E402
 from connectory.checks.report import CheckReport, StepReport  # noqa: E402
+from connectory.checks.sessions.runner import SessionNotOpened  # noqa: E402
+from connectory.checks.sessions.session import OperationFailed, Session  # noqa: E402
 from connectory.contract.settings import read_settings  # noqa: E402
 from connectory.documents.json_schema import secret_json_schema  # noqa: E402
 from connectory.documents.masking import mask_document  # noqa: E402
@@ -75,6 +79,7 @@ __all__ = [
     "FarEnd",
     "FieldProblem",
     "LoadedConnector",
+    "OperationFailed",
     "Outcome",
     "Payload",
     "PluginBroken",
@@ -85,6 +90,8 @@ __all__ = [
     "ServerCertificate",
     "ServerFailed",
     "ServerProcess",
+    "Session",
+    "SessionNotOpened",
     "StepReport",
     "Trial",
     "Workbench",

@@ -31,10 +31,13 @@ from connectory.testing.rules.refusals import RefusalRules
 from connectory.testing.rules.rule import Rule, rule_of, standard_checks
 from connectory.testing.rules.schema import SchemaRules
 from connectory.testing.rules.secrecy import SecrecyRules
+from connectory.testing.rules.sessions import SessionRules
 
 
 # Of several bases pytest runs the tests of the last one first.
-class ConnectorConformance(ExceptionRules, SecrecyRules, AnswerRules, RefusalRules, SchemaRules, DeclarationRules):
+class ConnectorConformance(
+    ExceptionRules, SessionRules, SecrecyRules, AnswerRules, RefusalRules, SchemaRules, DeclarationRules
+):
     """Derive a class named `Test…` from this one, and give it the facts and fixtures below.
 
     Attributes:

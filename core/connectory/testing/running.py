@@ -6,8 +6,8 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple, Self
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, NamedTuple, Self, TypeVar
 
 from packaging.utils import canonicalize_name
 
@@ -18,6 +18,8 @@ from connectory.checks.egress import EgressPolicy
 from connectory.checks.forkservers import PASSED_ON
 from connectory.checks.report import CheckReport
 from connectory.checks.runner import MEMORY, CheckRunner, Exchange
+from connectory.checks.sessions.runner import SessionNotOpened, Terms
+from connectory.checks.sessions.session import Session
 from connectory.checks.token_turn import GivenTokens
 from connectory.contract.check import FailureCode
 from connectory.documents.validation import Document, secrets_document
@@ -30,6 +32,9 @@ _TURNS = 64
 
 _IMPORTS = 10
 """Tests after which importing ahead is given up: then the driver takes longer than any test has."""
+
+
+_ResultT = TypeVar("_ResultT")
 
 
 def load_connector(
@@ -241,6 +246,45 @@ class Workbench:
             return await asyncio.gather(*(one(*trial) for trial in documents))
 
         return self._loop.run(together())
+
+    def use(
+        self,
+        connector: LoadedConnector,
+        payload: Mapping[str, Any],
+        what: Callable[[Session], Awaitable[_ResultT]],
+        *,
+        seconds: float = 10.0,
+        read_only: bool = True,
+        allow_loopback: bool = True,
+    ) -> _ResultT:
+        """Validate `payload`, open a session with it as the service does, and return what came of using it.
+
+        Args:
+            connector: what `load_connector` returned.
+            payload: the secrets, as a consumer sends them.
+            what: is awaited with the open session; when it returns, the session's process is ended.
+            seconds: that the whole session may take.
+            read_only: whether the server should refuse writes.
+            allow_loopback: whether the egress policy lets the session connect to this machine.
+
+        Raises:
+            SecretsInvalid: `payload` does not fit the connector's schema.
+            SessionNotOpened: there is no session; its report says why, and is printed.
+            OperationFailed: what `what` asked for failed.
+        """
+        document = secrets_document(connector.secrets_model, dict(payload))
+
+        async def run() -> _ResultT:
+            runner = await self._runner(self._start(10.0, allow_loopback))
+            terms = Terms(read_only=read_only, seconds=seconds)
+            try:
+                async with runner.sessions.open_session(connector, lambda: document, terms) as session:
+                    return await what(session)
+            except SessionNotOpened as failure:
+                print(f"{connector.identifier}: {failure.report}")
+                raise
+
+        return self._loop.run(run())
 
     def import_ahead(
         self,

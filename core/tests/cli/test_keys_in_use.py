@@ -11,7 +11,7 @@ import pytest
 from connectory.keys import open_vault
 from connectory.settings import read_settings
 from connectory.vault import add_key, load_keyring
-from testkit.service import RunningService, run_command, running_service
+from testkit.service import RunningService, running_service
 
 
 def test_a_lost_generated_key_is_told(opened, keys, home, fill):
@@ -74,7 +74,7 @@ def wait_for(service: RunningService, event: str, number: int = 1) -> dict[str, 
 
 
 def test_a_node_takes_changed_keys_without_a_restart(home, command):
-    token = run_command(home, "token").stdout.strip()
+    token = command("token")[1].strip()
     headers = {"Authorization": f"Bearer {token}"}
     keys = home / "keys.json"
 

@@ -1,6 +1,9 @@
 """One connection at a time: create, find, change, delete; secrets and tests; listing with filters."""
 
+import itertools
+import re
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any, get_args
 
 import pytest
 from sqlalchemy import event, text
@@ -9,7 +12,7 @@ from connectory.store import connections, datasets
 from connectory.store.connections import StoredConnection
 from connectory.store.detail import get_detail
 from connectory.store.envelopes import Sealed, load_envelopes
-from connectory.store.listing import Filters, list_connections
+from connectory.store.listing import Filters, Sort, list_connections
 
 SEALED = Sealed(secrets="cs1.a.SECRETS-ENVELOPE", masked="cs1.a.MASKED-ENVELOPE", kid="a")
 
@@ -315,3 +318,39 @@ def test_looking_for_a_key_that_is_not_stored_scans_no_table(store, make):
             plan = [row[0] for row in database.exec_driver_sql(f"EXPLAIN {query}")]
         assert str(connections._FORM) in query
     assert "ix_connections_key_form" in " ".join(plan)
+
+
+_OF_EACH = [
+    Filters(),
+    Filters(connection_types=["postgres"], disabled=False),
+    Filters(test_status="failed", failure_codes=["timeout"]),
+    Filters(other_types_than=["mysql"], other_keys_than=["a"]),
+    Filters(search="orders"),
+    Filters(search="o", system_types=["database"]),
+]
+
+
+@pytest.mark.parametrize("read", [0, 10_000])
+def test_sqlite_walks_an_index_for_every_page_and_sorts_nothing(sqlite_url, save_one, monkeypatch, read):
+    from connectory.store.engine import open_store
+
+    monkeypatch.setattr("connectory.store.listing._MANY_MATCHES", 0)
+    monkeypatch.setattr("connectory.store.listing._READ", read)
+    asked: list[tuple[str, Any]] = []
+    with open_store(sqlite_url) as store:
+        with store.write() as database:
+            save_one(database, "orders")
+            save_one(database, "x", "mysql")
+        with store.read() as database:
+            event.listen(store.reads, "before_cursor_execute", lambda *given: asked.append(given[2:4]))
+            for filters, sort in itertools.product(_OF_EACH, get_args(Sort)):
+                list_connections(database, filters, sort=sort, size=1)
+            plans = {
+                statement: [row[-1] for row in database.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)]
+                for statement, values in asked.copy()
+                if statement.startswith("SELECT")
+            }
+    assert len(plans) > 40
+    for statement, plan in plans.items():
+        assert "TEMP B-TREE" not in str(plan), statement
+        assert not [step for step in plan if re.match(r"SCAN (connections|texts)$", step)], statement

@@ -1,6 +1,7 @@
 """Opening a database: what each URL gives, what a transaction guarantees, what a failure shows."""
 
 import logging
+import os
 import socket
 import stat
 import threading
@@ -309,3 +310,26 @@ def assert_hidden(error: BaseException) -> None:
     while seen is not None:
         assert PASSWORD not in f"{seen} {seen!r} {seen.args}"
         seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
+
+
+def test_opening_a_database_again_in_one_process_takes_no_lock_away(tmp_path: Path) -> None:
+    """Closing any file of a database takes all of the process's locks on it away, and another process could spoil it."""
+    url = f"sqlite:///{tmp_path / 'shared.db'}"
+    with open_store(url) as store:
+        upgrade(store)
+        with store.write():
+            held = _locks_on(tmp_path)
+            open_store(url).close()
+            assert held
+            assert held <= _locks_on(tmp_path)
+
+
+def _locks_on(folder: Path) -> set[tuple[str, str]]:
+    """The inode and the range of each lock that this process has on the files there (proc(5), /proc/locks)."""
+    inodes = {str(path.stat().st_ino) for path in folder.iterdir()}
+    lines = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+    return {
+        (words[5].rpartition(":")[2], words[6])
+        for words in lines
+        if words[4] == str(os.getpid()) and words[5].rpartition(":")[2] in inodes
+    }

@@ -130,6 +130,33 @@ def test_a_root_client_that_has_every_scope_keeps_having_every_scope(blank_url, 
     assert sorted(found) == [("reporting", 0), ("root", 0), ("root", 3)]
 
 
+def test_failures_of_before_are_found_by_their_code(blank_url, now):
+    reports = {
+        "failed": (False, '{"status":"failed","code":"timeout","steps":[]}'),
+        "passed": (True, '{"status":"succeeded","code":null,"steps":[]}'),
+        "untested": (None, None),
+    }
+    names = (
+        "id, key, name, connection_type, system_type, distribution, access, disabled, created_at, updated_at, version, "
+    )
+    names += "secrets_version, search_text, last_test_succeeded, last_test_report"
+    values = ":id, :id, :id, 'x', 'x', 'x', 'read', :no, :now, :now, 1, 0, '', :succeeded, :report"
+    insert = text(f"INSERT INTO connections ({names}) VALUES ({values})")
+    insert = insert.bindparams(bindparam("now", type_=UtcDateTime))
+    with open_store(blank_url) as store:
+        upgrade_to(store, "0007")
+        with store.write() as database:
+            for key, (succeeded, report) in reports.items():
+                row = {"id": key, "no": False, "now": now, "succeeded": succeeded, "report": report}
+                database.execute(insert, row)
+        schema.upgrade(store)
+        with store.read() as database:
+            found = {row.key: row.last_failure_code for row in list_connections(database)[0]}
+            timeouts, _ = list_connections(database, Filters(failure_codes=["timeout"]))
+    assert found == {"failed": "timeout", "passed": None, "untested": None}
+    assert [row.key for row in timeouts] == ["failed"]
+
+
 @_UNREADABLE
 def test_keys_and_indexes_of_every_table_have_the_names_of_the_metadata(store):
     with store.read() as database:

@@ -9,7 +9,7 @@ import pytest
 
 from servers.saas import Auth0, Outreach, Salesforce, Stripe, Zendesk
 from servers.saas.web import Answer, Asked, WebServer, as_json
-from testkit.service import run_command, running_service
+from testkit.service import run_command, running_service, token_of_root
 
 LEDGER = """\
 identifier: ledger
@@ -38,8 +38,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
         "CONNECTORY_SAAS_DEFINITIONS": str(definitions),
     }
     with running_service(folder / "home", settings) as service:
-        token = run_command(folder / "home", "token", settings=settings).stdout.strip()
-        headers = {"Authorization": f"Bearer {token}"}
+        headers = {"Authorization": f"Bearer {token_of_root(folder / 'home', service.url)}"}
         with httpx.Client(base_url=f"{service.url}/api/v1", headers=headers, timeout=30, trust_env=False) as client:
             yield client
 

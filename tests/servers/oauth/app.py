@@ -1,6 +1,7 @@
 """What `servers.oauth.provider` runs, in a process of its own: oidc-provider-mock, and what it lacks.
 
-It does not check code challenges, so that is done in front of it (RFC 7636 §4.6). `GET /seen` answers every code, code
+It does not check code challenges, so that is done in front of it (RFC 7636 §4.6), and leaves the state out where a person
+refuses, so that is put in (RFC 6749 §4.1.2.1). `GET /seen` answers every code, code
 verifier and token that went through. Takes the port to listen on.
 """
 
@@ -9,7 +10,7 @@ import hashlib
 import io
 import json
 import sys
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from oidc_provider_mock import app
 from werkzeug.serving import make_server
@@ -35,7 +36,10 @@ class Front:
         answer, status, headers = run_wsgi_app(self.provider, environ)
         body = b"".join(answer)
         if path == "/oauth2/authorize":
-            self.note_code(parse_qs(environ["QUERY_STRING"]), headers.get("Location", ""))
+            asked = parse_qs(environ["QUERY_STRING"])
+            self.note_code(asked, headers.get("Location", ""))
+            if "error=" in headers.get("Location", "") and "state=" not in headers["Location"]:
+                headers["Location"] += "&" + urlencode({"state": asked["state"][0]})
         if path == "/oauth2/token" and status.startswith("200"):
             tokens = json.loads(body)
             self.seen += [tokens[name] for name in ("access_token", "refresh_token", "id_token") if name in tokens]

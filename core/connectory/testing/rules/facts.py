@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import pytest
 
 from connectory.catalog.loaded import LoadedConnector
 from connectory.catalog.loading import PluginBroken
+from connectory.checks.sessions.session import Session
 from connectory.contract.check import FailureCode
 from connectory.testing.far_ends import FarEnd, refused_port
 from connectory.testing.payloads import Payload
@@ -21,6 +22,7 @@ GRACE = 1.0
 """Seconds after its deadline by which a test must have ended."""
 
 
+_ResultT = TypeVar("_ResultT")
 _WORKBENCH = pytest.StashKey[Workbench]()
 
 
@@ -130,6 +132,29 @@ class Facts:
             deadline=self.deadline if deadline is None else deadline,
             allow_loopback=allow_loopback,
         )
+
+    def use(
+        self,
+        payload: Payload,
+        what: Callable[[Session], Awaitable[_ResultT]],
+        *,
+        far_end: FarEnd | None = None,
+        seconds: float | None = None,
+    ) -> _ResultT:
+        """Open a session as the service does, and return what came of using it.
+
+        Args:
+            payload: the secrets.
+            what: is awaited with the open session.
+            far_end: one that `settings_for_server` shall lead the session to. Default: the settings are those of this process.
+            seconds: that the whole session may take. Default: the class's `deadline`.
+
+        Raises:
+            SecretsInvalid: `payload` does not fit the connector's schema.
+            SessionNotOpened, OperationFailed: what came of it.
+        """
+        connector = load_connector(self.identifier, self.distribution, self._settings_for(far_end))
+        return self.workbench.use(connector, payload, what, seconds=self.deadline if seconds is None else seconds)
 
     def check_far_end(self, far_end: FarEnd, *, deadline: float | None = None, allow_loopback: bool = True) -> Outcome:
         """Run the connector's test against one of the kit's own far ends. The other arguments are those of `check`."""

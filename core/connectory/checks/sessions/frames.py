@@ -1,0 +1,150 @@
+"""Frames: how messages lie one behind the other in a session's pipes. Four bytes of length, then so many bytes of message."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+
+from connectory.checks.protocol import ProtocolViolation
+
+FRAME_LIMIT = 2**20
+"""Bytes of a message: thousands of rows, and what a process may be made to hold by another."""
+AHEAD = 2
+"""Whole frames that are read before somebody wants them: one to work on, one to come. The pipe holds back the rest."""
+_HEADER = 4
+_CHUNK = 2**16
+
+
+def framed(message: bytes) -> bytes:
+    """`message` as a frame.
+
+    Raises:
+        ProtocolViolation: it is longer than `FRAME_LIMIT`.
+    """
+    if len(message) > FRAME_LIMIT:
+        raise ProtocolViolation(f"a frame has {FRAME_LIMIT} bytes")
+    return len(message).to_bytes(_HEADER, "big") + message
+
+
+class Unframing:
+    """Takes bytes in and makes messages of them; never holds more than one unfinished one."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._length: int | None = None
+
+    @property
+    def wanted(self) -> int:
+        """How many bytes to read next, so that none of a further frame is among them."""
+        missing = (_HEADER if self._length is None else self._length) - len(self._buffer)
+        return min(missing, _CHUNK)
+
+    def feed(self, data: bytes) -> bytes | None:
+        """Take in `data`, at most as many bytes as `wanted`; the message where that completes one.
+
+        Raises:
+            ProtocolViolation: the frame is longer than `FRAME_LIMIT`.
+        """
+        self._buffer += data
+        if self._length is None:
+            if len(self._buffer) < _HEADER:
+                return None
+            self._length = int.from_bytes(self._buffer, "big")
+            self._buffer.clear()
+            if self._length > FRAME_LIMIT:
+                raise ProtocolViolation(f"a frame has {FRAME_LIMIT} bytes")
+        if len(self._buffer) < self._length:
+            return None
+        message, self._buffer, self._length = bytes(self._buffer), bytearray(), None
+        return message
+
+
+def read_frame(descriptor: int) -> bytes | None:
+    """The next message of a pipe that blocks; `None` where its other end is closed.
+
+    Raises:
+        ProtocolViolation: what is there is no frame.
+    """
+    unframing = Unframing()
+    while data := os.read(descriptor, unframing.wanted):
+        message = unframing.feed(data)
+        if message is not None:
+            return message
+    return None
+
+
+def write_frame(descriptor: int, message: bytes) -> None:
+    """Write `message` as a frame to a pipe that blocks: wait until the other end has room for it."""
+    rest = memoryview(framed(message))
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+class FrameReader:
+    """Reads frames from a pipe for an event loop: never more than `AHEAD` of them before somebody wants one.
+
+    Args:
+        descriptor: the pipe's end, which does not block. It stays its owner's, who closes it after `stop`.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._descriptor = descriptor
+        self._unframing = Unframing()
+        self._messages: deque[bytes] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self._ended = False
+        self._reads = False
+
+    async def next(self) -> bytes | None:
+        """The next message; `None` where the pipe has ended, or what is in it is no frame."""
+        while not self._messages and not self._ended:
+            self._watch()
+            self._waiter = self._loop.create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        if not self._messages:
+            return None
+        message = self._messages.popleft()
+        self._watch()
+        return message
+
+    def stop(self) -> None:
+        """Read no more."""
+        self._ended = True
+        if self._reads:
+            self._reads = False
+            self._loop.remove_reader(self._descriptor)
+        self._wake()
+
+    def _watch(self) -> None:
+        if not self._reads and not self._ended:
+            self._reads = True
+            self._loop.add_reader(self._descriptor, self._read)
+
+    def _read(self) -> None:
+        try:
+            while len(self._messages) < AHEAD:
+                data = os.read(self._descriptor, self._unframing.wanted)
+                message = self._unframing.feed(data) if data else None
+                if not data:
+                    self.stop()
+                    break
+                if message is not None:
+                    self._messages.append(message)
+            else:
+                self._reads = False
+                self._loop.remove_reader(self._descriptor)
+        except BlockingIOError:
+            pass
+        except ProtocolViolation:
+            self.stop()
+        if self._messages:
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)

@@ -1,0 +1,229 @@
+"""What is said in a session: operations go down, answers come up. Whatever a process sends, it is one of these or is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from connectory.checks.protocol import (
+    ERROR_TYPE_LIMIT,
+    ProtocolViolation,
+    is_count,
+    is_duration,
+    is_printable,
+    parsed,
+    require,
+)
+from connectory.checks.sessions.facts import (
+    collection_of,
+    facts_of,
+    path_of_names,
+    privileges_members,
+    privileges_of,
+    ref_members,
+    ref_of,
+)
+from connectory.checks.sessions.values import decoded_column, encoded_column
+from connectory.contract.check import WAIT_LIMIT, FailureCode
+from connectory.contract.data import Batch, CollectionInfo, CollectionRef, Kind, Path, Privileges, Read, Rows, Scalar
+from connectory.contract.session import DataFailure
+
+Code: TypeAlias = FailureCode | DataFailure
+SAMPLE_LIMIT = 100_000
+"""Documents that one collection may be judged by."""
+BATCH_LIMIT = 10_000
+"""Rows of one batch."""
+
+
+# Down.
+
+
+@dataclass(frozen=True)
+class Discover:
+    """Say what there is."""
+
+    namespace: Mapping[str, str] | None
+    sample: int
+
+
+@dataclass(frozen=True)
+class AskPrivileges:
+    """Say what the account may do with these."""
+
+    refs: tuple[CollectionRef, ...]
+
+
+@dataclass(frozen=True)
+class ReadRows:
+    """Read."""
+
+    query: Read = field(repr=False)
+    batch: int
+
+
+Operation: TypeAlias = Discover | AskPrivileges | ReadRows
+
+
+@dataclass(frozen=True)
+class Order:
+    """An operation, and its time: `patience` seconds without an answer, and when all must be over, on `time.monotonic()`."""
+
+    operation: Operation
+    patience: float
+    over_at: float
+
+
+# Up.
+
+
+@dataclass(frozen=True)
+class Done:
+    """The operation is over, and all of its answer is said."""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The operation failed.
+
+    Attributes:
+        code: why.
+        field: the field that is about; `None` where it is about none.
+        retry_after: seconds the far end asked to wait.
+        error_type: the class name of an unexpected exception.
+    """
+
+    code: Code
+    field: Path | None = None
+    retry_after: int | None = None
+    error_type: str | None = None
+
+
+Answer: TypeAlias = CollectionInfo | Privileges | Batch | Done | Failed
+
+
+# To bytes and back.
+
+
+def encode_order(order: Order) -> bytes:
+    """`order` as a message."""
+    word, members = _operation_members(order.operation)
+    return json.dumps({"do": word, "patience": order.patience, "over_at": order.over_at, **members}).encode()
+
+
+def _operation_members(operation: Operation) -> tuple[str, dict[str, Any]]:
+    match operation:
+        case Discover(namespace, sample):
+            return "discover", {"namespace": None if namespace is None else dict(namespace), "sample": sample}
+        case AskPrivileges(refs):
+            return "privileges", {"refs": [ref_members(ref) for ref in refs]}
+        case ReadRows(query, batch):
+            rows = [_rows_members(rows) for rows in query.any_of]
+            fields = [list(path) for path in query.fields]
+            return "read", {"ref": ref_members(query.ref), "fields": fields, "any_of": rows, "batch": batch}
+
+
+def _rows_members(rows: Rows) -> list[Any]:
+    columns = zip(*rows.values, strict=True)
+    encoded = [
+        encoded_column(Kind.ANY, column, path) for path, column in zip(rows.fields, columns, strict=bool(rows.values))
+    ]
+    return [[list(path) for path in rows.fields], list(zip(*encoded, strict=True))]
+
+
+def decode_order(message: bytes) -> Order:
+    """The order in `message`.
+
+    Raises:
+        ProtocolViolation: there is none.
+    """
+    members = parsed(message)
+    try:
+        makers: dict[str, Callable[[], Operation]] = {
+            "discover": lambda: Discover(members["namespace"], members["sample"]),
+            "privileges": lambda: AskPrivileges(tuple(map(ref_of, members["refs"]))),
+            "read": lambda: ReadRows(_read_of(members), members["batch"]),
+        }
+        order = Order(makers[members["do"]](), members["patience"], members["over_at"])
+    except (KeyError, TypeError, ValueError):
+        raise ProtocolViolation("an order must have the members of its kind") from None
+    require(is_duration(order.patience) and is_duration(order.over_at), "a time must be a number of seconds")
+    return order
+
+
+def _read_of(members: dict[str, Any]) -> Read:
+    rows = tuple(_rows_of(*each) for each in members["any_of"])
+    return Read(ref_of(members["ref"]), tuple(map(path_of_names, members["fields"])), rows)
+
+
+def _rows_of(names: list[Any], values: list[Any]) -> Rows:
+    columns: list[Sequence[Any]] = [decoded_column(Kind.ANY, column) for column in zip(*values, strict=True)]
+    rows: list[tuple[Scalar, ...]] = list(zip(*columns, strict=True))
+    return Rows(tuple(map(path_of_names, names)), rows)
+
+
+def encode_rows(kinds: Sequence[Kind], rows: Sequence[Sequence[Any]]) -> bytes:
+    """A part of a batch as a message; `rows` are encoded values."""
+    return json.dumps({"say": "rows", "kinds": list(kinds), "rows": rows}, separators=(",", ":")).encode()
+
+
+def encode_answer(answer: CollectionInfo | Privileges | Done | Failed) -> bytes:
+    """`answer` as a message."""
+    match answer:
+        case CollectionInfo():
+            members: dict[str, Any] = {"say": "collection", **facts_of(answer)}
+        case Privileges():
+            members = {"say": "privileges", **privileges_members(answer)}
+        case Done():
+            members = {"say": "done"}
+        case Failed():
+            members = {"say": "failed", **vars(answer)}
+    return json.dumps(members, separators=(",", ":")).encode()
+
+
+def decode_answer(message: bytes) -> Answer:
+    """The answer in `message`.
+
+    Raises:
+        ProtocolViolation: there is none.
+    """
+    members = parsed(message)
+    word = members.pop("say", None)
+    maker = _ANSWERS.get(word) if isinstance(word, str) else None
+    if maker is None:
+        raise ProtocolViolation("an answer must say what it is")
+    try:
+        return maker(members)
+    except ProtocolViolation:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise ProtocolViolation("an answer must have the members of its kind") from None
+
+
+def _batch(members: dict[str, Any]) -> Batch:
+    kinds = tuple(map(Kind, members["kinds"]))
+    rows = members["rows"]
+    if not rows:
+        return Batch(kinds, ())
+    require(isinstance(rows, list) and all(type(row) is list for row in rows), "rows must be lists")
+    columns = list(zip(*rows, strict=True))
+    decoded = [decoded_column(kind, column) for kind, column in zip(kinds, columns, strict=True)]
+    return Batch(kinds, list(zip(*decoded, strict=True)))
+
+
+def _failed(members: dict[str, Any]) -> Failed:
+    code, path, wait, error_type = (members[name] for name in ("code", "field", "retry_after", "error_type"))
+    known: Code = DataFailure(code) if code in set(DataFailure) else FailureCode(code)
+    require(wait is None or (is_count(wait) and wait <= WAIT_LIMIT), "a wait must be a whole number of seconds")
+    require(error_type is None or is_printable(error_type, ERROR_TYPE_LIMIT), "a class name must be printable")
+    return Failed(known, None if path is None else path_of_names(path), wait, error_type)
+
+
+_ANSWERS: dict[str, Callable[[dict[str, Any]], Answer]] = {
+    "collection": collection_of,
+    "privileges": privileges_of,
+    "rows": _batch,
+    "done": lambda _: Done(),
+    "failed": _failed,
+}

@@ -1,0 +1,77 @@
+"""The process of one session, as the service sees it: frames down, frames up."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+from connectory.checks.forkservers import ForkServerHandle, settle
+from connectory.checks.process import PipedProcess
+from connectory.checks.protocol import ConnectorName
+from connectory.checks.sessions.frames import FrameReader, framed
+
+
+class SessionProcess(PipedProcess):
+    """One session's process. Whoever makes it must `kill` it, and then wait until it is `gone`.
+
+    Args:
+        server: forks it.
+        name: the connector to work with.
+
+    Attributes:
+        killed: whether it was we who ended it.
+
+    Raises:
+        ForkServerLost: `server` is gone.
+        OSError: this process has no more descriptors.
+    """
+
+    def __init__(self, server: ForkServerHandle, name: ConnectorName) -> None:
+        super().__init__(server, "session", name)
+        self._reader = FrameReader(self._result)
+        self.killed = False
+
+    async def send(self, message: bytes) -> None:
+        """Write a message, as fast as the process reads. Where it is dead this does nothing: `receive` tells that."""
+        rest = memoryview(framed(message))
+        while rest and not self.killed:
+            try:
+                rest = rest[os.write(self._job, rest) :]
+            except BlockingIOError:
+                await self._writable()
+            except BrokenPipeError:
+                return
+
+    async def _writable(self) -> None:
+        ready: asyncio.Future[None] = self._loop.create_future()
+        self._loop.add_writer(self._job, settle, ready, None)
+        try:
+            await ready
+        finally:
+            if not self.killed:
+                self._loop.remove_writer(self._job)
+
+    async def receive(self) -> bytes | None:
+        """The next message; `None` where the process has ended, or what it writes is no frame."""
+        return await self._reader.next()
+
+    async def ended(self) -> int | None:
+        """Kill the process, where it has not ended by itself; how it ended, and `None` where its fork server did."""
+        done, _ = await asyncio.wait([self._fork.exit], timeout=_LAST_WORDS)
+        exit_status = self._fork.exit.result() if done else 0
+        self.kill()
+        return exit_status
+
+    def kill(self) -> None:
+        """Have the process killed, with whatever it has started. Calling it again does nothing."""
+        if self.killed:
+            return
+        self.killed = True
+        self._reader.stop()
+        self._close_job()
+        os.close(self._result)
+        self.server.end(self._fork)
+
+
+_LAST_WORDS = 1.0
+"""Seconds from the end of a process's pipe to the news of its own end."""

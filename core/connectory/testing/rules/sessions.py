@@ -1,0 +1,123 @@
+"""Whether the connections of a connector that opens sessions can be used. Of others these rules say nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
+from itertools import islice
+
+import pytest
+
+from connectory.catalog.loaded import LoadedConnector
+from connectory.checks.sessions.runner import SessionNotOpened
+from connectory.checks.sessions.session import OperationFailed, Session
+from connectory.contract.data import Batch, CollectionInfo, Kind, Read
+from connectory.testing.far_ends import FarEnd, flooding_server, silent_server
+from connectory.testing.payloads import Payload
+from connectory.testing.rules.complaints import OUR_FAULT, expect_none
+from connectory.testing.rules.facts import GRACE, Facts
+from connectory.testing.rules.rule import rule
+
+_COLLECTIONS = 3
+"""Collections that are read: enough to meet several kinds of fields."""
+_BATCH = 10
+
+
+class SessionRules(Facts):
+    """Whether what a session says of collections holds, and whether it comes to an end."""
+
+    @pytest.fixture
+    def opening_connector(self, connector: LoadedConnector) -> LoadedConnector:
+        """The connector, where it opens sessions."""
+        if not connector.opens_sessions:
+            pytest.skip("It opens no sessions; Connector.open_session is optional.")
+        return connector
+
+    @rule(
+        fix="Sort what discover() gives by name, and leave out of it what changes by itself.",
+        needs="good_secrets, and Connector.open_session",
+    )
+    def test_a_discovery_says_the_same_each_time(
+        self, opening_connector: LoadedConnector, good_secrets: Payload
+    ) -> None:
+        """Datasets are made from it and compared with it later: what differs without a change is taken for one."""
+        del opening_connector
+        first, second = (self.use(good_secrets, _discovered) for _ in range(2))
+        refs = [info.ref for info in first]
+        assert refs == [info.ref for info in second], "Two discoveries give other collections, or in another order."
+        expect_none(
+            [
+                f"{one.ref.name} differs from one discovery to the next."
+                for one, two in zip(first, second, strict=True)
+                if one != two
+            ]
+            + [f"{ref.name} is given twice." for number, ref in enumerate(refs) if ref in refs[:number]]
+        )
+
+    @rule(
+        fix="Give each batch the kinds and the order of Read.fields, and the kinds that discover() declares.",
+        needs="good_secrets, and Connector.open_session",
+    )
+    def test_a_read_gives_the_declared_fields(self, opening_connector: LoadedConnector, good_secrets: Payload) -> None:
+        """The order of columns is all that tells one field's values from another's."""
+        del opening_connector
+        found = self.use(good_secrets, _discovered)
+        complaints: list[str] = []
+        for info in islice((info for info in found if info.fields and info.left_out is None), _COLLECTIONS):
+            # Backwards, so that an order of the connector's own is seen.
+            fields = tuple(reversed(info.fields))
+            query = Read(info.ref, tuple(one.path for one in fields))
+            batch = self.use(good_secrets, partial(_first, query=query))
+            if batch is None:
+                continue
+            if len(batch.rows) > _BATCH:
+                complaints.append(f"{info.ref.name}: a batch has {len(batch.rows)} rows; {_BATCH} were asked for.")
+            for place, one in enumerate(fields):
+                name = ".".join((info.ref.name, *one.path))
+                kind, values = batch.kinds[place], [row[place] for row in batch.rows]
+                if one.kind is not kind and Kind.ANY not in (kind, one.kind):
+                    complaints.append(f"{name} is declared as {one.kind} and read as {kind}.")
+                if one.nullable is False and None in values:
+                    complaints.append(f"{name} is declared as never empty, and is.")
+                if one.array and not all(isinstance(value, list | None) for value in values):
+                    complaints.append(f"{name} is declared as an array, and its values are no lists.")
+        expect_none(complaints)
+
+    @rule(
+        fix="Give context.timeout to the driver when the session is opened, as in the test; map what it raises.",
+        needs="secrets_for_server, and Connector.open_session",
+    )
+    @pytest.mark.parametrize("server", [silent_server, flooding_server])
+    def test_a_session_ends_in_time_at_a_hostile_far_end(
+        self, opening_connector: LoadedConnector, server: Callable[[], AbstractContextManager[FarEnd]]
+    ) -> None:
+        """A far end that says nothing, or never stops, cannot hold a session up, and the code does not blame the connector."""
+        del opening_connector
+        self.import_ahead()
+        with server() as far_end:
+            payload = self.secrets_for_server(far_end.host, far_end.port)
+            began = time.monotonic()
+            try:
+                self.use(payload, _discovered, far_end=far_end, seconds=self.short_deadline)
+            except SessionNotOpened as failure:
+                code, error_type = str(failure.report.code), failure.report.error_type
+            except OperationFailed as failure:
+                code, error_type = str(failure.code), failure.error_type
+            else:
+                pytest.fail("The session was opened, and the discovery came to an end.")
+            seconds = time.monotonic() - began
+        assert code not in OUR_FAULT, f"It ended with {code} (the connector raised {error_type})."
+        limit = self.short_deadline + GRACE
+        assert seconds <= limit, f"It took {seconds:.1f} s; it had {limit:g} s."
+
+
+async def _discovered(session: Session) -> list[CollectionInfo]:
+    return [info async for info in session.discover()]
+
+
+async def _first(session: Session, query: Read) -> Batch | None:
+    async for batch in session.read(query, _BATCH):
+        return batch
+    return None
