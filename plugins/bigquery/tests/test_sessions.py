@@ -19,7 +19,7 @@ from testkit.sessions import among, found, opened, rows
 
 
 def app(name: str) -> CollectionRef:
-    return CollectionRef(name, {"dataset": "app"})
+    return CollectionRef(name, {"dataset_id": "app"})
 
 
 @pytest.fixture(scope="module")

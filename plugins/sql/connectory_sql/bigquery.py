@@ -42,7 +42,7 @@ JOIN {schema}.INFORMATION_SCHEMA.TABLE_CONSTRAINTS pt
   ON pt.constraint_name = p.constraint_name AND pt.constraint_type = 'PRIMARY KEY'
 WHERE t.constraint_type = 'FOREIGN KEY' ORDER BY k.table_name, k.constraint_name, k.ordinal_position
 """
-_NAMESPACE = "dataset"
+_NAMESPACE = "dataset_id"
 _READS, _WRITES = "bigquery.tables.getData", "bigquery.tables.updateData"
 
 
@@ -213,13 +213,14 @@ class _Quoting(IdentifierPreparer):
         return escaped.replace("%", "%%") if self._double_percents else escaped
 
 
-class _Compiler(DefaultDialect):
-    preparer = _Quoting
-    supports_statement_cache = True
+def _compiler() -> DefaultDialect:
+    dialect = DefaultDialect(paramstyle="pyformat")
+    dialect.identifier_preparer = _Quoting(dialect)
+    return dialect
 
 
 BIGQUERY = Dialect(
-    compiler=lambda: _Compiler(paramstyle="pyformat"),
+    compiler=_compiler,
     catalogue=_catalogue,
     privileges=_privileges,
     failure=_failure,

@@ -52,7 +52,8 @@ def _catalogue(database: Database, schemas: Sequence[str] | None) -> Iterator[Co
         for type_, kind in (("P", "PRIMARY"), ("U", "UNIQUE")):
             found = database.records(f"SHOW {kind} KEYS {place}")
             keys += [
-                KeyColumn(schema, *(row[name] for name in _KEY[:2]), type_, row[_KEY[2]]) for row in _ordered(found)
+                KeyColumn(schema, row["table_name"], row["constraint_name"], type_, row["column_name"])
+                for row in _ordered(found)
             ]
         references += [
             Reference(*(row[name] for name in _REFERENCE))
@@ -62,7 +63,6 @@ def _catalogue(database: Database, schemas: Sequence[str] | None) -> Iterator[Co
     return collections(Contents(tables, itertools.starmap(_column, rows(_COLUMNS)), keys, references), _ref)
 
 
-_KEY = ("table_name", "constraint_name", "column_name")
 _REFERENCE = (
     "fk_schema_name",
     "fk_table_name",
