@@ -28,7 +28,12 @@ def _steps(found: dict[str, Any]) -> list[dict[str, Any]]:
     at = (2 if everywhere else 1) if fresh else 3 if old_rows else 4 if others else 0
     steps = [
         ("Add a key", "connectory keys add", "It is held beside the primary one, and seals nothing yet."),
-        ("Roll it out", "", f"Every node has to hold it: {wording.counted(len(nodes), 'node')} running now."),
+        (
+            "Roll it out",
+            "",
+            f"Every node has to hold it, of {wording.counted(len(nodes), 'node')} running now. A node reads the key file when "
+            "it starts, and at SIGHUP.",
+        ),
         (
             "Promote it",
             f"connectory keys promote {new}",
