@@ -75,6 +75,16 @@ class Database:
         finally:
             cursor.close()
 
+    def records(self, statement: str) -> list[dict[str, Any]]:
+        """All rows of a statement of ours, by the names of their columns in lower case."""
+        cursor = self.connection.cursor()
+        try:
+            cursor.execute(*written(sqlalchemy.text(statement), self.compiler))
+            names = [described[0].lower() for described in cursor.description]
+            return [dict(zip(names, row, strict=False)) for row in cursor.fetchall()]
+        finally:
+            cursor.close()
+
     def run(self, statement: str, **values: Any) -> None:
         """Run a statement of ours that gives no rows."""
         cursor = self.connection.cursor()
