@@ -43,6 +43,8 @@ _EXAMPLES = {"Everything": {}, "Some schemas": {"scope": {"schemas": ["public"]}
 _WAIT = re.compile(r"(?:^|[,;\s])wait(?:\s*=\s*\"?(\d{1,6})\"?)?\s*(?:$|[,;])", re.IGNORECASE)
 _LOST = timedelta(seconds=60)
 """How long after its deadline a discovery that still runs has been lost: it waited for its turn, and its answer for the store."""
+_AFTER = 2.0
+"""Seconds after its deadline in which an answer is there for whoever waits for it."""
 _GONE = "The service that looked ended before it was done; ask again."
 
 
@@ -89,7 +91,7 @@ async def discover(
     subject = Subject(found, utc_now(), connection, connector, envelope, wanted, who)
     await service.threads.write(_begin, service, subject)
     task = service.discoveries.start(run_discovery(service, subject))
-    wait = _wait(prefer, service.settings.discovery_deadline)
+    wait = _wait(prefer, service.settings.discovery_deadline + _AFTER)
     if wait:
         await asyncio.wait({task}, timeout=wait)
     applied = NO_STORE | ({"Preference-Applied": "wait"} if wait else {})
