@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -106,6 +107,18 @@ def health(connection: dict[str, Any]) -> tuple[str, str]:
 def code_in_words(code: str | None) -> str:
     """A failure code as words."""
     return "" if code is None else code.replace("_", " ").replace("dns", "DNS").replace("tls", "TLS").capitalize()
+
+
+_COMMAND = re.compile(r"\brun: (.+)$")
+_SETTING = re.compile(r"\b(CONNECTORY_[A-Z_]+)=(\{.*\})\.$")
+
+
+def command_in(reason: str | None) -> str:
+    """What a reason says to run or to set, as a line for a shell; empty if it says neither."""
+    if found := _COMMAND.search(reason or ""):
+        return found[1]
+    found = _SETTING.search(reason or "")
+    return f"export {found[1]}='{found[2]}'" if found else ""
 
 
 def is_broken(plugin: dict[str, Any]) -> bool:

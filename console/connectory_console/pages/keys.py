@@ -19,16 +19,21 @@ async def show(visit: Visit) -> Response:
 def _steps(found: dict[str, Any]) -> list[dict[str, Any]]:
     """The steps of changing the primary key; what the facts say is behind is `done`, what is next is `current`."""
     others = [key for key in found["keys"] if not key["primary"]]
-    fresh = [key for key in others if key["held"] and not key["rows"] and not key["first_used_at"]]
+    primary = next((key for key in found["keys"] if key["primary"]), None)
+    fresh = [key for key in others if not key["rows"] and _is_younger(key, primary)]
     old_rows = sum(key["rows"] for key in others)
     nodes = found["nodes"]
-    everywhere = all(key["kid"] in node["keys"] for key in fresh for node in nodes)
+    everywhere = all(key["held"] and all(key["kid"] in node["keys"] for node in nodes) for key in fresh)
     new = fresh[0]["kid"] if fresh else "KEY_ID"
-    old = next((key["kid"] for key in others if not key["rows"] and key["first_used_at"]), "KEY_ID")
+    old = next((key["kid"] for key in others if not key["rows"] and key not in fresh), "KEY_ID")
     at = (2 if everywhere else 1) if fresh else 3 if old_rows else 4 if others else 0
     steps = [
         ("Add a key", "connectory keys add", "It is held beside the primary one, and seals nothing yet."),
-        ("Roll it out", "", f"Every node has to hold it: {wording.counted(len(nodes), 'node')} running now."),
+        (
+            "Roll it out",
+            "",
+            f"Each node has to hold it, of {wording.counted(len(nodes), 'node')} running now; it reads the key file at SIGHUP.",
+        ),
         (
             "Promote it",
             f"connectory keys promote {new}",
@@ -49,3 +54,12 @@ def _steps(found: dict[str, Any]) -> list[dict[str, Any]]:
         {"title": title, "command": command, "why": why, "done": number < at, "current": 0 < at == number}
         for number, (title, command, why) in enumerate(steps)
     ]
+
+
+def _is_younger(key: dict[str, Any], primary: dict[str, Any] | None) -> bool:
+    """Whether `key` was added after the primary one: it waits to be promoted, and is not what is left of a change.
+
+    A node records a key when it first holds it, whether it seals or not.
+    """
+    first, since = (wording.parsed(one and one["first_used_at"]) for one in (key, primary))
+    return first is None or since is None or first >= since

@@ -73,8 +73,7 @@ class TestPanel {
     this.copy = find("[data-copies]", panel);
     this.cancel = find("[data-cancels]", panel);
     this.cancel.onclick = () => stop.abort();
-    all(".steps:not(.live)", panel).forEach((list) => list.remove());
-    this.steps.replaceChildren();
+    [...all(".steps:not(.live)", panel), ...this.steps.children].forEach((part) => part.remove());
     find(".test-idle", panel).hidden = find(".verdict", panel).hidden = this.copy.hidden = true;
     this.steps.hidden = this.cancel.hidden = false;
     this.row("waiting", "running", "for its turn");
@@ -142,6 +141,7 @@ async function* eventsOf(response) {
   }
 }
 
+if (find(".secret-once")) history.replaceState(null, "", location.href); // a reload asks for the page, and makes no second one
 const isStream = (response) => response.headers.get("Content-Type").startsWith("text/event-stream");
 const bodyOf = (form, button) => new URLSearchParams(new FormData(form, button));
 const send = (to, body, signal, accept) => fetch(to, { method: "POST", body, headers: { Accept: accept }, signal });
@@ -158,7 +158,7 @@ async function submitLive(form, button) {
   const panel = tests && new TestPanel(find("#test"), stop, button);
   const say = (data) => {
     if (panel) panel.end(false, data.summary);
-    if (find(".problems", form)) showProblems(form, data);
+    if (find(".problems", form) && (data.problems || !panel)) showProblems(form, data);
   };
   clearProblems(form);
   form.ariaBusy = "true";
@@ -217,7 +217,7 @@ for (const form of all("form").filter((one) => find("fieldset.stored", one))) {
 
 // --- Small helps: a key for the search, show what is typed, copy, go to a line, read a file into a field.
 addEventListener("keydown", (event) => {
-  if ((event.ctrlKey || event.metaKey) && event.key === "k") { event.preventDefault(); find("#find")?.focus(); }
+  if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k") { event.preventDefault(); find("#find")?.focus(); }
 });
 document.addEventListener("click", async ({ target }) => {
   const button = target.closest("[data-reveals], [data-copies], [data-line]");

@@ -1,0 +1,132 @@
+"""A connection from the catalogue to the last save, without a mouse: focus is seen at each step, and never lost."""
+
+import re
+
+from playwright.sync_api import Locator, Page, expect
+
+from testkit.people import Console, Person
+
+SEEN = """() => {
+  const one = document.activeElement;
+  const ring = [one, one.nextElementSibling, one.parentElement].filter(Boolean).map((part) => getComputedStyle(part));
+  const box = one.getBoundingClientRect();
+  return {
+    tag: one.tagName,
+    ring: ring.some((style) => style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2),
+    inside: box.bottom > 0 && box.top < innerHeight,
+  };
+}"""
+
+
+def focus_is_seen(page: Page) -> None:
+    seen = page.evaluate(SEEN)
+    assert seen["tag"] != "BODY", "focus is lost"
+    assert seen["ring"], page.evaluate("document.activeElement.outerHTML.slice(0, 300)")
+    assert seen["inside"], page.evaluate("document.activeElement.outerHTML.slice(0, 300)")
+
+
+def tab_to(page: Page, wanted: Locator) -> None:
+    """Press Tab until `wanted` has the focus."""
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        focus_is_seen(page)
+        if wanted.evaluate("one => one === document.activeElement"):
+            return
+    raise AssertionError(f"Tab does not lead to {wanted}")
+
+
+def test_from_the_catalogue_to_a_stored_connection(person: Person, console: Console, good_secrets: dict) -> None:
+    page = person.go("/catalogue")
+    tab_to(page, page.get_by_label("Search the catalogue"))
+    page.keyboard.type("postgresql")
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile("search=postgresql"))
+    tab_to(page, page.get_by_role("link", name="PostgreSQL"))
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile("type=postgres$"))
+    tab_to(page, page.get_by_label("Name", exact=True))
+    page.keyboard.type("By keyboard")
+    for name, value in {**good_secrets, "password": "wrong"}.items():
+        tab_to(page, page.locator(f"[name='field.{name}']"))
+        page.keyboard.type(str(value))
+    test = page.get_by_role("button", name="Test", exact=True)
+    tab_to(page, test)
+    page.keyboard.press("Enter")
+    expect(page.locator(":focus")).to_have_attribute("aria-invalid", "true")
+    focus_is_seen(page)
+    password = page.locator("[name='field.password']")
+    expect(password).to_have_attribute("aria-invalid", "true")
+    tab_to(page, password)
+    page.keyboard.type(str(good_secrets["password"]))
+    tab_to(page, test)
+    page.keyboard.press("Enter")
+    expect(page.locator(".verdict-title")).to_have_text("Passed")
+    expect(test).to_be_focused()
+    tab_to(page, page.get_by_role("button", name="Test and save"))
+    page.keyboard.press("Space")
+    page.wait_for_url(re.compile("done=created"))
+    assert console.api.get("/connection/by_keyboard").json()["last_test_succeeded"]
+
+
+def test_what_is_refused_leads_to_its_field(person: Person) -> None:
+    page = person.go("/connections/new?type=postgres")
+    tab_to(page, page.get_by_role("button", name="Save without testing"))
+    page.keyboard.press("Enter")
+    expect(page.locator(".form > .problems")).to_be_focused()
+    tab_to(page, page.locator(".form > .problems").get_by_role("link").first)
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("Name", exact=True)).to_be_focused()
+    focus_is_seen(page)
+
+
+def test_the_ways_to_fill_in_are_chosen_with_arrows(person: Person) -> None:
+    page = person.go("/connections/new?type=postgres")
+    tab_to(page, page.get_by_role("radio", name="One field each"))
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("radio", name="One URL")).to_be_checked()
+    focus_is_seen(page)
+    tab_to(page, page.locator("[name='field.url']"))
+
+
+def test_stored_secrets_are_replaced_and_undone(person: Person, console: Console, good_secrets: dict) -> None:
+    console.make("keyed", good_secrets)
+    page = person.go("/connections/keyed/secrets")
+    host = page.locator("[name='field.host']")
+    tab_to(page, host)
+    page.keyboard.type("other.example")
+    tab_to(page, page.locator("[name='field.password']"))
+    tab_to(page, page.get_by_role("button", name=re.compile("^Undo")))
+    page.keyboard.press("Enter")
+    expect(host).to_have_value(str(good_secrets["host"]))
+    focus_is_seen(page)
+
+
+def test_the_first_tab_skips_to_the_content(person: Person) -> None:
+    page = person.go("/connections")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    focus_is_seen(page)
+    page.keyboard.press("Enter")
+    expect(page.locator("#main")).to_be_focused()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.querySelector('main').contains(document.activeElement)")
+
+
+def test_control_k_goes_anywhere(person: Person, console: Console) -> None:
+    console.make("far_away")
+    page = person.go("/keys")
+    page.keyboard.press("Control+K")
+    expect(page.locator("#find")).to_be_focused()
+    focus_is_seen(page)
+    page.keyboard.type("far_away")
+    page.keyboard.press("Enter")
+    page.wait_for_url(console.page("/connections/far_away"))
+
+
+def test_the_menu_of_the_person_opens_and_closes(person: Person) -> None:
+    page = person.go("/")
+    tab_to(page, page.locator(".account summary"))
+    page.keyboard.press("Enter")
+    tab_to(page, page.get_by_role("button", name="Dark"))
+    page.keyboard.press("Enter")
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
