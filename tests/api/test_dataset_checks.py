@@ -100,3 +100,16 @@ def test_a_dataset_that_is_not_there_and_a_connection_that_is_not(api, dataset):
 
     assert api("POST", "/connection/books/dataset/none/check").status_code == 404
     assert api("POST", "/connection/none/dataset/none/check").status_code == 404
+
+
+def test_a_discovery_can_be_merged_into_a_stored_dataset(api, dataset):
+    path = dataset("t", {"name": "title", "description": "kept"})
+    key = path.split("/")[-2]
+    stored = api.get(path.removesuffix("/check")).json()
+
+    found = api("POST", f"/connection/books/discovery?merge={key}", headers={"Prefer": "wait=30"}).json()
+
+    assert (found["status"], found["datasets"]) == ("complete", [stored])
+    assert api.patch("/connection/books/dataset", json=found["datasets"]).json()["failed"] == []
+    for missing in ("none", "%00"):
+        assert api("POST", f"/connection/books/discovery?merge={missing}").status_code == 404

@@ -9,11 +9,12 @@ from datetime import timedelta
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Header, Path, Request, Response
+from fastapi import APIRouter, Header, Path, Query, Request, Response
 
 from connectory.api.answers import NO_STORE, json_response
 from connectory.api.bearer import actor, needs
 from connectory.api.bodies import JsonBody, parse_body
+from connectory.api.datasets import no_dataset
 from connectory.api.discovery_runs import Subject, answer_of, run_discovery
 from connectory.api.discovery_shapes import Discovery, DiscoveryRequest
 from connectory.api.errors import PROTECTED, Refused, errors
@@ -24,6 +25,7 @@ from connectory.catalog.catalog import ConnectorUnavailable
 from connectory.catalog.loaded import LoadedConnector
 from connectory.contract.check import FailureCode
 from connectory.store.connections import StoredConnection
+from connectory.store.datasets import get
 from connectory.store.discoveries import begin_discovery, get_discovery
 from connectory.store.envelopes import load_envelopes
 from connectory.store.timestamps import utc_now
@@ -74,6 +76,14 @@ async def discover(
             examples=["wait=10"],
         ),
     ] = "",
+    merge: Annotated[
+        str,
+        Query(
+            max_length=200,
+            description="The `fides_key` of a dataset of the connection: `datasets` is then this one, with what is new.",
+            examples=[""],
+        ),
+    ] = "",
 ) -> Response:
     """Opens a session, asks the system what there is, and makes datasets of it: nothing is stored as a dataset, and nothing is
     written behind the connection.
@@ -81,14 +91,14 @@ async def discover(
     Without `Prefer: wait`, or where it takes longer, the answer is 202, and the discovery goes on.
     """
     service, who = service_of(request), actor(request)
-    connection, envelope = await service.threads.read(_load, service, connection_key)
+    connection, envelope, stored = await service.threads.read(_load, service, connection_key, merge)
     wanted = parse_body(body, DiscoveryRequest) if body else DiscoveryRequest()
     connector = connector_of(service, connection)
     refuse_too_often(service, who)
     if service.discoveries.full:
         raise Refused(429, "Too many discoveries run and wait; try again later.", {"Retry-After": "5"})
     found = f"d_{secrets.token_hex(8)}"
-    subject = Subject(found, utc_now(), connection, connector, envelope, wanted, who)
+    subject = Subject(found, utc_now(), connection, connector, envelope, wanted, who, stored)
     await service.threads.write(_begin, service, subject)
     task = service.discoveries.start(run_discovery(service, subject))
     wait = _wait(prefer, service.settings.discovery_deadline + _AFTER)
@@ -124,10 +134,16 @@ def connector_of(service: Service, connection: StoredConnection) -> LoadedConnec
     return connector
 
 
-def _load(service: Service, key: str) -> tuple[StoredConnection, str | None]:
+def _load(service: Service, key: str, merge: str) -> tuple[StoredConnection, str | None, str | None]:
     with service.store.read() as database:
         connection = find_connection(database, key)
-        return connection, load_envelopes(database, connection.id)[0] if connection.has_secrets else None
+        envelope = load_envelopes(database, connection.id)[0] if connection.has_secrets else None
+        if not merge:
+            return connection, envelope, None
+        dataset = get(database, connection.id, merge)
+        if dataset is None:
+            raise no_dataset(connection, merge, "connection key")
+        return connection, envelope, dataset.dataset
 
 
 def _begin(service: Service, subject: Subject) -> None:

@@ -29,6 +29,7 @@ from connectory.discovery.access import access_report
 from connectory.discovery.datasets import DatasetMaker, Finding
 from connectory.documents.roles import place_of
 from connectory.documents.validation import Document, SecretsInvalid, parse_secrets
+from connectory.drift.merge import merge_into
 from connectory.store import audit
 from connectory.store.audit import Actor
 from connectory.store.connections import StoredConnection
@@ -59,6 +60,7 @@ class Subject:
         envelope: of the secrets; `None` where none are stored.
         wanted: how to look.
         who: asks.
+        stored: the dataset (JSON) that what is new is merged into. Default: datasets are as they are generated.
     """
 
     id: str
@@ -68,6 +70,7 @@ class Subject:
     envelope: str | None
     wanted: DiscoveryRequest
     who: Actor
+    stored: str | None = None
 
 
 Look: TypeAlias = Callable[[Session, Document], Awaitable[dict[str, Any]]]
@@ -103,6 +106,8 @@ async def run_discovery(service: Service, subject: Subject) -> dict[str, Any]:
     began = time.monotonic()
     found = await run(subject, _found(service, subject))
     elapsed = round((time.monotonic() - began) * 1000, 3)
+    if subject.stored is not None and found["status"] == "complete":
+        found = found | {"datasets": merge_into(orjson.loads(subject.stored), found["datasets"])}
     answer = answer_of(subject.id, subject.connector, subject.started_at, **found, elapsed_ms=elapsed)
     await service.threads.write(_keep, service, subject, answer)
     return answer

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from copy import deepcopy
 from typing import Any
 
-from connectory.drift.stored import Json, meta_of
+from connectory.drift.stored import Json, collections_of, meta_of
 
 
 def merge(stored: Json, generated: Json) -> dict[str, Any]:
@@ -35,6 +35,23 @@ def merge(stored: Json, generated: Json) -> dict[str, Any]:
         ],
     )
     return merged
+
+
+def merge_into(stored: Json, generated: Iterable[Json]) -> list[dict[str, Any]]:
+    """`stored` with what is new in that of the generated datasets that is of its namespace; nothing else.
+
+    Where `stored` names no namespace, it is the one that shares most collections with it, and of several such the first.
+    """
+    named: Json = meta_of(stored).get("namespace") or {}
+    known = collections_of(stored).keys()
+    fitting = [
+        dataset
+        for dataset in generated
+        if all(named.get(word, name) == name for word, name in (meta_of(dataset).get("namespace") or {}).items())
+    ]
+    if not fitting:
+        return [deepcopy(dict(stored))]
+    return [merge(stored, max(fitting, key=lambda dataset: len(known & collections_of(dataset).keys())))]
 
 
 def _added(known: list[dict[str, Any]], found: Iterable[Json]) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from connectory.api.dataset_items import check_datasets
 from connectory.data import CollectionInfo, CollectionRef, FieldInfo, ForeignKey, Kind
 from connectory.discovery.datasets import DatasetMaker
 from connectory.drift.findings import compare
-from connectory.drift.merge import merge
+from connectory.drift.merge import merge, merge_into
 
 EMAIL = {"name": "email", "data_categories": ["user.contact.email"], "fides_meta": {"identity": "email", "length": 50}}
 STORED: dict[str, Any] = {
@@ -122,3 +122,12 @@ def test_references_to_other_datasets_and_in_nested_fields() -> None:
 
     assert collection["fields"][0]["fields"][0]["fides_meta"]["references"] == [{"dataset": "shop", "field": "a.id"}]
     assert collection["fields"][1] == elsewhere
+
+
+def test_of_several_generated_datasets_the_one_of_its_namespace_counts() -> None:
+    other = generated() | {"fides_meta": {"namespace": {"schema": "sales"}}}
+    small = other | {"collections": []}
+
+    assert merge_into(STORED, [other, generated()]) == [merge(STORED, generated())]
+    assert merge_into(STORED, [other]) == [STORED]
+    assert merge_into(STORED | {"fides_meta": None}, [small, other])[0]["collections"][-1]["name"] == "address"
