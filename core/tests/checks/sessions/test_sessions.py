@@ -6,7 +6,9 @@ import time
 
 import pytest
 
+from connectory.checks.egress import EgressPolicy
 from connectory.checks.refusals import ShuttingDown
+from connectory.checks.runner import CheckRunner
 from connectory.checks.sessions.runner import SessionNotOpened
 from connectory.checks.sessions.session import OperationFailed
 from connectory.contract.check import FailureCode
@@ -336,6 +338,30 @@ def test_what_can_go_wrong_with_opening_has_its_code(use, script, code):
     assert opening_of(use, script, seconds=1).code is code
 
 
+def test_what_only_sessions_need_is_imported_ahead_and_apart_from_tests(connector_of):
+    described = "@hookimpl\ndef connectory_describe():\n    return Description(session_modules=('wave',))\n"
+    opening = """
+@hookimpl
+def connectory_open_session(secrets, context):
+    import sys
+    from connectory.data import DataSession
+    assert "wave" in sys.modules
+    return type("Session", (DataSession,), {"close": lambda self: None})()
+"""
+    connector = connector_of("import sys\nassert 'wave' not in sys.modules", hooks=described + opening)
+
+    async def scenario():
+        runner = CheckRunner(policy=EgressPolicy())
+        await runner.start()
+        async with runner.sessions.open_session(connector, lambda: {"token": "t"}) as session:
+            assert session.opening.status == "succeeded"
+        tested = await runner.run("one", connector, lambda: {"token": "t"})
+        await runner.stop()
+        return tested.status
+
+    assert asyncio.run(scenario()) == "succeeded"
+
+
 def test_a_connector_must_return_a_session(use, connector_of):
     hook = "@hookimpl\ndef connectory_open_session(secrets, context):\n    return 5\n"
     with pytest.raises(SessionNotOpened) as failed:
@@ -377,9 +403,6 @@ def test_an_answer_that_is_not_read_to_its_end_ends_the_session(use):
 
 
 def test_sessions_end_with_the_service(scripted):
-    from connectory.checks.egress import EgressPolicy
-    from connectory.checks.runner import CheckRunner
-
     document = {"token": "t", "script": ENDLESS["silence"].strip()}
 
     async def scenario():
