@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy
@@ -101,7 +101,8 @@ class Database:
             cursor.execute(*written(statement, self.compiler))
             yield cursor
         finally:
-            cursor.close()
+            with suppress(Exception):  # after a failure there may be nothing to close, and the failure is what counts
+                cursor.close()
 
     def quoted(self, *names: str) -> str:
         """A name as it stands in a statement, its parts joined by dots."""
