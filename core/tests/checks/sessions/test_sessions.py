@@ -9,6 +9,7 @@ import pytest
 from connectory.checks.egress import EgressPolicy
 from connectory.checks.refusals import ShuttingDown
 from connectory.checks.runner import CheckRunner
+from connectory.checks.sessions import session as service_side
 from connectory.checks.sessions.runner import SessionNotOpened
 from connectory.checks.sessions.session import OperationFailed
 from connectory.contract.check import FailureCode
@@ -158,7 +159,7 @@ READS = {
         None,
     ),
     "more rows at once than there is room for": (
-        "def read(self, query, batch): yield Batch((Kind.INTEGER,) * 2, [(n, n) for n in range(2**40)])",
+        "def read(self, query, batch): yield Batch((Kind.INTEGER,) * 2, [(str(n) * 2**20, n) for n in range(2**20)])",
         FailureCode.RESOURCE_LIMIT,
         None,
     ),
@@ -210,14 +211,6 @@ def discovery(session):
 
 
 DISCOVERIES = {
-    "collections without end": (
-        """
-        def discover(self, namespace, sample):
-            while True:
-                yield CollectionInfo(CollectionRef("again"), ())
-        """,
-        FailureCode.RESOURCE_LIMIT,
-    ),
     "collections that are too much together": (
         """
         def discover(self, namespace, sample):
@@ -248,6 +241,17 @@ def test_what_can_go_wrong_with_a_discovery_has_its_code(use, script, code):
     failure, _ = failure_of(use, script, discovery)
     assert failure.code is code
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 32 * 1024, "KiB"
+
+
+def test_collections_are_counted(use, monkeypatch):
+    monkeypatch.setattr(service_side, "COLLECTIONS_LIMIT", 100)
+    endless = """
+    def discover(self, namespace, sample):
+        while True:
+            yield CollectionInfo(CollectionRef("again"), ())
+    """
+    failure, _ = failure_of(use, endless, discovery)
+    assert failure.code is FailureCode.RESOURCE_LIMIT
 
 
 LEFT_OUT = {
