@@ -86,9 +86,7 @@ def _is_free(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
-def _explain(
-    ready: str, port: int, token: str, client: dict[str, str], database: PostgresServer, console: str
-) -> None:
+def _explain(ready: str, port: int, token: str, client: dict[str, str], database: PostgresServer, console: str) -> None:
     variables = {
         "API": f"http://127.0.0.1:{port}/api/v1",
         "TOKEN": token,

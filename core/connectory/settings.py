@@ -183,6 +183,9 @@ class Settings(BaseSettings):
         "`preferred` or `required`), where the server demands that. Whoever answers in its place then learns the password.",
     )
     probe_deadline: float = Field(10.0, ge=1, le=30, description="Seconds after which a connection test is ended.")
+    discovery_deadline: float = Field(
+        60.0, ge=1, le=600, description="Seconds after which a discovery of what a connection holds is ended."
+    )
     probe_concurrency: int = Field(
         16,
         ge=1,

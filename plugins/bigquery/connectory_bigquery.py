@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import ssl
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, HttpUrl, ValidatorFunctionWrapHandler, WrapValidator
@@ -46,7 +46,10 @@ if TYPE_CHECKING:
     from google.api_core.exceptions import GoogleAPICallError
     from google.auth.exceptions import RefreshError
     from google.cloud.bigquery import Client
+    from google.cloud.bigquery.dbapi import Connection
     from google.oauth2.service_account import Credentials
+
+    from connectory.data import DataSession, SessionContext
 
 _TOKEN_URI: Literal["https://oauth2.googleapis.com/token"] = "https://oauth2.googleapis.com/token"
 _SCOPE = "https://www.googleapis.com/auth/bigquery"
@@ -192,25 +195,53 @@ class BigQuery(Connector[BigQuerySecrets]):
 
     def test(self, secrets: BigQuerySecrets, context: CheckContext) -> None:
         """Exchange a signed assertion for a token, run `SELECT 1` in the project, and ask for the dataset."""
-        settings = context.settings(BigQuerySettings)
-        endpoint, token_uri = settings.bigquery_endpoint, settings.bigquery_token_uri
-        key = rsa_private_key(secrets.keyfile_creds.private_key.get_secret_value(), remedy=_UNREADABLE_KEY)
-        # To know by type what fails here. The client's own connection comes after; it resolves the name again, which in the
-        # process of a test gives what was vetted here.
-        tls = SslMode.VERIFY_FULL if token_uri.scheme == "https" else SslMode.DISABLED
-        with context.open(*_address(token_uri), tls=tls, untrusted=_UNTRUSTED):
-            pass
-        with _session(context) as session:
-            # Google's client takes it for granted that an answer is JSON, and holds a token of the right form.
-            with context.step("authenticate", _NO_TOKEN):
-                credentials = _log_in(secrets.keyfile_creds, key, token_uri, session)
-            client = _client(secrets, credentials, session, endpoint)
-            if _address(endpoint) != _address(token_uri):
-                context.resolve(*_address(endpoint))
-                if endpoint.scheme == "http":
-                    context.skip_step("tls")
+        with ExitStack() as opened:
+            client = _open(secrets, context, opened)
             with context.step("query", _NO_JSON):
                 _query(client, secrets, context)
+
+    def open_session(self, secrets: BigQuerySecrets, context: SessionContext) -> DataSession:
+        """Log in as the test does, and run the same queries, so that what is wrong is told as there."""
+        from google.cloud.bigquery import dbapi
+
+        from connectory_sql import SqlSession
+        from connectory_sql.bigquery import BIGQUERY
+
+        def log_in() -> Connection:
+            client = _open(secrets, context, opened)
+            with context.step("query", _NO_JSON):
+                _query(client, secrets, context)
+            # By Google's Storage API it would connect elsewhere.
+            return dbapi.Connection(client, prefer_bqstorage_client=False)  # type: ignore[no-untyped-call]
+
+        opened = ExitStack()
+        try:
+            return SqlSession(BIGQUERY, log_in, context, schema=secrets.dataset, afterwards=opened.close)
+        except BaseException:
+            opened.close()
+            raise
+
+
+def _open(secrets: BigQuerySecrets, context: CheckContext, opened: ExitStack) -> Client:
+    """Google's client, with a token, for as long as `opened` is."""
+    settings = context.settings(BigQuerySettings)
+    endpoint, token_uri = settings.bigquery_endpoint, settings.bigquery_token_uri
+    key = rsa_private_key(secrets.keyfile_creds.private_key.get_secret_value(), remedy=_UNREADABLE_KEY)
+    # To know by type what fails here. The client's own connection comes after; it resolves the name again, which in the
+    # process of a test gives what was vetted here.
+    tls = SslMode.VERIFY_FULL if token_uri.scheme == "https" else SslMode.DISABLED
+    with context.open(*_address(token_uri), tls=tls, untrusted=_UNTRUSTED):
+        pass
+    session = opened.enter_context(_session(context))
+    # Google's client takes it for granted that an answer is JSON, and holds a token of the right form.
+    with context.step("authenticate", _NO_TOKEN):
+        credentials = _log_in(secrets.keyfile_creds, key, token_uri, session)
+    client = _client(secrets, credentials, session, endpoint)
+    if _address(endpoint) != _address(token_uri):
+        context.resolve(*_address(endpoint))
+        if endpoint.scheme == "http":
+            context.skip_step("tls")
+    return client
 
 
 _NO_JSON: Failures = {ValueError: FailureCode.PROTOCOL_MISMATCH}

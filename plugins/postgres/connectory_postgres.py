@@ -147,11 +147,14 @@ def _log_in_to_stay(secrets: PostgresSecrets, context: CheckContext) -> extensio
         asked, address = _negotiate_tls(secrets, context, opened)
         with context.step("authenticate"), _parameters(secrets, asked, address, context) as parameters:
             try:
-                return psycopg2.connect(**parameters, connect_timeout=math.ceil(context.timeout))
+                session: extensions.connection = psycopg2.connect(
+                    **parameters, connect_timeout=math.ceil(context.timeout)
+                )
             except psycopg2.OperationalError:
                 # It has no SQLSTATE of what went wrong: ask as the test asks.
                 _log_in(secrets, asked, address, context).close()
                 raise
+    return session
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import os
 import ssl
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -47,6 +47,8 @@ from connectory_snowflake_relay import relay
 
 if TYPE_CHECKING:
     from snowflake.connector import Error, SnowflakeConnection
+
+    from connectory.data import DataSession, SessionContext
 
 # Letters, digits, `-` and `_` in labels separated by dots.
 _ACCOUNT = r"[A-Za-z0-9_\-]+(?:\.[A-Za-z0-9_\-]+)*"
@@ -164,21 +166,44 @@ class Snowflake(Connector[SnowflakeSecrets]):
 
     def test(self, secrets: SnowflakeSecrets, context: CheckContext) -> None:
         """Log in, ask for the session's role, warehouse, database and schema, and compare them with those that were given."""
-        server = _server(secrets.account_identifier, context.settings(SnowflakeSettings).snowflake_endpoint)
-        credentials = _credentials(secrets)
-        # A connection of our own first: what fails with TLS, the driver reports only as text.
-        tls = SslMode.VERIFY_FULL if server.scheme == "https" else SslMode.DISABLED
-        with (
-            context.open(server.host, server.port, tls=tls, untrusted=_UNTRUSTED) as link,
-            relay(server.scheme, server.host, server.port, link.address) as proxy_port,
-        ):
-            with context.step("authenticate", _NO_ANSWER):
-                session = _log_in(secrets, credentials, server, proxy_port, link, context)
+        with ExitStack() as opened:
+            session = _open(secrets, context, opened)
             try:
                 with context.step("query"):
                     _check_session(session, secrets)
             finally:
                 session.close(retry=False)
+
+    def open_session(self, secrets: SnowflakeSecrets, context: SessionContext) -> DataSession:
+        """Log in as the test does."""
+        from connectory_sql import SqlSession
+        from connectory_sql.snowflake import SNOWFLAKE, schema_named
+
+        def log_in() -> SnowflakeConnection:
+            session = _open(secrets, context, opened)
+            with context.step("query"):
+                _check_session(session, secrets)
+            return session
+
+        opened = ExitStack()
+        try:
+            schema = schema_named(secrets.schema_name)
+            return SqlSession(SNOWFLAKE, log_in, context, schema=schema, afterwards=opened.close)
+        except BaseException:
+            opened.close()
+            raise
+
+
+def _open(secrets: SnowflakeSecrets, context: CheckContext, opened: ExitStack) -> SnowflakeConnection:
+    """A session that works as long as `opened` is."""
+    server = _server(secrets.account_identifier, context.settings(SnowflakeSettings).snowflake_endpoint)
+    credentials = _credentials(secrets)
+    # A connection of our own first: what fails with TLS, the driver reports only as text.
+    tls = SslMode.VERIFY_FULL if server.scheme == "https" else SslMode.DISABLED
+    link = opened.enter_context(context.open(server.host, server.port, tls=tls, untrusted=_UNTRUSTED))
+    proxy_port = opened.enter_context(relay(server.scheme, server.host, server.port, link.address))
+    with context.step("authenticate", _NO_ANSWER):
+        return _log_in(secrets, credentials, server, proxy_port, link, context)
 
 
 def _server(account: str, endpoint: HttpUrl | None) -> _Server:
@@ -225,7 +250,7 @@ def _log_in(
             "client_store_temporary_credential": False,
             "client_out_of_band_telemetry_enabled": False,
             "crl_enable_disk_caching": False,
-            "session_parameters": {"CLIENT_TELEMETRY_ENABLED": False},
+            "session_parameters": {"CLIENT_TELEMETRY_ENABLED": False, "STATEMENT_TIMEOUT_IN_SECONDS": seconds},
             "logout_max_attempts": 1,
             "logout_total_timeout_seconds": 1,
             "server_session_keep_alive": False,

@@ -43,13 +43,40 @@ def connectory_test_connection(secrets, context):
         if token.startswith("raise"):
             raise RuntimeError(token)
 """,
+        "connectory_open_session": """
+@hookimpl
+def connectory_open_session(secrets, context):
+    from connectory.data import CollectionInfo, CollectionRef, DataFailure, DataSession, FieldInfo, Kind, SessionFailed
+    token = secrets.token.get_secret_value()
+    with context.step("authenticate"):
+        if token.startswith("wrong"):
+            raise CheckFailed(FailureCode.AUTH_FAILED)
+
+    class Books(DataSession):
+        def discover(self, namespace=None, sample=1000):
+            if token.startswith("hang"):
+                import time
+                time.sleep(60)
+            if token.startswith("raise"):
+                raise RuntimeError(token)
+            if token.startswith("locked"):
+                raise SessionFailed(DataFailure.LOCK_TIMEOUT)
+            for name in ("2025", "2026"):
+                fields = (FieldInfo(("email",), Kind.STRING, "text"),)
+                yield CollectionInfo(CollectionRef(name, namespace or {}), fields, kind="book", rows=sample)
+
+        def close(self):
+            pass
+
+    return Books()
+""",
     },
 )
 
 
 @pytest.fixture(scope="session")
 def catalog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog]:
-    """Every installed plugin, and `api_ledger`, whose test does what its token says."""
+    """Every installed plugin, and `api_ledger`, whose test and whose session do what its token says."""
     folder = tmp_path_factory.mktemp("plugins")
     install(
         folder,

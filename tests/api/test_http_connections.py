@@ -17,7 +17,7 @@ from testkit.service import run_command, running_service
 TIMEOUT = 1
 """Seconds; the service looks once a second."""
 
-HEAD = b"POST /api/v1/oauth/token HTTP/1.1\r\nHost: test\r\n"
+HEAD = b"POST /api/v1/oauth/token HTTP/1.1\r\nHost: localhost\r\n"
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def test_a_request_that_drips_is_ended(service, dial, start, drop):
 def test_line_breaks_do_not_keep_a_connection_alive(dial):
     """Before a request they are skipped, so none begins."""
     connection = dial()
-    connection.sendall(b"GET /health HTTP/1.1\r\nHost: test\r\n\r\n")
+    connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
     connection.settimeout(0.1)
     deadline = time.monotonic() + 20
@@ -143,7 +143,7 @@ def test_a_request_that_has_arrived_may_take_longer(service):
 def test_a_client_that_does_not_read_its_answers_is_cut_off(service, dial):
     connection = dial()
     # Far more than the buffers of the system take.
-    connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: test\r\n\r\n" * 300)
+    connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 300)
     ours = connection.getsockname()[1]
 
     def is_there():

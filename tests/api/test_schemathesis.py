@@ -61,7 +61,7 @@ def test_the_service_keeps_to_its_openapi_document(tmp_path: Path, seed: int, ph
     """All checks but one, and in every phase all operations."""
     home = tmp_path / "home"
     # Hosts are made up at random: none of them is to be connected to, or waited for.
-    nowhere = {"CONNECTORY_PROBE_DEADLINE": "1", "CONNECTORY_EGRESS_DENY": "*"}
+    nowhere = {"CONNECTORY_PROBE_DEADLINE": "1", "CONNECTORY_DISCOVERY_DEADLINE": "1", "CONNECTORY_EGRESS_DENY": "*"}
     with running_service(home, nowhere) as service:
         token = token_of_root(home, service.url)
         clients = f"{service.url}/api/v1/client"

@@ -32,8 +32,7 @@ def _steps(found: dict[str, Any]) -> list[dict[str, Any]]:
         (
             "Roll it out",
             "",
-            f"Every node has to hold it, of {wording.counted(len(nodes), 'node')} running now. A node reads the key file when "
-            "it starts, and at SIGHUP.",
+            f"Each node has to hold it, of {wording.counted(len(nodes), 'node')} running now; it reads the key file at SIGHUP.",
         ),
         (
             "Promote it",

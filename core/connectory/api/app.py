@@ -22,6 +22,7 @@ from connectory.api import (
     consent_answers,
     consents,
     datasets,
+    discovery,
     documentation,
     draft_tests,
     egress,
@@ -135,6 +136,7 @@ def create_app(service: Service, console: Console | None = None) -> FastAPI:
             if console is not None:
                 await console.close()
             await service.runner.stop()
+            await service.discoveries.finish()
             await service.recordings.finish()
             await run_in_threadpool(service.heartbeat.stop)
             await run_in_threadpool(service.failed_logins.end)
@@ -166,6 +168,7 @@ def create_app(service: Service, console: Console | None = None) -> FastAPI:
         consent_answers.router,
         consent_answers.public,
         datasets.router,
+        discovery.router,
         plugins.router,
         egress.router,
         audit.router,

@@ -14,6 +14,7 @@ from connectory.api.host_lookups import HostLookups
 from connectory.api.limits import TokenBuckets
 from connectory.api.middleware import RequestCounts
 from connectory.api.recordings import Recordings
+from connectory.api.running_discoveries import Discoveries
 from connectory.api.store_threads import StoreThreads
 from connectory.api.token_cache import TokenCache
 from connectory.api.token_turns import TokenTurns
@@ -32,6 +33,7 @@ class Service:
         test_limit: of connection tests and egress checks, by client id.
         login_limit: of failed logins, by address and client id; ids that no client has count as one.
         failed_logins: tells the audit trail of them.
+        discoveries: those that run on this node.
         request_counts: finished requests by method, route and status.
         test_counts: finished connection tests by connection type and result (`succeeded`, `skipped`, or a failure code).
     """
@@ -48,6 +50,7 @@ class Service:
     test_limit: TokenBuckets
     login_limit: TokenBuckets
     failed_logins: FailedLogins
+    discoveries: Discoveries = field(default_factory=Discoveries)
     lookups: HostLookups = field(default_factory=HostLookups)
     tokens: TokenCache = field(default_factory=TokenCache)
     request_counts: RequestCounts = field(default_factory=Counter)

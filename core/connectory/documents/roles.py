@@ -98,6 +98,13 @@ def role_of(model: type[Secrets], name: str) -> RoleName:
     return "database" if _WHAT.search(name) or (grammar is not None and name in grammar.path) else "other"
 
 
+def place_of(fields: Sequence[FieldFacts], secrets: Secrets) -> tuple[str, ...]:
+    """The texts among the secrets that tell one system from others: its hosts and its database. Ports and schemas are not."""
+    of_role = (field.name for role in ("endpoint", "database") for field in fields if field.role == role)
+    values = (getattr(secrets, name, None) for name in of_role if name != URL_FIELD and not _SCHEMA.search(name))
+    return tuple(value for value in values if isinstance(value, str))
+
+
 def fields_to_blame(fields: Sequence[FieldFacts], code: FailureCode | None, given: Collection[str]) -> tuple[str, ...]:
     """The names of the fields that a failed test is about: those of its role that were given, or have to be.
 

@@ -38,6 +38,7 @@ Action = Literal[
     "dataset_deleted",
     "datasets_saved",
     "deleted",
+    "discovered",
     "draft_tested",
     "egress_checked",
     "key_added",

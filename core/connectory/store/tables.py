@@ -180,6 +180,18 @@ console_codes = Table(
     Column("expires_at", UtcDateTime, nullable=False, index=True),
 )
 
+discoveries = Table(
+    "discoveries",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("connection_id", Text, ForeignKey("connections.id", ondelete="CASCADE"), nullable=False),
+    Column("secrets_version", Integer, nullable=False),
+    Column("actor", Text, nullable=False),  # the id of a client
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("report", Text),  # JSON object; NULL while it is looked for
+    Index("ix_discoveries_connection_id", "connection_id", "started_at"),
+)
+
 audit = Table(
     "audit",
     metadata,

@@ -32,7 +32,8 @@ def used(home: Path, code: str):
         return use_code(database, code, now=utc_now())
 
 
-def test_without_a_console_it_says_what_to_install(command, home):
+def test_without_a_console_it_says_what_to_install(command, home, monkeypatch):
+    monkeypatch.setattr("connectory.console_link.console_installed", lambda: False)
     assert command("console") == (1, "", "No console is installed; run: pip install 'connectory[console]'")
     assert not home.exists()
 

@@ -1,7 +1,10 @@
 """What a PostgreSQL database holds, how it is read, and who may write: against a real server."""
 
 import secrets as random
+import socket
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -255,6 +258,7 @@ class TestReading:
             ("visit", "nothing", 1, DataFailure.FIELD_MISSING),
             ("visit", "id", "marker-3f", DataFailure.VALUE_REJECTED),
             ("customer", "note", 1, DataFailure.VALUE_REJECTED),
+            ("customer", "note", "marker\0", DataFailure.VALUE_REJECTED),
         ],
     )
     def test_what_goes_wrong_is_told_by_its_code_and_the_session_lives_on(
@@ -283,6 +287,24 @@ class TestReading:
         next(reading)
         reading.close()
         assert len(rows(session, shop("region"), "number")) == 4
+
+    def test_a_statement_ends_when_its_process_has_gone(
+        self, secrets: dict[str, Any], postgres: PostgresServer
+    ) -> None:
+        """What the kernel does to the connection of a process that is killed is done here without one."""
+        running = "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(30)' AND state = 'active'"
+        with opened(Postgres(), secrets) as session, ThreadPoolExecutor(1) as threads:
+            connection = session._database.connection
+            sleeping = threads.submit(session._database.rows, "SELECT pg_sleep(30)")
+            while postgres.execute(running) != [(1,)]:
+                pass
+            with socket.fromfd(connection.fileno(), socket.AF_INET, socket.SOCK_STREAM) as ours:
+                ours.shutdown(socket.SHUT_RDWR)
+            gone = time.monotonic() + 5
+            while postgres.execute(running) != [(0,)]:
+                assert time.monotonic() < gone
+            with pytest.raises(psycopg2.OperationalError):
+                sleeping.result()
 
     def test_a_statement_ends_with_the_time_of_its_operation(
         self, secrets: dict[str, Any], postgres: PostgresServer, database: str

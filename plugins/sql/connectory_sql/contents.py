@@ -21,7 +21,7 @@ class Table(NamedTuple):
 
 
 class Column(NamedTuple):
-    """A column, in the table's order. `length` is of characters or bytes."""
+    """A column, in the table's order. `length` is of characters or bytes, `inner` the path of a member in it."""
 
     schema: str
     table: str
@@ -32,6 +32,7 @@ class Column(NamedTuple):
     length: int | None = None
     generated: bool = False
     array: bool = False
+    inner: Path = ()
 
 
 class KeyColumn(NamedTuple):
@@ -118,7 +119,7 @@ def _by_constraint(rows: Iterable[KeyColumn]) -> list[tuple[str, tuple[Path, ...
 
 
 def _field(column: Column, unique: set[Path], indexed: set[Path]) -> FieldInfo:
-    path = (column.name,)
+    path = (column.name, *column.inner)
     return FieldInfo(
         path,
         column.kind,

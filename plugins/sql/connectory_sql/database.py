@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy
@@ -75,6 +75,16 @@ class Database:
         finally:
             cursor.close()
 
+    def records(self, statement: str) -> list[dict[str, Any]]:
+        """All rows of a statement of ours, by the names of their columns in lower case."""
+        cursor = self.connection.cursor()
+        try:
+            cursor.execute(*written(sqlalchemy.text(statement), self.compiler))
+            names = [described[0].lower() for described in cursor.description]
+            return [dict(zip(names, row, strict=False)) for row in cursor.fetchall()]
+        finally:
+            cursor.close()
+
     def run(self, statement: str, **values: Any) -> None:
         """Run a statement of ours that gives no rows."""
         cursor = self.connection.cursor()
@@ -91,7 +101,8 @@ class Database:
             cursor.execute(*written(statement, self.compiler))
             yield cursor
         finally:
-            cursor.close()
+            with suppress(Exception):  # after a failure there may be nothing to close, and the failure is what counts
+                cursor.close()
 
     def quoted(self, *names: str) -> str:
         """A name as it stands in a statement, its parts joined by dots."""

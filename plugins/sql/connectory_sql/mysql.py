@@ -67,7 +67,7 @@ def _catalogue(database: Database, schemas: Sequence[str] | None) -> Iterator[Co
         ],
         list(itertools.starmap(_column, columns)),
         [KeyColumn(*row) for row in keys if row[:3] not in by_expression],
-        [Reference(*row, on_delete=rules.get(row[:3])) for row in rows(_REFERENCES)],
+        [Reference(*(*row, rules.get(row[:3]))) for row in rows(_REFERENCES)],
     )
     return collections(contents, _ref)
 

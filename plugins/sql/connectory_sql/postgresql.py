@@ -176,6 +176,8 @@ def _columns(cursor: Cursor) -> list[ResultColumn]:
 def _failure(error: BaseException) -> FailureCode | DataFailure | None:
     import psycopg2
 
+    if isinstance(error, ValueError):  # text with a NUL, or a date that Python has not, such as one before the year 1
+        return DataFailure.VALUE_REJECTED
     return failure_of_state(error.pgcode) if isinstance(error, psycopg2.Error) else None
 
 

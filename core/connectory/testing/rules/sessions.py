@@ -89,13 +89,28 @@ class SessionRules(Facts):
         fix="Give context.timeout to the driver when the session is opened, as in the test; map what it raises.",
         needs="secrets_for_server, and Connector.open_session",
     )
-    @pytest.mark.parametrize("server", [silent_server, flooding_server])
-    def test_a_session_ends_in_time_at_a_hostile_far_end(
-        self, opening_connector: LoadedConnector, server: Callable[[], AbstractContextManager[FarEnd]]
-    ) -> None:
+    def test_a_session_ends_in_time_at_a_hostile_far_end(self, opening_connector: LoadedConnector) -> None:
         """A far end that says nothing, or never stops, cannot hold a session up, and the code does not blame the connector."""
         del opening_connector
         self.import_ahead()
+        complaints = []
+        for name, server in {"silent": silent_server, "flooding": flooding_server}.items():
+            code, error_type, seconds = self._ended(server)
+            if (
+                seconds > self.short_deadline + GRACE
+            ):  # once more: a busy machine can be late, a connector is late by itself
+                code, error_type, seconds = self._ended(server)
+            if code is None:
+                complaints.append(f"{name}: the session was opened, and the discovery came to an end.")
+            elif code in OUR_FAULT:
+                complaints.append(f"{name}: it ended with {code} (the connector raised {error_type}).")
+            if seconds > self.short_deadline + GRACE:
+                complaints.append(f"{name}: it took {seconds:.1f} s; it had {self.short_deadline:g} s.")
+        expect_none(complaints)
+
+    def _ended(self, server: Callable[[], AbstractContextManager[FarEnd]]) -> tuple[str | None, str | None, float]:
+        """How a discovery ended at a far end: its code, what the connector raised, and the seconds it took."""
+        code = error_type = None
         with server() as far_end:
             payload = self.secrets_for_server(far_end.host, far_end.port)
             began = time.monotonic()
@@ -105,12 +120,7 @@ class SessionRules(Facts):
                 code, error_type = str(failure.report.code), failure.report.error_type
             except OperationFailed as failure:
                 code, error_type = str(failure.code), failure.error_type
-            else:
-                pytest.fail("The session was opened, and the discovery came to an end.")
-            seconds = time.monotonic() - began
-        assert code not in OUR_FAULT, f"It ended with {code} (the connector raised {error_type})."
-        limit = self.short_deadline + GRACE
-        assert seconds <= limit, f"It took {seconds:.1f} s; it had {limit:g} s."
+            return code, error_type, time.monotonic() - began
 
 
 async def _discovered(session: Session) -> list[CollectionInfo]:

@@ -1,0 +1,219 @@
+"""Discover what a connection holds: open a session, make datasets of what it says, and keep the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from typing import Any, Literal, cast
+
+import orjson
+
+from connectory.api.discovery_shapes import DiscoveryRequest
+from connectory.api.logs import log
+from connectory.api.probes import failed, of_connection
+from connectory.api.sealing import open_document
+from connectory.api.service import Service
+from connectory.catalog.loaded import LoadedConnector
+from connectory.checks.refusals import NoProcess, ShuttingDown
+from connectory.checks.report import CheckReport
+from connectory.checks.sessions.runner import SessionNotOpened, Terms
+from connectory.checks.sessions.session import OperationFailed, Session
+from connectory.checks.turns import QueueFull
+from connectory.contract.check import FailureCode
+from connectory.contract.data import CollectionRef, Privileges
+from connectory.contract.session import DataFailure
+from connectory.discovery.access import access_report
+from connectory.discovery.datasets import DatasetMaker, Finding
+from connectory.documents.roles import place_of
+from connectory.documents.validation import Document, SecretsInvalid, parse_secrets
+from connectory.store import audit
+from connectory.store.audit import Actor
+from connectory.store.connections import StoredConnection
+from connectory.store.discoveries import end_discovery
+from connectory.vault import EnvelopeUnreadable
+
+_REASONS: Mapping[str, str] = {
+    FailureCode.TIMEOUT: "The discovery was not done in time; ask for fewer schemas, or have the operator of this service raise "
+    "CONNECTORY_DISCOVERY_DEADLINE.",
+    FailureCode.RESOURCE_LIMIT: "There is more than a discovery takes; ask for fewer schemas.",
+    FailureCode.CRASHED: "The driver crashed during the discovery; the service itself is not affected.",
+    FailureCode.QUERY_FAILED: "The login was accepted, but the server failed to say what there is.",
+    DataFailure.UNSUPPORTED: "This connector cannot say what a connection holds; write the dataset by hand.",
+    DataFailure.LOCK_TIMEOUT: "Others held what was needed for too long; try again later.",
+    DataFailure.SERIALIZATION: "It collided with what others did at the same time; try again.",
+}
+_OTHER_REASON = "The server did not say what there is; its own log may tell why."
+_QUEUED = "Too many sessions were used all the time; try again later."
+_ENDED = "The service ended during the discovery; ask again."
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What one discovery is of.
+
+    Attributes:
+        id: of the discovery.
+        envelope: of the secrets; `None` where none are stored.
+        wanted: how to look.
+        who: asks.
+    """
+
+    id: str
+    started_at: datetime
+    connection: StoredConnection
+    connector: LoadedConnector
+    envelope: str | None
+    wanted: DiscoveryRequest
+    who: Actor
+
+
+def answer_of(
+    discovery_id: str, connector: LoadedConnector | None, started_at: datetime, **found: Any
+) -> dict[str, Any]:
+    """The members of `Discovery`; those that are not `found` say nothing."""
+    product = "" if connector is None else connector.description.human_readable
+    return {
+        "id": discovery_id,
+        "status": "running",
+        "started_at": started_at,
+        "elapsed_ms": None,
+        "inferred": False,
+        "server": {"product": product},
+        "datasets": [],
+        "suggestions": [],
+        "left_out": [],
+        "access_report": None,
+        "failure_code": None,
+        "failure_reason": None,
+        "failure_fields": (),
+        "retry_after": None,
+        "steps": [],
+    } | found
+
+
+async def run_discovery(service: Service, subject: Subject) -> dict[str, Any]:
+    """Discover, and keep the answer, which this returns too. It never fails: the answer says what went wrong."""
+    began = time.monotonic()
+    try:
+        found = await _found(service, subject)
+    except asyncio.CancelledError:
+        raise
+    except Exception as error:  # of a plugin that this process runs, or of our own: whoever waits has to be told
+        log.error("discovery failed", connection_type=subject.connector.identifier, error=type(error).__name__)
+        found = _failure(FailureCode.INTERNAL_DRIVER_ERROR, FailureCode.INTERNAL_DRIVER_ERROR.reason)
+    elapsed = round((time.monotonic() - began) * 1000, 3)
+    answer = answer_of(subject.id, subject.connector, subject.started_at, **found, elapsed_ms=elapsed)
+    await service.threads.write(_keep, service, subject, answer)
+    return answer
+
+
+def _keep(service: Service, subject: Subject, answer: dict[str, Any]) -> None:
+    report = orjson.dumps(answer).decode()
+    entry = subject.who.did("discovered", subject.connection, result_code=answer["failure_code"] or "succeeded")
+    with service.store.write() as database:
+        end_discovery(database, subject.id, report)
+        audit.append(database, entry)
+
+
+async def _found(service: Service, subject: Subject) -> dict[str, Any]:
+    connector, connection = subject.connector, subject.connection
+    if not connector.opens_sessions:
+        maker = DatasetMaker((connector.identifier,), connector.identifier)
+        for info in connector.collections():
+            maker.add(info)
+        return _success(maker.finding, None, CheckReport("succeeded"))
+    if subject.envelope is None and connector.needs_secrets:
+        return _not_opened(failed(connection, FailureCode.SECRETS_MISSING))
+    terms = Terms(
+        read_only=True, seconds=service.settings.discovery_deadline, patience=service.settings.discovery_deadline
+    )
+    try:
+        document = {} if subject.envelope is None else open_document(service.vault, connection, subject.envelope)
+        opening = service.runner.sessions.open_session(connector, lambda: document, terms, subject.who.id)
+        async with opening as session:
+            return await _looked_at(session, subject, document)
+    except EnvelopeUnreadable:
+        return _not_opened(failed(connection, FailureCode.SECRETS_UNREADABLE))
+    except SessionNotOpened as problem:
+        _log_driver(subject, problem.report.error_type)
+        return _not_opened(of_connection(problem.report, connection))
+    except OperationFailed as failure:
+        _log_driver(subject, failure.error_type)
+        return _failure(failure.code, _reason(failure.code), retry_after=failure.retry_after)
+    except QueueFull:
+        return _failure(FailureCode.TIMEOUT, _QUEUED)
+    except NoProcess as short:
+        return _failure(FailureCode.CRASHED, f"The service cannot start a session ({short}); try again later.")
+    except ShuttingDown:
+        return _failure(FailureCode.CRASHED, _ENDED)
+
+
+async def _looked_at(session: Session, subject: Subject, document: Document) -> dict[str, Any]:
+    maker = DatasetMaker(_place(subject.connector, document), subject.connector.identifier)
+    scope = subject.wanted.scope
+    for namespace in [None] if scope is None else [{"schema": name} for name in dict.fromkeys(scope.schemas)]:
+        async for info in session.discover(namespace, subject.wanted.sample):
+            maker.add(info)
+    privileges = await _privileges(session, maker.finding.refs)
+    declared = cast("Literal['read', 'write']", subject.connection.access)
+    return _success(maker.finding, access_report(declared, privileges), session.opening)
+
+
+async def _privileges(session: Session, refs: list[CollectionRef]) -> list[Privileges]:
+    """What the account may do; where that cannot be asked, nothing is known."""
+    try:
+        return [found async for found in session.privileges(refs)]
+    except OperationFailed:
+        return [Privileges(ref, None, None, None) for ref in refs]
+
+
+def _place(connector: LoadedConnector, document: Document) -> tuple[str, ...]:
+    """What tells this system from others."""
+    try:
+        return place_of(connector.fields, parse_secrets(connector.secrets_model, document))
+    except SecretsInvalid:  # of another version of the connector than the session's
+        return ()
+
+
+def _success(finding: Finding, access: dict[str, Any] | None, opening: CheckReport) -> dict[str, Any]:
+    return {
+        "status": "complete",
+        "inferred": finding.inferred,
+        "datasets": list(finding.datasets.values()),
+        "suggestions": finding.suggestions,
+        "left_out": finding.left_out,
+        "access_report": access,
+        "steps": [asdict(step) for step in opening.steps],
+    }
+
+
+def _not_opened(report: CheckReport) -> dict[str, Any]:
+    if report.status == "skipped":
+        report = replace(report, code=FailureCode.QUERY_FAILED, reason="There is nothing to connect to.")
+    return {
+        "status": "failed",
+        "failure_code": report.code,
+        "failure_reason": report.reason,
+        "failure_fields": report.failure_fields,
+        "retry_after": report.retry_after,
+        "steps": [asdict(step) for step in report.steps],
+    }
+
+
+def _failure(code: str, reason: str, *, retry_after: int | None = None) -> dict[str, Any]:
+    return {"status": "failed", "failure_code": code, "failure_reason": reason, "retry_after": retry_after}
+
+
+def _reason(code: FailureCode | DataFailure) -> str:
+    return _REASONS.get(code) or (code.reason if isinstance(code, FailureCode) else _OTHER_REASON)
+
+
+def _log_driver(subject: Subject, error_type: str | None) -> None:
+    if error_type is not None:
+        connection_type = subject.connector.identifier
+        log.warning(
+            "driver failed", connection_type=connection_type, error=error_type, request_id=subject.who.request_id
+        )

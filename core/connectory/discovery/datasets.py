@@ -1,0 +1,157 @@
+"""Collections as datasets of the Fides language: one dataset for each namespace, with a key that is the same each time."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from connectory.contract.data import CollectionInfo, CollectionRef, FieldInfo, Kind, Path
+from connectory.discovery.suggestions import suggestion_for
+
+_NO_KEY = re.compile(r"[^A-Za-z0-9_.-]+")
+_KEY_LENGTH = 150
+"""Characters of a namespace's name in a key. With the digits behind it a key stays below the 200 that one may have."""
+_DIGITS = 10
+
+# What the Fides language has words for. Dates and UUIDs are texts to it; of the rest it says nothing.
+_TYPES: Mapping[Kind, str] = {
+    Kind.STRING: "string",
+    Kind.DATE: "string",
+    Kind.TIMESTAMP: "string",
+    Kind.UUID: "string",
+    Kind.INTEGER: "integer",
+    Kind.DECIMAL: "float",
+    Kind.FLOAT: "float",
+    Kind.BOOLEAN: "boolean",
+    Kind.OBJECT_ID: "object_id",
+    Kind.OBJECT: "object",
+}
+
+
+@dataclass
+class Finding:
+    """What a discovery has found so far, as JSON values.
+
+    Attributes:
+        datasets: by the keys of their namespaces, in the order in which they were found.
+        suggestions: fields that look like personal data.
+        left_out: what is there and not in a dataset, with the reason.
+        refs: the collections that are in a dataset.
+        inferred: whether fields were found by looking at samples.
+    """
+
+    datasets: dict[str, dict[str, Any]] = field(default_factory=dict)
+    suggestions: list[dict[str, Any]] = field(default_factory=list)
+    left_out: list[dict[str, Any]] = field(default_factory=list)
+    refs: list[CollectionRef] = field(default_factory=list)
+    inferred: bool = False
+
+
+class DatasetMaker:
+    """Makes datasets of collections, as they are found.
+
+    Args:
+        place: texts that tell this system from others, such as its host and its database.
+        name: of the dataset where a collection is in no namespace.
+    """
+
+    def __init__(self, place: Iterable[str], name: str) -> None:
+        self._place = tuple(place)
+        self._name = name
+        self.finding = Finding()
+
+    def add(self, info: CollectionInfo) -> None:
+        """Take in one collection."""
+        key = self.fides_key(info.ref)
+        finding = self.finding
+        reason = info.left_out or (None if info.fields else "it has no fields")
+        if reason is not None:
+            finding.left_out.append({"dataset": key, "collection": info.ref.name, "reason": reason})
+            return
+        dataset = finding.datasets.get(key)
+        if dataset is None:
+            dataset = finding.datasets[key] = self._dataset(key, info.ref)
+        dataset["collections"].append({"name": info.ref.name, "fields": self._fields(info, key)})
+        finding.refs.append(info.ref)
+        finding.inferred |= info.inferred
+
+    def fides_key(self, ref: CollectionRef) -> str:
+        """The key of the dataset that a collection is in: the namespace's name, and ten digits that tell the system."""
+        name = self._name_of(ref)
+        digest = hashlib.sha1("-".join((*self._place, *ref.namespace.values())).encode(), usedforsecurity=False)
+        return f"{_NO_KEY.sub('_', name)[:_KEY_LENGTH]}_{digest.hexdigest()[:_DIGITS]}"
+
+    def _name_of(self, ref: CollectionRef) -> str:
+        return [self._name, *ref.namespace.values()][-1]
+
+    def _dataset(self, key: str, ref: CollectionRef) -> dict[str, Any]:
+        dataset: dict[str, Any] = {"fides_key": key, "name": self._name_of(ref)}
+        if ref.namespace:
+            dataset["fides_meta"] = {"namespace": dict(ref.namespace)}
+        return dataset | {"collections": []}
+
+    def _fields(self, info: CollectionInfo, dataset: str) -> list[dict[str, Any]]:
+        references = self._references(info, dataset)
+        made: dict[Path, dict[str, Any]] = {}
+        outermost: list[dict[str, Any]] = []
+        for found in info.fields:
+            member = made[found.path] = _field(found, references.get(found.path, ()), info.primary_key)
+            parent = made.get(found.path[:-1])
+            if parent is None:
+                outermost.append(member)
+            else:
+                _nest(parent, member)
+            self._suggest(info, found, dataset)
+        return outermost
+
+    def _references(self, info: CollectionInfo, dataset: str) -> dict[Path, list[dict[str, str]]]:
+        """Where each field's values are found. It is not said which end belongs to which: a foreign key does not know."""
+        references: dict[Path, list[dict[str, str]]] = {}
+        for key in info.foreign_keys:
+            for path, target in zip(key.fields, key.target_fields, strict=True):
+                if any("." in name for name in (key.target.name, *target)):  # the language separates names by dots
+                    reason = "it refers to a name that holds a dot"
+                    where = {"dataset": dataset, "collection": info.ref.name, "field": ".".join(path)}
+                    self.finding.left_out.append({**where, "reason": reason})
+                    continue
+                there = {"dataset": self.fides_key(key.target), "field": ".".join((key.target.name, *target))}
+                if there not in references.setdefault(path, []):
+                    references[path].append(there)
+        return references
+
+    def _suggest(self, info: CollectionInfo, found: FieldInfo, dataset: str) -> None:
+        suggestion = suggestion_for(found)
+        if suggestion is not None:
+            where = {"dataset": dataset, "collection": info.ref.name, "field": ".".join(found.path)}
+            self.finding.suggestions.append({**where, **suggestion._asdict(), "because": "name"})
+
+
+def _field(found: FieldInfo, references: Sequence[Mapping[str, str]], primary_key: Sequence[Path]) -> dict[str, Any]:
+    meta: dict[str, Any] = {}
+    if found.path in primary_key:
+        meta["primary_key"] = True
+    data_type = _TYPES.get(found.kind)
+    if data_type is not None:
+        meta["data_type"] = f"{data_type}[]" if found.array else data_type
+    if data_type == "string" and found.max_length:
+        meta["length"] = found.max_length
+    if references:
+        meta["references"] = list(references)
+    member: dict[str, Any] = {"name": found.path[-1]}
+    if not ({"primary_key", "references"} & meta.keys() or found.kind is Kind.OBJECT):
+        member["data_categories"] = []
+    return member | ({"fides_meta": meta} if meta else {})
+
+
+def _nest(parent: dict[str, Any], member: dict[str, Any]) -> None:
+    """Put a member into its object. An object has no categories of its own, and no other type."""
+    if "fields" not in parent:
+        parent["fields"] = []
+        parent.pop("data_categories", None)
+        data_type = parent.get("fides_meta", {}).get("data_type", "object")
+        if not data_type.startswith("object"):
+            parent["fides_meta"]["data_type"] = "object[]" if data_type.endswith("[]") else "object"
+    parent["fields"].append(member)

@@ -1,0 +1,69 @@
+"""Discoveries of connections: what was found, or that it is still looked for."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy.engine import Connection
+
+from connectory.store.connections import get_by_id
+from connectory.store.tables import discoveries
+
+MOST_KEPT = 5
+"""Discoveries of a connection that are kept. Each may have megabytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDiscovery:
+    """A discovery.
+
+    Attributes:
+        id: unguessable, and known to whoever asked for it.
+        started_at: when it was asked for.
+        report: JSON text; `None` while it is looked for.
+    """
+
+    id: str
+    started_at: datetime
+    report: str | None
+
+
+_GET = select(discoveries.c.id, discoveries.c.started_at, discoveries.c.report).where(
+    discoveries.c.connection_id == bindparam("owner"), discoveries.c.id == bindparam("id")
+)
+_KEPT = (
+    select(discoveries.c.id)
+    .where(discoveries.c.connection_id == bindparam("owner"))
+    .order_by(discoveries.c.started_at.desc(), discoveries.c.id)
+    .limit(MOST_KEPT - 1)
+)
+_DROP = delete(discoveries).where(
+    discoveries.c.connection_id == bindparam("owner"), discoveries.c.id.not_in(_KEPT.scalar_subquery())
+)
+
+
+def begin_discovery(
+    database: Connection, connection_id: str, discovery_id: str, *, secrets_version: int, actor: str, at: datetime
+) -> bool:
+    """Note that a discovery has begun; the oldest of the connection go.
+
+    Returns:
+        False if the connection was deleted meanwhile.
+    """
+    if get_by_id(database, connection_id) is None:
+        return False
+    database.execute(_DROP, {"owner": connection_id})
+    values = {"id": discovery_id, "connection_id": connection_id, "secrets_version": secrets_version}
+    database.execute(insert(discoveries).values(**values, actor=actor, started_at=at))
+    return True
+
+
+def end_discovery(database: Connection, discovery_id: str, report: str) -> None:
+    """Keep what was found, unless nobody can ask for it any more."""
+    database.execute(update(discoveries).where(discoveries.c.id == discovery_id).values(report=report))
+
+
+def get_discovery(database: Connection, connection_id: str, discovery_id: str) -> StoredDiscovery | None:
+    """A discovery of this connection; `None` where there is none, or it was dropped for later ones."""
+    row = database.execute(_GET, {"owner": connection_id, "id": discovery_id}).one_or_none()
+    return None if row is None else StoredDiscovery(*tuple(row))

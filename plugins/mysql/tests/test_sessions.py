@@ -1,0 +1,39 @@
+"""A data session with MySQL's login; what is behind it is MariaDB, whose own connector's tests say more."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from connectory import CheckFailed, FailureCode
+from connectory.data import CollectionRef
+from connectory_mysql import MySQL
+from servers.mysql.server import MySQL8Front
+from testkit.sessions import among, found, opened, rows
+
+
+def test_a_table_is_found_read_and_told_who_may_write(
+    mysql: MySQL8Front, account: Callable[..., dict[str, Any]]
+) -> None:
+    mysql.execute("CREATE TABLE app.`we``ird %s` (`Id x` int PRIMARY KEY, note varchar(20))")
+    mysql.execute("INSERT INTO app.`we``ird %s` VALUES (1, '100% :y'), (2, NULL)")
+    with opened(MySQL(), account(mysql)) as session:
+        [table] = found(session).values()
+        assert table.ref == CollectionRef("we`ird %s", {"schema": "app"})
+        assert [field.native for field in table.fields] == ["int(11)", "varchar(20)"]
+        mine = among("note", values=[("100% :y",)])
+        assert rows(session, table.ref, "Id x", "note", any_of=(mine,)) == [(1, "100% :y")]
+        [known] = session.privileges([table.ref])
+        assert (known.read, known.update, known.delete) == (True, True, True)
+        assert known.remedy.startswith("REVOKE INSERT, UPDATE, DELETE, DROP ON `app`.* FROM ")
+    assert mysql.logins[-1].encrypted
+
+
+def test_a_login_that_fails_says_why(mysql: MySQL8Front, account: Callable[..., dict[str, Any]]) -> None:
+    for change, code in (
+        ({"password": "wrong"}, FailureCode.AUTH_FAILED),
+        ({"dbname": "nowhere"}, FailureCode.PERMISSION_DENIED),
+    ):
+        with pytest.raises(CheckFailed) as failed, opened(MySQL(), account(mysql) | change):
+            pass
+        assert failed.value.code is code
