@@ -30,7 +30,7 @@ router = APIRouter(prefix="/api/v1", tags=["Datasets"], responses=PROTECTED)
 
 FidesKey = Annotated[str, Path(description="The dataset's fides_key.", examples=["example_test_dataset"])]
 
-_MISSING_CONNECTION = "No connection config with key '{key}'."
+MISSING_CONNECTION = "No connection config with key '{key}'."
 _TAKEN = "Dataset with key '{fides_key}' already exists."
 _TWICE = (
     "Dataset with key '{fides_key}' stands in an earlier item of this request, which counts; send each dataset once."
@@ -77,7 +77,7 @@ async def save_datasets(
 
 def _save(service: Service, key: str, body: bytes, who: Actor, dry_run: bool) -> Response:
     with service.store.look() as database:
-        connection = find_connection(database, key, _MISSING_CONNECTION)
+        connection = find_connection(database, key, MISSING_CONNECTION)
     items = _items(parse_json(body), service.settings.data_categories)
     if sum(map(_rendered_size, items)) > ANSWER_LIMIT:
         raise Refused(413, _TOO_LARGE)
@@ -113,7 +113,7 @@ def _store(
             if saved := [fides_key for fides_key in outcomes if fides_key not in taken]:
                 audit.append(database, who.did("datasets_saved", connection, saved, result_code="200", at=now))
     except ConnectionGone:
-        raise Refused(404, _MISSING_CONNECTION.format(key=connection.key)) from None
+        raise Refused(404, MISSING_CONNECTION.format(key=connection.key)) from None
     return taken
 
 
@@ -166,7 +166,7 @@ async def list_all(
 
 def _list(service: Service, key: str, page: int, size: int) -> Response:
     with service.store.read() as database:
-        connection = find_connection(database, key, _MISSING_CONNECTION)
+        connection = find_connection(database, key, MISSING_CONNECTION)
         try:
             found, total = list_datasets(database, connection.id, page=page, size=size, limit=ANSWER_LIMIT)
         except PageTooLarge as problem:
@@ -190,10 +190,10 @@ async def get_one(request: Request, connection_key: ConnectionKey, fides_key: Fi
 
 def _get(service: Service, key: str, fides_key: str) -> Response:
     with service.store.read() as database:
-        connection = find_connection(database, key, _MISSING_CONNECTION)
+        connection = find_connection(database, key, MISSING_CONNECTION)
         found = get(database, connection.id, fides_key)
     if found is None:
-        raise _no_dataset(connection, fides_key, "connection key")
+        raise no_dataset(connection, fides_key, "connection key")
     return Response(found.dataset, media_type="application/json")
 
 
@@ -214,13 +214,14 @@ async def delete_one(request: Request, connection_key: ConnectionKey, fides_key:
 
 def _delete(service: Service, key: str, fides_key: str, who: Actor) -> None:
     with service.store.write() as database:
-        connection = find_connection(database, key, _MISSING_CONNECTION)
+        connection = find_connection(database, key, MISSING_CONNECTION)
         if not delete(database, connection.id, fides_key):
-            raise _no_dataset(connection, fides_key, "connection_key")
+            raise no_dataset(connection, fides_key, "connection_key")
         audit.append(database, who.did("dataset_deleted", connection, [fides_key], result_code="204"))
 
 
-def _no_dataset(connection: StoredConnection, fides_key: str, label: str) -> Refused:
+def no_dataset(connection: StoredConnection, fides_key: str, label: str) -> Refused:
+    """The connection has no such dataset: 404."""
     # The path may hold anything, so only what could be a key is repeated.
     shown = fides_key if fides_key.replace(".", "").replace("-", "").replace("_", "").isalnum() else "?"
     return Refused(404, f"No dataset with fides_key '{shown[:200]}' and {label} '{connection.key}'")

@@ -83,7 +83,7 @@ async def discover(
     service, who = service_of(request), actor(request)
     connection, envelope = await service.threads.read(_load, service, connection_key)
     wanted = parse_body(body, DiscoveryRequest) if body else DiscoveryRequest()
-    connector = _connector(service, connection)
+    connector = connector_of(service, connection)
     refuse_too_often(service, who)
     if service.discoveries.full:
         raise Refused(429, "Too many discoveries run and wait; try again later.", {"Retry-After": "5"})
@@ -109,7 +109,8 @@ def _wait(prefer: str, most: float) -> float:
     return most if found[1] is None else min(float(found[1]), most)
 
 
-def _connector(service: Service, connection: StoredConnection) -> LoadedConnector:
+def connector_of(service: Service, connection: StoredConnection) -> LoadedConnector:
+    """The connector that can say what the connection holds; refused where there is none."""
     try:
         connector = service.catalog.require(connection.connection_type, connection.distribution)
     except ConnectorUnavailable as problem:

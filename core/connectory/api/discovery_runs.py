@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeAlias, cast
 
 import orjson
 
@@ -55,7 +55,7 @@ class Subject:
     """What one discovery is of.
 
     Attributes:
-        id: of the discovery.
+        id: of the discovery; empty where its answer is not kept.
         envelope: of the secrets; `None` where none are stored.
         wanted: how to look.
         who: asks.
@@ -68,6 +68,10 @@ class Subject:
     envelope: str | None
     wanted: DiscoveryRequest
     who: Actor
+
+
+Look: TypeAlias = Callable[[Session, Document], Awaitable[dict[str, Any]]]
+"""Uses a session, of a connection whose secrets are the document."""
 
 
 def answer_of(
@@ -97,17 +101,22 @@ def answer_of(
 async def run_discovery(service: Service, subject: Subject) -> dict[str, Any]:
     """Discover, and keep the answer, which this returns too. It never fails: the answer says what went wrong."""
     began = time.monotonic()
-    try:
-        found = await _found(service, subject)
-    except asyncio.CancelledError:
-        raise
-    except Exception as error:  # of a plugin that this process runs, or of our own: whoever waits has to be told
-        log.error("discovery failed", connection_type=subject.connector.identifier, error=type(error).__name__)
-        found = _failure(FailureCode.INTERNAL_DRIVER_ERROR, FailureCode.INTERNAL_DRIVER_ERROR.reason)
+    found = await run(subject, _found(service, subject))
     elapsed = round((time.monotonic() - began) * 1000, 3)
     answer = answer_of(subject.id, subject.connector, subject.started_at, **found, elapsed_ms=elapsed)
     await service.threads.write(_keep, service, subject, answer)
     return answer
+
+
+async def run(subject: Subject, look: Awaitable[dict[str, Any]]) -> dict[str, Any]:
+    """What `look` finds. It never fails: what goes wrong beyond what is foreseen is told as members of an answer."""
+    try:
+        return await look
+    except asyncio.CancelledError:
+        raise
+    except Exception as error:  # of a plugin that this process runs, or of our own: whoever waits has to be told
+        log.error("discovery failed", connection_type=subject.connector.identifier, error=type(error).__name__)
+        return _failure(FailureCode.INTERNAL_DRIVER_ERROR, FailureCode.INTERNAL_DRIVER_ERROR.reason)
 
 
 def _keep(service: Service, subject: Subject, answer: dict[str, Any]) -> None:
@@ -119,12 +128,18 @@ def _keep(service: Service, subject: Subject, answer: dict[str, Any]) -> None:
 
 
 async def _found(service: Service, subject: Subject) -> dict[str, Any]:
+    connector = subject.connector
+    if connector.opens_sessions:
+        return await in_session(service, subject, lambda session, document: _looked_at(session, subject, document))
+    maker = DatasetMaker((connector.identifier,), connector.identifier)
+    for info in connector.collections():
+        maker.add(info)
+    return _success(maker.finding, None, CheckReport("succeeded"))
+
+
+async def in_session(service: Service, subject: Subject, look: Look) -> dict[str, Any]:
+    """What `look` makes of a session with the connection; where that fails, members of an answer that say why."""
     connector, connection = subject.connector, subject.connection
-    if not connector.opens_sessions:
-        maker = DatasetMaker((connector.identifier,), connector.identifier)
-        for info in connector.collections():
-            maker.add(info)
-        return _success(maker.finding, None, CheckReport("succeeded"))
     if subject.envelope is None and connector.needs_secrets:
         return _not_opened(failed(connection, FailureCode.SECRETS_MISSING))
     terms = Terms(
@@ -134,7 +149,7 @@ async def _found(service: Service, subject: Subject) -> dict[str, Any]:
         document = {} if subject.envelope is None else open_document(service.vault, connection, subject.envelope)
         opening = service.runner.sessions.open_session(connector, lambda: document, terms, subject.who.id)
         async with opening as session:
-            return await _looked_at(session, subject, document)
+            return await look(session, document)
     except EnvelopeUnreadable:
         return _not_opened(failed(connection, FailureCode.SECRETS_UNREADABLE))
     except SessionNotOpened as problem:

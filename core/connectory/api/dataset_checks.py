@@ -1,0 +1,146 @@
+"""`/connection/{key}/dataset/{fides_key}/check`: whether a dataset still fits what its connection holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal
+
+import orjson
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from connectory.api.answers import NO_STORE, Answer, json_response
+from connectory.api.bearer import actor, needs
+from connectory.api.datasets import MISSING_CONNECTION, FidesKey, no_dataset
+from connectory.api.discovery import connector_of
+from connectory.api.discovery_runs import Subject, in_session, run
+from connectory.api.discovery_shapes import DiscoveryRequest
+from connectory.api.errors import PROTECTED, Refused, errors
+from connectory.api.lookup import ConnectionKey, find_connection
+from connectory.api.service import Service, service_of
+from connectory.api.test_runs import FailureFields, RetryAfter, refuse_too_often
+from connectory.checks.sessions.session import Session
+from connectory.contract.data import CollectionInfo
+from connectory.documents.validation import Document
+from connectory.drift.codes import Code
+from connectory.drift.findings import compare
+from connectory.store import audit
+from connectory.store.connections import StoredConnection
+from connectory.store.datasets import get
+from connectory.store.envelopes import load_envelopes
+from connectory.store.timestamps import utc_now
+
+router = APIRouter(prefix="/api/v1", tags=["Discovery"], responses=PROTECTED)
+
+
+class DriftFinding(BaseModel):
+    """One thing that does not fit."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    code: Annotated[Code, Field(examples=["field_missing"])]
+    severity: Annotated[
+        Literal["error", "warning"],
+        Field(description="`error`: requests fail, or do the wrong thing; `warning`: they may miss something."),
+    ]
+    collection: Annotated[str, Field(examples=["customer"])]
+    field: Annotated[
+        str | list[str] | None,
+        Field(
+            description="Its names, with dots between them; a list where a name holds a dot. Not there where the finding is "
+            "about the collection.",
+            examples=["nickname"],
+        ),
+    ] = None
+    message: Annotated[str, Field(examples=["The table has no field 'nickname'."])]
+    remedy: Annotated[str, Field(examples=["Remove it from the dataset, or restore the field."])]
+
+
+class DatasetCheck(Answer):
+    """Whether a dataset still fits. Where that could not be found out, there is no coverage, and a reason."""
+
+    status: Annotated[Literal["complete", "failed"], Field(examples=["complete"])]
+    coverage: Annotated[
+        int | None,
+        Field(
+            description="Of the fields that are there, how many the dataset has, in percent: 100 only for all of them.",
+            ge=0,
+            le=100,
+            examples=[93],
+        ),
+    ]
+    ok: Annotated[bool, Field(description="Whether it was found out, and nothing was found.", examples=[False])]
+    findings: list[DriftFinding]
+    failure_code: Annotated[str | None, Field(description="Why it failed, as of a discovery.", examples=[None])]
+    failure_reason: Annotated[str | None, Field(examples=[None])]
+    failure_fields: FailureFields
+    retry_after: RetryAfter
+
+
+_NOTHING: Mapping[str, Any] = {
+    "coverage": None,
+    "ok": False,
+    "findings": [],
+    "failure_code": None,
+    "failure_reason": None,
+    "failure_fields": (),
+    "retry_after": None,
+}
+
+
+@router.post(
+    "/connection/{connection_key}/dataset/{fides_key}/check",
+    operation_id="checkDataset",
+    summary="Compare a dataset with what its connection holds",
+    dependencies=[needs("dataset:read"), needs("connection:read")],
+    response_model=DatasetCheck,
+    responses=errors(404, 409, 429),
+)
+async def check(request: Request, connection_key: ConnectionKey, fides_key: FidesKey) -> Response:
+    """Opens a session, asks the system what there is in the dataset's schema, and compares. Nothing is stored or written.
+
+    The answer is there after `CONNECTORY_DISCOVERY_DEADLINE` at the latest. Where the connection does not work, it is 200 too,
+    with `status: failed`.
+    """
+    service, who = service_of(request), actor(request)
+    connection, envelope, dataset = await service.threads.read(_load, service, connection_key, fides_key)
+    connector = connector_of(service, connection)
+    refuse_too_often(service, who)
+    if service.discoveries.full:
+        raise Refused(429, "Too many discoveries run and wait; try again later.", {"Retry-After": "5"})
+    subject = Subject("", utc_now(), connection, connector, envelope, DiscoveryRequest(), who)
+    found = await service.discoveries.start(run(subject, _checked(service, subject, orjson.loads(dataset))))
+    answer = {member: found.get(member, value) for member, value in _NOTHING.items()}
+    await service.threads.write(_record, service, subject, answer["failure_code"], fides_key)
+    return json_response({"status": found["status"], **answer}, NO_STORE)
+
+
+def _load(service: Service, key: str, fides_key: str) -> tuple[StoredConnection, str | None, str]:
+    with service.store.read() as database:
+        connection = find_connection(database, key, MISSING_CONNECTION)
+        found = get(database, connection.id, fides_key)
+        if found is None:
+            raise no_dataset(connection, fides_key, "connection key")
+        envelope = load_envelopes(database, connection.id)[0] if connection.has_secrets else None
+        return connection, envelope, found.dataset
+
+
+async def _checked(service: Service, subject: Subject, dataset: dict[str, Any]) -> dict[str, Any]:
+    async def look(session: Session, _document: Document) -> dict[str, Any]:
+        schema = ((dataset.get("fides_meta") or {}).get("namespace") or {}).get("schema")
+        namespace = {"schema": schema} if isinstance(schema, str) else None
+        return _compared(dataset, [info async for info in session.discover(namespace, subject.wanted.sample)])
+
+    if subject.connector.opens_sessions:
+        return await in_session(service, subject, look)
+    return _compared(dataset, subject.connector.collections())
+
+
+def _compared(dataset: dict[str, Any], live: Iterable[CollectionInfo]) -> dict[str, Any]:
+    return {"status": "complete", **compare(dataset, live).as_json()}
+
+
+def _record(service: Service, subject: Subject, failure_code: str | None, fides_key: str) -> None:
+    entry = subject.who.did("discovered", subject.connection, [fides_key], result_code=failure_code or "succeeded")
+    with service.store.write() as database:
+        audit.append(database, entry)
