@@ -227,8 +227,10 @@ def settled(offspring: Offspring) -> Footprint:
 
 def left_behind(before: Footprint, now: Footprint) -> Iterator[str]:
     """What is there now and was not before."""
-    for name, was, found in zip(Footprint._fields[:3], before, now, strict=False):
-        if was != found:
+    if now.spares > before.spares:
+        yield f"spares: {before.spares} before, {now.spares} afterwards"
+    for name, was, found in zip(Footprint._fields[1:3], before[1:3], now[1:3], strict=True):
+        if any(number > was.get(pid, 0) for pid, number in found.items()):
             yield f"{name}: {was} before, {found} afterwards"
     for pid, memory in now.memory.items():
         grown = memory - before.memory.get(pid, 0)

@@ -141,6 +141,8 @@ def make_form(
     """
     properties = schema.get("properties") if isinstance(schema, Mapping) else None
     stored, entered, problems = stored or {}, entered or {}, problems or {}
+    if properties == {} and schema.get("additionalProperties") is False:
+        return Form(())  # there is nothing to enter
     if not isinstance(properties, Mapping) or not properties:
         return Form((_whole(stored, entered, problems),))
     required = set(_required(schema))

@@ -190,6 +190,7 @@ class BigQuery(Connector[BigQuerySecrets]):
         user_guide="https://cloud.google.com/iam/docs/keys-create-delete",
         category="DATABASE",
         drivers=("google.cloud.bigquery", "google.oauth2.service_account", "google.auth.transport.requests"),
+        session_modules=("connectory_sql.bigquery",),
     )
     settings = BigQuerySettings
 

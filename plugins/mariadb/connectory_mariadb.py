@@ -27,6 +27,7 @@ class MariaDB(Connector[MariaDBSecrets]):
         user_guide="https://mariadb.com/docs/server/reference/sql-statements/account-management-sql-statements/create-user",
         category="DATABASE",
         drivers=("pymysql",),
+        session_modules=("connectory_sql.mysql",),
     )
 
     def test(self, secrets: MariaDBSecrets, context: CheckContext) -> None:

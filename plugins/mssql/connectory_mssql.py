@@ -153,6 +153,7 @@ class MSSQL(Connector[MSSQLSecrets]):
         human_readable="Microsoft SQL Server",
         user_guide="https://learn.microsoft.com/en-us/sql/relational-databases/security/authentication-access/create-a-login",
         category="DATABASE",
+        session_modules=("connectory_sql.mssql",),
     )
     settings = MSSQLSettings
 

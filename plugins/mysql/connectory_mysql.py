@@ -139,6 +139,7 @@ class MySQL(Connector[MySQLSecrets]):
         user_guide="https://dev.mysql.com/doc/refman/8.4/en/creating-accounts.html",
         category="DATABASE",
         drivers=("pymysql",),
+        session_modules=("connectory_sql.mysql",),
     )
 
     def test(self, secrets: MySQLSecrets, context: CheckContext) -> None:

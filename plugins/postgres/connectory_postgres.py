@@ -86,6 +86,7 @@ class Postgres(Connector[PostgresSecrets]):
         user_guide="https://www.postgresql.org/docs/current/auth-password.html",
         category="DATABASE",
         drivers=("psycopg2", "connectory_postgres_libpq"),
+        session_modules=("connectory_sql.postgresql",),
     )
 
     def test(self, secrets: PostgresSecrets, context: CheckContext) -> None:

@@ -92,6 +92,7 @@ class Redshift(Connector[RedshiftSecrets]):
         user_guide="https://docs.aws.amazon.com/redshift/latest/mgmt/configuring-connections.html",
         category="DATABASE",
         drivers=("redshift_connector",),
+        session_modules=("connectory_sql.redshift",),
     )
 
     def test(self, secrets: RedshiftSecrets, context: CheckContext) -> None:

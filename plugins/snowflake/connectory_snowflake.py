@@ -161,6 +161,7 @@ class Snowflake(Connector[SnowflakeSecrets]):
         # The driver itself starts threads when it is imported, which do not survive the fork of a test's process; what it
         # imports first, and takes most of the time, does.
         drivers=("google.protobuf.descriptor_pb2", "google.protobuf.internal.builder", "tomlkit"),
+        session_modules=("connectory_sql.snowflake",),
     )
     settings = SnowflakeSettings
 

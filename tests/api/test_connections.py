@@ -275,7 +275,7 @@ def test_pages(library):
 def test_one_connection_shows_its_secrets_masked_and_their_state(api):
     api.create("books")
     shown = api.get("/connection/books").json()
-    assert list(shown) == [*MEMBERS, "secrets", "secrets_state", "authorized", "last_test"]
+    assert list(shown) == [*MEMBERS, "secrets", "secrets_state", "authorized", "last_test", "connector_problem"]
     assert (shown["secrets"], shown["secrets_state"]) == (None, "absent")
     api.put("/connection/books/secret?verify=false", json={"token": "tiger-lily"})
     shown = api.get("/connection/books").json()

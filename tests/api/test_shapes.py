@@ -48,6 +48,7 @@ def test_the_members_of_a_connection_are_those_of_its_model(api, schemas):
         "secrets_state",
         "authorized",
         "last_test",
+        "connector_problem",
     )
 
 

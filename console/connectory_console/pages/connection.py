@@ -45,7 +45,6 @@ async def _page(
         status,
         connection=connection,
         about=types.get(connection["connection_type"]),
-        types_known=bool(types),
         tests=tests,
         version=answer.headers.get("etag", ""),
         problems=problems or {},

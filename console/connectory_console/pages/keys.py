@@ -61,5 +61,5 @@ def _is_younger(key: dict[str, Any], primary: dict[str, Any] | None) -> bool:
 
     A node records a key when it first holds it, whether it seals or not.
     """
-    first, since = (wording.parsed(one and one["first_used_at"]) for one in (key, primary))
+    first, since = (wording.parsed(one["first_used_at"] if one else None) for one in (key, primary))
     return first is None or since is None or first >= since

@@ -77,7 +77,9 @@ async def _stored(
     item: dict[str, Any] = {name: entered[name].strip() for name in _MEMBERS if entered.get(name, "").strip()}
     access = "write" if entered.get("access") == "write" else "read"
     item |= {"connection_type": kind.identifier, "access": access}
-    if document:
+    if (
+        document or make_form(kind.schema, kind.described).fields
+    ):  # where nothing was entered the API says what is missing
         item["secrets"] = document
     if "key" in item and await _exists(visit, item["key"]):
         return {

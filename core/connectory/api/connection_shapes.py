@@ -87,6 +87,12 @@ class ConnectionDetail(Connection):
     secrets_state: SecretsState
     authorized: Authorized
     last_test: LastTest | None
+    connector_problem: Annotated[
+        str | None,
+        Field(
+            description="Why this node has no connector for it, and what to do; null where it has one.", examples=[None]
+        ),
+    ]
 
 
 class Secrets(RootModel[dict[str, Any]]):

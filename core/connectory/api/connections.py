@@ -241,12 +241,16 @@ def _get(service: Service, key: str, if_none_match: str | None) -> Response:
             secrets, state = open_masked_document(service.vault, found.connection, found.masked), "stored"
         except EnvelopeUnreadable:
             state = "unreadable"
-    connector = service.catalog.get(found.connection.connection_type)
+    kind, catalog = found.connection.connection_type, service.catalog
+    connector = catalog.get(kind)
     shown = {
         "secrets": secrets,
         "secrets_state": state,
         "authorized": found.authorized and connector is not None and connector.asks_for_consent,
         "last_test": _last_test(found.connection, found.last_test),
+        "connector_problem": (
+            catalog.unavailable_reason(kind, found.connection.distribution) if connector is None else None
+        ),
     }
     answer = json_response(connection_item(found.connection) | shown)
     tag = {"ETag": entity_tag(found.connection, bytes(answer.body))}

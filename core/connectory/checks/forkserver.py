@@ -68,25 +68,26 @@ def main() -> None:
     _serve(control, None, plan(closed=json.loads(sys.argv[2])))
 
 
-def _be_branch(parent: int, control: int, name: ConnectorName, confinement: Confinement) -> NoReturn:
+def _be_branch(parent: int, control: int, request: ForkRequest, confinement: Confinement) -> NoReturn:
     """Be the branch that begins with one connector: in a process forked for it, until the other end of `control` closes."""
+    name, for_sessions = request.name, request.task == "session_branch"
     try:
         leave_parent_behind(control)
         die_with_parent(parent)
         connection = socket.socket(fileno=control)
-        connector = _preload(name)
+        connector = _preload(name, for_sessions=for_sessions)
         if connector is None:
             channel.send(connection, encode_answer(Ready(can_fork=False)))
         else:
-            _serve(connection, {name: connector}, confinement)
+            _serve(connection, {name: connector}, confinement, for_sessions=for_sessions)
     finally:
         os._exit(0)
 
 
-def _preload(name: ConnectorName) -> LoadedConnector | None:
+def _preload(name: ConnectorName, *, for_sessions: bool) -> LoadedConnector | None:
     """Import a connector and its drivers; `None` where tests have to do that themselves, and say what is wrong."""
     try:
-        connector = load_connector(name)
+        connector = load_connector(name, for_sessions=for_sessions)
         rehearse(connector)  # what it loads and computes once, no test has to
     except BaseException:
         return None
@@ -95,12 +96,16 @@ def _preload(name: ConnectorName) -> LoadedConnector | None:
 
 
 def _serve(
-    control: socket.socket, connectors: dict[ConnectorName, LoadedConnector | None] | None, confinement: Confinement
+    control: socket.socket,
+    connectors: dict[ConnectorName, LoadedConnector | None] | None,
+    confinement: Confinement,
+    *,
+    for_sessions: bool = False,
 ) -> None:
     adopt_orphans()
     gc.collect()
     gc.freeze()  # what is there now is never garbage; not looking at it spares tests the copying of its pages
-    ForkServer(control, connectors, confinement).serve()
+    ForkServer(control, connectors, confinement, for_sessions=for_sessions).serve()
 
 
 class ForkServer:
@@ -111,6 +116,7 @@ class ForkServer:
         connectors: those of one distribution that are imported; the others are when they are first asked for. `None` for the
             root, which imports none.
         confinement: what the forked tests are kept to.
+        for_sessions: whether what only sessions need is imported too.
     """
 
     def __init__(
@@ -118,8 +124,11 @@ class ForkServer:
         control: socket.socket,
         connectors: dict[ConnectorName, LoadedConnector | None] | None,
         confinement: Confinement,
+        *,
+        for_sessions: bool,
     ) -> None:
         self._control = control
+        self._for_sessions = for_sessions
         self._connectors = connectors
         self._confinement = confinement
         # A process is waited for only when the service has ended it. Until then its id cannot become another's, so
@@ -170,8 +179,8 @@ class ForkServer:
             self._answer(Gone(request.number))
             return
         if pid == 0:
-            if request.task == "branch":
-                _be_branch(parent, descriptors[0], request.name, self._confinement)
+            if request.task in ("branch", "session_branch"):
+                _be_branch(parent, descriptors[0], request, self._confinement)
             run = run_session if request.task == "session" else run_test
             run(parent, descriptors[0], descriptors[1], request.name, connector, self._confinement)
         for descriptor in descriptors:
@@ -184,7 +193,7 @@ class ForkServer:
         if self._connectors is None:
             return None
         if name not in self._connectors:
-            self._connectors[name] = _preload(name)
+            self._connectors[name] = _preload(name, for_sessions=self._for_sessions)
             if threading.active_count() > 1:  # nothing can be forked here any more
                 sys.exit()
         return self._connectors[name]

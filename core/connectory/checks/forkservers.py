@@ -131,7 +131,9 @@ class ForkServerHandle:
     def tests(self) -> list[int]:
         """The process ids of the tests and sessions that were forked here and not ended yet."""
         forks = self._forks.values()
-        return [fork.pid for fork in forks if fork.task != "branch" and fork.pid is not None and not fork.ended]
+        return [
+            fork.pid for fork in forks if fork.task in ("test", "session") and fork.pid is not None and not fork.ended
+        ]
 
     def end(self, fork: Fork) -> None:
         """Have `fork` killed, with whatever it started, and waited for; then `fork.gone` is done."""
@@ -204,7 +206,7 @@ class ForkServerHandle:
 
 
 class ForkServers:
-    """The root, and a branch for each distribution whose connectors are tested.
+    """The root, and a branch for each distribution whose connectors are tested, and one more where its sessions need more.
 
     Args:
         closed: the service's own files and folders, as absolute paths, that no test may read.
@@ -219,8 +221,8 @@ class ForkServers:
         self._replaced_at = -math.inf
         self._root: ForkServerHandle | None = None
         self._root_process = 0
-        self._branches: dict[str, ForkServerHandle] = {}
-        self._not_preloaded: set[ConnectorName] = set()
+        self._branches: dict[tuple[str, Task], ForkServerHandle] = {}
+        self._not_preloaded: set[tuple[ConnectorName, Task]] = set()
         self._discarded: list[subprocess.Popen[bytes]] = []
 
     @property
@@ -254,9 +256,9 @@ class ForkServers:
                 kill_session(used.largest)
 
     def _retire(self, limit: float) -> None:
-        for name, branch in list(self._branches.items()):
+        for key, branch in list(self._branches.items()):
             if branch.lost or (branch.ready.done() and branch.idle > limit):
-                del self._branches[name]
+                del self._branches[key]
                 branch.lose()
 
     async def stop(self) -> None:
@@ -278,8 +280,11 @@ class ForkServers:
         for server in self._all():
             server.kill_tests()
 
-    async def server_for(self, name: ConnectorName) -> ForkServerHandle:
+    async def server_for(self, name: ConnectorName, kind: Task = "branch") -> ForkServerHandle:
         """The fork server for a test of a connector: its branch, or the root where it could not be imported ahead.
+
+        Args:
+            kind: `session_branch` for one that has also imported what only sessions need. Default: `branch`.
 
         Raises:
             ForkServerLost: the root ended while this waited for it.
@@ -288,20 +293,21 @@ class ForkServers:
         root = self._living_root()
         if not await asyncio.shield(root.ready):
             raise ForkServerLost
-        if name in self._not_preloaded:
+        if (name, kind) in self._not_preloaded:
             return root
+        key = name.distribution, kind
         while True:
-            branch = self._branches.get(name.distribution)
+            branch = self._branches.get(key)
             if branch is None or branch.failed:
-                branch = self._branches[name.distribution] = _start_branch(root, name)
+                branch = self._branches[key] = _start_branch(root, kind, name)
             if await asyncio.shield(branch.ready):
                 return branch
             if root.lost:
                 raise ForkServerLost
             if branch.first == name:  # else it is another connector of the distribution that cannot be imported
                 break
-        if name not in self._not_preloaded:
-            self._not_preloaded.add(name)
+        if (name, kind) not in self._not_preloaded:
+            self._not_preloaded.add((name, kind))
             _log.warning(
                 "The connector '%s' (%s) cannot be imported ahead of its tests; each test imports it.",
                 name.identifier,
@@ -338,11 +344,11 @@ class ForkServers:
             await asyncio.sleep(0.002)
 
 
-def _start_branch(root: ForkServerHandle, name: ConnectorName) -> ForkServerHandle:
+def _start_branch(root: ForkServerHandle, kind: Task, name: ConnectorName) -> ForkServerHandle:
     ours, theirs = channel.channel()
     with theirs:
         try:
-            fork = root.fork("branch", name, theirs.fileno())
+            fork = root.fork(kind, name, theirs.fileno())
         except ForkServerLost:
             ours.close()
             raise

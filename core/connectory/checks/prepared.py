@@ -55,8 +55,11 @@ _ANSWERED = {
 }
 
 
-def load_connector(name: ConnectorName) -> LoadedConnector:
+def load_connector(name: ConnectorName, *, for_sessions: bool = False) -> LoadedConnector:
     """The connector of that name, without the deployer's settings; a job brings those.
+
+    Args:
+        for_sessions: whether to import what its sessions need, too. Default: no.
 
     Raises:
         LookupError: it is not installed any more.
@@ -66,8 +69,9 @@ def load_connector(name: ConnectorName) -> LoadedConnector:
     connector = find_connector(
         name.identifier, name.distribution, environment={}, source=name.source, target=name.target
     )
-    for driver in connector.description.drivers:
-        importlib.import_module(driver)
+    described = connector.description
+    for module in (*described.drivers, *(described.session_modules if for_sessions else ())):
+        importlib.import_module(module)
     return connector
 
 

@@ -258,12 +258,12 @@ class ConnectorName:
         return cls(record.identifier, record.distribution, record.source, record.target if record.source else "")
 
 
-Task: TypeAlias = Literal["test", "session", "branch"]
+Task: TypeAlias = Literal["test", "session", "branch", "session_branch"]
 
 
 @dataclass(frozen=True)
 class ForkRequest:
-    """Fork a process, known from now on by `number`: for one test or session, or to be the fork server for one connector."""
+    """Fork a process, known from now on by `number`: for one test or session, or to be a fork server for one connector's."""
 
     number: int
     task: Task

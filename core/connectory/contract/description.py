@@ -49,6 +49,8 @@ class Description(BaseModel):
             `CheckFailed` comes before them. Codes by which the service tells of itself cannot be among them. Default: none.
         drivers: modules that the test imports. They are imported ahead of the first test, and when one is missing the
             test answers `driver_missing` with the command that installs `distribution`.
+        session_modules: modules that `open_session` imports besides. They are imported ahead of the first session, in a process
+            apart from that of tests, which stay as small and as quick as they are.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -61,6 +63,7 @@ class Description(BaseModel):
     authorization_required: bool = False
     sentences: Mapping[FailureCode, Sentence] = {}
     drivers: tuple[str, ...] = ()
+    session_modules: tuple[str, ...] = ()
 
     @field_validator("sentences")
     @classmethod

@@ -87,7 +87,9 @@ events = st.one_of(
     st.sampled_from([Verdict("succeeded"), Verdict("skipped")]),
     failures,
 )
-requests = st.builds(ForkRequest, counts, st.sampled_from(["test", "branch"]), names) | st.builds(EndRequest, counts)
+requests = st.builds(
+    ForkRequest, counts, st.sampled_from(["test", "session", "branch", "session_branch"]), names
+) | st.builds(EndRequest, counts)
 answers = st.one_of(
     st.builds(Ready, st.booleans()),
     st.builds(Forked, counts, st.integers(1, 2**22)),

@@ -52,6 +52,7 @@ ALTER TABLE shop.chicken ADD FOREIGN KEY (egg_id) REFERENCES shop.egg;
 CREATE TABLE shop.audit (id integer, year integer, PRIMARY KEY (id, year)) PARTITION BY LIST (year);
 CREATE TABLE shop.audit_2025 PARTITION OF shop.audit FOR VALUES IN (2025);
 CREATE TABLE shop.audit_note (id integer, audit_id integer, year integer, FOREIGN KEY (audit_id, year) REFERENCES shop.audit);
+CREATE TABLE shop.note_of_2025 (id integer, year integer, FOREIGN KEY (id, year) REFERENCES shop.audit_2025);
 CREATE TABLE shop.special_visit (extra text) INHERITS (shop.visit);
 CREATE VIEW shop.seen AS SELECT id FROM shop.customer;
 CREATE MATERIALIZED VIEW shop.counted AS SELECT count(*) FROM shop.customer;
@@ -164,6 +165,8 @@ class TestDiscovery:
         assert (back.target, back.on_delete) == (shop("chicken"), "set_null")
         [to_partitioned] = collections["audit_note"].foreign_keys
         assert to_partitioned.target == shop("audit")
+        [to_partition] = collections["note_of_2025"].foreign_keys
+        assert to_partition.target == shop("audit_2025")
 
     def test_what_is_not_for_use_is_left_out_with_the_reason(self, session: DataSession) -> None:
         collections = found(session, schema="shop")

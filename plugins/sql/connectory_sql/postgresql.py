@@ -77,7 +77,7 @@ JOIN pg_catalog.pg_namespace fn ON fn.oid = f.relnamespace
 CROSS JOIN LATERAL unnest(k.conkey, k.confkey) WITH ORDINALITY AS p (attnum, fattnum, place)
 JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = p.attnum
 JOIN pg_catalog.pg_attribute fa ON fa.attrelid = f.oid AND fa.attnum = p.fattnum
-WHERE k.contype = 'f' AND NOT f.relispartition AND NOT c.relispartition AND {schemas}
+WHERE k.contype = 'f' AND {stated} AND NOT c.relispartition AND {schemas}
 ORDER BY k.oid, p.place
 """
 
@@ -89,6 +89,7 @@ def _catalogue(database: Database, schemas: Sequence[str] | None) -> Iterator[Co
     parts = {
         "schemas": _OWN if schemas is None else _CHOSEN,
         "generated": "a.attgenerated <> ''" if version >= 12_00_00 else "false",
+        "stated": "k.conparentid = 0" if version >= 11_00_00 else "true",
         "columns": "i.indnkeyatts" if version >= 11_00_00 else "i.indnatts",
     }
     values = {} if schemas is None else {"schemas": list(schemas)}

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from connectory.catalog.loaded import LoadedConnector
 from connectory.checks.egress import EgressPolicy
 from connectory.checks.forkservers import ForkServerLost, ForkServers
-from connectory.checks.protocol import JOB_LIMIT, ConnectorName, Job, encode_job
+from connectory.checks.protocol import JOB_LIMIT, ConnectorName, Job, Task, encode_job
 from connectory.checks.refusals import ShuttingDown, no_process
 from connectory.checks.report import CheckReport
 from connectory.checks.sessions.process import SessionProcess
@@ -171,7 +171,8 @@ class SessionRunner:
         report: CheckReport | None = None
         try:
             async with asyncio.timeout(max(0.0, killed_at - time.monotonic())):
-                server = await self._fork_servers.server_for(name)
+                kind: Task = "session_branch" if connector.description.session_modules else "branch"
+                server = await self._fork_servers.server_for(name, kind)
                 process = SessionProcess(server, name)
                 self._processes.add(process)
                 await process.send(job)

@@ -6,7 +6,10 @@ import time
 
 import pytest
 
+from connectory.checks.egress import EgressPolicy
 from connectory.checks.refusals import ShuttingDown
+from connectory.checks.runner import CheckRunner
+from connectory.checks.sessions import session as service_side
 from connectory.checks.sessions.runner import SessionNotOpened
 from connectory.checks.sessions.session import OperationFailed
 from connectory.contract.check import FailureCode
@@ -156,7 +159,7 @@ READS = {
         None,
     ),
     "more rows at once than there is room for": (
-        "def read(self, query, batch): yield Batch((Kind.INTEGER,) * 2, [(n, n) for n in range(2**40)])",
+        "def read(self, query, batch): yield Batch((Kind.INTEGER,) * 2, [(str(n) * 2**20, n) for n in range(2**20)])",
         FailureCode.RESOURCE_LIMIT,
         None,
     ),
@@ -208,14 +211,6 @@ def discovery(session):
 
 
 DISCOVERIES = {
-    "collections without end": (
-        """
-        def discover(self, namespace, sample):
-            while True:
-                yield CollectionInfo(CollectionRef("again"), ())
-        """,
-        FailureCode.RESOURCE_LIMIT,
-    ),
     "collections that are too much together": (
         """
         def discover(self, namespace, sample):
@@ -246,6 +241,17 @@ def test_what_can_go_wrong_with_a_discovery_has_its_code(use, script, code):
     failure, _ = failure_of(use, script, discovery)
     assert failure.code is code
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 32 * 1024, "KiB"
+
+
+def test_collections_are_counted(use, monkeypatch):
+    monkeypatch.setattr(service_side, "COLLECTIONS_LIMIT", 100)
+    endless = """
+    def discover(self, namespace, sample):
+        while True:
+            yield CollectionInfo(CollectionRef("again"), ())
+    """
+    failure, _ = failure_of(use, endless, discovery)
+    assert failure.code is FailureCode.RESOURCE_LIMIT
 
 
 LEFT_OUT = {
@@ -336,6 +342,30 @@ def test_what_can_go_wrong_with_opening_has_its_code(use, script, code):
     assert opening_of(use, script, seconds=1).code is code
 
 
+def test_what_only_sessions_need_is_imported_ahead_and_apart_from_tests(connector_of):
+    described = "@hookimpl\ndef connectory_describe():\n    return Description(session_modules=('wave',))\n"
+    opening = """
+@hookimpl
+def connectory_open_session(secrets, context):
+    import sys
+    from connectory.data import DataSession
+    assert "wave" in sys.modules
+    return type("Session", (DataSession,), {"close": lambda self: None})()
+"""
+    connector = connector_of("import sys\nassert 'wave' not in sys.modules", hooks=described + opening)
+
+    async def scenario():
+        runner = CheckRunner(policy=EgressPolicy())
+        await runner.start()
+        async with runner.sessions.open_session(connector, lambda: {"token": "t"}) as session:
+            assert session.opening.status == "succeeded"
+        tested = await runner.run("one", connector, lambda: {"token": "t"})
+        await runner.stop()
+        return tested.status
+
+    assert asyncio.run(scenario()) == "succeeded"
+
+
 def test_a_connector_must_return_a_session(use, connector_of):
     hook = "@hookimpl\ndef connectory_open_session(secrets, context):\n    return 5\n"
     with pytest.raises(SessionNotOpened) as failed:
@@ -377,9 +407,6 @@ def test_an_answer_that_is_not_read_to_its_end_ends_the_session(use):
 
 
 def test_sessions_end_with_the_service(scripted):
-    from connectory.checks.egress import EgressPolicy
-    from connectory.checks.runner import CheckRunner
-
     document = {"token": "t", "script": ENDLESS["silence"].strip()}
 
     async def scenario():
