@@ -29,7 +29,7 @@ def test_from_the_catalogue_to_a_connection_that_passed(person: Person, console:
     expect(page.locator(".verdict")).to_contain_text("Failed: auth failed")
     password = page.get_by_label("Password", exact=False).first
     expect(password).to_have_attribute("aria-invalid", "true")
-    expect(page.locator(":focus")).to_have_attribute("aria-invalid", "true")
+    expect(password).to_be_focused()
     expect(page.get_by_role("link", name=re.compile("^Go to "))).to_be_visible()
     assert console.api.get("/connection", params={"search": NAME}).json()["total"] == 0
     fill(page, {"password": good_secrets["password"]})

@@ -50,6 +50,17 @@ def test_credentials_sign_in_and_lead_where_the_person_wanted(somebody: Person, 
         expect(somebody.go(path).locator("main")).to_contain_text(f"lacks the scope {scope}")
 
 
+def test_signing_out_revokes_the_token(another, console: Console) -> None:
+    made = console.api.post("/client", json={"name": "leaving", "scopes": ["connection:read"]}).json()
+    page = another().sign_in(console.link("--client", made["client_id"]))
+    tokens = f"/client/{made['client_id']}/token"
+    assert console.api.get(tokens).json()["total"] == 1
+    page.locator(".account summary").click()
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_text("You are signed out.")).to_be_visible()
+    assert console.api.get(tokens).json()["total"] == 0
+
+
 def test_signing_out_ends_it_also_for_the_back_button(person: Person, console: Console) -> None:
     page = person.go("/connections")
     page.locator(".account summary").click()

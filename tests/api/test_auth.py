@@ -257,3 +257,15 @@ def test_an_expired_token_does_not_work_even_if_it_was_seen_a_moment_ago(anonymo
     clock = token_cache.time.time
     monkeypatch.setattr(token_cache.time, "time", lambda: clock() + 61)
     assert service.tokens.get(text) is None
+
+
+def test_whoever_has_a_token_can_revoke_it(api, anonymous, token_for):
+    """With the token itself in the header: a person who signs out knows no client's secret."""
+    token, other = token_for("connection:read"), token_for("connection:read")
+    headers = {"Authorization": f"Bearer {token}"}
+    revoke = "/api/v1/oauth/revoke"
+    assert anonymous.post(revoke, data={"token": other}, headers=headers).status_code == 401
+    assert anonymous.post(revoke, data={"token": token}, headers=headers).json() == {}
+    assert anonymous.get("/api/v1/connection", headers=headers).status_code == 401
+    assert anonymous.post(revoke, data={"token": token}, headers=headers).json() == {}  # it is revoked already
+    assert anonymous.get("/api/v1/connection", headers={"Authorization": f"Bearer {other}"}).status_code == 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -88,7 +89,10 @@ async def with_code(visit: Visit) -> Response:
 
 
 async def sign_out(visit: Visit) -> Response:
-    """Forget the session, and have the browser forget the pages."""
+    """Revoke the session's token, forget the session, and have the browser forget the pages."""
+    if visit.session is not None:
+        with contextlib.suppress(ApiFailed):  # it ends by itself; who wants to leave is not kept
+            await visit.api.send("POST", "/oauth/revoke", form={"token": visit.session.token})
     response = RedirectResponse(f"{visit.base}/sign-in?done=signed-out", 303)
     visit.forget(response)
     response.headers["Clear-Site-Data"] = '"cache"'

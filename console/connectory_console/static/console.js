@@ -175,7 +175,7 @@ async function submitLive(form, button) {
       panel.take(name, data);
       if (name === "verdict") {
         const marked = data.failure_fields.map((field) => markField(form, `field.${field}`, data.failure_reason)).filter(Boolean);
-        if (marked.length) panel.leadTo(marked[0]);
+        if (marked.length) panel.leadTo(marked.find((input) => input.matches("[data-secret]")) ?? marked[0]);
       } else if (data.location) leave(form, data.location);
       else if (name === "done" || name === "refused") say(data);
     }

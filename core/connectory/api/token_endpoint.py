@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hmac
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Literal, NoReturn
@@ -125,7 +126,8 @@ async def revoke(
     response: Response,
     body: Annotated[bytes, Depends(RawBody(RevocationRequest, {"Form": {"token": "…"}}, FORM))],
 ) -> Revoked | JSONResponse:
-    """The credentials are those of the client that the token was issued to. A token that is not known is as good as revoked.
+    """The credentials are those of the client that the token was issued to, or the token itself, as the bearer token. A token
+    that is not known is as good as revoked.
 
     This node refuses the token at once, others within 5 seconds.
     """
@@ -135,13 +137,22 @@ async def revoke(
 
 def _revoke(service: Service, request: Request, body: bytes) -> Revoked:
     form = read_form(request, body, RevocationRequest)
-    client = _authenticated(service, request, *_credentials(request, form))
-    if not (token := form.get("token")):
+    token = form.get("token")
+    # Whoever sends it as the bearer token has it, and may end it: a person who signs out knows no client's secret.
+    if token and hmac.compare_digest(request.headers.get("authorization", "").encode(), f"Bearer {token}".encode()):
+        with service.store.look() as database:
+            found = verify_token(database, token, now=utc_now())
+        if found is None:
+            return Revoked()
+        client_id = found[0]
+    else:
+        client_id = _authenticated(service, request, *_credentials(request, form)).id
+    if not token:
         raise OauthRefused("invalid_request", "Send the form field token.")
     with service.store.write() as database:
-        if revoke_token(database, client.id, token):
-            who = actor_of(request, client.id)
-            append(database, who.did("tokens_revoked", object=client.id, result_code="200", details={"times": 1}))
+        if revoke_token(database, client_id, token):
+            who = actor_of(request, client_id)
+            append(database, who.did("tokens_revoked", object=client_id, result_code="200", details={"times": 1}))
         elif verify_token(database, token, now=utc_now()) is not None:
             raise OauthRefused("invalid_grant", "The token was issued to another client.")  # RFC 7009 §2.1
     service.tokens.forget(token)
