@@ -124,6 +124,15 @@ def test_stored_secrets_are_kept_when_something_else_changes(
     assert console.api.get("/connection/kept/test").json()["test_status"] == "succeeded"
 
 
+def test_an_optional_secret_that_is_stored_can_be_removed(person: Person, console: Console, good_secrets: dict) -> None:
+    console.make("forgetful", good_secrets)
+    page = person.go("/connections/forgetful/secrets")
+    page.get_by_role("radio", name="Remove").check()
+    page.get_by_role("button", name="Save without testing").click()
+    page.wait_for_url(console.page("/connections/forgetful?done=saved"))
+    assert "password" not in console.api.get("/connection/forgetful").json()["secrets"]
+
+
 def test_another_host_asks_for_the_secrets_at_once(person: Person, console: Console, good_secrets: dict) -> None:
     console.make("moving", good_secrets)
     page = person.go("/connections/moving/secrets")

@@ -161,6 +161,12 @@ def _size(request) -> int:
     return sizes["responseBodySize"] + sizes["responseHeadersSize"]
 
 
+def test_the_documentation_of_the_api_asks_nobody_else_either(person: Person, console: Console) -> None:
+    person.page.goto(f"{console.url}/docs")
+    expect(person.page.get_by_role("heading", name="Connectory").first).to_be_visible()
+    assert {origin for origin in person.visited if not origin.startswith("data:")} == {console.url}
+
+
 def test_the_theme_is_kept(person: Person) -> None:
     page = person.go("/plugins")
     page.locator(".account summary").click()
