@@ -539,7 +539,10 @@ TLS = [
     inside("ssl_mode: SslModeField = SslMode.DISABLED\nssl_ca: SslCaField = None"),
 ]
 IN_CLEAR = ("LOGIN {secrets.username} {proof}", "LOGIN {secrets.username} {secrets.password.get_secret_value()}")
-ENCRYPTED = ("secrets.host, secrets.port)", "secrets.host, secrets.port, tls=secrets.ssl_mode, ca=secrets.ssl_ca)")
+ENCRYPTED = (
+    "open(secrets.host, secrets.port)",
+    "open(secrets.host, secrets.port, tls=secrets.ssl_mode, ca=secrets.ssl_ca)",
+)
 
 
 @pytest.mark.parametrize(
