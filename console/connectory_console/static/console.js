@@ -125,7 +125,7 @@ class TestPanel {
   }
   leadTo(input) {
     find(".verdict-where", this.panel).append(linkTo(input, `Go to ${titleOf(input)}`));
-    input.focus();
+    input.focus(), input.select?.(); // what is wrong is typed over
   }
 }
 

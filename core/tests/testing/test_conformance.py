@@ -434,16 +434,16 @@ class Ledger("""
 
 
 DISGUISED = """
-                    secret = b"user:" + secrets.password.get_secret_value().encode()
-                    remedy = "Not accepted: " + base64.b64encode(secret).decode()
-                    raise CheckFailed(FailureCode.AUTH_FAILED, remedy=remedy)
+            secret = b"user:" + secrets.password.get_secret_value().encode()
+            remedy = "Not accepted: " + base64.b64encode(secret).decode()
+            raise CheckFailed(FailureCode.AUTH_FAILED, remedy=remedy)
 """
 DEAD = """
-                try:
-                    greeting, _, challenge = _ask(stream).partition(b" ")
-                except (TimeoutError, CheckFailed):
-                    hint = secrets.password.get_secret_value().encode().hex()
-                    raise CheckFailed(FailureCode.PROTOCOL_MISMATCH, remedy=f"Tried {hint}.") from None
+        try:
+            greeting, _, challenge = _ask(stream).partition(b" ")
+        except (TimeoutError, CheckFailed):
+            hint = secrets.password.get_secret_value().encode().hex()
+            raise CheckFailed(FailureCode.PROTOCOL_MISMATCH, remedy=f"Tried {hint}.") from None
 """
 AGAIN = """
             with context.step("authenticate"):
@@ -518,7 +518,7 @@ LIVE_DEFECTS = {
         {"secrets_never_show"},
     ),
     "a remedy for a dead server repeats the password in disguise": (
-        [('                greeting, _, challenge = _ask(stream).partition(b" ")\n', DEAD)],
+        [('        greeting, _, challenge = _ask(stream).partition(b" ")\n', DEAD)],
         {"a_silent_server_is_given_up_in_time", "hostile_servers_cost_one_test_and_no_secret"},
     ),
 }
