@@ -97,11 +97,11 @@ async def list_all(
         return json_response(page_of([], 0, page, size))
     service = service_of(request)
     filters = Filters(
-        connection_types=[word.lower() for word in connection_type],
-        system_types=list(kinds),
+        connection_types=tuple(word.lower() for word in connection_type),
+        system_types=tuple(kinds),
         disabled=disabled,
         test_status=words.pop() if words else None,
-        failure_codes=failure_code,
+        failure_codes=tuple(failure_code),
         other_types_than=service.catalog.connectors.keys() if connector else None,
         other_keys_than=usable_kids(service) if secrets else None,
         search=search or None,
@@ -111,7 +111,8 @@ async def list_all(
 
 def _list(service: Service, filters: Filters, sort: Sort, page: int, size: int, with_health: bool) -> Response:
     # All else may take several, which have to see one state.
-    with service.store.look() if (filters, sort) == _ONE_STATEMENT else service.store.read() as database:
+    at_once = (filters, sort) == _ONE_STATEMENT and not with_health
+    with service.store.look() if at_once else service.store.read() as database:
         found, total = list_connections(database, filters, sort=sort, page=page, size=size)
         authorized = those_with_tokens(database, [row.id for row in found]) if with_health else frozenset()
     items = [connection_item(row) for row in found]
