@@ -22,7 +22,7 @@ _REFUSAL = (
 def names_of(settings: Settings) -> frozenset[str] | None:
     """The names that a `Host` header may have, in lower case; None where any may be there.
 
-    Addresses are no names: no page can have one as its own without being served from there.
+    Addresses are not names: no page can have one as its own without being served from there.
     """
     public = urlsplit(settings.public_url).hostname if settings.public_url is not None else None
     if public is None and not settings.allowed_hosts and not listens_on_loopback(settings.host):

@@ -67,7 +67,7 @@ def read_form(request: Request, body: bytes, fields: type[BaseModel]) -> dict[st
     """The fields of a form that `fields` has and that are not empty.
 
     Raises:
-        OauthRefused: it is no form, or gives a field twice.
+        OauthRefused: it is not a form, or gives a field twice.
     """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
         raise OauthRefused("invalid_request", f"The body must be a form; send the header 'Content-Type: {FORM}'.")

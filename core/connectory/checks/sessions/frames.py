@@ -64,7 +64,7 @@ def read_frame(descriptor: int) -> bytes | None:
     """The next message of a pipe that blocks; `None` where its other end is closed.
 
     Raises:
-        ProtocolViolation: what is there is no frame.
+        ProtocolViolation: what is there is not a frame.
     """
     unframing = Unframing()
     while data := os.read(descriptor, unframing.wanted):
@@ -98,7 +98,7 @@ class FrameReader:
         self._reads = False
 
     async def next(self) -> bytes | None:
-        """The next message; `None` where the pipe has ended, or what is in it is no frame."""
+        """The next message; `None` where the pipe has ended, or what is in it is not a frame."""
         while not self._messages and not self._ended:
             self._watch()
             self._waiter = self._loop.create_future()

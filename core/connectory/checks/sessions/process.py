@@ -52,7 +52,7 @@ class SessionProcess(PipedProcess):
                 self._loop.remove_writer(self._job)
 
     async def receive(self) -> bytes | None:
-        """The next message; `None` where the process has ended, or what it writes is no frame."""
+        """The next message; `None` where the process has ended, or what it writes is not a frame."""
         return await self._reader.next()
 
     async def ended(self) -> int | None:
