@@ -108,10 +108,6 @@ class Visit:
         """Whether our script asks, which shows the answer in the page that is there."""
         return self.request.method == "POST" and "text/html" not in self.request.headers.get("accept", "")
 
-    def may(self, scope: str) -> bool:
-        """Whether the person's token has `scope`."""
-        return self.session is not None and self.session.may(scope)
-
     def query(self, name: str, default: str = "") -> str:
         """A parameter of the address."""
         return str(self.request.query_params.get(name, default))

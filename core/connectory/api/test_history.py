@@ -1,4 +1,4 @@
-"""`/connection/{key}/test_history`: what became of the last tests of a connection."""
+"""`/connection/{key}/test_history`: the last tests of a connection, and how each ended."""
 
 from __future__ import annotations
 

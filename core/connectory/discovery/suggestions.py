@@ -20,7 +20,7 @@ class Suggestion(NamedTuple):
     identity: str | None = None
 
 
-# Whole words of a name, so that `named_at` is no name. What is more special comes first.
+# Whole words of a name, so that `named_at` is not a name. What is more special comes first.
 _WORDS: tuple[tuple[str, Suggestion], ...] = (
     (r"e_?mail(_address)?", Suggestion("user.contact.email", "email")),
     (

@@ -81,6 +81,6 @@ def _choice(title: str, options: Sequence[tuple[str, list[str]]]) -> dict[str, A
 
 
 def _described(schema: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """The schema of one field; a plugin may say of a field that anything goes, which is no object."""
+    """The schema of one field; a plugin may say of a field that anything goes, which is not an object."""
     described = schema["properties"].get(name)
     return described if isinstance(described, Mapping) else {}
