@@ -181,7 +181,7 @@ class Snowflake(Connector[SnowflakeSecrets]):
         from connectory_sql.snowflake import SNOWFLAKE, schema_named
 
         def log_in() -> SnowflakeConnection:
-            session = _open(secrets, context, opened)
+            session = _open(secrets, context, opened, context.time_in_all)
             with context.step("query"):
                 _check_session(session, secrets)
             return session
@@ -195,8 +195,17 @@ class Snowflake(Connector[SnowflakeSecrets]):
             raise
 
 
-def _open(secrets: SnowflakeSecrets, context: CheckContext, opened: ExitStack) -> SnowflakeConnection:
-    """A session that works as long as `opened` is."""
+def _open(
+    secrets: SnowflakeSecrets, context: CheckContext, opened: ExitStack, time_in_all: float | None = None
+) -> SnowflakeConnection:
+    """A session that works as long as `opened` is.
+
+    Args:
+        secrets: to log in with.
+        context: of the test or session.
+        opened: closes what the session needs.
+        time_in_all: seconds that a statement may take. Default: what the log-in may take.
+    """
     server = _server(secrets.account_identifier, context.settings(SnowflakeSettings).snowflake_endpoint)
     credentials = _credentials(secrets)
     # A connection of our own first: what fails with TLS, the driver reports only as text.
@@ -204,7 +213,7 @@ def _open(secrets: SnowflakeSecrets, context: CheckContext, opened: ExitStack) -
     link = opened.enter_context(context.open(server.host, server.port, tls=tls, untrusted=_UNTRUSTED))
     proxy_port = opened.enter_context(relay(server.scheme, server.host, server.port, link.address))
     with context.step("authenticate", _NO_ANSWER):
-        return _log_in(secrets, credentials, server, proxy_port, link, context)
+        return _log_in(secrets, credentials, server, proxy_port, link, context, time_in_all)
 
 
 def _server(account: str, endpoint: HttpUrl | None) -> _Server:
@@ -221,11 +230,14 @@ def _log_in(
     proxy_port: int,
     link: Link,
     context: CheckContext,
+    time_in_all: float | None,
 ) -> SnowflakeConnection:
     # The driver's core reads these when it is loaded: no configuration file is looked for, and no cloud's metadata service.
     os.environ |= {"SNOWFLAKE_HOME": "/nonexistent", "SNOWFLAKE_DISABLE_PLATFORM_DETECTION": "true"}
     connector = _driver()
     seconds = max(1, int(context.timeout))
+    # The server ends a statement by itself then, also when its client has been killed.
+    limit = seconds if time_in_all is None else max(1, int(time_in_all))
     trusted: AbstractContextManager[str | None] = nullcontext() if link.ca is None else path_of(link.ca)
     with trusted as trusted_path:
         parameters = {
@@ -241,8 +253,8 @@ def _log_in(
             "custom_root_store_path": trusted_path,
             "login_timeout": seconds,
             "connect_timeout": seconds,
-            "query_timeout": seconds,
-            "request_timeout": seconds,
+            "query_timeout": limit,
+            "request_timeout": limit,
             "retry_max_attempts": 1,
             "proxy_host": "127.0.0.1",
             "proxy_port": proxy_port,
@@ -251,7 +263,7 @@ def _log_in(
             "client_store_temporary_credential": False,
             "client_out_of_band_telemetry_enabled": False,
             "crl_enable_disk_caching": False,
-            "session_parameters": {"CLIENT_TELEMETRY_ENABLED": False, "STATEMENT_TIMEOUT_IN_SECONDS": seconds},
+            "session_parameters": {"CLIENT_TELEMETRY_ENABLED": False, "STATEMENT_TIMEOUT_IN_SECONDS": limit},
             "logout_max_attempts": 1,
             "logout_total_timeout_seconds": 1,
             "server_session_keep_alive": False,

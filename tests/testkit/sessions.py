@@ -1,22 +1,26 @@
 """Data sessions of one connector in the test's own process: what the tests of the SQL connectors share."""
 
+import asyncio
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from connectory import Connector
+from connectory.catalog.loaded import LoadedConnector
 from connectory.checks.addresses import VettedAddresses
 from connectory.checks.context import ChildContext
 from connectory.checks.egress import EgressPolicy
 from connectory.data import CollectionInfo, CollectionRef, DataSession, Read, Rows, SessionContext
-from connectory.testing import parse_secrets
+from connectory.testing import Session, Workbench, parse_secrets
 
 
 class SessionInProcess(ChildContext, SessionContext):
     """The context of a session that nobody kills."""
 
-    def __init__(self, *, read_only: bool, timeout: float, settings: Mapping[str, Any], cleartext: bool) -> None:
+    def __init__(
+        self, *, read_only: bool, timeout: float, in_all: float | None, settings: Mapping[str, Any], cleartext: bool
+    ) -> None:
         super().__init__(
             killed_at=time.monotonic() + timeout,
             addresses=VettedAddresses(EgressPolicy(allow_loopback=True), on_denial=lambda: None),
@@ -25,10 +29,19 @@ class SessionInProcess(ChildContext, SessionContext):
             cleartext_unverified=cleartext,
         )
         self._read_only = read_only
+        self._in_all = in_all
+        self.login = ""
 
     @property
     def read_only(self) -> bool:
         return self._read_only
+
+    @property
+    def time_in_all(self) -> float:
+        return self.timeout if self._in_all is None else self._in_all
+
+    def report_login(self, name: str) -> None:
+        self.login = name
 
 
 @contextmanager
@@ -38,16 +51,55 @@ def opened(
     *,
     read_only: bool = True,
     timeout: float = 30,
+    in_all: float | None = None,
     settings: Mapping[str, Any] | None = None,
     cleartext: bool = False,
 ) -> Iterator[DataSession]:
-    """A session by `connector`, with what its `settings` are for the deployer."""
-    context = SessionInProcess(read_only=read_only, timeout=timeout, settings=settings or {}, cleartext=cleartext)
+    """A session by `connector`, with what its `settings` are for the deployer. It ends `in_all` seconds later."""
+    context = SessionInProcess(
+        read_only=read_only, timeout=timeout, in_all=in_all, settings=settings or {}, cleartext=cleartext
+    )
     session = connector.open_session(parse_secrets(connector.secrets, secrets), context)
     try:
         yield session
     finally:
         session.close()
+
+
+def read_and_kill(
+    workbench: Workbench,
+    connector: LoadedConnector,
+    secrets: Mapping[str, Any],
+    query: Read,
+    running: Callable[[], bool],
+) -> None:
+    """Kill a session while its server runs a query, and see that it is soon not running any more.
+
+    Args:
+        workbench: runs the session as the service does.
+        connector: of the session.
+        secrets: to log in with.
+        query: what never gives a row.
+        running: whether the server runs the query.
+    """
+
+    async def scenario(session: Session) -> None:
+        reading = asyncio.ensure_future(anext(session.read(query)))
+        try:
+            await asyncio.to_thread(wait_until, running)
+        finally:
+            reading.cancel()
+
+    workbench.use(connector, secrets, scenario, seconds=60)
+    wait_until(lambda: not running(), seconds=5)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
+    """Return when the condition holds."""
+    give_up = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < give_up, "it did not come to that"
+        time.sleep(0.02)
 
 
 def found(session: DataSession, **namespace: str) -> dict[str, CollectionInfo]:

@@ -41,6 +41,11 @@ _MARGIN = 1.0
 """Seconds between the end of the drivers' time and the kill: a driver's own time-out says more than a kill does."""
 
 
+def left_until(killed_at: float) -> float:
+    """Seconds that a driver has until a kill at that time of `time.monotonic()`; a little where there are none."""
+    return max(0.1, killed_at - _MARGIN - time.monotonic())
+
+
 class ChildContext(CheckContext):
     """What one test may use.
 
@@ -81,7 +86,7 @@ class ChildContext(CheckContext):
 
     @property
     def timeout(self) -> float:
-        return max(0.1, self._killed_at - _MARGIN - time.monotonic())
+        return left_until(self._killed_at)
 
     @property
     def timeout_code(self) -> FailureCode:

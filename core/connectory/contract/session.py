@@ -68,14 +68,35 @@ class SessionContext(CheckContext):
     def read_only(self) -> bool:
         """Whether the connection may only be read. Then make the server refuse writes, where it can."""
 
+    @property
+    @abstractmethod
+    def time_in_all(self) -> float:
+        """Seconds until the session is over: what an operation may take in all, as long as each part of its answer comes in time.
+
+        This is the limit for a server that counts how long a statement runs with all its rows.
+        """
+
+    @abstractmethod
+    def report_login(self, name: str) -> None:
+        """Tell by which name the server knows this login, where it does not notice by itself that a client has gone.
+
+        Where the process is killed in the middle of an operation, the service opens another session with the same secrets, and
+        has it `end_login` with that name. Each call replaces the name that was told before.
+
+        Args:
+            name: printable, of at most 200 characters, such as a connection's number. It must tell servers apart, where several
+                answer at one address, and must not be secret.
+        """
+
 
 class DataSession(ABC):
     """One login at the far end, used for several operations, one after another, by one thread.
 
     It lives in a process of its own that is killed at a deadline, so it may block; it must not hold all that it reads. Where the
     server can end a statement by itself, let it do so after `SessionContext.timeout`, because a process that is killed tells it
-    nothing. What an operation raises has the meanings that it has in a test, and `SessionFailed` besides. Define the operations
-    that the system can do; of the others the service says that they are `unsupported`.
+    nothing; see `SessionContext.report_login` for one that cannot. What an operation raises has the meanings that it has in a
+    test, and `SessionFailed` besides. Define the operations that the system can do; of the others the service says that they are
+    `unsupported`.
 
     A complete session, over something that a dict holds:
 
@@ -108,6 +129,14 @@ class DataSession(ABC):
     @abstractmethod
     def close(self) -> None:
         """Log out. Called once, when the session ends in good order; it should not wait for long."""
+
+    def end_login(self, name: str) -> None:
+        """Have the server end another login of the same account, with whatever it is doing. One that is gone is none to end.
+
+        Args:
+            name: what another session has given to `SessionContext.report_login`.
+        """
+        raise NotImplementedError
 
     def discover(self, namespace: Mapping[str, str] | None = None, sample: int = 1000) -> Iterator[CollectionInfo]:
         """Every collection, one at a time, in an order that is the same each time.

@@ -278,8 +278,11 @@ class Workbench:
             runner = await self._runner(self._start(10.0, allow_loopback))
             terms = Terms(read_only=read_only, seconds=seconds)
             try:
-                async with runner.sessions.open_session(connector, lambda: document, terms) as session:
-                    return await what(session)
+                try:
+                    async with runner.sessions.open_session(connector, lambda: document, terms) as session:
+                        return await what(session)
+                finally:
+                    await runner.sessions.settled()
             except SessionNotOpened as failure:
                 print(f"{connector.identifier}: {failure.report}")
                 raise

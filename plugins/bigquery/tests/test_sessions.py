@@ -94,6 +94,17 @@ def test_values_are_of_their_kinds(session: DataSession) -> None:
     assert rows(session, app("visit"), "id") == [(1,), (2,)]
 
 
+def test_google_ends_a_query_by_itself(
+    bigquery: BigQueryServer, account: ServiceAccount, settings: dict[str, Any]
+) -> None:
+    bigquery.time_limits.clear()
+    secrets = {"keyfile_creds": account.key_file(), "dataset": "app"}
+    with opened(BigQuery(), secrets, settings=settings, timeout=9) as session:
+        rows(session, app("visit"), "id")
+    assert bigquery.time_limits
+    assert all(limit <= 9000 for limit in bigquery.time_limits)
+
+
 def test_rights_that_are_not_told_are_unknown(session: DataSession) -> None:
     assert list(session.privileges([app("visit")])) == [Privileges(app("visit"), None, None, None)]
 

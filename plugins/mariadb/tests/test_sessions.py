@@ -22,9 +22,10 @@ from connectory.data import (
     Read,
     SessionFailed,
 )
+from connectory.testing import Workbench, load_connector
 from connectory_mariadb import MariaDB
 from servers.mariadb.server import MariaDBServer
-from testkit.sessions import among, found, opened, rows
+from testkit.sessions import among, found, opened, read_and_kill, rows
 
 SHOP = """
 CREATE TABLE customer (
@@ -215,6 +216,38 @@ class TestReading:
         with opened(MariaDB(), secrets, timeout=1.4) as session, pytest.raises(SessionFailed) as ended:
             rows(session, of(shop, "slow"), "s")
         assert ended.value.code is FailureCode.TIMEOUT
+
+
+class TestItsEnd:
+    def test_nothing_is_left_running_where_the_process_was_killed(
+        self, secrets: dict[str, Any], shop: str, mariadb: MariaDBServer, workbench: Workbench
+    ) -> None:
+        mariadb.execute(
+            "CREATE VIEW silent AS SELECT sum(a.seq & b.seq) AS s FROM seq_1_to_100000 a, seq_1_to_100000 b",
+            database=shop,
+        )
+        running = "SELECT count(*) FROM information_schema.processlist WHERE db = %s AND info LIKE '%%silent%%'"
+        connector = load_connector("mariadb", "connectory-mariadb")
+        query = Read(of(shop, "silent"), (("s",),))
+        read_and_kill(workbench, connector, secrets, query, lambda: mariadb.execute(running, shop) != [(0,)])
+
+    def test_a_long_answer_is_not_cut_while_rows_come(
+        self, secrets: dict[str, Any], shop: str, mariadb: MariaDBServer
+    ) -> None:
+        mariadb.execute("CREATE VIEW steady AS SELECT seq + sleep(0.05) AS s FROM seq_1_to_20", database=shop)
+        with opened(MariaDB(), secrets, timeout=1.3, in_all=30) as session:
+            assert len(rows(session, of(shop, "steady"), "s")) == 20
+
+    def test_only_a_login_at_the_same_server_is_ended(self, secrets: dict[str, Any]) -> None:
+        with opened(MariaDB(), secrets) as one, opened(MariaDB(), secrets) as other:
+            number, _, server = one._context.login.partition("@")
+            assert server
+            other.end_login(f"{number}@another-server")
+            other.end_login(f"999999999@{server}")
+            assert one._database.rows("SELECT 1") == [(1,)]
+            other.end_login(one._context.login)
+            with pytest.raises(pymysql.Error):
+                one._database.rows("SELECT 1")
 
 
 def test_a_login_that_fails_says_why(secrets: dict[str, Any]) -> None:

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from connectory import CheckFailed, FailureCode
-from connectory.data import CollectionRef
+from connectory.data import CollectionRef, Read
+from connectory.testing import Workbench, load_connector
 from connectory_mysql import MySQL
 from servers.mysql.server import MySQL8Front
-from testkit.sessions import among, found, opened, rows
+from testkit.sessions import among, found, opened, read_and_kill, rows
 
 
 def test_a_table_is_found_read_and_told_who_may_write(
@@ -27,6 +28,22 @@ def test_a_table_is_found_read_and_told_who_may_write(
         assert (known.read, known.update, known.delete) == (True, True, True)
         assert known.remedy.startswith("REVOKE INSERT, UPDATE, DELETE, DROP ON `app`.* FROM ")
     assert mysql.logins[-1].encrypted
+
+
+def test_nothing_is_left_running_where_the_process_was_killed(
+    mysql: MySQL8Front, account: Callable[..., dict[str, Any]], workbench: Workbench
+) -> None:
+    mysql.execute(
+        "CREATE VIEW app.silent AS SELECT sum(a.seq & b.seq) AS s FROM seq_1_to_100000 a, seq_1_to_100000 b",
+        database="app",
+    )
+    running = "SELECT count(*) FROM information_schema.processlist WHERE db = 'app' AND info LIKE '%silent%'"
+    query = Read(CollectionRef("silent", {"schema": "app"}), (("s",),))
+    connector = load_connector("mysql", "connectory-mysql")
+    try:
+        read_and_kill(workbench, connector, account(mysql), query, lambda: mysql.execute(running) != [(0,)])
+    finally:
+        mysql.execute("DROP VIEW app.silent")
 
 
 def test_a_login_that_fails_says_why(mysql: MySQL8Front, account: Callable[..., dict[str, Any]]) -> None:

@@ -1,10 +1,7 @@
 """What a PostgreSQL database holds, how it is read, and who may write: against a real server."""
 
 import secrets as random
-import socket
-import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -25,9 +22,11 @@ from connectory.data import (
     Read,
     SessionFailed,
 )
+from connectory.testing import Workbench, load_connector
 from connectory_postgres import Postgres
+from connectory_sql import postgresql
 from servers.postgres.server import PostgresServer
-from testkit.sessions import among, found, opened, rows
+from testkit.sessions import among, found, opened, read_and_kill, rows
 
 SHOP = """
 CREATE SCHEMA shop;
@@ -291,23 +290,29 @@ class TestReading:
         reading.close()
         assert len(rows(session, shop("region"), "number")) == 4
 
-    def test_a_statement_ends_when_its_process_has_gone(
-        self, secrets: dict[str, Any], postgres: PostgresServer
+    def test_nothing_is_left_running_where_the_process_was_killed(
+        self, secrets: dict[str, Any], postgres: PostgresServer, database: str, workbench: Workbench
     ) -> None:
-        """What the kernel does to the connection of a process that is killed is done here without one."""
-        running = "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(30)' AND state = 'active'"
-        with opened(Postgres(), secrets) as session, ThreadPoolExecutor(1) as threads:
-            connection = session._database.connection
-            sleeping = threads.submit(session._database.rows, "SELECT pg_sleep(30)")
-            while postgres.execute(running) != [(1,)]:
-                pass
-            with socket.fromfd(connection.fileno(), socket.AF_INET, socket.SOCK_STREAM) as ours:
-                ours.shutdown(socket.SHUT_RDWR)
-            gone = time.monotonic() + 5
-            while postgres.execute(running) != [(0,)]:
-                assert time.monotonic() < gone
-            with pytest.raises(psycopg2.OperationalError):
-                sleeping.result()
+        postgres.execute("CREATE VIEW shop.silent AS SELECT pg_sleep(60)::text AS s", database=database)
+        running = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND state = 'active'"
+        connector = load_connector("postgres", "connectory-postgres")
+        query = Read(shop("silent"), (("s",),))
+        try:
+            read_and_kill(workbench, connector, secrets, query, lambda: postgres.execute(running, database) != [(0,)])
+        finally:
+            postgres.execute("DROP VIEW shop.silent", database=database)
+
+    def test_a_server_that_does_not_notice_is_told_what_to_end(
+        self, secrets: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(postgresql, "_NOTICES_SINCE", 99_00_00)
+        with opened(Postgres(), secrets) as one, opened(Postgres(), secrets) as other:
+            process, _, since = one._context.login.partition(" ")
+            other.end_login(f"{process} {since}9")
+            assert one._database.rows("SELECT 1") == [(1,)]
+            other.end_login(one._context.login)
+            with pytest.raises(psycopg2.Error):
+                one._database.rows("SELECT 1")
 
     def test_a_statement_ends_with_the_time_of_its_operation(
         self, secrets: dict[str, Any], postgres: PostgresServer, database: str

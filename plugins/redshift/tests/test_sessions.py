@@ -78,7 +78,10 @@ def test_tables_columns_and_keys_are_found(session: DataSession) -> None:
 
 
 def test_rows_are_asked_for_some_at_a_time(session: DataSession, redshift: RedshiftServer, database: str) -> None:
-    redshift.execute("CREATE VIEW shop.many AS SELECT i FROM generate_series(1, 100000000) i", database=database)
+    redshift.execute(
+        "CREATE VIEW shop.many AS SELECT a AS i FROM generate_series(1, 9999) a, generate_series(1, 9999) b",
+        database=database,
+    )
     reading = session.read(Read(shop("many"), (("i",),)), 60)
     found = [len(next(reading).rows) for _ in range(4)]
     assert found == [50, 60, 60, 60]
@@ -105,6 +108,23 @@ def test_what_goes_wrong_is_told_by_its_code_and_the_session_lives_on(session: D
             rows(session, shop(name), field)
         assert refused.value.code is code
     assert rows(session, shop("visit"), "id") == [(0,), (1,)]
+
+
+def test_a_statement_ends_with_the_time_of_its_operation(
+    secrets: dict[str, Any], redshift: RedshiftServer, database: str
+) -> None:
+    redshift.execute("CREATE VIEW shop.slow AS SELECT pg_sleep(30)::text AS s", database=database)
+    with opened(Redshift(), secrets, timeout=9, in_all=0.3) as session, pytest.raises(SessionFailed) as ended:
+        rows(session, shop("slow"), "s")
+    assert ended.value.code is FailureCode.TIMEOUT
+
+
+def test_another_session_ends_a_login(secrets: dict[str, Any]) -> None:
+    with opened(Redshift(), secrets) as one, opened(Redshift(), secrets) as other:
+        other.end_login(one._context.login)
+        with pytest.raises(SessionFailed):
+            list(one.discover())
+        assert list(other.discover())
 
 
 def test_a_login_that_fails_says_why(secrets: dict[str, Any]) -> None:

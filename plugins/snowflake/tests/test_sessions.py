@@ -94,6 +94,13 @@ def test_what_goes_wrong_is_told_by_its_code(session: DataSession) -> None:
     assert refused.value.code is DataFailure.COLLECTION_MISSING
 
 
+def test_snowflake_ends_a_statement_by_itself(snowflake: SnowflakeServer, secrets: dict[str, Any]) -> None:
+    settings = {"snowflake_endpoint": snowflake.url}
+    with opened(Snowflake(), secrets, settings=settings, timeout=9, in_all=40) as session:
+        [limit] = session._database.records("SHOW PARAMETERS LIKE 'STATEMENT_TIMEOUT_IN_SECONDS'")
+    assert limit["value"] == "40"
+
+
 def test_rights_that_are_not_told_are_unknown(session: DataSession) -> None:
     assert list(session.privileges([public("REGION")])) == [Privileges(public("REGION"), None, None, None)]
 

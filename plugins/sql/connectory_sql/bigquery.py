@@ -172,7 +172,7 @@ _PAGE = 2000
 """Rows that the client asks for at a time; left alone, it asks for one."""
 
 
-def _limit(database: Database, seconds: float) -> None:
+def _limit(database: Database, seconds: float, _in_all: float) -> None:
     from google.cloud.bigquery import QueryJobConfig
 
     config = QueryJobConfig(job_timeout_ms=max(1, int(seconds * 1000)))

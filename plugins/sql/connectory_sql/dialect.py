@@ -61,7 +61,10 @@ class Dialect:
         cursor: opens a cursor that leaves the rows on the server. Default: the driver's plain one, for drivers whose plain one
             does.
         begin: what a session begins with; told whether it must only read. Default: nothing.
-        limit: sets the server's own deadline, in seconds, for what follows. Default: nothing.
+        limit: sets the server's own deadline for what follows: seconds for each part of an answer, and seconds in all. Default:
+            nothing.
+        login: by which name the server knows the connection, where it does not notice that a client has gone. Default: none.
+        end_login: ends the login of that name, if it is there. Default: nothing.
         end: ends what an operation has left open. Default: rolls back.
         usable: whether the connection can still be used; another one is opened where it cannot. Default: yes.
         row_values: whether `(a, b) IN ((1, 2), …)` is understood. Default: yes.
@@ -76,7 +79,9 @@ class Dialect:
     columns: Callable[[Cursor], list[ResultColumn]]
     cursor: Callable[[Any], Cursor] = _plain_cursor
     begin: Callable[[Database, bool], None] = _nothing
-    limit: Callable[[Database, float], None] = _nothing
+    limit: Callable[[Database, float, float], None] = _nothing
+    login: Callable[[Database], str | None] = _nothing
+    end_login: Callable[[Database, str], None] = _nothing
     end: Callable[[Any], None] = lambda connection: connection.rollback()
     usable: Callable[[Any], bool] = lambda _connection: True
     row_values: bool = True

@@ -178,7 +178,7 @@ def _datetimeoffset(value: bytes) -> datetime:
     return datetime(year, month, day, hour, minute, second, nanosecond // 1000, zone)
 
 
-def _limit(database: Database, seconds: float) -> None:
+def _limit(database: Database, seconds: float, _in_all: float) -> None:
     # Past it the driver sends an attention, which ends the statement on the server.
     database.connection.timeout = max(1, math.floor(seconds))
 

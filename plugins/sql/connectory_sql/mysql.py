@@ -176,19 +176,47 @@ def _failure(error: BaseException) -> FailureCode | DataFailure | None:
 
 
 def _begin(database: Database, read_only: bool) -> None:
-    [(version,)] = database.rows("SELECT VERSION()")
+    [(version, database.facts["login"])] = database.rows("SELECT VERSION(), CONCAT(CONNECTION_ID(), '@', @@hostname)")
     database.facts["mariadb"] = "mariadb" in version.lower()
     if read_only:
         database.run("SET SESSION TRANSACTION READ ONLY")
 
 
-def _limit(database: Database, seconds: float) -> None:
-    # The driver's own limit, for a server that says nothing, is a little later, so that the server's is the one that is seen.
-    database.connection._read_timeout = seconds + 0.5  # noqa: SLF001  # PyMySQL takes it when it connects, and reads it each time
+def _limit(database: Database, seconds: float, in_all: float) -> None:
+    # The driver's own limit, for a server that says nothing, must not be the first: it ends the connection, and the statement
+    # goes on. A process that is killed instead has its login ended.
+    database.connection._read_timeout = seconds + _LATER  # noqa: SLF001  # PyMySQL takes it when it connects, and reads it each time
+    # The server counts the time in which rows are sent, too.
     if database.facts["mariadb"]:
-        database.run("SET SESSION max_statement_time = :seconds", seconds=round(seconds, 3))
+        database.run("SET SESSION max_statement_time = :seconds", seconds=round(in_all, 3))
     else:
-        database.run("SET SESSION max_execution_time = :milliseconds", milliseconds=max(1, int(seconds * 1000)))
+        database.run("SET SESSION max_execution_time = :milliseconds", milliseconds=max(1, int(in_all * 1000)))
+
+
+_LATER = 5.0
+
+
+def _login(database: Database) -> str:
+    login: str = database.facts["login"]
+    return login
+
+
+def _end_login(database: Database, name: str) -> None:
+    """By KILL, which the account may do to its own connections. Behind one address there may be several servers."""
+    import pymysql
+
+    number, _, server = name.partition("@")
+    [(here,)] = database.rows("SELECT @@hostname")
+    if here != server:
+        return
+    try:
+        database.run("KILL :number", number=int(number))
+    except pymysql.Error as error:
+        if error.args[0] != _NO_SUCH_THREAD:
+            raise
+
+
+_NO_SUCH_THREAD = 1094
 
 
 def _cursor(connection: Any) -> Cursor:
@@ -228,6 +256,8 @@ def _dialect(name: str) -> Dialect:
         cursor=_cursor,
         begin=_begin,
         limit=_limit,
+        login=_login,
+        end_login=_end_login,
         end=_end,
         usable=_usable,
     )

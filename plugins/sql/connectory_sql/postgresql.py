@@ -190,16 +190,40 @@ def _begin(database: Database, read_only: bool) -> None:
     # Where the driver would need to have seen a type's array before, it gives it as the server's text.
     extensions.register_type(extensions.new_array_type((2951,), "UUID[]", psycopg2.STRING), connection)
     extras.register_default_jsonb(connection)
-    if connection.server_version >= 14_00_00:
+    if connection.server_version >= _NOTICES_SINCE:
         # So that the server notices that a killed process has gone. Not every system that it runs on can.
         connection.autocommit = True
         with suppress(psycopg2.Error):
             database.run("SET client_connection_check_interval = 500")
+            database.facts["notices"] = True
         connection.autocommit = False
     connection.set_session(readonly=read_only)
 
 
-def _limit(database: Database, seconds: float) -> None:
+_NOTICES_SINCE = 14_00_00
+"""The version since which a server can look whether its client is still there."""
+
+
+def _login(database: Database) -> str | None:
+    if "notices" in database.facts:
+        return None
+    [(process, since)] = database.rows(
+        "SELECT pid, backend_start::text FROM pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid()"
+    )
+    return f"{process} {since}"
+
+
+def _end_login(database: Database, name: str) -> None:
+    """By a signal, which the account may have sent to its own backends."""
+    process, _, since = name.partition(" ")
+    statement = (
+        "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity "
+        "WHERE pid = :process AND backend_start::text = :since"
+    )
+    database.rows(statement, process=int(process), since=since)
+
+
+def _limit(database: Database, seconds: float, _in_all: float) -> None:  # each fetch counts anew
     database.rows("SELECT set_config('statement_timeout', :limit, false)", limit=str(max(1, int(seconds * 1000))))
 
 
@@ -217,5 +241,7 @@ POSTGRESQL = Dialect(
     cursor=_cursor,
     begin=_begin,
     limit=_limit,
+    login=_login,
+    end_login=_end_login,
 )
 """PostgreSQL from version 10 on, by psycopg2 without autocommit."""

@@ -199,10 +199,24 @@ def _end(connection: Any) -> None:
     connection.autocommit = True
 
 
-def _limit(database: Database, seconds: float) -> None:
-    # The driver reads from a socket that the connector has opened.
-    database.connection._usock.settimeout(seconds + 0.5)  # noqa: SLF001
-    database.rows("SELECT set_config('statement_timeout', :limit, false)", limit=str(max(1, int(seconds * 1000))))
+def _limit(database: Database, seconds: float, in_all: float) -> None:
+    # The driver reads from a socket that the connector has opened. Its limit must not be the first: the statement would go on.
+    database.connection._usock.settimeout(seconds + _LATER)  # noqa: SLF001
+    # The server counts until the last row is fetched.
+    database.rows("SELECT set_config('statement_timeout', :limit, false)", limit=str(max(1, int(in_all * 1000))))
+
+
+_LATER = 5.0
+
+
+def _login(database: Database) -> str:
+    [(process,)] = database.rows("SELECT pg_backend_pid()")
+    return str(process)
+
+
+def _end_login(database: Database, name: str) -> None:
+    """By a signal, which the account may have sent to its own sessions."""
+    database.rows("SELECT pg_terminate_backend(:process)", process=int(name))
 
 
 def _columns(cursor: Cursor) -> list[ResultColumn]:
@@ -230,6 +244,8 @@ REDSHIFT = Dialect(
     cursor=_cursor,
     begin=_begin,
     limit=_limit,
+    login=_login,
+    end_login=_end_login,
     end=_end,
 )
 """Amazon Redshift, by redshift-connector with autocommit."""

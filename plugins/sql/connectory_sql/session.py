@@ -59,6 +59,11 @@ class SqlSession(DataSession):
             if self._afterwards is not None:
                 self._afterwards()
 
+    def end_login(self, name: str) -> None:
+        """End another login of the same account, where the server would not notice that its client has gone."""
+        with self._operation():
+            self._dialect.end_login(self._database, name)
+
     def discover(self, namespace: Mapping[str, str] | None = None, sample: int = 1000) -> Iterator[CollectionInfo]:
         """Every table of the schemas that the connection is for, by schema and name. Nothing is sampled."""
         del sample
@@ -84,6 +89,9 @@ class SqlSession(DataSession):
         database = Database(self._dialect, self._log_in())
         with self._told():
             self._dialect.begin(database, self._context.read_only)
+            login = self._dialect.login(database)
+        if login is not None:
+            self._context.report_login(login)
         return database
 
     @contextmanager
@@ -93,7 +101,7 @@ class SqlSession(DataSession):
             self._database = self._opened()
         with self._told():
             try:
-                self._dialect.limit(self._database, self._context.timeout)
+                self._dialect.limit(self._database, self._context.timeout, self._context.time_in_all)
                 yield
             finally:
                 with suppress(Exception):  # a connection that is lost has nothing open

@@ -74,7 +74,7 @@ class Answer(NamedTuple):
 class BigQueryServer(LocalServer):
     """One emulator with the project `demo-project` on 127.0.0.1, in plain http; `testkit.tls_front` puts TLS and ::1 before it.
 
-    `requests` lists the method and path of every request that came in. There is one dataset, `app`.
+    `requests` lists the method and path of every request that came in, `time_limits` the milliseconds that jobs had. There is one dataset, `app`.
     """
 
     folder_name = "bigquery"
@@ -85,6 +85,7 @@ class BigQueryServer(LocalServer):
         self.host = IPV4_LOOPBACK
         self.port = 0  # chosen by start()
         self.requests: list[tuple[str, str]] = []
+        self.time_limits: list[int] = []
         self._accounts: dict[str, ServiceAccount] = {}
         self._tokens: dict[str, ServiceAccount] = {}
         self._emulator_port = 0
@@ -146,6 +147,7 @@ class BigQueryServer(LocalServer):
     def answer(self, method: str, path: str, authorization: str, body: bytes) -> tuple[int, bytes]:
         """The status and JSON that this request gets."""
         self.requests.append((method, path))
+        self.time_limits += map(int, re.findall(rb'"jobTimeoutMs": ?"?(\d+)', body))
         if path == "/token":
             refusal = self._token(body)
         else:

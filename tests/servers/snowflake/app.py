@@ -32,6 +32,7 @@ WRONG_CREDENTIALS = "390100"
 INVALID_TOKEN = "390144"
 ROLE_NOT_GRANTED = "390189"
 
+_TIME_LIMIT = "STATEMENT_TIMEOUT_IN_SECONDS"
 _CONTEXT_FUNCTION = re.compile(r"CURRENT_(ROLE|WAREHOUSE|DATABASE|SCHEMA)\(\)", re.IGNORECASE)
 
 
@@ -55,6 +56,7 @@ class SnowflakeApp:
         self._account_file = account_file
         self._sessions: dict[str, Session] = {}
         self._databases: set[str] = set()
+        self._time_limits: dict[str, Any] = {}
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -91,6 +93,7 @@ class SnowflakeApp:
         answer = json.loads((await _answer_of_fakesnow(scope, json.dumps(body).encode())).body)
         token = answer["data"]["token"]
         self._sessions[token] = session
+        self._time_limits[token] = login.get("SESSION_PARAMETERS", {}).get(_TIME_LIMIT)
         # What the driver's native core asks for and fakesnow leaves out.
         answer["data"] |= {
             "masterToken": token,
@@ -115,6 +118,8 @@ class SnowflakeApp:
     async def _query(self, request: Request, body: dict[str, Any]) -> Response:
         token = request.headers.get("authorization", "").removeprefix('Snowflake Token="').removesuffix('"')
         session = self._sessions.get(token)
+        if body["sqlText"] == f"SHOW PARAMETERS LIKE '{_TIME_LIMIT}'":
+            body["sqlText"] = f"SELECT '{_TIME_LIMIT}' AS \"key\", '{self._time_limits[token]}' AS \"value\""
         if session is not None:
             body["sqlText"] = _CONTEXT_FUNCTION.sub(
                 lambda found: _literal(getattr(session, found[1].lower())), body["sqlText"]

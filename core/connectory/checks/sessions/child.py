@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, NoReturn
 
 from connectory.catalog.loaded import LoadedConnector
@@ -20,11 +21,14 @@ from connectory.checks.sessions.messages import (
     AskPrivileges,
     Discover,
     Done,
+    EndLogin,
     Failed,
+    Login,
     Operation,
     ReadRows,
     decode_order,
     encode_answer,
+    encode_login,
     encode_rows,
 )
 from connectory.checks.sessions.values import encoded_column
@@ -61,7 +65,9 @@ def run_session(
             die_with_parent(parent)
             hide_memory()
             job = _job(orders)
-            prepared = prepare(job, name, connector, confining, emit, ChildSessionContext)
+            prepared = prepare(
+                job, name, connector, confining, emit, partial(ChildSessionContext, tell_login=emit.login)
+            )
             _serve(prepared, orders, answers, emit)
         except NotPrepared as problem:
             emit(problem.verdict)
@@ -84,6 +90,10 @@ class _Telling:
         if not self._over:
             self._over = isinstance(event, Verdict)
             write_frame(self._answers, encode_event(event))
+
+    def login(self, name: str) -> None:
+        """Tell by which name the server knows the login, at any time."""
+        write_frame(self._answers, encode_login(Login(name)))
 
 
 def _job(orders: int) -> Job:
@@ -140,6 +150,9 @@ def _failed(prepared: Prepared[ChildSessionContext], error: BaseException) -> Fa
 def _answers(session: DataSession, operation: Operation) -> Iterator[bytes]:
     """The parts of an answer as messages, one at a time."""
     match operation:
+        case EndLogin(name):
+            _require_defined(session, "end_login")
+            session.end_login(name)
         case Discover(namespace, sample):
             _require_defined(session, "discover")
             for number, info in enumerate(session.discover(namespace, sample)):

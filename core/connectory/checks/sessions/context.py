@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from connectory.checks.addresses import VettedAddresses
-from connectory.checks.context import ChildContext
+from connectory.checks.context import ChildContext, left_until
 from connectory.checks.prepared import Emit
 from connectory.checks.protocol import Job
 from connectory.contract.session import SessionContext
@@ -18,12 +19,16 @@ class ChildSessionContext(ChildContext, SessionContext):
         job: what the session is opened with.
         addresses: name resolution under the deployer's egress policy.
         emit: sends one event to the service, where it wants any.
+        tell_login: sends the service the name of a login.
     """
 
-    def __init__(self, job: Job, addresses: VettedAddresses, emit: Emit) -> None:
+    def __init__(
+        self, job: Job, addresses: VettedAddresses, emit: Emit, tell_login: Callable[[str], None] = lambda _: None
+    ) -> None:
         self._is_open = False
+        self._tell_login = tell_login
         self._patience = 0.0
-        self._over_at = job.killed_at
+        self._over_at = job.over_at
         self._read_only = job.read_only
         super().__init__(
             killed_at=job.killed_at,
@@ -36,6 +41,13 @@ class ChildSessionContext(ChildContext, SessionContext):
     @property
     def read_only(self) -> bool:
         return self._read_only
+
+    @property
+    def time_in_all(self) -> float:
+        return left_until(self._over_at)
+
+    def report_login(self, name: str) -> None:
+        self._tell_login(name)
 
     def opened(self) -> None:
         """The session is open: from now on there may be any number of steps, which nobody is told."""

@@ -33,6 +33,8 @@ from connectory.contract.session import DataFailure
 Code: TypeAlias = FailureCode | DataFailure
 SAMPLE_LIMIT = 100_000
 """Documents that one collection may be judged by."""
+LOGIN_LIMIT = 200
+"""Characters of the name of a login."""
 BATCH_LIMIT = 10_000
 """Rows of one batch."""
 
@@ -63,7 +65,14 @@ class ReadRows:
     batch: int
 
 
-Operation: TypeAlias = Discover | AskPrivileges | ReadRows
+@dataclass(frozen=True)
+class EndLogin:
+    """Have the server end what another session's login is doing."""
+
+    name: str
+
+
+Operation: TypeAlias = Discover | AskPrivileges | ReadRows | EndLogin
 
 
 @dataclass(frozen=True)
@@ -100,6 +109,16 @@ class Failed:
     error_type: str | None = None
 
 
+@dataclass(frozen=True)
+class Login:
+    """By which name the server knows the session's login. It may come at any time, and is not a part of an answer."""
+
+    name: str
+
+    def __post_init__(self) -> None:
+        require(is_printable(self.name, LOGIN_LIMIT), "the name of a login must be printable")
+
+
 Answer: TypeAlias = CollectionInfo | Privileges | Batch | Done | Failed
 
 
@@ -122,6 +141,8 @@ def _operation_members(operation: Operation) -> tuple[str, dict[str, Any]]:
             rows = [_rows_members(rows) for rows in query.any_of]
             fields = [list(path) for path in query.fields]
             return "read", {"ref": ref_members(query.ref), "fields": fields, "any_of": rows, "batch": batch}
+        case EndLogin(name):
+            return "end_login", {"name": name}
 
 
 def _rows_members(rows: Rows) -> list[Any]:
@@ -144,6 +165,7 @@ def decode_order(message: bytes) -> Order:
             "discover": lambda: Discover(members["namespace"], members["sample"]),
             "privileges": lambda: AskPrivileges(tuple(map(ref_of, members["refs"]))),
             "read": lambda: ReadRows(_read_of(members), members["batch"]),
+            "end_login": lambda: EndLogin(members["name"]),
         }
         order = Order(makers[members["do"]](), members["patience"], members["over_at"])
     except (KeyError, TypeError, ValueError):
@@ -180,6 +202,24 @@ def encode_answer(answer: CollectionInfo | Privileges | Done | Failed) -> bytes:
         case Failed():
             members = {"say": "failed", **vars(answer)}
     return json.dumps(members, separators=(",", ":")).encode()
+
+
+_LOGIN = b'{"say":"login",'
+
+
+def encode_login(login: Login) -> bytes:
+    """`login` as a message."""
+    return _LOGIN + b'"name":' + json.dumps(login.name).encode() + b"}"
+
+
+def decode_login(message: bytes) -> Login | None:
+    """The login in `message`; `None` where it is about something else, or is not as it must be."""
+    if not message.startswith(_LOGIN):
+        return None
+    try:
+        return Login(parsed(message)["name"])
+    except (ProtocolViolation, KeyError):
+        return None
 
 
 def decode_answer(message: bytes) -> Answer:

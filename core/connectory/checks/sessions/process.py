@@ -9,6 +9,7 @@ from connectory.checks.forkservers import ForkServerHandle, settle
 from connectory.checks.process import PipedProcess
 from connectory.checks.protocol import ConnectorName
 from connectory.checks.sessions.frames import FrameReader, framed
+from connectory.checks.sessions.messages import decode_login
 
 
 class SessionProcess(PipedProcess):
@@ -20,6 +21,7 @@ class SessionProcess(PipedProcess):
 
     Attributes:
         killed: whether it was we who ended it.
+        busy: whether an operation runs: for whoever uses the process to say.
 
     Raises:
         ForkServerLost: `server` is gone.
@@ -30,6 +32,8 @@ class SessionProcess(PipedProcess):
         super().__init__(server, "session", name)
         self._reader = FrameReader(self._result)
         self.killed = False
+        self.busy = False
+        self._login: str | None = None
 
     async def send(self, message: bytes) -> None:
         """Write a message, as fast as the process reads. Where it is dead this does nothing: `receive` tells that."""
@@ -53,7 +57,14 @@ class SessionProcess(PipedProcess):
 
     async def receive(self) -> bytes | None:
         """The next message; `None` where the process has ended, or what it writes is not a frame."""
-        return await self._reader.next()
+        while (message := await self._reader.next()) is not None and (login := decode_login(message)) is not None:
+            self._login = login.name
+        return message
+
+    def abandoned_login(self) -> str | None:
+        """The login that still does something for this process at the far end, once it is dead. Told once; `None` for none."""
+        login, self._login = self._login, None
+        return login if self.busy else None
 
     async def ended(self) -> int | None:
         """Kill the process, where it has not ended by itself; how it ended, and `None` where its fork server did."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Hashable
+from collections.abc import AsyncIterator, Callable, Coroutine, Hashable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 from connectory.catalog.loaded import LoadedConnector
 from connectory.checks.egress import EgressPolicy
@@ -16,7 +18,7 @@ from connectory.checks.protocol import JOB_LIMIT, ConnectorName, Job, Task, enco
 from connectory.checks.refusals import ShuttingDown, no_process
 from connectory.checks.report import CheckReport
 from connectory.checks.sessions.process import SessionProcess
-from connectory.checks.sessions.session import Session
+from connectory.checks.sessions.session import OperationFailed, Session
 from connectory.checks.transcript import Transcript
 from connectory.checks.turns import Turns
 from connectory.contract.check import FailureCode
@@ -25,6 +27,8 @@ from connectory.documents.validation import Document
 
 _log = logging.getLogger(__name__)
 
+_AFTERWARDS = 3.0
+"""Seconds that it may take to have a server end what a killed process has left running there."""
 AT_ONCE = 4
 """Sessions at the same time. Each has a process that may work for a minute; tests have turns of their own."""
 _QUEUE = 16
@@ -76,6 +80,8 @@ class SessionRunner:
         self._cleartext_unverified = cleartext_unverified
         self._turns = Turns(at_once=AT_ONCE, queue=_QUEUE, patience=_PATIENCE, length=_LONGEST)
         self._processes: set[SessionProcess] = set()
+        self._used: dict[SessionProcess, Callable[[str], Coroutine[Any, Any, None]]] = {}
+        self._afterwards: set[asyncio.Task[None]] = set()
         self._ending = False
 
     def start(self) -> None:
@@ -87,12 +93,19 @@ class SessionRunner:
         self._ending = True
 
     async def stop(self) -> None:
-        """Kill every session, and wait until all are gone."""
+        """Kill every session, and wait until all are gone, and what they did at their far ends."""
         self._ending = True
+        for process in list(self._used):
+            self._kill(process)
+        await self.settled()
         processes = list(self._processes)
         for process in processes:
-            process.kill()
+            self._kill(process)
         await asyncio.gather(*(process.gone() for process in processes))
+
+    async def settled(self) -> None:
+        """Return when the far ends of sessions that were left in the middle have been told so."""
+        await asyncio.gather(*self._afterwards)
 
     @asynccontextmanager
     async def open_session(
@@ -123,6 +136,7 @@ class SessionRunner:
             await self._turns.called(turn)
             over_at = time.monotonic() + terms.seconds
             process, report = await self._opened(connector, open_document, terms, over_at)
+            self._used[process] = partial(self._end_login, connector, open_document)
             try:
                 yield Session(process, report, patience=terms.patience, over_at=over_at)
             finally:
@@ -135,7 +149,7 @@ class SessionRunner:
     ) -> tuple[SessionProcess, CheckReport]:
         killed_at = min(over_at, time.monotonic() + _OPENING)
         document = open_document()
-        encoded = encode_job(self._job(connector, document, killed_at, terms))
+        encoded = encode_job(self._job(connector, document, terms, killed_at=killed_at, over_at=over_at))
         if len(encoded) > JOB_LIMIT:
             too_large = f"The stored secrets are larger than a session takes ({JOB_LIMIT} bytes); send smaller ones."
             raise SessionNotOpened(Transcript().report_failed(FailureCode.SECRETS_UNREADABLE, too_large))
@@ -150,7 +164,9 @@ class SessionRunner:
         _log.error("The process that sessions are forked from ended while one was opened.")
         raise SessionNotOpened(replace(Transcript().report_failed(FailureCode.CRASHED), service_failed=True))
 
-    def _job(self, connector: LoadedConnector, document: Document, killed_at: float, terms: Terms) -> Job:
+    def _job(
+        self, connector: LoadedConnector, document: Document, terms: Terms, *, killed_at: float, over_at: float
+    ) -> Job:
         return Job(
             document=document,
             settings=connector.settings_values or {},
@@ -159,6 +175,7 @@ class SessionRunner:
             memory=self._memory,
             cleartext_unverified=self._cleartext_unverified,
             read_only=terms.read_only,
+            over_at=over_at,
         )
 
     async def _open(
@@ -202,8 +219,36 @@ class SessionRunner:
         return transcript.report() or transcript.report_failed(FailureCode.CRASHED)
 
     async def _end(self, process: SessionProcess) -> None:
-        process.kill()
+        self._kill(process)
         try:
             await process.gone()
         finally:
             self._processes.discard(process)
+
+    def _kill(self, process: SessionProcess) -> None:
+        """Kill a process, and have its far end told where that would not notice."""
+        process.kill()
+        end_login, login = self._used.pop(process, None), process.abandoned_login()
+        if end_login is not None and login is not None:
+            # Whoever used the session need not wait for this.
+            task = asyncio.get_running_loop().create_task(end_login(login))
+            self._afterwards.add(task)
+            task.add_done_callback(self._afterwards.discard)
+
+    async def _end_login(self, connector: LoadedConnector, open_document: Callable[[], Document], login: str) -> None:
+        """Have the far end stop what a killed process did there, by another session, whose process is killed as any other."""
+        over_at = time.monotonic() + _AFTERWARDS
+        terms = Terms(seconds=_AFTERWARDS, patience=_AFTERWARDS)
+        try:
+            process, report = await self._opened(connector, open_document, terms, over_at)
+            try:
+                await Session(process, report, patience=_AFTERWARDS, over_at=over_at).end_login(login)
+            finally:
+                await self._end(process)
+        except Exception as error:  # nobody waits for an answer; the server's own limit is what is left
+            told = isinstance(error, OperationFailed | SessionNotOpened)
+            _log.warning(
+                "The connector '%s' could not end what a session has left running at its server (%s).",
+                connector.identifier,
+                str(error) if told else type(error).__name__,
+            )

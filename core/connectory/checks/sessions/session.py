@@ -18,6 +18,7 @@ from connectory.checks.sessions.messages import (
     Code,
     Discover,
     Done,
+    EndLogin,
     Failed,
     Operation,
     Order,
@@ -80,7 +81,6 @@ class Session:
         self._process = process
         self._patience = patience
         self._over_at = over_at
-        self._free = True
 
     async def discover(
         self, namespace: Mapping[str, str] | None = None, sample: int = 1000
@@ -129,11 +129,20 @@ class Session:
             kinds = answer.kinds
             yield answer
 
+    async def end_login(self, name: str) -> None:
+        """Have the server end another login, with whatever it is doing.
+
+        Raises:
+            OperationFailed: it failed.
+        """
+        async for _ in self._answers(EndLogin(name)):
+            raise self._broken()
+
     async def _answers(self, operation: Operation) -> AsyncIterator[tuple[Answer, int]]:
         """The parts of the answer, and how many bytes each had."""
-        if not self._free:
+        if self._process.busy:
             raise RuntimeError("a session does one operation at a time, and none after one that was left")
-        self._free = False
+        self._process.busy = True
         await self._in_time(self._process.send(encode_order(Order(operation, self._patience, self._over_at))))
         while True:
             message = await self._in_time(self._process.receive())
@@ -146,7 +155,7 @@ class Session:
             if isinstance(answer, Done | Failed):
                 break
             yield answer, len(message)
-        self._free = True
+        self._process.busy = False
         if isinstance(answer, Failed):
             raise OperationFailed(
                 answer.code, field=answer.field, retry_after=answer.retry_after, error_type=answer.error_type

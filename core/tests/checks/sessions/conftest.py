@@ -32,7 +32,7 @@ def connectory_secret_schema():
 def connectory_open_session(secrets, context):
     scope = dict(globals()) | {"context": context, "secrets": secrets}
     exec(secrets.script, scope)
-    members = {name: scope[name] for name in ("discover", "privileges", "read", "close") if name in scope}
+    members = {name: scope[name] for name in ("discover", "privileges", "read", "end_login", "close") if name in scope}
     return type("Session", (DataSession,), {"close": lambda self: None} | members)()
 """
 NUMBERS = """
@@ -58,8 +58,11 @@ def use(scripted) -> Iterator[Use]:
 
         async def opened(script: str, scenario: Any, terms: Terms, connector: Any) -> Any:
             document = {"token": "open-sesame-4711", "script": textwrap.dedent(script)}
-            async with runner.sessions.open_session(connector or scripted, lambda: document, terms) as session:
-                return await scenario(session)
+            try:
+                async with runner.sessions.open_session(connector or scripted, lambda: document, terms) as session:
+                    return await scenario(session)
+            finally:
+                await runner.sessions.settled()
 
         def run(script: str, scenario: Any, connector: Any = None, **terms: Any) -> Any:
             before = Offspring().all()
