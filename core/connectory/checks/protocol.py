@@ -82,6 +82,7 @@ class Job:
         cleartext_unverified: whether a password may travel in clear through TLS whose certificate was not verified.
         traceback: whether to tell the traceback of what the connector raises. The service never asks for it.
         read_only: whether a session may only read.
+        largest_row: bytes that a single row of the session may have, where they are more than a frame has otherwise.
         over_at: when the session that this opens will be over, on the same clock; `killed_at` counts for its opening.
     """
 
@@ -96,6 +97,7 @@ class Job:
     traceback: bool = False
     read_only: bool = False
     over_at: float = 0.0
+    largest_row: int = 0
 
     def __post_init__(self) -> None:
         require(isinstance(self.document, Mapping), "secrets must be an object")
@@ -107,7 +109,7 @@ class Job:
         require(isinstance(self.exchange, Exchange | None), "an exchange must be one")
         require(is_duration(self.killed_at) and is_duration(self.over_at), "a time must be a number of seconds")
         require(isinstance(self.cleartext_unverified, bool), "a password may travel in clear or may not")
-        require(is_count(self.memory), "memory must be a number of bytes")
+        require(is_count(self.memory) and is_count(self.largest_row), "memory must be a number of bytes")
 
 
 # Up from the process of a test.

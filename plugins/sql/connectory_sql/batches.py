@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
@@ -19,10 +20,27 @@ _SAMPLE = 20
 """Rows of a batch that are weighed."""
 
 
-def batches(cursor: Cursor, columns_of: Callable[[Cursor], list[ResultColumn]], size: int) -> Iterator[Batch]:
-    """What `cursor` has found, in batches of at most `size` rows."""
+def batches(
+    cursor: Cursor,
+    columns_of: Callable[[Cursor], list[ResultColumn]],
+    size: int,
+    understanding: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> Iterator[Batch]:
+    """What `cursor` has found, in batches of at most `size` rows.
+
+    Args:
+        cursor: has run the statement.
+        columns_of: what its columns hold.
+        size: rows, at most, of each batch.
+        understanding: what to call the driver in. Default: nothing.
+    """
+
+    def fetched(number: int) -> Sequence[Any]:
+        with understanding():
+            return cursor.fetchmany(number)
+
     asked = min(size, _FIRST)
-    rows = cursor.fetchmany(asked)
+    rows = fetched(asked)
     columns = columns_of(cursor)
     kinds = tuple(found.kind for found in columns)
     conversions = [(place, found.convert) for place, found in enumerate(columns) if found.convert]
@@ -30,7 +48,7 @@ def batches(cursor: Cursor, columns_of: Callable[[Cursor], list[ResultColumn]], 
         converted = [_converted(row, conversions) for row in rows] if conversions else [tuple(row) for row in rows]
         yield Batch(kinds, converted)
         asked = min(size, 4 * asked, max(1, _WEIGHT // _weight(converted)))
-        rows = cursor.fetchmany(asked)
+        rows = fetched(asked)
 
 
 def _converted(row: Sequence[Any], conversions: list[tuple[int, Callable[[Any], Any]]]) -> tuple[Any, ...]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy
 
+from connectory import FailureCode
+from connectory.data import SessionFailed
 from connectory_sql.dialect import Cursor, Dialect
 
 if TYPE_CHECKING:
@@ -22,6 +25,9 @@ def compiler_of(name: str, **options: Any) -> Callable[[], Compiler]:
         return made
 
     return compiler
+
+
+_MALFORMED = (struct.error, LookupError, ValueError, TypeError, AttributeError, AssertionError, RuntimeError)
 
 
 class Statement(NamedTuple):
@@ -68,41 +74,43 @@ class Database:
             sqlalchemy.bindparam(name, value, expanding=isinstance(value, list)) for name, value in values.items()
         ]
         text, parameters = written(sqlalchemy.text(statement).bindparams(*names), self.compiler)
-        cursor = self.connection.cursor()
-        try:
+        with self.understanding(), closing(self.connection.cursor()) as cursor:
             cursor.execute(text, parameters)
             return [tuple(row) for row in cursor.fetchall()]
-        finally:
-            cursor.close()
 
     def records(self, statement: str) -> list[dict[str, Any]]:
         """All rows of a statement of ours, by the names of their columns in lower case."""
-        cursor = self.connection.cursor()
-        try:
+        with self.understanding(), closing(self.connection.cursor()) as cursor:
             cursor.execute(*written(sqlalchemy.text(statement), self.compiler))
             names = [described[0].lower() for described in cursor.description]
             return [dict(zip(names, row, strict=False)) for row in cursor.fetchall()]
-        finally:
-            cursor.close()
 
     def run(self, statement: str, **values: Any) -> None:
         """Run a statement of ours that gives no rows."""
-        cursor = self.connection.cursor()
-        try:
+        with self.understanding(), closing(self.connection.cursor()) as cursor:
             cursor.execute(*written(sqlalchemy.text(statement).bindparams(**values), self.compiler))
-        finally:
-            cursor.close()
 
     @contextmanager
     def opened(self, statement: sqlalchemy.ClauseElement) -> Iterator[Cursor]:
         """A cursor whose rows stay on the server until they are fetched."""
         cursor = self.dialect.cursor(self.connection)
         try:
-            cursor.execute(*written(statement, self.compiler))
+            with self.understanding():
+                cursor.execute(*written(statement, self.compiler))
             yield cursor
         finally:
             with suppress(Exception):  # after a failure there may be nothing to close, and the failure is what counts
                 cursor.close()
+
+    @contextmanager
+    def understanding(self) -> Iterator[None]:
+        """For what reads answers: what is raised where an answer makes no sense is told as that."""
+        try:
+            yield
+        except _MALFORMED as error:
+            if self.dialect.failure(error) is not None:
+                raise
+            raise SessionFailed(FailureCode.PROTOCOL_MISMATCH) from error
 
     def quoted(self, *names: str) -> str:
         """A name as it stands in a statement, its parts joined by dots."""

@@ -179,7 +179,11 @@ def _failure(error: BaseException) -> FailureCode | DataFailure | None:
 
     if isinstance(error, ValueError):  # text with a NUL, or a date that Python has not, such as one before the year 1
         return DataFailure.VALUE_REJECTED
-    return failure_of_state(error.pgcode) if isinstance(error, psycopg2.Error) else None
+    if not isinstance(error, psycopg2.Error):
+        return None
+    if error.pgcode is None and "memory" in str(error):  # libpq says only in text that there is no room for an answer
+        return FailureCode.RESOURCE_LIMIT
+    return failure_of_state(error.pgcode)
 
 
 def _begin(database: Database, read_only: bool) -> None:

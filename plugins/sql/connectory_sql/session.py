@@ -68,12 +68,12 @@ class SqlSession(DataSession):
         """Every table of the schemas that the connection is for, by schema and name. Nothing is sampled."""
         del sample
         schema = (namespace or {}).get(self._dialect.namespace, self._schema)
-        with self._operation():
+        with self._operation(), self._database.understanding():
             yield from self._dialect.catalogue(self._database, None if schema is None else [schema])
 
     def privileges(self, refs: Sequence[CollectionRef]) -> Iterator[Privileges]:
         """What the account may do, as the database's catalogue says. Nothing is written."""
-        with self._operation():
+        with self._operation(), self._database.understanding():
             found = {_place(known.ref): known for known in self._dialect.privileges(self._database, refs)}
         for ref in refs:
             yield found.get(_place(ref), Privileges(ref, None, None, None))
@@ -83,7 +83,7 @@ class SqlSession(DataSession):
         with self._operation():
             for statement in selects(query, self._dialect, self._dialect.schema_of(query.ref) or self._schema):
                 with self._database.opened(statement) as cursor:
-                    yield from batches(cursor, self._dialect.columns, batch)
+                    yield from batches(cursor, self._dialect.columns, batch, self._database.understanding)
 
     def _opened(self) -> Database:
         database = Database(self._dialect, self._log_in())

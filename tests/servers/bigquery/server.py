@@ -74,7 +74,8 @@ class Answer(NamedTuple):
 class BigQueryServer(LocalServer):
     """One emulator with the project `demo-project` on 127.0.0.1, in plain http; `testkit.tls_front` puts TLS and ::1 before it.
 
-    `requests` lists the method and path of every request that came in, `time_limits` the milliseconds that jobs had. There is one dataset, `app`.
+    `requests` lists the method and path of every request that came in, `time_limits` the milliseconds that jobs had. There is
+    one dataset, `app`.
     """
 
     folder_name = "bigquery"

@@ -68,7 +68,7 @@ def run_session(
             prepared = prepare(
                 job, name, connector, confining, emit, partial(ChildSessionContext, tell_login=emit.login)
             )
-            _serve(prepared, orders, answers, emit)
+            _serve(prepared, orders, answers, emit, max(job.largest_row, FRAME_LIMIT))
         except NotPrepared as problem:
             emit(problem.verdict)
         except MemoryError:
@@ -103,7 +103,7 @@ def _job(orders: int) -> Job:
     return decode_job(message)
 
 
-def _serve(prepared: Prepared[ChildSessionContext], orders: int, answers: int, emit: Emit) -> None:
+def _serve(prepared: Prepared[ChildSessionContext], orders: int, answers: int, emit: Emit, largest_row: int) -> None:
     context = prepared.context
     try:
         session = prepared.connector.open_session(prepared.secrets, context)
@@ -124,8 +124,8 @@ def _serve(prepared: Prepared[ChildSessionContext], orders: int, answers: int, e
         context.begin(order.patience, order.over_at)
         last: Done | Failed = Done()
         try:
-            for answer in _answers(session, order.operation):
-                write_frame(answers, answer)
+            for answer in _answers(session, order.operation, largest_row):
+                write_frame(answers, answer, largest_row)
                 context.renew()
         except BaseException as error:
             last = _failed(prepared, error)
@@ -147,7 +147,7 @@ def _failed(prepared: Prepared[ChildSessionContext], error: BaseException) -> Fa
     return Failed(verdict.code or FailureCode.INTERNAL_DRIVER_ERROR, None, verdict.retry_after, verdict.error_type)
 
 
-def _answers(session: DataSession, operation: Operation) -> Iterator[bytes]:
+def _answers(session: DataSession, operation: Operation, largest_row: int) -> Iterator[bytes]:
     """The parts of an answer as messages, one at a time."""
     match operation:
         case EndLogin(name):
@@ -174,7 +174,7 @@ def _answers(session: DataSession, operation: Operation) -> Iterator[bytes]:
                 if kinds not in (None, part.kinds):
                     raise TypeError("the kinds must be the same in every batch")
                 kinds = part.kinds
-                yield from _row_messages(part, query.fields)
+                yield from _row_messages(part, query.fields, largest_row)
 
 
 def _require_defined(session: DataSession, operation: str) -> None:
@@ -182,19 +182,19 @@ def _require_defined(session: DataSession, operation: str) -> None:
         raise SessionFailed(DataFailure.UNSUPPORTED)
 
 
-def _row_messages(batch: Batch, fields: Sequence[Path]) -> Iterator[bytes]:
+def _row_messages(batch: Batch, fields: Sequence[Path], largest: int) -> Iterator[bytes]:
     if len(batch.kinds) != len(fields):
         raise TypeError("a batch must have a kind for each field")
     if batch.rows:
         columns = zip(*batch.rows, strict=True)
-        encoded = [encoded_column(*column) for column in zip(batch.kinds, columns, fields, strict=True)]
-        yield from _fitting(batch, list(zip(*encoded, strict=True)), fields)
+        encoded = [encoded_column(*column, largest) for column in zip(batch.kinds, columns, fields, strict=True)]
+        yield from _fitting(batch, list(zip(*encoded, strict=True)), fields, largest)
 
 
-def _fitting(batch: Batch, rows: Sequence[Sequence[Any]], fields: Sequence[Path]) -> Iterator[bytes]:
+def _fitting(batch: Batch, rows: Sequence[Sequence[Any]], fields: Sequence[Path], largest: int) -> Iterator[bytes]:
     """The rows in messages that fit into frames."""
     message = encode_rows(batch.kinds, rows)
-    if len(message) <= FRAME_LIMIT:
+    if len(message) <= (largest if len(rows) == 1 else FRAME_LIMIT):
         yield message
     elif len(rows) == 1:
         sizes = [len(str(value)) for value in rows[0]]
@@ -202,5 +202,5 @@ def _fitting(batch: Batch, rows: Sequence[Sequence[Any]], fields: Sequence[Path]
     else:
         del message
         middle = len(rows) // 2
-        yield from _fitting(batch, rows[:middle], fields)
-        yield from _fitting(batch, rows[middle:], fields)
+        yield from _fitting(batch, rows[:middle], fields, largest)
+        yield from _fitting(batch, rows[middle:], fields, largest)

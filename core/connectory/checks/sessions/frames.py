@@ -10,27 +10,30 @@ from connectory.checks.protocol import ProtocolViolation
 
 FRAME_LIMIT = 2**20
 """Bytes of a message: thousands of rows, and what a process may be made to hold by another."""
+LARGEST_FRAME = 64 * 2**20
+"""Bytes of a message that is one row and no more, where whoever opens the session allows that."""
 AHEAD = 2
 """Whole frames that are read before somebody wants them: one to work on, one to come. The pipe holds back the rest."""
 _HEADER = 4
 _CHUNK = 2**16
 
 
-def framed(message: bytes) -> bytes:
+def framed(message: bytes, limit: int = FRAME_LIMIT) -> bytes:
     """`message` as a frame.
 
     Raises:
-        ProtocolViolation: it is longer than `FRAME_LIMIT`.
+        ProtocolViolation: it is longer than `limit`.
     """
-    if len(message) > FRAME_LIMIT:
-        raise ProtocolViolation(f"a frame has {FRAME_LIMIT} bytes")
+    if len(message) > limit:
+        raise ProtocolViolation(f"a frame has {limit} bytes")
     return len(message).to_bytes(_HEADER, "big") + message
 
 
 class Unframing:
-    """Takes bytes in and makes messages of them; never holds more than one unfinished one."""
+    """Takes bytes in and makes messages of them, of at most `limit` bytes; never holds more than one unfinished one."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int = FRAME_LIMIT) -> None:
+        self._limit = limit
         self._buffer = bytearray()
         self._length: int | None = None
 
@@ -44,7 +47,7 @@ class Unframing:
         """Take in `data`, at most as many bytes as `wanted`; the message where that completes one.
 
         Raises:
-            ProtocolViolation: the frame is longer than `FRAME_LIMIT`.
+            ProtocolViolation: the frame is longer than the limit.
         """
         self._buffer += data
         if self._length is None:
@@ -52,8 +55,8 @@ class Unframing:
                 return None
             self._length = int.from_bytes(self._buffer, "big")
             self._buffer.clear()
-            if self._length > FRAME_LIMIT:
-                raise ProtocolViolation(f"a frame has {FRAME_LIMIT} bytes")
+            if self._length > self._limit:
+                raise ProtocolViolation(f"a frame has {self._limit} bytes")
         if len(self._buffer) < self._length:
             return None
         message, self._buffer, self._length = bytes(self._buffer), bytearray(), None
@@ -74,9 +77,9 @@ def read_frame(descriptor: int) -> bytes | None:
     return None
 
 
-def write_frame(descriptor: int, message: bytes) -> None:
+def write_frame(descriptor: int, message: bytes, limit: int = FRAME_LIMIT) -> None:
     """Write `message` as a frame to a pipe that blocks: wait until the other end has room for it."""
-    rest = memoryview(framed(message))
+    rest = memoryview(framed(message, limit))
     while rest:
         rest = rest[os.write(descriptor, rest) :]
 
@@ -86,12 +89,13 @@ class FrameReader:
 
     Args:
         descriptor: the pipe's end, which does not block. It stays its owner's, who closes it after `stop`.
+        limit: bytes of a frame. Nothing is read ahead of one that is over `FRAME_LIMIT`.
     """
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, limit: int = FRAME_LIMIT) -> None:
         self._loop = asyncio.get_running_loop()
         self._descriptor = descriptor
-        self._unframing = Unframing()
+        self._unframing = Unframing(limit)
         self._messages: deque[bytes] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._ended = False
@@ -127,7 +131,7 @@ class FrameReader:
 
     def _read(self) -> None:
         try:
-            while len(self._messages) < AHEAD:
+            while self._has_room():
                 data = os.read(self._descriptor, self._unframing.wanted)
                 message = self._unframing.feed(data) if data else None
                 if not data:
@@ -144,6 +148,9 @@ class FrameReader:
             self.stop()
         if self._messages:
             self._wake()
+
+    def _has_room(self) -> bool:
+        return len(self._messages) < AHEAD and not any(len(message) > FRAME_LIMIT for message in self._messages)
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

@@ -8,7 +8,7 @@ import os
 from connectory.checks.forkservers import ForkServerHandle, settle
 from connectory.checks.process import PipedProcess
 from connectory.checks.protocol import ConnectorName
-from connectory.checks.sessions.frames import FrameReader, framed
+from connectory.checks.sessions.frames import FRAME_LIMIT, FrameReader, framed
 from connectory.checks.sessions.messages import decode_login
 
 
@@ -18,6 +18,7 @@ class SessionProcess(PipedProcess):
     Args:
         server: forks it.
         name: the connector to work with.
+        limit: bytes of a frame that it may send.
 
     Attributes:
         killed: whether it was we who ended it.
@@ -28,9 +29,9 @@ class SessionProcess(PipedProcess):
         OSError: this process has no more descriptors.
     """
 
-    def __init__(self, server: ForkServerHandle, name: ConnectorName) -> None:
+    def __init__(self, server: ForkServerHandle, name: ConnectorName, limit: int = FRAME_LIMIT) -> None:
         super().__init__(server, "session", name)
-        self._reader = FrameReader(self._result)
+        self._reader = FrameReader(self._result, limit)
         self.killed = False
         self.busy = False
         self._login: str | None = None

@@ -17,6 +17,7 @@ from connectory.checks.forkservers import ForkServerLost, ForkServers
 from connectory.checks.protocol import JOB_LIMIT, ConnectorName, Job, Task, encode_job
 from connectory.checks.refusals import ShuttingDown, no_process
 from connectory.checks.report import CheckReport
+from connectory.checks.sessions.frames import FRAME_LIMIT, LARGEST_FRAME
 from connectory.checks.sessions.process import SessionProcess
 from connectory.checks.sessions.session import OperationFailed, Session
 from connectory.checks.transcript import Transcript
@@ -54,11 +55,18 @@ class Terms:
         read_only: whether the server should refuse writes.
         seconds: that the whole session may take, from its turn on. Default 60.
         patience: seconds that each operation may take for each part of its answer. Default 60.
+        largest_row: bytes that a single row may have, from 1 MiB, which is the default, to 64 MiB. The service holds at most one
+            that has more than 1 MiB.
     """
 
     read_only: bool = True
     seconds: float = _LONGEST
     patience: float = _LONGEST
+    largest_row: int = FRAME_LIMIT
+
+    def __post_init__(self) -> None:
+        if not FRAME_LIMIT <= self.largest_row <= LARGEST_FRAME:
+            raise ValueError(f"a row has from {FRAME_LIMIT} to {LARGEST_FRAME} bytes")
 
 
 class SessionRunner:
@@ -156,7 +164,7 @@ class SessionRunner:
         # A fork server that ends takes the sessions of others with it, through no fault of theirs: once more.
         for _ in range(2):
             with suppress(ForkServerLost):
-                process, report = await self._open(connector, encoded, killed_at)
+                process, report = await self._open(connector, encoded, killed_at, terms.largest_row)
                 if process is None:
                     blamed = fields_to_blame(connector.fields, report.code, tuple(document))
                     raise SessionNotOpened(replace(report, failure_fields=blamed))
@@ -176,10 +184,11 @@ class SessionRunner:
             cleartext_unverified=self._cleartext_unverified,
             read_only=terms.read_only,
             over_at=over_at,
+            largest_row=terms.largest_row,
         )
 
     async def _open(
-        self, connector: LoadedConnector, job: bytes, killed_at: float
+        self, connector: LoadedConnector, job: bytes, killed_at: float, largest_row: int
     ) -> tuple[SessionProcess | None, CheckReport]:
         """The process that has opened the session, or none; and the report of that."""
         name = ConnectorName.of(connector)
@@ -190,7 +199,7 @@ class SessionRunner:
             async with asyncio.timeout(max(0.0, killed_at - time.monotonic())):
                 kind: Task = "session_branch" if connector.description.session_modules else "branch"
                 server = await self._fork_servers.server_for(name, kind)
-                process = SessionProcess(server, name)
+                process = SessionProcess(server, name, largest_row)
                 self._processes.add(process)
                 await process.send(job)
                 report = await self._told(process, transcript)

@@ -58,20 +58,21 @@ _TAGGED = (
 _OBJECT = Kind.OBJECT.value
 
 
-def encoded_column(kind: Kind, values: Sequence[Value], path: Path) -> Sequence[Any]:
+def encoded_column(kind: Kind, values: Sequence[Value], path: Path, limit: int = FRAME_LIMIT) -> Sequence[Any]:
     """`values` as JSON values.
 
     Args:
         kind: what they are.
         path: the field's, for what is raised.
+        limit: characters or bytes of each.
 
     Raises:
-        SessionFailed: `too_large`: one of them is larger than a frame, or nests too deeply.
+        SessionFailed: `too_large`: one of them is over the limit, or nests too deeply.
         TypeError: one of them is of another kind.
     """
     types = set(map(type, values))
     if str in types or bytes in types:
-        _require_size(values, path)
+        _require_size(values, path, limit)
     if types <= _NATURAL.get(kind, frozenset()):
         return values
     try:
@@ -80,8 +81,8 @@ def encoded_column(kind: Kind, values: Sequence[Value], path: Path) -> Sequence[
         raise SessionFailed(DataFailure.TOO_LARGE, field=path) from None
 
 
-def _require_size(values: Iterable[Value], path: Path) -> None:
-    if any(isinstance(value, str | bytes) and len(value) > FRAME_LIMIT for value in values):
+def _require_size(values: Iterable[Value], path: Path, limit: int) -> None:
+    if any(isinstance(value, str | bytes) and len(value) > limit for value in values):
         raise SessionFailed(DataFailure.TOO_LARGE, field=path)
 
 

@@ -74,6 +74,32 @@ def test_two_frames_are_read_ahead_and_the_pipe_holds_the_rest(pipe, in_loop):
     assert in_loop(scenario()) == [0]
 
 
+def test_nothing_is_read_ahead_of_a_frame_that_is_over_the_usual_limit(in_loop):
+    large, written = bytes(FRAME_LIMIT + 1), []
+
+    def write(descriptor):
+        for number in range(3):
+            write_frame(descriptor, large, 2 * FRAME_LIMIT)
+            written.append(number)
+
+    async def scenario():
+        reader, writer = os.pipe()
+        os.set_blocking(reader, False)
+        frames = FrameReader(reader, limit=2 * FRAME_LIMIT)
+        writing = asyncio.create_task(asyncio.to_thread(write, writer))
+        received = [len(await frames.next())]
+        await asyncio.sleep(0.05)
+        ahead = len(written)  # the one that is read ahead of it is not followed by another
+        received += [len(await frames.next()) for _ in range(2)]
+        await writing
+        frames.stop()
+        os.close(reader)
+        os.close(writer)
+        return ahead, received
+
+    assert in_loop(scenario()) == (2, [len(large)] * 3)
+
+
 def test_who_waits_for_a_frame_is_told_of_the_end(in_loop):
     async def scenario():
         reader, writer = os.pipe()

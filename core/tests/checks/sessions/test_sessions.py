@@ -179,6 +179,23 @@ def test_what_can_go_wrong_with_a_read_has_its_code(use, script, code, error_typ
     assert failure.retry_after == (3 if code is FailureCode.RATE_LIMITED else None)
 
 
+LARGE = """
+def read(self, query, batch):
+    yield Batch((Kind.STRING,) * 2, [("small", "x"), ("large", "x" * 3_000_000), ("small", "x")])
+"""
+
+
+def test_a_row_may_be_larger_where_that_is_asked_for(use):
+    async def scenario(session):
+        return [[len(row[1]) for row in batch.rows] for batch in await every(session.read(TWO))]
+
+    assert use(LARGE, scenario, largest_row=4 * 2**20) == [[1], [3_000_000], [1]]
+    failure, _ = failure_of(use, LARGE, largest_row=2 * 2**20)
+    assert (failure.code, failure.field) == (DataFailure.TOO_LARGE, ("b",))
+    with pytest.raises(ValueError, match="67108864"):
+        use(LARGE, scenario, largest_row=2**27)
+
+
 ENDLESS = {
     "rows": "def read(self, query, batch):\n    while True: yield Batch((Kind.INTEGER,) * 2, [(1, 2)] * batch)",
     "a drip": """
