@@ -132,7 +132,7 @@ async def outcome_of(
 ) -> Outcome:
     login = {"host": server.host, "port": server.port, "username": "u", "dbname": "d", "ssl_mode": "disabled"}
     document = secrets_document(connector.secrets_model, login)
-    async with turns, runner.sessions.open_session(connector, lambda: document, terms) as session:
+    async with turns, runner.sessions.open_session(connector, lambda: document, terms, case) as session:
         began = time.monotonic()
         try:
             await operated(session, case.operation)
