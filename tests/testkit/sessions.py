@@ -13,6 +13,7 @@ from connectory.checks.context import ChildContext
 from connectory.checks.egress import EgressPolicy
 from connectory.data import CollectionInfo, CollectionRef, DataSession, Read, Rows, SessionContext
 from connectory.testing import Session, Workbench, parse_secrets
+from testkit.waiting import wait_until
 
 
 class SessionInProcess(ChildContext, SessionContext):
@@ -92,14 +93,6 @@ def read_and_kill(
 
     workbench.use(connector, secrets, scenario, seconds=60)
     wait_until(lambda: not running(), seconds=5)
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
-    """Return when the condition holds."""
-    give_up = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < give_up, "it did not come to that"
-        time.sleep(0.02)
 
 
 def found(session: DataSession, **namespace: str) -> dict[str, CollectionInfo]:

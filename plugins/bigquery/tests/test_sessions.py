@@ -15,6 +15,7 @@ from connectory.data import CollectionRef, DataSession, FieldInfo, Kind, Privile
 from connectory_bigquery import BigQuery
 from servers.bigquery.server import BigQueryServer, ServiceAccount
 from testkit import hostile
+from testkit.held_tables import Held, backquoted
 from testkit.sessions import among, found, opened, rows
 
 
@@ -131,3 +132,13 @@ def test_a_login_that_fails_says_why(
     ):
         pass
     assert failed.value.code is FailureCode.PERMISSION_DENIED
+
+
+def test_the_same_tables_make_the_same_datasets_as_elsewhere(session: DataSession) -> None:
+    held = Held(backquoted, "one", "TWO", keys=False, references=False, lengths=False, weird="Kund_IN")
+    client = session._database.connection._client
+    for name in (held.one, held.two):
+        client.create_dataset(name)
+    for statement in held.statements():
+        client.query_and_wait(statement)
+    held.require_found(session)

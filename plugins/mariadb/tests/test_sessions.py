@@ -25,6 +25,7 @@ from connectory.data import (
 from connectory.testing import Workbench, load_connector
 from connectory_mariadb import MariaDB
 from servers.mariadb.server import MariaDBServer
+from testkit.held_tables import Held, backquoted
 from testkit.sessions import among, found, opened, read_and_kill, rows
 
 SHOP = """
@@ -342,3 +343,13 @@ class TestPrivileges:
         mine = known()
         assert (mine.update, mine.delete) == (True, False)
         assert mine.remedy == f"REVOKE UPDATE ON `{shop}`.`visit` FROM `{user}_writers`;"
+
+
+def test_the_same_tables_make_the_same_datasets_as_elsewhere(mariadb: MariaDBServer, secrets: dict[str, Any]) -> None:
+    held = Held(backquoted, f"Same é {random.token_hex(4)}", f"TWO {random.token_hex(4)}")
+    for name in (held.one, held.two):
+        mariadb.create_database(name)
+    for statement in held.statements():
+        mariadb.execute(statement, database=held.one)
+    with opened(MariaDB(), secrets | {"dbname": held.one}) as session:
+        held.require_found(session)

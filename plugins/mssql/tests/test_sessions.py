@@ -25,6 +25,7 @@ from connectory_mssql import MSSQL
 from servers.mssql import odbc
 from servers.mssql.server import MSSQLServer
 from testkit import sessions
+from testkit.held_tables import Held, double_quoted
 from testkit.sessions import among, found, rows
 
 PASSWORD = "pw1-of-the-reader"
@@ -145,3 +146,12 @@ def test_who_may_write_is_told_with_the_remedy(
         mssql.execute("GRANT INSERT ON dbo.visit TO db_datawriter; GRANT db_datawriter TO seller", database="held")
         [known] = theirs.privileges([dbo("visit")])
         assert known.remedy == "ALTER ROLE [db_datawriter] DROP MEMBER [seller];"
+
+
+def test_the_same_tables_make_the_same_datasets_as_elsewhere(mssql: MSSQLServer, secrets: dict[str, Any]) -> None:
+    held = Held(double_quoted, "One é", "TWO")
+    mssql.create_database("same")
+    for statement in ('CREATE SCHEMA "One é"', 'CREATE SCHEMA "TWO"', *held.statements()):
+        mssql.execute(statement, database="same")
+    with opened(secrets | {"dbname": "same"}) as session:
+        held.require_found(session)

@@ -1,5 +1,6 @@
 """A data session with MySQL's login; what is behind it is MariaDB, whose own connector's tests say more."""
 
+import secrets as random
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ from connectory.data import CollectionRef, Read
 from connectory.testing import Workbench, load_connector
 from connectory_mysql import MySQL
 from servers.mysql.server import MySQL8Front
+from testkit.held_tables import Held, backquoted
 from testkit.sessions import among, found, opened, read_and_kill, rows
 
 
@@ -54,3 +56,17 @@ def test_a_login_that_fails_says_why(mysql: MySQL8Front, account: Callable[..., 
         with pytest.raises(CheckFailed) as failed, opened(MySQL(), account(mysql) | change):
             pass
         assert failed.value.code is code
+
+
+def test_the_same_tables_make_the_same_datasets_as_elsewhere(
+    mysql: MySQL8Front, account: Callable[..., dict[str, Any]]
+) -> None:
+    held = Held(backquoted, f"Same é {random.token_hex(4)}", f"TWO {random.token_hex(4)}")
+    secrets = account(mysql)
+    for name in (held.one, held.two):
+        mysql.create_database(name)
+        mysql.execute(f"GRANT ALL ON `{name}`.* TO {secrets['username']}")
+    for statement in held.statements():
+        mysql.execute(statement, database=held.one)
+    with opened(MySQL(), secrets | {"dbname": held.one}) as session:
+        held.require_found(session)

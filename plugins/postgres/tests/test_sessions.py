@@ -26,6 +26,7 @@ from connectory.testing import Workbench, load_connector
 from connectory_postgres import Postgres
 from connectory_sql import postgresql
 from servers.postgres.server import PostgresServer
+from testkit.held_tables import Held, double_quoted
 from testkit.sessions import among, found, opened, read_and_kill, rows
 
 SHOP = """
@@ -454,3 +455,13 @@ class TestPrivileges:
 
     def test_what_is_not_there_is_unknown(self, of: Callable[..., Privileges]) -> None:
         assert of("nowhere") == Privileges(shop("nowhere"), None, None, None)
+
+
+def test_the_same_tables_make_the_same_datasets_as_elsewhere(postgres: PostgresServer, secrets: dict[str, Any]) -> None:
+    held = Held(double_quoted, "One é", "TWO")
+    name = f"held_{random.token_hex(4)}"
+    postgres.create_database(name)
+    for statement in ('CREATE SCHEMA "One é"', 'CREATE SCHEMA "TWO"', *held.statements()):
+        postgres.execute(statement, database=name)
+    with opened(Postgres(), secrets | {"dbname": name}) as session:
+        held.require_found(session)

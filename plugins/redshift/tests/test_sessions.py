@@ -20,6 +20,7 @@ from connectory.data import (
 )
 from connectory_redshift import Redshift
 from servers.redshift.server import RedshiftServer
+from testkit.held_tables import Held, double_quoted
 from testkit.sessions import among, found, opened, rows
 
 SHOP = """
@@ -154,3 +155,12 @@ def test_who_may_write_is_told_with_the_remedy(
             Privileges(shop("nowhere"), None, None, None),
         ]
         assert found(theirs)["region"].left_out == "the account may not read it"
+
+
+def test_the_same_tables_make_the_same_datasets_as_elsewhere(redshift: RedshiftServer, secrets: dict[str, Any]) -> None:
+    held = Held(double_quoted, "One é", "TWO")
+    redshift.create_database("same")
+    for statement in ('CREATE SCHEMA "One é"', 'CREATE SCHEMA "TWO"', *held.statements()):
+        redshift.execute(statement, database="same")
+    with opened(Redshift(), secrets | {"database": "same"}) as session:
+        held.require_found(session)

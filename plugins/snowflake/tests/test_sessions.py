@@ -14,6 +14,7 @@ from connectory import CheckFailed, FailureCode
 from connectory.data import CollectionRef, DataFailure, DataSession, FieldInfo, Kind, Privileges, Read, SessionFailed
 from connectory_snowflake import Snowflake
 from servers.snowflake.server import SnowflakeServer
+from testkit.held_tables import Held, double_quoted
 from testkit.sessions import among, found, opened, rows
 
 PASSWORD = "p@ss w/:rd"
@@ -116,3 +117,10 @@ def test_a_login_that_fails_says_why(snowflake: SnowflakeServer, secrets: dict[s
         ):
             pass
         assert failed.value.code is code
+
+
+def test_the_same_tables_make_the_same_datasets_as_elsewhere(session: DataSession) -> None:
+    held = Held(double_quoted, "One é", "TWO", references=False, views=False, weird='Kund "é" %s')
+    for statement in ('CREATE SCHEMA "One é"', 'CREATE SCHEMA "TWO"', *held.statements()):
+        session._database.connection.cursor().execute(statement)
+    held.require_found(session)

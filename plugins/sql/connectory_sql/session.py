@@ -67,7 +67,9 @@ class SqlSession(DataSession):
     def discover(self, namespace: Mapping[str, str] | None = None, sample: int = 1000) -> Iterator[CollectionInfo]:
         """Every table of the schemas that the connection is for, by schema and name. Nothing is sampled."""
         del sample
-        schema = (namespace or {}).get(self._dialect.namespace, self._schema)
+        named = namespace or {}
+        # Who asks for a schema need not know what the product calls it.
+        schema = named.get(self._dialect.namespace, named.get("schema", self._schema))
         with self._operation(), self._database.understanding():
             yield from self._dialect.catalogue(self._database, None if schema is None else [schema])
 
