@@ -82,6 +82,12 @@ def test_tables_and_columns_are_found_with_what_is_in_them(session: DataSession)
     }
 
 
+@pytest.mark.parametrize("word", ["schema", "dataset_id"])
+def test_a_scope_is_one_dataset(session: DataSession, word: str) -> None:
+    assert set(found(session, **{word: "app"})) >= {"visit", "seen"}
+    assert found(session, **{word: "nowhere"}) == {}
+
+
 def test_values_are_of_their_kinds(session: DataSession) -> None:
     names = ("id", "name", "price", "day", "at", "active", "picture", "tags")
     mine = (among("name", values=[("it's 100% :y %s",)]), among("id", "name", values=[(1, "x"), (None, "b")]))

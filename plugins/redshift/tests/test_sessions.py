@@ -30,6 +30,10 @@ CREATE TABLE shop.region (country char(2), number integer, PRIMARY KEY (number, 
 CREATE TABLE shop.visit (id integer PRIMARY KEY, c char(2), n integer, note varchar(40), price decimal(8, 2), at timestamp,
   before_id integer REFERENCES shop.visit, FOREIGN KEY (c, n) REFERENCES shop.region (country, number));
 CREATE VIEW shop.seen AS SELECT id FROM shop.visit;
+CREATE TABLE svv_column_privileges (namespace_name text, relation_name text, column_name text, privilege_type text,
+  identity_name text, identity_type text);
+CREATE TABLE svv_relation_privileges (LIKE svv_column_privileges);
+GRANT SELECT ON svv_column_privileges, svv_relation_privileges TO PUBLIC;
 CREATE TABLE "Old Stock"."we""ird.tå%ble (x)" ("Éd 1" integer PRIMARY KEY, "%s :x" text);
 INSERT INTO "Old Stock"."we""ird.tå%ble (x)" VALUES (1, 'it''s 100% :y %s');
 INSERT INTO shop.region VALUES ('CH', 1), ('CH', 2), ('DE', 1), ('DE', 2);
@@ -63,7 +67,7 @@ def session(secrets: dict[str, Any]) -> Iterator[DataSession]:
 
 def test_tables_columns_and_keys_are_found(session: DataSession) -> None:
     assert list(session.discover()) == list(session.discover())
-    assert {one.ref.namespace["schema"] for one in session.discover()} == {"shop", "Old Stock"}
+    assert {one.ref.namespace["schema"] for one in session.discover()} == {"shop", "Old Stock", "public"}
     collections = found(session, schema="shop")
     assert collections["region"].primary_key == (("number",), ("country",))
     assert set(collections["visit"].foreign_keys) == {
@@ -155,6 +159,67 @@ def test_who_may_write_is_told_with_the_remedy(
             Privileges(shop("nowhere"), None, None, None),
         ]
         assert found(theirs)["region"].left_out == "the account may not read it"
+
+
+GRANTS = {
+    "a column": ("column", ("n", "UPDATE", "reader", "user"), (True, False), 'UPDATE ("n") ON {} FROM "reader"'),
+    "a column, by a role": ("column", ("n", "UPDATE", "r", "role"), (True, False), 'UPDATE ("n") ON {} FROM ROLE "r"'),
+    "a column, by a group": (
+        "column",
+        ("n", "UPDATE", "g", "group"),
+        (True, False),
+        'UPDATE ("n") ON {} FROM GROUP "g"',
+    ),
+    "a column to read": ("column", ("n", "SELECT", "reader", "user"), (False, False), None),
+    "a column, of another": ("column", ("n", "UPDATE", "other", "user"), (False, False), None),
+    "all rows, by everybody": (
+        "relation",
+        (None, "TRUNCATE", "public", "public"),
+        (False, True),
+        "TRUNCATE ON {} FROM PUBLIC",
+    ),
+}
+
+
+@pytest.fixture
+def reader(redshift: RedshiftServer, database: str, secrets: dict[str, Any]) -> Iterator[DataSession]:
+    if not redshift.execute("SELECT 1 FROM pg_roles WHERE rolname = 'reader'"):
+        redshift.create_user("reader", "reader")
+    redshift.execute("GRANT USAGE ON SCHEMA shop TO reader", database=database)
+    redshift.execute("GRANT SELECT ON shop.region TO reader", database=database)
+    with opened(Redshift(), secrets | {"user": "reader", "password": "reader"}) as session:
+        yield session
+
+
+@pytest.mark.parametrize(("view", "grant", "may", "revoked"), GRANTS.values(), ids=GRANTS)
+def test_rights_that_only_the_system_views_tell_count(
+    redshift: RedshiftServer,
+    database: str,
+    reader: DataSession,
+    view: str,
+    grant: tuple[str | None, ...],
+    may: tuple[bool, bool],
+    revoked: str | None,
+) -> None:
+    row = f"INSERT INTO svv_{view}_privileges VALUES ('shop', 'region', %s, %s, %s, %s)"
+    redshift.execute(row, *grant, database=database)
+    try:
+        [known] = reader.privileges([shop("region")])
+    finally:
+        redshift.execute(f"DELETE FROM svv_{view}_privileges", database=database)
+    table = '"shop"."region"'
+    remedy = "" if revoked is None else f"REVOKE {revoked.format(table)};"
+    assert known == Privileges(shop("region"), True, *may, remedy)
+
+
+def test_rights_are_unknown_where_the_system_views_cannot_be_read(
+    redshift: RedshiftServer, database: str, reader: DataSession
+) -> None:
+    redshift.execute("REVOKE SELECT ON svv_relation_privileges FROM PUBLIC", database=database)
+    try:
+        assert list(reader.privileges([shop("region")])) == [Privileges(shop("region"), True, None, None)]
+    finally:
+        redshift.execute("GRANT SELECT ON svv_relation_privileges TO PUBLIC", database=database)
 
 
 def test_the_same_tables_make_the_same_datasets_as_elsewhere(redshift: RedshiftServer, secrets: dict[str, Any]) -> None:

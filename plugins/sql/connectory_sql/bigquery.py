@@ -50,8 +50,16 @@ def _catalogue(database: Database, schemas: Sequence[str] | None) -> Iterator[Co
     client = database.connection._client  # noqa: SLF001  # the one that the connector made
     for schema in schemas or sorted(dataset.dataset_id for dataset in client.list_datasets()):
         quoted = database.quoted(schema)
-        tables, columns, keys, references = (
-            database.rows(statement.format(schema=quoted)) for statement in (_TABLES, _COLUMNS, _KEYS, _REFERENCES)
+        try:
+            tables = database.rows(_TABLES.format(schema=quoted))
+        except Exception as error:
+            if (
+                _failure(error) is DataFailure.COLLECTION_MISSING
+            ):  # as elsewhere: in a schema that is not there is nothing
+                continue
+            raise
+        columns, keys, references = (
+            database.rows(statement.format(schema=quoted)) for statement in (_COLUMNS, _KEYS, _REFERENCES)
         )
         contents = Contents(
             [_table(*row) for row in tables],

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import struct
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from connectory import FailureCode
 from connectory.data import CollectionInfo, CollectionRef, DataFailure, Kind, Privileges
@@ -70,6 +70,15 @@ FROM pg_catalog.pg_user u, pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n 
 WHERE u.usename = CURRENT_USER AND n.nspname = :schema AND c.relname IN :names
 """
 _WRITES = ("INSERT", "UPDATE", "DELETE")
+# What has_table_privilege does not tell. An account sees only what it has itself, or by a role or group.
+_COLUMN_GRANTS = """
+SELECT relation_name, privilege_type, column_name, identity_type, identity_name FROM svv_column_privileges
+WHERE privilege_type = 'UPDATE' AND namespace_name = :schema
+"""
+_TABLE_GRANTS = """
+SELECT relation_name, privilege_type, NULL, identity_type, identity_name FROM svv_relation_privileges
+WHERE privilege_type = 'TRUNCATE' AND namespace_name = :schema
+"""
 
 
 def _catalogue(database: Database, schemas: Sequence[str] | None) -> Iterator[CollectionInfo]:
@@ -112,10 +121,15 @@ def _privileges(database: Database, refs: Sequence[CollectionRef]) -> Iterator[P
     statement = _RIGHTS.format(rights=rights)
     for schema in sorted({ref.namespace.get("schema", "") for ref in refs}):
         names = [ref.name for ref in refs if ref.namespace.get("schema", "") == schema]
+        further = _further(database, schema)
         for _, name, me, superuser, owns, read, *held in database.rows(statement, schema=schema, names=names):
             writes = [right for right, has in zip(_WRITES, held, strict=True) if has]
             table, user = database.quoted(schema, name), database.quoted(me)
-            remedy = f"REVOKE {', '.join(writes)} ON {table} FROM {user};" if writes else ""
+            grants = [grant for grant in further or () if grant.table == name and grant.counts_for(me)]
+            may = {*writes, *(grant.right for grant in grants)}
+            remedies = [f"REVOKE {', '.join(writes)} ON {table} FROM {user};"] if writes else []
+            remedies += [grant.revoked(database, table) for grant in grants]
+            remedy = " ".join(remedies)
             if superuser:
                 remedy = f"ALTER USER {user} NOCREATEUSER;"
             elif owns:
@@ -123,10 +137,45 @@ def _privileges(database: Database, refs: Sequence[CollectionRef]) -> Iterator[P
             yield Privileges(
                 _ref(schema, name),
                 read=read,
-                update=owns or bool({"INSERT", "UPDATE"} & set(writes)),
-                delete=owns or "DELETE" in writes,
+                update=_known(owns or bool(may & {"INSERT", "UPDATE"}), further),
+                delete=_known(owns or bool(may & {"DELETE", "TRUNCATE"}), further),
                 remedy=remedy,
             )
+
+
+class _Grant(NamedTuple):
+    """A right that a user, a role, a group or everybody has on a table, or on a column of it."""
+
+    table: str
+    right: str
+    column: str | None
+    kind: str
+    holder: str
+
+    def counts_for(self, user: str) -> bool:
+        return self.kind != "user" or self.holder == user
+
+    def revoked(self, database: Database, table: str) -> str:
+        right = self.right if self.column is None else f"{self.right} ({database.quoted(self.column)})"
+        words = {"role": "ROLE ", "group": "GROUP "}
+        holder = "PUBLIC" if self.kind == "public" else words.get(self.kind, "") + database.quoted(self.holder)
+        return f"REVOKE {right} ON {table} FROM {holder};"
+
+
+def _further(database: Database, schema: str) -> list[_Grant] | None:
+    """Grants of other kinds; `None` where the server does not tell them."""
+    try:
+        rows = [*database.rows(_COLUMN_GRANTS, schema=schema), *database.rows(_TABLE_GRANTS, schema=schema)]
+    except Exception as error:
+        if _failure(error) is None:
+            raise
+        return None
+    return [_Grant(*row) for row in rows]
+
+
+def _known(found: bool, further: list[_Grant] | None) -> bool | None:
+    """Whether the right is there: what is not found is unknown where not everything was told."""
+    return None if further is None and not found else found
 
 
 class _Portal:

@@ -33,6 +33,7 @@ _RIGHTS = """
 SELECT TABLE_SCHEMA, TABLE_NAME, GRANTEE, PRIVILEGE_TYPE FROM INFORMATION_SCHEMA.TABLE_PRIVILEGES
 WHERE TABLE_SCHEMA IN :schemas ORDER BY GRANTEE, PRIVILEGE_TYPE
 """
+_ADMINISTRATORS = {"ACCOUNTADMIN", "SECURITYADMIN"}
 _UPDATES = {"INSERT", "UPDATE", "OWNERSHIP"}
 _DELETES = {"DELETE", "TRUNCATE", "OWNERSHIP"}
 
@@ -122,6 +123,7 @@ def _privileges(database: Database, refs: Sequence[CollectionRef]) -> Iterator[P
             raise
         return
     roles = set(json.loads(available))
+    administers = bool(roles & _ADMINISTRATORS)
     held: dict[tuple[str, str], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for schema, name, role, right in rows:
         if role in roles:
@@ -131,9 +133,11 @@ def _privileges(database: Database, refs: Sequence[CollectionRef]) -> Iterator[P
         yield Privileges(
             _ref(schema, name),
             read=bool(rights & {"SELECT", "OWNERSHIP"}),
-            update=bool(rights & _UPDATES),
-            delete=bool(rights & _DELETES),
-            remedy=" ".join(
+            # Who may manage grants can give himself any right.
+            update=administers or bool(rights & _UPDATES),
+            delete=administers or bool(rights & _DELETES),
+            remedy=" ".join(f"REVOKE ROLE {role} FROM USER <the user>;" for role in sorted(roles & _ADMINISTRATORS))
+            or " ".join(
                 f"REVOKE {', '.join(taken)} ON TABLE {database.quoted(schema, name)} FROM ROLE {database.quoted(role)};"
                 for role, some in by_role.items()
                 if (taken := [right for right in some if right in _UPDATES | _DELETES])

@@ -1,0 +1,98 @@
+"""What an account may do at Snowflake and BigQuery, from the answers that they document: their stand-ins know no rights."""
+
+import json
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from connectory.data import CollectionRef, Privileges
+from connectory_sql.bigquery import BIGQUERY
+from connectory_sql.database import Database
+from connectory_sql.snowflake import SNOWFLAKE
+
+
+class Answering(Database):
+    """A Snowflake that has these roles to take on, and tells of these grants."""
+
+    def __init__(self, roles: list[str], grants: list[tuple[str, ...]]) -> None:
+        super().__init__(SNOWFLAKE, None)
+        self._roles, self._grants = roles, grants
+
+    def rows(self, statement: str, **_: Any) -> list[tuple[Any, ...]]:
+        return [(json.dumps(self._roles),)] if "CURRENT_AVAILABLE_ROLES" in statement else list(self._grants)
+
+
+CUSTOMER = CollectionRef("CUSTOMER", {"schema": "SHOP"})
+SNOWFLAKE_ANSWERS: dict[str, tuple[list[str], list[tuple[str, str]], tuple[bool, bool, bool] | None, str]] = {
+    "a reader": (["READER"], [("READER", "SELECT")], (True, False, False), ""),
+    "a writer by a role": (
+        ["READER", "WRITER"],
+        [("READER", "SELECT"), ("WRITER", "INSERT"), ("WRITER", "UPDATE")],
+        (True, True, False),
+        'REVOKE INSERT, UPDATE ON TABLE "SHOP"."CUSTOMER" FROM ROLE "WRITER";',
+    ),
+    "one who empties": (
+        ["CLEANER"],
+        [("CLEANER", "TRUNCATE")],
+        (False, False, True),
+        'REVOKE TRUNCATE ON TABLE "SHOP"."CUSTOMER" FROM ROLE "CLEANER";',
+    ),
+    "the owner": (
+        ["OWNER"],
+        [("OWNER", "OWNERSHIP")],
+        (True, True, True),
+        'REVOKE OWNERSHIP ON TABLE "SHOP"."CUSTOMER" FROM ROLE "OWNER";',
+    ),
+    "another's right": (["READER"], [("READER", "SELECT"), ("WRITER", "DELETE")], (True, False, False), ""),
+    "an administrator": (
+        ["ACCOUNTADMIN", "READER"],
+        [("READER", "SELECT")],
+        (True, True, True),
+        "REVOKE ROLE ACCOUNTADMIN FROM USER <the user>;",
+    ),
+    "a table of which nothing is told": (["READER"], [], None, ""),
+}
+
+
+@pytest.mark.parametrize(("roles", "grants", "may", "remedy"), SNOWFLAKE_ANSWERS.values(), ids=SNOWFLAKE_ANSWERS)
+def test_snowflakes_grants(
+    roles: list[str], grants: list[tuple[str, str]], may: tuple[bool, bool, bool] | None, remedy: str
+) -> None:
+    database = Answering(roles, [("SHOP", "CUSTOMER", *grant) for grant in grants])
+    found = list(SNOWFLAKE.privileges(database, [CUSTOMER]))
+    assert found == ([] if may is None else [Privileges(CUSTOMER, *may, remedy)])
+
+
+VISIT = CollectionRef("visit", {"dataset_id": "app"})
+READ, WRITE = "bigquery.tables.getData", "bigquery.tables.updateData"
+BIGQUERY_ANSWERS: dict[str, tuple[list[str] | None, tuple[bool, bool, bool] | None]] = {
+    "a reader": ([READ], (True, False, False)),
+    "a writer": ([READ, WRITE], (True, True, True)),
+    "nobody": ([], (False, False, False)),
+    "an account that may not ask": (None, None),
+}
+
+
+@pytest.mark.parametrize(("held", "may"), BIGQUERY_ANSWERS.values(), ids=BIGQUERY_ANSWERS)
+def test_bigquerys_permissions(held: list[str] | None, may: tuple[bool, bool, bool] | None) -> None:
+    from google.api_core.exceptions import Forbidden
+
+    def asked(table: str, permissions: Sequence[str], retry: None) -> dict[str, Any]:
+        assert (table, sorted(permissions), retry) == ("demo.app.visit", [READ, WRITE], None)
+        if held is None:
+            raise Forbidden("no")
+        return {"permissions": held} if held else {}
+
+    credentials = SimpleNamespace(service_account_email="a@demo.iam")
+    client = SimpleNamespace(project="demo", test_iam_permissions=asked, _credentials=credentials)
+    database = Database(BIGQUERY, SimpleNamespace(_client=client))
+    found = list(BIGQUERY.privileges(database, [VISIT]))
+    if may is None:
+        assert found == []
+    else:
+        [known] = found
+        assert (known.read, known.update, known.delete) == may
+        revoke = 'REVOKE `roles/bigquery.dataEditor` ON SCHEMA `demo`.`app` FROM "serviceAccount:a@demo.iam";'
+        assert known.remedy == (revoke if may[1] else "")
