@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
@@ -48,11 +49,14 @@ class Server:
                 raise SystemExit("the server did not start")
             time.sleep(0.005)  # asking without a pause would take a core from the server
 
-    def request(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
+    def request(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, bytes]:
         """One request on a connection of its own."""
+        sent = self.headers | ({"Content-Type": "application/json"} if body else {}) | dict(headers or {})
         client = http.client.HTTPConnection("127.0.0.1", self.port)
         try:
-            client.request(method, path, body, self.headers | ({"Content-Type": "application/json"} if body else {}))
+            client.request(method, path, body, sent)
             response = client.getresponse()
             return response.status, response.read()
         finally:
@@ -70,6 +74,10 @@ class Server:
     def memory(self) -> float:
         """MiB of the process and its children, shared pages counted once (PSS)."""
         return sum(one.memory_full_info().pss for one in self._family()) / 2**20
+
+    def own_memory(self) -> float:
+        """MiB of the process alone (PSS)."""
+        return float(psutil.Process(self._process.pid).memory_full_info().pss) / 2**20
 
     def _family(self) -> list[psutil.Process]:
         process = psutil.Process(self._process.pid)

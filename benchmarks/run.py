@@ -26,6 +26,7 @@ from console import measure_console  # noqa: E402
 from installation import BIN, Installation, Server  # noqa: E402
 from scale import measure_scale  # noqa: E402
 from servers.postgres.server import PostgresServer  # noqa: E402
+from sessions import measure_sessions  # noqa: E402
 
 LEAST = 0.9
 """Of the throughput with fewer callers that more callers must get: what differs from run to run is not a fall."""
@@ -163,6 +164,7 @@ def main() -> None:
         with sqlite.start_service() as service:
             lines.append(measure_connection_test(service, postgres))
         lines += measure_starts(sqlite)
+        lines += measure_sessions(folder / "sessions", postgres)
         lines += measure_scale(folder / "scale")
         lines += measure_console(folder / "console")
     text = "\n".join(lines) + "\n\n" + (HERE / "NOTES.md").read_text()
