@@ -48,6 +48,7 @@ _DECODED: dict[Kind, Callable[[str], Any]] = {
     Kind.DATE: date.fromisoformat,
     Kind.UUID: UUID,
 }
+_PLAIN = {kind: frozenset({_ENCODED[kind][0][0], _NONE}) for kind in _DECODED}
 _TAGGED = (
     Kind.DECIMAL,
     Kind.BYTES,
@@ -75,6 +76,9 @@ def encoded_column(kind: Kind, values: Sequence[Value], path: Path, limit: int =
         _require_size(values, path, limit)
     if types <= _NATURAL.get(kind, frozenset()):
         return values
+    if types <= _PLAIN.get(kind, frozenset()):  # the usual case of the rest, without a look at each
+        encode = _ENCODED[kind][1]
+        return [None if value is None else encode(value) for value in values]
     try:
         return [_encoded(kind, value, DEPTH) for value in values]
     except _TooDeep:
@@ -130,9 +134,13 @@ def decoded_column(kind: Kind, values: Sequence[Any]) -> Sequence[Value]:
     Raises:
         ProtocolViolation: it did not.
     """
-    if set(map(type, values)) <= _NATURAL.get(kind, frozenset()):
+    types = set(map(type, values))
+    if types <= _NATURAL.get(kind, frozenset()):
         return values
     try:
+        if kind in _DECODED and types <= {str, _NONE}:
+            decode = _DECODED[kind]
+            return [None if value is None else decode(value) for value in values]
         return [_decoded(kind, value, DEPTH) for value in values]
     except (ValueError, InvalidOperation, binascii.Error):
         raise ProtocolViolation("a value must be of its column's kind") from None
