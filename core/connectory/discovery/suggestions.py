@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import NamedTuple
 
@@ -63,7 +64,10 @@ _LONGEST = 100
 def suggestion_for(field: FieldInfo) -> Suggestion | None:
     """What the field looks like; `None` for most. `emailAddress`, `customer_email` and `E-Mail` all look like an address."""
     name = field.path[-1]
-    if field.kind in _NEVER or len(name) > _LONGEST:
-        return None
+    return None if field.kind in _NEVER or len(name) > _LONGEST else _suggestion_by_name(name)
+
+
+@functools.lru_cache(maxsize=5_000)  # the tables of a database have many names in common
+def _suggestion_by_name(name: str) -> Suggestion | None:
     words = re.sub(r"[^a-z0-9]+", "_", _CAMEL.sub("_", name).casefold()).strip("_")
     return next((suggestion for pattern, suggestion in _PATTERNS if pattern.search(words)), None)

@@ -179,6 +179,24 @@ def test_what_can_go_wrong_with_a_read_has_its_code(use, script, code, error_typ
     assert failure.retry_after == (3 if code is FailureCode.RATE_LIMITED else None)
 
 
+ODD = """
+def read(self, query, batch):
+    yield Batch((Kind.FLOAT, Kind.INTEGER), [(float("nan"), 2**70), (float("-inf"), None), (1e308, 1), (1e308, -1)])
+    yield Batch((Kind.FLOAT, Kind.INTEGER), [(None, 1), ([0.5, None, float("inf")], 2)])
+"""
+
+
+def test_numbers_that_json_does_not_know_arrive(use):
+    async def scenario(session):
+        return [row for batch in await every(session.read(TWO)) for row in batch.rows]
+
+    (no_number, large), *others = use(ODD, scenario)
+    assert no_number != no_number
+    assert large == 2**70
+    infinity = float("inf")
+    assert others == [(-infinity, None), (1e308, 1), (1e308, -1), (None, 1), ([0.5, None, infinity], 2)]
+
+
 LARGE = """
 def read(self, query, batch):
     yield Batch((Kind.STRING,) * 2, [("small", "x"), ("large", "x" * 3_000_000), ("small", "x")])
