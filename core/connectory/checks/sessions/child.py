@@ -33,7 +33,7 @@ from connectory.checks.sessions.messages import (
 )
 from connectory.checks.sessions.values import encoded_column
 from connectory.contract.check import CheckFailed, CheckSkipped, FailureCode
-from connectory.contract.data import Batch, CollectionInfo, Path, Privileges
+from connectory.contract.data import Batch, CollectionInfo, Kind, Path, Privileges
 from connectory.contract.session import DataFailure, DataSession, SessionFailed
 from connectory.toolkit.http import bounded_wait
 
@@ -188,19 +188,21 @@ def _row_messages(batch: Batch, fields: Sequence[Path], largest: int) -> Iterato
     if batch.rows:
         columns = zip(*batch.rows, strict=True)
         encoded = [encoded_column(*column, largest) for column in zip(batch.kinds, columns, fields, strict=True)]
-        yield from _fitting(batch, list(zip(*encoded, strict=True)), fields, largest)
+        yield from _fitting(batch.kinds, encoded, len(batch.rows), fields, largest)
 
 
-def _fitting(batch: Batch, rows: Sequence[Sequence[Any]], fields: Sequence[Path], largest: int) -> Iterator[bytes]:
-    """The rows in messages that fit into frames."""
-    message = encode_rows(batch.kinds, rows)
-    if len(message) <= (largest if len(rows) == 1 else FRAME_LIMIT):
+def _fitting(
+    kinds: Sequence[Kind], columns: Sequence[Sequence[Any]], rows: int, fields: Sequence[Path], largest: int
+) -> Iterator[bytes]:
+    """So many rows in messages that fit into frames."""
+    message = encode_rows(kinds, columns)
+    if len(message) <= (largest if rows == 1 else FRAME_LIMIT):
         yield message
-    elif len(rows) == 1:
-        sizes = [len(str(value)) for value in rows[0]]
+    elif rows == 1:
+        sizes = [len(str(value)) for (value,) in columns]
         raise SessionFailed(DataFailure.TOO_LARGE, field=fields[sizes.index(max(sizes))])
     else:
         del message
-        middle = len(rows) // 2
-        yield from _fitting(batch, rows[:middle], fields, largest)
-        yield from _fitting(batch, rows[middle:], fields, largest)
+        middle = rows // 2
+        yield from _fitting(kinds, [column[:middle] for column in columns], middle, fields, largest)
+        yield from _fitting(kinds, [column[middle:] for column in columns], rows - middle, fields, largest)

@@ -189,21 +189,21 @@ def _rows_of(names: list[Any], values: list[Any]) -> Rows:
     return Rows(tuple(map(path_of_names, names)), rows)
 
 
-def encode_rows(kinds: Sequence[Kind], rows: Sequence[Sequence[Any]]) -> bytes:
-    """A part of a batch as a message; `rows` are encoded values."""
-    members = {"say": "rows", "kinds": list(kinds), "rows": rows}
+def encode_rows(kinds: Sequence[Kind], columns: Sequence[Sequence[Any]]) -> bytes:
+    """A part of a batch as a message; `columns` are encoded values, all of one field together."""
+    members = {"say": "rows", "kinds": list(kinds), "columns": columns}
     with suppress(TypeError):  # a whole number of more than 64 bits, half of a pair of surrogates, or numbers in lists
-        if _is_finite(kinds, rows):
+        if _is_finite(kinds, columns):
             return orjson.dumps(members)
     return json.dumps(members, separators=(",", ":")).encode()
 
 
-def _is_finite(kinds: Sequence[Kind], rows: Sequence[Sequence[Any]]) -> bool:
+def _is_finite(kinds: Sequence[Kind], columns: Sequence[Sequence[Any]]) -> bool:
     """Whether there certainly is no infinity in it, and nothing that is no number: orjson would say that these are null."""
     if Kind.ANY in kinds or Kind.OBJECT in kinds:
         return False
-    floats = (place for place, kind in enumerate(kinds) if kind is Kind.FLOAT)
-    return all(math.isfinite(sum(filter(None, (row[place] for row in rows)))) for place in floats)
+    floats = (column for kind, column in zip(kinds, columns, strict=True) if kind is Kind.FLOAT)
+    return all(math.isfinite(sum(filter(None, column))) for column in floats)
 
 
 def encode_answer(answer: CollectionInfo | Privileges | Done | Failed) -> bytes:
@@ -259,11 +259,9 @@ def decode_answer(message: bytes) -> Answer:
 
 def _batch(members: dict[str, Any]) -> Batch:
     kinds = tuple(map(Kind, members["kinds"]))
-    rows = members["rows"]
-    if not rows:
-        return Batch(kinds, ())
-    require(isinstance(rows, list) and all(type(row) is list for row in rows), "rows must be lists")
-    columns = list(zip(*rows, strict=True))
+    columns = members["columns"]
+    are_lists = isinstance(columns, list) and all(type(column) is list for column in columns)
+    require(are_lists and bool(columns), "columns must be lists")
     decoded = [decoded_column(kind, column) for kind, column in zip(kinds, columns, strict=True)]
     return Batch(kinds, list(zip(*decoded, strict=True)))
 

@@ -77,8 +77,7 @@ def encoded_column(kind: Kind, values: Sequence[Value], path: Path, limit: int =
     if types <= _NATURAL.get(kind, frozenset()):
         return values
     if types <= _PLAIN.get(kind, frozenset()):  # the usual case of the rest, without a look at each
-        encode = _ENCODED[kind][1]
-        return [None if value is None else encode(value) for value in values]
+        return _each(_ENCODED[kind][1], values, types)
     try:
         return [_encoded(kind, value, DEPTH) for value in values]
     except _TooDeep:
@@ -86,8 +85,16 @@ def encoded_column(kind: Kind, values: Sequence[Value], path: Path, limit: int =
 
 
 def _require_size(values: Iterable[Value], path: Path, limit: int) -> None:
-    if any(isinstance(value, str | bytes) and len(value) > limit for value in values):
+    sized = [value for value in values if isinstance(value, str | bytes)]
+    if max(map(len, sized), default=0) > limit:
         raise SessionFailed(DataFailure.TOO_LARGE, field=path)
+
+
+def _each(convert: Callable[[Any], Any], values: Sequence[Any], types: set[type]) -> list[Any]:
+    """What `convert` makes of each value but `None`."""
+    if _NONE in types:
+        return [None if value is None else convert(value) for value in values]
+    return list(map(convert, values))
 
 
 class _TooDeep(Exception):
@@ -139,8 +146,7 @@ def decoded_column(kind: Kind, values: Sequence[Any]) -> Sequence[Value]:
         return values
     try:
         if kind in _DECODED and types <= {str, _NONE}:
-            decode = _DECODED[kind]
-            return [None if value is None else decode(value) for value in values]
+            return _each(_DECODED[kind], values, types)
         return [_decoded(kind, value, DEPTH) for value in values]
     except (ValueError, InvalidOperation, binascii.Error):
         raise ProtocolViolation("a value must be of its column's kind") from None

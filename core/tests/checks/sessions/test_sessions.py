@@ -320,8 +320,9 @@ FORGED = {
     "no frame": "b'\\xff' * 100",
     "no JSON": "b'\\0\\0\\0\\1x'",
     "another answer": """framed(b'{"say":"done","say":"rows"}')""",
-    "a collection": ("""framed(b'{"say":"rows","kinds":["integer"],"rows":[[1]]}')"""),
-    "rows that are none": """framed(b'{"say":"rows","kinds":["integer","integer"],"rows":["12"]}')""",
+    "a collection": ("""framed(b'{"say":"rows","kinds":["integer"],"columns":[[1]]}')"""),
+    "columns of two lengths": """framed(b'{"say":"rows","kinds":["integer","integer"],"columns":[[1,2],[3]]}')""",
+    "rows that are none": """framed(b'{"say":"rows","kinds":["integer","integer"],"columns":["12","34"]}')""",
 }
 
 
