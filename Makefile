@@ -38,7 +38,7 @@ compiled: install
 test soak: export PYTHONDONTWRITEBYTECODE :=
 
 test: compiled
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
 
 soak: compiled
 	$(BIN)/python -m pytest -m soak $(ARGS)
