@@ -63,16 +63,14 @@ class Account:
             return cls(unguarded=_answers(client, "listDatabases", nameOnly=True) is not None)
         user, database = users[0]["user"], users[0]["db"]
         told = _roles_of(status["authenticatedUserRoles"])
-        known = _described(client, told)
-        within = {role: _roles_of(about.get("inheritedRoles", ())) for role, about in known.items()}
-        everyone = dict.fromkeys([*told, *(inner for roles in within.values() for inner in roles)])
-        known |= _described(client, [role for role in everyone if role not in known])
+        known = _known(client, told)
+        within = {role: _within(role, known) for role in known}
         shown = _answers(client, "usersInfo", {"user": user, "db": database}, database=database)
         return cls(
             user=(user, database),
             held=status.get("authenticatedUserPrivileges", ()),
             granted=_roles_of(shown["users"][0]["roles"]) if shown and shown.get("users") else _outer(told, within),
-            roles={role: _own(role, known.get(role)) for role in everyone},
+            roles={role: _own(role, about) for role, about in known.items()},
             within=within,
         )
 
@@ -171,9 +169,9 @@ def _covers(resource: Mapping[str, Any], collection: str, database: str) -> bool
     return resource["db"] in {"", database} and resource["collection"] in {"", collection}
 
 
-def _own(role: Role, about: Mapping[str, Any] | None) -> Sequence[Privilege] | None:
+def _own(role: Role, about: Mapping[str, Any]) -> Sequence[Privilege] | None:
     """What a role allows by itself: as the server says, else as MongoDB's manual says."""
-    if about is not None and "privileges" in about:
+    if "privileges" in about:
         return list(about["privileges"])
     return built_in(*role)
 
@@ -184,14 +182,33 @@ def _outer(roles: Iterable[Role], within: Mapping[Role, Sequence[Role]]) -> list
     return [role for role in roles if role not in inner]
 
 
-def _described(client: MongoClient[dict[str, Any]], roles: Sequence[Role]) -> dict[Role, Mapping[str, Any]]:
-    """What the server says of roles; nothing where the account may not ask."""
-    found: dict[Role, Mapping[str, Any]] = {}
-    for database in sorted({role.database for role in roles}):
-        asked = [{"role": role.name, "db": role.database} for role in roles if role.database == database]
-        answer = _answers(client, "rolesInfo", asked, database=database, showPrivileges=True)
-        found |= {Role(about["role"], about["db"]): about for about in (answer or {}).get("roles", ())}
-    return found
+def _known(client: MongoClient[dict[str, Any]], roles: Iterable[Role]) -> dict[Role, Mapping[str, Any]]:
+    """What the server says of roles, and of those within them; an empty answer where the account may not ask."""
+    known: dict[Role, Mapping[str, Any]] = {}
+    wanted = sorted(set(roles))
+    while wanted:
+        for database in sorted({role.database for role in wanted}):
+            asked = [{"role": role.name, "db": role.database} for role in wanted if role.database == database]
+            answer = _answers(client, "rolesInfo", asked, database=database, showPrivileges=True) or {}
+            known |= {Role(about["role"], about["db"]): about for about in answer.get("roles", ())}
+        known |= {role: {} for role in wanted if role not in known}
+        wanted = sorted({inner for about in known.values() for inner in _inside(about)} - known.keys())
+    return known
+
+
+def _inside(about: Mapping[str, Any]) -> list[Role]:
+    return _roles_of([*about.get("roles", ()), *about.get("inheritedRoles", ())])
+
+
+def _within(role: Role, known: Mapping[Role, Mapping[str, Any]]) -> list[Role]:
+    """The roles within a role, near and far; two may be within each other."""
+    found = {role: None}
+    remaining = [role]
+    while remaining:
+        new = [inner for inner in _inside(known.get(remaining.pop(), {})) if inner not in found]
+        found |= dict.fromkeys(new)
+        remaining += new
+    return [inner for inner in found if inner != role]
 
 
 def _answers(

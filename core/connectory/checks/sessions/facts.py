@@ -107,7 +107,7 @@ def _members(info: CollectionInfo) -> dict[str, Any]:
         "foreign_keys": [[*(vars(key) | {"target": ref_members(key.target)}).values()] for key in info.foreign_keys],
         "primary_key": list(info.primary_key),
         "selectable": None if info.selectable is None else sorted(info.selectable),
-        "fields_left_out": list(info.fields_left_out[:_OMISSIONS_LIMIT]),
+        "fields_left_out": [[path[:PATH_LIMIT], reason] for path, reason in info.fields_left_out[:_OMISSIONS_LIMIT]],
     }
 
 
