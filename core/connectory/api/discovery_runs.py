@@ -136,7 +136,8 @@ async def _found(service: Service, subject: Subject) -> dict[str, Any]:
     connector = subject.connector
     if connector.opens_sessions:
         return await in_session(service, subject, lambda session, document: _looked_at(session, subject, document))
-    maker = DatasetMaker((connector.identifier,), connector.identifier)
+    # Nothing tells one account of a service from another here, and a dataset belongs to one connection.
+    maker = DatasetMaker((connector.identifier, subject.connection.key), connector.identifier)
     for info in connector.collections():
         maker.add(info)
     return _success(maker.finding, None, CheckReport("succeeded"))
