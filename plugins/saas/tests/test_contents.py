@@ -1,21 +1,22 @@
 """What definitions say of what a service holds: mistakes are found, and it is what the vendor's own document says."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from plugins.saas.tests.conftest import Define
 
 import connectory_saas
 from connectory.data import CollectionInfo, CollectionRef, FieldInfo, ForeignKey, Kind
 from connectory.sources import ConnectorUnusable
+from connectory.testing import LoadedConnector
 from connectory_saas.contents import FieldShape
 from connectory_saas.definition import load_definition
 from connectory_saas.plugin import plugin_of
 from servers.saas.openapi import Described
 
+Define = Callable[..., LoadedConnector]
 FOLDER = Path(connectory_saas.__file__).with_name("definitions")
 LEDGER = """\
 name: Ledger
