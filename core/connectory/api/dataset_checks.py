@@ -125,10 +125,14 @@ def _load(service: Service, key: str, fides_key: str) -> tuple[StoredConnection,
         return connection, envelope, found.dataset
 
 
+_WORDS = ("schema", "database")
+"""What systems call that which a dataset is of."""
+
+
 async def _checked(service: Service, subject: Subject, dataset: dict[str, Any]) -> dict[str, Any]:
     async def look(session: Session, _document: Document) -> dict[str, Any]:
-        schema = ((dataset.get("fides_meta") or {}).get("namespace") or {}).get("schema")
-        namespace = {"schema": schema} if isinstance(schema, str) else None
+        given = (dataset.get("fides_meta") or {}).get("namespace") or {}
+        namespace = {word: given[word] for word in _WORDS if isinstance(given.get(word), str) and given[word]} or None
         return _compared(dataset, [info async for info in session.discover(namespace, subject.wanted.sample)])
 
     if subject.connector.opens_sessions:

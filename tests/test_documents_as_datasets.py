@@ -1,4 +1,4 @@
-"""What documents show of their collection's fields, and that whatever they hold makes a dataset that can be stored."""
+"""What MongoDB's documents show of their collection's fields, and that whatever they hold makes a dataset that can be stored."""
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC
