@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
-from typing import Any, cast
+from itertools import islice
+from typing import Any, TypeVar, cast
 
 import bson
 import pymongo
@@ -14,6 +15,7 @@ from pymongo import MongoClient
 from pymongo.collection import Collection
 from pymongo.errors import OperationFailure
 
+from connectory import CheckFailed, FailureCode
 from connectory.data import (
     Batch,
     CollectionInfo,
@@ -40,6 +42,9 @@ _AT_ONCE = 500
 """Documents, at most, that the server sends at once; it sends no more than 16 MiB of them."""
 _WEIGHT = 2**20
 """Bytes of documents from which on a batch is full."""
+_MOST_LISTED = 10_000
+"""Collections of a database; the service takes as many of a connection. Also indexes of a collection, of which there are 64."""
+_T = TypeVar("_T")
 _UNAUTHORIZED, _NAMESPACE_NOT_FOUND, _LOCK_TIMEOUT = 13, 26, 24
 _RAW = cast("CodecOptions[RawBSONDocument]", OPTIONS.with_options(document_class=RawBSONDocument))
 """Documents as bytes, so that of many only one is spread out in memory."""
@@ -123,12 +128,12 @@ class MongoDBSession(DataSession):
         """What there is in a database, by name; where not everything may be listed, what the account may use."""
         with self._in_time():
             try:
-                listed = list(self._client[database].list_collections())
+                listed = _few(self._client[database].list_collections())
             except OperationFailure as error:
                 if error.code != _UNAUTHORIZED:
                     raise
-                listed = list(self._client[database].list_collections(nameOnly=True, authorizedCollections=True))
-        return sorted(listed, key=lambda found: str(found["name"]))
+                listed = _few(self._client[database].list_collections(nameOnly=True, authorizedCollections=True))
+            return sorted(listed, key=lambda found: str.encode(found["name"]))
 
     def _info(self, database: str, listed: Mapping[str, Any], sample: int) -> CollectionInfo | None:
         """What is known of one collection; `None` where it is gone meanwhile."""
@@ -150,16 +155,14 @@ class MongoDBSession(DataSession):
         self, ref: CollectionRef, collection: Collection[RawBSONDocument], kind: str, sample: int
     ) -> CollectionInfo:
         seen, once = Sample(), Once()
-        for raw in self._documents(collection.aggregate, [{"$sample": {"size": sample}}]):
-            document = _decoded(raw)
-            if once.is_new(document):  # a sample may have a document twice
-                seen.add(document)
-        if seen.documents >= sample:  # otherwise that were all
-            newest = {"sort": [("_id", pymongo.DESCENDING)], "limit": _NEWEST}
-            for raw in self._documents(collection.find, {}, **newest):
-                document = _decoded(raw)
-                if once.is_new(document):
-                    seen.add(document)
+        at_random = self._documents(collection.aggregate, [{"$sample": {"size": sample}}])
+        newest = self._documents(collection.find, {}, sort=[("_id", pymongo.DESCENDING)], limit=_NEWEST)
+        for documents, most in ((at_random, sample), (newest, _NEWEST)):
+            with closing(documents):
+                for raw in islice(documents, most):
+                    document = _decoded(raw)
+                    if once.is_new(document):  # a sample may have a document twice
+                        seen.add(document)
         if not seen.documents:
             return CollectionInfo(ref, (), kind=kind, left_out="it has no documents to look at")
         fields = seen.fields(self._indexes(collection), keyed=kind != "timeseries")
@@ -177,7 +180,7 @@ class MongoDBSession(DataSession):
         """The indexes of a collection; `None` where the account may not see them."""
         try:
             with self._in_time():
-                return [dict(index) for index in collection.with_options(OPTIONS).list_indexes()]
+                return [dict(index) for index in _few(collection.with_options(OPTIONS).list_indexes())]
         except OperationFailure as error:
             if error.code != _UNAUTHORIZED:
                 raise
@@ -198,7 +201,9 @@ class MongoDBSession(DataSession):
         size = min(batch, _AT_ONCE)
         yield from self._documents(collection.find, question, projection(query.fields), batch_size=size)
 
-    def _documents(self, ask: Any, *question: Any, **options: Any) -> Iterator[RawBSONDocument]:
+    def _documents(
+        self, ask: Callable[..., Any], *question: Any, **options: Any
+    ) -> Generator[RawBSONDocument, None, None]:
         """What the server finds, as it comes in. It stops by itself when the time is over, whether anybody still asks or not."""
         with self._in_time():
             cursor = ask(*question, **options)
@@ -210,9 +215,14 @@ class MongoDBSession(DataSession):
                     return
                 yield found
 
-    def _in_time(self) -> Any:
+    @contextmanager
+    def _in_time(self) -> Iterator[None]:
         """What is asked inside has the time that is left: the driver gives the server `maxTimeMS`, and waits no longer."""
-        return pymongo.timeout(self._context.timeout)
+        try:
+            with pymongo.timeout(self._context.timeout):
+                yield
+        except (LookupError, TypeError, AttributeError) as error:  # an answer without its parts, or with others
+            raise CheckFailed(FailureCode.PROTOCOL_MISMATCH) from error
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -224,6 +234,14 @@ class MongoDBSession(DataSession):
                 if error.code != _LOCK_TIMEOUT:
                     raise
                 raise SessionFailed(DataFailure.LOCK_TIMEOUT) from error
+
+
+def _few(cursor: Iterable[_T]) -> list[_T]:
+    """What a server lists, unless it lists too much."""
+    found = list(islice(cursor, _MOST_LISTED + 1))
+    if len(found) > _MOST_LISTED:
+        raise SessionFailed(FailureCode.RESOURCE_LIMIT)
+    return found
 
 
 def _reason_against(name: str, kind: str, options: Mapping[str, Any]) -> str | None:

@@ -2,9 +2,11 @@
 
 import secrets as random
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import partial
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
@@ -33,6 +35,7 @@ from testkit.sessions import among, found, opened, rows
 NUMBER = ObjectId("64b000000000000000000001")
 WHO = UUID("00112233-4455-6677-8899-aabbccddeeff")
 MOMENT = datetime(2026, 1, 3, 12, 30, tzinfo=UTC)
+ANY = Read(CollectionRef("c"), (("a",),))
 CUSTOMERS = [
     {
         "_id": NUMBER,
@@ -414,3 +417,31 @@ class TestFarEnds:
             pass
         assert failed.value.code is code
         assert "marker" not in str(failed.value)
+
+    def opened(self, server: Any) -> AbstractContextManager[DataSession]:
+        secrets = {"url": f"mongodb://{server.host}:{server.port}/shop", "ssl_mode": "disabled"}
+        return opened(MongoDB(), secrets, timeout=20)
+
+    def test_more_documents_than_were_asked_for_are_not_looked_at(self) -> None:
+        with hostile.never_ends() as server, self.opened(server) as session:
+            [info] = session.discover(sample=150)
+        assert [field.path for field in info.fields] == [("_id",), ("text",)]
+
+    def test_endless_collections_are_told_as_too_many(self) -> None:
+        far_end = hostile.never_ends(lists=True)
+        with far_end as server, self.opened(server) as session, pytest.raises(SessionFailed) as failed:
+            list(session.discover())
+        assert failed.value.code is FailureCode.RESOURCE_LIMIT
+
+    def test_endless_documents_come_as_they_are_read(self) -> None:
+        with hostile.never_ends(value="x" * 10_000) as server, self.opened(server) as session:
+            batches = session.read(Read(CollectionRef("c0"), (("text",),)), 2000)
+            sizes = [len(batch.rows) for batch in islice(batches, 20)]
+        assert all(90 <= size <= 110 for size in sizes)  # a MiB each
+
+    def test_answers_without_their_parts_are_of_another_protocol(self) -> None:
+        with hostile.answers_nothing_useful() as server, self.opened(server) as session:
+            for use in (session.discover(), session.privileges([CollectionRef("c")]), session.read(ANY, 5)):
+                with pytest.raises(CheckFailed) as failed:
+                    list(use)
+                assert failed.value.code is FailureCode.PROTOCOL_MISMATCH
