@@ -4,6 +4,9 @@ import socket
 
 import pytest
 
+from connectory.catalog.loaded import LoadedConnector
+from connectory.data import CollectionInfo, CollectionRef, FieldInfo, Kind
+
 SERVICES = (
     "adobe_campaign",
     "auth0",
@@ -125,3 +128,20 @@ def test_two_connections_to_a_service_have_datasets_of_their_own(api, discover):
 def test_every_service_says_that_it_can_be_discovered(api):
     types = api.get("/connection_type?size=100&system_type=saas").json()["items"]
     assert {one["identifier"]: one["supported_actions"] for one in types} == {one: ["discovery"] for one in SERVICES}
+
+
+def test_what_a_connector_says_by_itself_has_the_limits_of_a_session(api, discover, monkeypatch):
+    def say(*infos):
+        monkeypatch.setattr(LoadedConnector, "collections", lambda _: infos)
+        return api("POST", "/connection/one/discovery", headers={"Prefer": "wait=30"}).json()
+
+    api.create("one", "stripe")
+    nested = tuple(FieldInfo(("n",) * depth, Kind.OBJECT, "object") for depth in range(1, 70))
+    many = tuple(FieldInfo((f"n{number}",), Kind.STRING, "string") for number in range(5000))
+    found = say(CollectionInfo(CollectionRef("deep"), nested), CollectionInfo(CollectionRef("wide"), many))
+    assert [(one["collection"], one["reason"]) for one in found["left_out"]] == [
+        ("deep", "its members nest over 60 levels deep"),
+        ("wide", "more than 4096 fields"),
+    ]
+    assert api.patch("/connection/one/dataset", json=found["datasets"]).json()["failed"] == []
+    assert say("marker-12")["failure_code"] == "internal_driver_error"

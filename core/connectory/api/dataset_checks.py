@@ -13,7 +13,7 @@ from connectory.api.answers import NO_STORE, Answer, json_response
 from connectory.api.bearer import actor, needs
 from connectory.api.datasets import MISSING_CONNECTION, FidesKey, no_dataset
 from connectory.api.discovery import connector_of
-from connectory.api.discovery_runs import Subject, in_session, run
+from connectory.api.discovery_runs import Subject, in_session, known_collections, run
 from connectory.api.discovery_shapes import DiscoveryRequest
 from connectory.api.errors import PROTECTED, Refused, errors
 from connectory.api.lookup import ConnectionKey, find_connection
@@ -137,7 +137,7 @@ async def _checked(service: Service, subject: Subject, dataset: dict[str, Any]) 
 
     if subject.connector.opens_sessions:
         return await in_session(service, subject, look)
-    return _compared(dataset, subject.connector.collections())
+    return _compared(dataset, known_collections(subject.connector))
 
 
 def _compared(dataset: dict[str, Any], live: Iterable[CollectionInfo]) -> dict[str, Any]:

@@ -74,8 +74,7 @@ class MongoDBSession(DataSession):
 
     def discover(self, namespace: Mapping[str, str] | None = None, sample: int = 1000) -> Iterator[CollectionInfo]:
         """The collections of a database by name. Of each, `sample` documents at random and the newest ones are looked at."""
-        asked = namespace or {}
-        database = asked.get("database", asked.get("schema"))
+        database = _named(namespace or {})
         with self._told():
             for name in self._databases() if database is None else [database]:
                 for listed in self._listed(name):
@@ -113,7 +112,7 @@ class MongoDBSession(DataSession):
                 raise SessionFailed(DataFailure.COLLECTION_MISSING)
 
     def _database_of(self, ref: CollectionRef) -> str:
-        return ref.namespace.get("database") or self._secrets.defaultauthdb or self._secrets.user_source
+        return _named(ref.namespace) or self._secrets.defaultauthdb or self._secrets.user_source
 
     def _databases(self) -> list[str]:
         """The database that the connection is for; where that is only where users live, all that the account may use."""
@@ -234,6 +233,11 @@ class MongoDBSession(DataSession):
                 if error.code != _LOCK_TIMEOUT:
                     raise
                 raise SessionFailed(DataFailure.LOCK_TIMEOUT) from error
+
+
+def _named(namespace: Mapping[str, str]) -> str | None:
+    """The database that a namespace names. Those who ask of systems of all kinds call it a schema."""
+    return namespace.get("database", namespace.get("schema"))
 
 
 def _few(cursor: Iterable[_T]) -> list[_T]:

@@ -382,7 +382,7 @@ class TestTime:
             read.close()  # type: ignore[attr-defined]
         assert [next(iter(command)) for command in heard.commands if "killCursors" in command] == ["killCursors"]
 
-    def test_what_takes_too_long_is_ended_by_the_server(
+    def test_what_takes_too_long_ends_with_a_timeout(
         self, root: dict[str, Any], mongodb: MongoDBServer, shop: str
     ) -> None:
         with mongodb.client() as client:
