@@ -13,7 +13,7 @@ from connectory.api.answers import NO_STORE, Answer, json_response
 from connectory.api.bearer import actor, needs
 from connectory.api.datasets import MISSING_CONNECTION, FidesKey, no_dataset
 from connectory.api.discovery import connector_of
-from connectory.api.discovery_runs import Subject, in_session, run
+from connectory.api.discovery_runs import Subject, in_session, known_collections, run
 from connectory.api.discovery_shapes import DiscoveryRequest
 from connectory.api.errors import PROTECTED, Refused, errors
 from connectory.api.lookup import ConnectionKey, find_connection
@@ -125,15 +125,19 @@ def _load(service: Service, key: str, fides_key: str) -> tuple[StoredConnection,
         return connection, envelope, found.dataset
 
 
+_WORDS = ("schema", "database")
+"""What systems call that which a dataset is of."""
+
+
 async def _checked(service: Service, subject: Subject, dataset: dict[str, Any]) -> dict[str, Any]:
     async def look(session: Session, _document: Document) -> dict[str, Any]:
-        schema = ((dataset.get("fides_meta") or {}).get("namespace") or {}).get("schema")
-        namespace = {"schema": schema} if isinstance(schema, str) else None
+        given = (dataset.get("fides_meta") or {}).get("namespace") or {}
+        namespace = {word: given[word] for word in _WORDS if isinstance(given.get(word), str) and given[word]} or None
         return _compared(dataset, [info async for info in session.discover(namespace, subject.wanted.sample)])
 
     if subject.connector.opens_sessions:
         return await in_session(service, subject, look)
-    return _compared(dataset, subject.connector.collections())
+    return _compared(dataset, known_collections(subject.connector))
 
 
 def _compared(dataset: dict[str, Any], live: Iterable[CollectionInfo]) -> dict[str, Any]:
