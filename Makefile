@@ -37,6 +37,7 @@ compiled: install
 # Programs that tests start may keep what they compile for the next one, also where this machine's Python may not.
 test soak: export PYTHONDONTWRITEBYTECODE :=
 
+# Three at a time on two processors: for a part of its time each waits for servers that are slow or silent on purpose.
 test: compiled
 	$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
 
