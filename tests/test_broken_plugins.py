@@ -13,6 +13,7 @@ import pytest
 
 from testkit.distribution import install, plugin_source
 from testkit.service import RunningService, run_command, running_service, token_of_root
+from testkit.waiting import wait_until
 
 TYPED = """
 from typing import Any, Callable
@@ -246,5 +247,5 @@ def test_the_first_use_of_them_leaves_the_service_as_it_was(api: httpx.Client, s
         name: "failed" if name == "failing_test" else "succeeded" for name in loaded
     }
     assert verdicts["failing_test"]["failure_code"] == "internal_driver_error"
-    assert service.log.read_text().count('"event":"request"') >= before + len(loaded)
+    wait_until(lambda: service.log.read_text().count('"event":"request"') >= before + len(loaded))
     assert "marker-output" not in service.log.read_text()
