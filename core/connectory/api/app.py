@@ -47,6 +47,7 @@ from connectory.api.logs import log
 from connectory.api.middleware import BodyLimit, Surroundings
 from connectory.api.openapi import install_openapi
 from connectory.api.recordings import Recordings
+from connectory.api.schedule_runner import ScheduleRunner
 from connectory.api.service import Service
 from connectory.api.store_threads import StoreThreads
 from connectory.api.token_turns import TokenTurns
@@ -130,14 +131,19 @@ def create_app(service: Service, console: Console | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        schedules = ScheduleRunner(service, at_once=service.settings.schedule_concurrency).work
         try:
             await service.runner.start()
             await run_in_threadpool(service.heartbeat.start)
+            if service.settings.schedule_concurrency:
+                schedules.start()
             yield
         finally:
             if console is not None:
                 await console.close()
+            schedules.take_no_more()
             await service.runner.stop()
+            await schedules.finish()
             await service.discoveries.finish()
             await service.recordings.finish()
             await run_in_threadpool(service.heartbeat.stop)
