@@ -280,6 +280,13 @@ class Settings(BaseSettings):
         le=36_500,
         description="Days that entries of the audit trail are kept: 31 or more; 0 keeps them for ever.",
     )
+    history_retention: int = Field(
+        30,
+        ge=0,
+        le=36_500,
+        description="Days that the verdicts of tests and checks are kept, but for the last on each connection and dataset; 0 "
+        "keeps them for ever.",
+    )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = Field(
         "info",
         description="Least severe lines that are logged; `info` holds one line per request, but for what "

@@ -28,6 +28,7 @@ from connectory.api import (
     draft_tests,
     egress,
     health,
+    history,
     introspection,
     keys,
     plugins,
@@ -101,7 +102,11 @@ def open_service(settings: Settings, catalog: Catalog | None = None) -> Service:
     threads = StoreThreads(store)
     recordings = Recordings(threads)
     failed_logins = FailedLogins(store)
-    chores = [failed_logins.flush, *([_purge(store, settings.audit_retention)] if settings.audit_retention else [])]
+    chores = [failed_logins.flush]
+    if settings.audit_retention:
+        chores.append(_purge(store, settings.audit_retention))
+    if settings.history_retention:
+        chores.append(history.purging(store, days=settings.history_retention))
     return Service(
         settings,
         store,
@@ -173,6 +178,7 @@ def create_app(service: Service, console: Console | None = None) -> FastAPI:
         draft_tests.router,
         test_history.router,
         schedules.router,
+        history.router,
         consents.router,
         consent_answers.router,
         consent_answers.public,

@@ -117,9 +117,9 @@ def _failing(service: Service) -> list[Part]:
     responses=errors(401, 403, 503),
 )
 async def metrics(request: Request) -> Response:
-    """Requests by method, route and status; connection tests by type and result; tests that run or wait now; what ran by schedule,
-    and what is late; calls of webhooks; connections whose secrets cannot be read; connectors by status, and names in the allow
-    and deny lists that match none.
+    """Requests by method, route and status; connection tests by type and result; tests that run or wait now; what ran by
+    schedule, and what is late; calls of webhooks; connections whose secrets cannot be read; connectors by status, and names in
+    the allow and deny lists that match none.
     """
     # Imported when first asked for: it costs start-up time and most deployments of one machine never ask.
     from prometheus_client import CollectorRegistry, generate_latest
