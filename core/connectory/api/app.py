@@ -36,6 +36,7 @@ from connectory.api import (
     secrets,
     test_history,
     token_endpoint,
+    webhooks,
 )
 from connectory.api.connection_types import RenderedTypes
 from connectory.api.console import PATH, Console
@@ -52,6 +53,7 @@ from connectory.api.schedule_runner import ScheduleRunner
 from connectory.api.service import Service
 from connectory.api.store_threads import StoreThreads
 from connectory.api.token_turns import TokenTurns
+from connectory.api.webhook_runner import WebhookRunner
 from connectory.catalog.catalog import Catalog, build_catalog
 from connectory.checks.runner import CheckRunner
 from connectory.keys import open_vault
@@ -137,11 +139,13 @@ def create_app(service: Service, console: Console | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         schedules = ScheduleRunner(service, at_once=service.settings.schedule_concurrency).work
+        calls = WebhookRunner(service).work
         try:
             await service.runner.start()
             await run_in_threadpool(service.heartbeat.start)
             if service.settings.schedule_concurrency:
                 schedules.start()
+            calls.start()
             yield
         finally:
             if console is not None:
@@ -149,6 +153,7 @@ def create_app(service: Service, console: Console | None = None) -> FastAPI:
             schedules.take_no_more()
             await service.runner.stop()
             await schedules.finish()
+            await calls.finish()
             await service.discoveries.finish()
             await service.recordings.finish()
             await run_in_threadpool(service.heartbeat.stop)
@@ -179,6 +184,7 @@ def create_app(service: Service, console: Console | None = None) -> FastAPI:
         test_history.router,
         schedules.router,
         history.router,
+        webhooks.router,
         consents.router,
         consent_answers.router,
         consent_answers.public,

@@ -256,7 +256,7 @@ def test_the_secret_of_a_webhook_is_sealed_again_with_and_without_secrets_beside
     assert rotate(store, only_new) == RotationResult(0, 0, 0)
     with store.read() as database:
         sealed = dict(map(tuple, database.execute(text("SELECT connection_id, secret_sealed FROM webhooks"))))
-        told = {entry.connection_key: entry.changed_fields for entry in list_entries(database)}
+        told = {entry.connection_key: entry.changed_fields for entry in list_entries(database)[0]}
     assert {open_secret(only_new, row_id, envelope) for row_id, envelope in sealed.items()} == {b"hook"}
     assert {key: list(fields) for key, fields in told.items()} == {"both": ["secrets", "webhook"], "alone": ["webhook"]}
 
