@@ -5,18 +5,21 @@ import hashlib
 import hmac
 import json
 import re
+import time
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from connectory.api import webhook_calls
+from connectory.api.webhook_calls import signature
 from connectory.api.webhook_runner import WebhookRunner
 from connectory.checks.egress import EgressPolicy
 from connectory.contract.ssl_mode import SslMode
 from connectory.settings import Settings
 from connectory.store.timestamps import database_now
 from connectory.toolkit.tls import tls_context
+from documentation.pages import ROOT, blocks
 from testkit.loopback import LoopbackServer
 
 PATH = "/connection/books/webhook"
@@ -159,6 +162,21 @@ def test_a_change_is_told_once_and_signed(api, hook, told, deliver, verdict):
     last = found["last_delivery"]
     assert (last["state"], last["status"], last["attempts"], last["failure_code"]) == ("delivered", 204, 1, None)
     assert (found["pending"], last["event_id"]) == (0, json.loads(body)["id"])
+
+
+def test_what_the_page_says_of_signatures_is_so():
+    [code] = [text for language, text in blocks(ROOT / "docs/rest.md") if language == "python"]
+    names = {}
+    exec(code, names)
+    now = int(time.time())
+    verify = names["is_from_connectory"]
+    header = signature(SECRET.encode(), '{"a":"é"}', now)
+    body = '{"a":"é"}'.encode()
+    assert verify(SECRET, header, body)
+    assert not verify(SECRET, header, body + b" ")
+    assert not verify("another secret, as long", header, body)
+    assert not verify(SECRET, header.replace(f"t={now}", f"t={now + 1}"), body)
+    assert not verify(SECRET, signature(SECRET.encode(), '{"a":"é"}', now - 301), body)
 
 
 def test_other_secrets_begin_anew(api, hook, told, deliver):
