@@ -56,9 +56,9 @@ class Hook:
 @pytest.fixture(autouse=True)
 def only_ours(monkeypatch):
     """Keep the running application from calling what these tests call."""
-    any_due = WebhookRunner._any_due
-    ours = lambda runner: runner._clock is not database_now and any_due(runner)  # noqa: E731
-    monkeypatch.setattr(WebhookRunner, "_any_due", ours)
+    claimed = WebhookRunner._claimed
+    ours = lambda runner, most: claimed(runner, most) if runner._clock is not database_now else []  # noqa: E731
+    monkeypatch.setattr(WebhookRunner, "_claimed", ours)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -152,9 +153,7 @@ def create_app(service: Service, console: Console | None = None) -> FastAPI:
                 await console.close()
             schedules.take_no_more()
             await service.runner.stop()
-            await schedules.finish()
-            await calls.finish()
-            await service.discoveries.finish()
+            await asyncio.gather(schedules.finish(), calls.finish(), service.discoveries.finish())
             await service.recordings.finish()
             await run_in_threadpool(service.heartbeat.stop)
             await run_in_threadpool(service.failed_logins.end)

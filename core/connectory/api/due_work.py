@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Generic, TypeVar
@@ -24,6 +25,7 @@ class DueWork(Generic[Item]):
     Args:
         name: for the log.
         at_once: items at the same time.
+        count: says how many items there are to claim; asked every `POLL`, and not each time that there is room.
         claim: gives up to so many items that nobody else does.
         do: does one. What it raises is logged, and the item is left to whoever claims it next.
     """
@@ -32,10 +34,13 @@ class DueWork(Generic[Item]):
         self,
         name: str,
         at_once: int,
+        count: Callable[[], Awaitable[int]],
         claim: Callable[[int], Awaitable[Sequence[Item]]],
         do: Callable[[Item], Awaitable[None]],
     ) -> None:
-        self._name, self._at_once, self._claim, self._do = name, at_once, claim, do
+        self._name, self._at_once = name, at_once
+        self._count, self._claim, self._do = count, claim, do
+        self._due, self._count_at = 0, 0.0
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended = asyncio.Event()
         self._looking: asyncio.Task[None] | None = None
@@ -50,8 +55,14 @@ class DueWork(Generic[Item]):
         Raises:
             StoreUnavailable, StoreFailed: nothing could be claimed.
         """
+        if time.monotonic() >= self._count_at:
+            self._due = await self._count()
+            self._count_at = time.monotonic() + POLL
         room = self._at_once - len(self._tasks)
-        items = await self._claim(room) if room > 0 else ()
+        if room <= 0 or self._due <= 0:
+            return 0
+        items = await self._claim(room)
+        self._due = self._due - len(items) if len(items) == room else 0
         for item in items:
             task = asyncio.get_running_loop().create_task(self._done(item))
             self._tasks.add(task)
@@ -86,7 +97,7 @@ class DueWork(Generic[Item]):
                 log.warning("due_work_not_claimed", work=self._name, reason=str(error))
             self._ended.clear()
             with suppress(TimeoutError):
-                async with asyncio.timeout(POLL):
+                async with asyncio.timeout(max(0.0, self._count_at - time.monotonic()) or POLL):
                     await self._ended.wait()
 
     def _over(self, task: asyncio.Task[None]) -> None:

@@ -69,21 +69,23 @@ class ScheduleRunner:
         longest = max(settings.probe_queue_wait + settings.probe_deadline, _QUEUED + settings.discovery_deadline)
         self._lasts = timedelta(seconds=longest + _MARGIN)
         self._sessions = asyncio.Semaphore(_SESSIONS)
-        self.work = DueWork("schedules", at_once, self._claim, self._run)
+        self.work = DueWork("schedules", at_once, self._count, self._claim, self._run)
+
+    async def _count(self) -> int:
+        counts = self._service.health_counts
+        counts.due, counts.late = await self._service.threads.read(self._backlog)
+        return counts.due
+
+    def _backlog(self) -> tuple[int, int]:
+        with self._service.store.read() as database:
+            now = self._clock(database)
+            found = count_due(database, now=now, late_before=now - _LATE)
+        return found.due, found.late
 
     async def _claim(self, most: int) -> Sequence[DueItem]:
         if not self._service.runner.able:  # the service is ending, or cannot run anything now
             return ()
-        threads = self._service.threads
-        return await threads.write(self._claimed, most) if await threads.read(self._any_due) else ()
-
-    def _any_due(self) -> bool:
-        with self._service.store.read() as database:
-            now = self._clock(database)
-            found = count_due(database, now=now, late_before=now - _LATE)
-        counts = self._service.health_counts
-        counts.due, counts.late = found.due, found.late
-        return found.due > 0
+        return await self._service.threads.write(self._claimed, most)
 
     def _claimed(self, most: int) -> list[DueItem]:
         with self._service.store.write() as database:

@@ -120,13 +120,16 @@ async def call(service: Service, url: str, secret: bytes, body: str, *, at: int)
     request = _request(target, body, signature(secret, body, at))
     try:
         async with asyncio.timeout(DEADLINE):
-            report = await report_on(service, target.host, target.port, "webhooks")
+            # Each host has a share of the look-ups: one whose name server is silent holds up no other.
+            report = await report_on(service, target.host, target.port, f"webhook at {target.host}")
             if (code := refusal(target, report)) is not None:
                 return Answer(failure_code=code)
             return Answer(await _exchange(target, [ip for ip, _ in report.addresses], request))
     except _Failed as failed:
         return Answer(failure_code=failed.code)
-    except (TimeoutError, Refused):  # Refused: too many names are looked up
+    except Refused:  # too many names are looked up
+        return Answer(failure_code=FailureCode.DNS_TIMEOUT)
+    except TimeoutError:
         return Answer(failure_code=FailureCode.TIMEOUT)
     except (httptools.HttpParserError, httptools.HttpParserUpgrade, EOFError):
         return Answer(failure_code=FailureCode.PROTOCOL_MISMATCH)

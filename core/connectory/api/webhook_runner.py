@@ -17,7 +17,7 @@ from connectory.store.timestamps import database_now, utc_now
 from connectory.store.webhooks import DueEvent, claim_events, count_events, open_secret, settle
 from connectory.vault import EnvelopeUnreadable
 
-AT_ONCE = 4
+AT_ONCE = 8
 """Calls of a node at the same time. Each takes up to ten seconds, of nothing but waiting."""
 AGAIN = (
     timedelta(seconds=30),
@@ -39,16 +39,18 @@ class WebhookRunner:
 
     def __init__(self, service: Service, *, clock: Callable[[Connection], datetime] = database_now) -> None:
         self._service, self._clock = service, clock
-        self.work = DueWork("webhooks", AT_ONCE, self._claim, self._deliver)
+        self.work = DueWork("webhooks", AT_ONCE, self._count, self._claim, self._deliver)
+
+    async def _count(self) -> int:
+        self._service.health_counts.pending, due = await self._service.threads.read(self._backlog)
+        return due
+
+    def _backlog(self) -> tuple[int, int]:
+        with self._service.store.read() as database:
+            return count_events(database, now=self._clock(database))
 
     async def _claim(self, most: int) -> Sequence[DueEvent]:
-        threads = self._service.threads
-        return await threads.write(self._claimed, most) if await threads.read(self._any_due) else ()
-
-    def _any_due(self) -> bool:
-        with self._service.store.read() as database:
-            self._service.health_counts.pending, due = count_events(database, now=self._clock(database))
-        return due > 0
+        return await self._service.threads.write(self._claimed, most)
 
     def _claimed(self, most: int) -> list[DueEvent]:
         with self._service.store.write() as database:

@@ -16,6 +16,7 @@ from connectory.api.egress import report_on
 from connectory.api.errors import PROTECTED, Refused, errors, refuse_field
 from connectory.api.lookup import ConnectionKey, find_connection
 from connectory.api.service import Service, service_of
+from connectory.api.test_runs import refuse_too_often
 from connectory.api.webhook_calls import refusal, target_of
 from connectory.contract.check import FailureCode
 from connectory.store import audit
@@ -107,11 +108,13 @@ async def put_one(
     """It is called when a verdict is another one than the last of the same secrets, by schedule or by hand; never for the first.
 
     The egress policy has to allow the address, now and at each call. Redirects are not followed. A call that is not answered
-    with 2xx within ten seconds is repeated up to four times, within about an hour.
+    with 2xx within ten seconds is repeated up to four times, within about an hour. Setting one counts as one connection test
+    of the client: the host is resolved.
     """
     service, who = service_of(request), actor(request)
     await service.threads.read(_look, service, connection_key)  # 404 wins over 422
     wanted = parse_body(body, WebhookToSet)
+    refuse_too_often(service, who)
     await _refuse_address(service, wanted.url, who.id)
     return await service.threads.write(_put, service, connection_key, wanted, who)
 
