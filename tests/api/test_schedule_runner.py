@@ -7,7 +7,7 @@ from sqlalchemy import update
 
 from connectory.api.app import create_app, open_service
 from connectory.api.schedule_runner import ScheduleRunner
-from connectory.checks.runner import QueueFull
+from connectory.checks.runner import QueueFull, ShuttingDown
 from connectory.store.connections import get_by_key
 from connectory.store.tables import connections, schedules
 from connectory.store.verdicts import list_verdicts
@@ -150,6 +150,23 @@ def test_a_service_that_is_ending_begins_nothing(api, settings, catalog, run_at)
         client.portal.call(ending.runner.take_no_more)
         assert run_at(60, of=ending) == 0
     assert run_at(60) == 1
+
+
+def test_what_a_node_gives_up_because_it_ends_another_runs_at_once(api, service, settings, catalog, run_at):
+    api.create("books", secrets={"token": "t"})
+    schedule(api, test_every="1h")
+    ending = open_service(settings, catalog)
+
+    async def ended(*_arguments):
+        ending.runner.take_no_more()
+        raise ShuttingDown
+
+    with LocalClient(create_app(ending)):
+        ending.runner.run = ended
+        assert run_at(60, of=ending) == 1
+    assert verdicts(service) == []
+    assert run_at(60) == 1
+    assert len(verdicts(service)) == 1
 
 
 def test_of_several_nodes_one_runs_each_that_is_due(api, service, settings, catalog):
