@@ -142,6 +142,8 @@ def test_a_change_is_told_once_and_signed(api, hook, told, deliver, verdict):
 
     [(head, body)] = far_end.calls
     event = json.loads(body)
+    [shown] = [text for language, text in blocks(ROOT / "docs/rest.md") if language == "json" and '"id": "e_' in text]
+    assert [*event] == [*json.loads(shown)]
     assert re.fullmatch("e_[0-9a-f]{32}", event.pop("id"))
     assert datetime.now(UTC) - datetime.fromisoformat(event.pop("at")) < timedelta(minutes=5)
     assert event == {
