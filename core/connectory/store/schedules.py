@@ -68,10 +68,12 @@ class Backlog:
 _FREE = or_(schedules.c.held_until.is_(None), schedules.c.held_until <= bindparam("now"))
 _ENABLED = select(connections.c.id).where(connections.c.id == schedules.c.connection_id, ~connections.c.disabled)
 _DUE = and_(schedules.c.due_at <= bindparam("now"), _FREE, _ENABLED.exists())
-_OLDEST = select(schedules.c.id).where(_DUE).order_by(schedules.c.due_at).limit(bindparam("most"))
+_LONGEST_DUE = select(schedules.c.id).where(_DUE).order_by(schedules.c.due_at).limit(bindparam("most"))
+# Of a name, so that PostgreSQL looks once: within `IN (...)` it may look again for each row, and take more than `most`.
+_TAKEN = _LONGEST_DUE.with_for_update(skip_locked=True, of=schedules).cte("taken")
 _CLAIM = (
     update(schedules)
-    .where(schedules.c.id.in_(_OLDEST.with_for_update(skip_locked=True)))
+    .where(schedules.c.id.in_(select(_TAKEN.c.id)))
     .values(holder=bindparam("by"), held_until=bindparam("until"))
     .returning(
         schedules.c.id,

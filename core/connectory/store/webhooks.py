@@ -70,15 +70,17 @@ _PENDING = (
 )
 _GET = select(webhooks.c.url, webhooks.c.updated_at, webhooks.c.last_delivery, _PENDING).where(_OF_CONNECTION)
 _FREE = or_(webhook_events.c.held_until.is_(None), webhook_events.c.held_until <= bindparam("now"))
-_OLDEST = (
+_TAKEN = (
     select(webhook_events.c.id)
     .where(webhook_events.c.due_at <= bindparam("now"), _FREE)
     .order_by(webhook_events.c.due_at)
     .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)
+    .cte("taken")  # see `schedules`
 )
 _CLAIM = (
     update(webhook_events)
-    .where(webhook_events.c.id.in_(_OLDEST.with_for_update(skip_locked=True)))
+    .where(webhook_events.c.id.in_(select(_TAKEN.c.id)))
     .values(holder=bindparam("by"), held_until=bindparam("until"))
 )
 _CLAIMED = (
