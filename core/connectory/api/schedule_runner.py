@@ -22,7 +22,7 @@ from connectory.api.verdicts import SCHEDULE
 from connectory.store.connections import StoredConnection, get_by_id
 from connectory.store.datasets import get, keys_of
 from connectory.store.envelopes import has_tokens, load_envelopes
-from connectory.store.schedules import DueItem, claim, count_due, finish, keep, release
+from connectory.store.schedules import DueItem, Kind, claim, count_due, finish, keep, release
 from connectory.store.timestamps import database_now, utc_now
 
 _LATE = timedelta(minutes=1)
@@ -118,7 +118,7 @@ class ScheduleRunner:
 
     async def _test(self, found: _Secrets) -> None:
         report = await run_scheduled_test(self._service, found.connection, found.envelope, has_tokens=found.has_tokens)
-        self._service.health_counts.runs["test", report.status if report.conclusive else "inconclusive"] += 1
+        self._note(found.connection, "test", report.status if report.conclusive else "inconclusive")
 
     async def _check(self, item: DueItem, found: _Secrets) -> None:
         connection = found.connection
@@ -135,14 +135,18 @@ class ScheduleRunner:
         try:
             connector = connector_of(service, connection)
         except Refused:  # this node lacks it, or the type can be discovered no more
-            service.health_counts.runs["check", "inconclusive"] += 1
+            self._note(connection, "check", "inconclusive", dataset=fides_key)
             return
         subject = Subject("", utc_now(), connection, connector, found.envelope, DiscoveryRequest(), SCHEDULE)
         answer = await run_check(service, subject, fides_key, dataset)
         if answer.get("of_service") == "busy":
             raise _NoRoom
         result = "inconclusive" if "of_service" in answer else outcome_of(answer)
-        service.health_counts.runs["check", result] += 1
+        self._note(connection, "check", result, dataset=fides_key)
+
+    def _note(self, connection: StoredConnection, kind: Kind, result: str, **more: str) -> None:
+        self._service.health_counts.runs[kind, result] += 1
+        log.info("schedule_ran", connection_key=connection.key, kind=kind, result=result, **more)
 
     def _dataset_keys(self, connection_id: str) -> list[str]:
         with self._service.store.read() as database:

@@ -81,12 +81,13 @@ class WebhookRunner:
             settle(database, event, orjson.dumps(told).decode(), again_at=again_at)
         result = "delivered" if answer.delivered else "retried" if pause is not None else "given_up"
         self._service.health_counts.deliveries[result] += 1
-        if not answer.delivered:
+        attempt = {"connection_id": event.connection_id, "event_id": event.id, "attempts": event.attempts + 1}
+        if answer.delivered:
+            log.info("webhook_delivered", **attempt, status=answer.status)
+        else:
             log.warning(
                 "webhook_not_delivered",
-                connection_id=event.connection_id,
-                event_id=event.id,
-                attempts=event.attempts + 1,
+                **attempt,
                 status=answer.status,
                 failure_code=answer.failure_code,
                 given_up=pause is None,
