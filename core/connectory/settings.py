@@ -212,6 +212,13 @@ class Settings(BaseSettings):
         le=1_048_576,
         description="MiB of memory that connection tests may take together; beyond that, the one that takes most is ended.",
     )
+    schedule_concurrency: int = Field(
+        4,
+        ge=0,
+        le=64,
+        description="Tests and checks that this node runs by schedule at the same time, within the limits of those that clients "
+        "ask for; 0 leaves them to other nodes.",
+    )
     test_rate: float = Field(
         10.0, gt=0, le=10_000, description="Connection tests a second that one client may go on with."
     )
@@ -272,6 +279,13 @@ class Settings(BaseSettings):
         ge=0,
         le=36_500,
         description="Days that entries of the audit trail are kept: 31 or more; 0 keeps them for ever.",
+    )
+    history_retention: int = Field(
+        30,
+        ge=0,
+        le=36_500,
+        description="Days that the verdicts of tests and checks are kept, but for the last on each connection and dataset; 0 "
+        "keeps them for ever.",
     )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = Field(
         "info",

@@ -12,7 +12,8 @@ from testkit import hostile
 from testkit.service import RunningService, run_command, running_service
 
 MARKERS = [
-    f"m4rk3r-{name}-pw!" for name in ("parts", "url", "merge", "item", "echo", "wrong", "name", "client", "form")
+    f"m4rk3r-{name}-pw!"
+    for name in ("parts", "url", "merge", "item", "echo", "wrong", "name", "client", "form", "webhook")
 ]
 
 
@@ -53,7 +54,7 @@ def test_no_marker_is_in_the_database_its_log_any_log_line_or_any_answer(tmp_pat
 
 
 def use_everything(service: RunningService, token: str, reflecting) -> list[bytes]:
-    parts, url, merge, item, echo, wrong, name, client_mark, form = MARKERS
+    parts, url, merge, item, echo, wrong, name, client_mark, form, hook = MARKERS
     answers: list[bytes] = []
     with httpx.Client(base_url=service.url, headers={"Authorization": f"Bearer {token}"}, timeout=30) as client:
 
@@ -102,5 +103,10 @@ def use_everything(service: RunningService, token: str, reflecting) -> list[byte
         }
         assert send("POST", "/api/v1/oauth/token", data=credentials).status_code in {400, 401}
         assert send("PATCH", f"{key}/dataset", json=[{"fides_key": wrong + " ", "collections": []}]).status_code == 422
+        told = {"url": f"http://127.0.0.1:{reflecting.port}/", "secret": hook}
+        assert send("PUT", f"{key}/webhook", json=told).status_code == 200
+        assert send("PUT", f"{key}/webhook", json=told | {"url": f"https://{wrong}/"}).status_code == 422
+        assert send("PUT", f"{key}/webhook", json={"secret": [hook]}).status_code == 422
+        assert send("GET", f"{key}/webhook").status_code == 200
         assert send("DELETE", "/api/v1/connection/db2").status_code == 204
     return answers

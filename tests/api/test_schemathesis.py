@@ -12,9 +12,9 @@ from testkit.service import environment_of, running_service, token_of_root
 
 # What no schema of one request can say: whether secrets are valid depends on the type of the connection that the path, or
 # another member, names; the collections of a dataset need names that differ; only some connections, with their secrets stored,
-# can be consented to; and a code to sign in with has to be one that was given out (RFC 6749 has 400 for the others). So these
-# eight may refuse what fits their schema. Whether an entity tag is that of what is stored no schema says either, and that is
-# looked at before the content is. Nothing else is excepted.
+# can be consented to; whether a webhook may be called depends on what its host resolves to; and a code to sign in with has to be
+# one that was given out (RFC 6749 has 400 for the others). So these nine may refuse what fits their schema. Whether an entity
+# tag is that of what is stored no schema says either, and that is looked at before the content is. Nothing else is excepted.
 _CONFIGURATION = """
 [[operations]]
 include-operation-id = ["saveConnections", "putSecrets", "patchSecrets"]
@@ -22,7 +22,7 @@ checks.positive_data_acceptance.expected-statuses = ["2xx", "401", "403", "404",
 checks.negative_data_rejection.expected-statuses = ["400", "401", "403", "404", "405", "409", "412", "413", "415", "422", "5xx"]
 
 [[operations]]
-include-operation-id = ["validateSecrets", "testSecrets", "saveDatasets"]
+include-operation-id = ["validateSecrets", "testSecrets", "saveDatasets", "putWebhook"]
 checks.positive_data_acceptance.expected-statuses = ["2xx", "401", "403", "404", "409", "422", "429", "5xx"]
 
 [[operations]]

@@ -85,5 +85,6 @@ def test_pages_show_no_language_that_no_test_runs() -> None:
         ("plugin-authors.md", "sh"),  # tests/test_new_plugin.py
         ("plugin-authors.md", "toml"),  # here
         ("rest.md", "json"),  # test_readme.py
+        ("rest.md", "python"),  # tests/api/test_webhooks.py
         ("rest.md", "sh"),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -28,12 +29,15 @@ from connectory.api import (
     draft_tests,
     egress,
     health,
+    history,
     introspection,
     keys,
     plugins,
+    schedules,
     secrets,
     test_history,
     token_endpoint,
+    webhooks,
 )
 from connectory.api.connection_types import RenderedTypes
 from connectory.api.console import PATH, Console
@@ -46,9 +50,11 @@ from connectory.api.logs import log
 from connectory.api.middleware import BodyLimit, Surroundings
 from connectory.api.openapi import install_openapi
 from connectory.api.recordings import Recordings
+from connectory.api.schedule_runner import ScheduleRunner
 from connectory.api.service import Service
 from connectory.api.store_threads import StoreThreads
 from connectory.api.token_turns import TokenTurns
+from connectory.api.webhook_runner import WebhookRunner
 from connectory.catalog.catalog import Catalog, build_catalog
 from connectory.checks.runner import CheckRunner
 from connectory.keys import open_vault
@@ -99,7 +105,11 @@ def open_service(settings: Settings, catalog: Catalog | None = None) -> Service:
     threads = StoreThreads(store)
     recordings = Recordings(threads)
     failed_logins = FailedLogins(store)
-    chores = [failed_logins.flush, *([_purge(store, settings.audit_retention)] if settings.audit_retention else [])]
+    chores = [failed_logins.flush]
+    if settings.audit_retention:
+        chores.append(_purge(store, settings.audit_retention))
+    if settings.history_retention:
+        chores.append(history.purging(store, days=settings.history_retention))
     return Service(
         settings,
         store,
@@ -129,15 +139,21 @@ def create_app(service: Service, console: Console | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        schedules = ScheduleRunner(service, at_once=service.settings.schedule_concurrency).work
+        calls = WebhookRunner(service).work
         try:
             await service.runner.start()
             await run_in_threadpool(service.heartbeat.start)
+            if service.settings.schedule_concurrency:
+                schedules.start()
+            calls.start()
             yield
         finally:
             if console is not None:
                 await console.close()
+            schedules.take_no_more()
             await service.runner.stop()
-            await service.discoveries.finish()
+            await asyncio.gather(schedules.finish(), calls.finish(), service.discoveries.finish())
             await service.recordings.finish()
             await run_in_threadpool(service.heartbeat.stop)
             await run_in_threadpool(service.failed_logins.end)
@@ -165,6 +181,9 @@ def create_app(service: Service, console: Console | None = None) -> FastAPI:
         connection_tests.router,
         draft_tests.router,
         test_history.router,
+        schedules.router,
+        history.router,
+        webhooks.router,
         consents.router,
         consent_answers.router,
         consent_answers.public,

@@ -36,6 +36,9 @@ _TWICE = (
     "Dataset with key '{fides_key}' stands in an earlier item of this request, which counts; send each dataset once."
 )
 
+_DEPTH = 10 + 2 * 60
+"""Levels of nesting that a body of datasets may have: those of 60 fields within each other, as many as a discovery tells."""
+
 _TOO_LARGE = (
     f"With all members of the Fides language these datasets take more than {ANSWER_LIMIT // 2**20} MiB; send fewer, or smaller "
     "ones."
@@ -78,7 +81,7 @@ async def save_datasets(
 def _save(service: Service, key: str, body: bytes, who: Actor, dry_run: bool) -> Response:
     with service.store.look() as database:
         connection = find_connection(database, key, MISSING_CONNECTION)
-    items = _items(parse_json(body), service.settings.data_categories)
+    items = _items(parse_json(body, _DEPTH), service.settings.data_categories)
     if sum(map(_rendered_size, items)) > ANSWER_LIMIT:
         raise Refused(413, _TOO_LARGE)
     firsts: dict[str, DatasetItem] = {}

@@ -19,11 +19,12 @@ from connectory.api.service import Service
 from connectory.catalog.loaded import LoadedConnector
 from connectory.checks.refusals import NoProcess, ShuttingDown
 from connectory.checks.report import CheckReport
+from connectory.checks.sessions.facts import collection_of, facts_of
 from connectory.checks.sessions.runner import SessionNotOpened, Terms
 from connectory.checks.sessions.session import OperationFailed, Session
 from connectory.checks.turns import QueueFull
 from connectory.contract.check import FailureCode
-from connectory.contract.data import CollectionRef, Privileges
+from connectory.contract.data import CollectionInfo, CollectionRef, Privileges
 from connectory.contract.session import DataFailure
 from connectory.discovery.access import access_report
 from connectory.discovery.datasets import DatasetMaker, Finding
@@ -73,12 +74,20 @@ class Subject:
     stored: str | None = None
 
 
+OfService: TypeAlias = Literal["busy", "unable"]
+"""Why a failure says nothing about the connection: this node had no room at the time, or cannot look at all."""
+
 Look: TypeAlias = Callable[[Session, Document], Awaitable[dict[str, Any]]]
 """Uses a session, of a connection whose secrets are the document."""
 
 
 def answer_of(
-    discovery_id: str, connector: LoadedConnector | None, started_at: datetime, **found: Any
+    discovery_id: str,
+    connector: LoadedConnector | None,
+    started_at: datetime,
+    *,
+    of_service: OfService | None = None,  # noqa: ARG001 — of the findings, and no member of the answer
+    **found: Any,
 ) -> dict[str, Any]:
     """The members of `Discovery`; those that are not `found` say nothing."""
     product = "" if connector is None else connector.description.human_readable
@@ -121,7 +130,9 @@ async def run(subject: Subject, look: Awaitable[dict[str, Any]]) -> dict[str, An
         raise
     except Exception as error:  # of a plugin that this process runs, or of our own: whoever waits has to be told
         log.error("discovery failed", connection_type=subject.connector.identifier, error=type(error).__name__)
-        return _failure(FailureCode.INTERNAL_DRIVER_ERROR, FailureCode.INTERNAL_DRIVER_ERROR.reason)
+        return _failure(
+            FailureCode.INTERNAL_DRIVER_ERROR, FailureCode.INTERNAL_DRIVER_ERROR.reason, of_service="unable"
+        )
 
 
 def _keep(service: Service, subject: Subject, answer: dict[str, Any]) -> None:
@@ -136,10 +147,20 @@ async def _found(service: Service, subject: Subject) -> dict[str, Any]:
     connector = subject.connector
     if connector.opens_sessions:
         return await in_session(service, subject, lambda session, document: _looked_at(session, subject, document))
-    maker = DatasetMaker((connector.identifier,), connector.identifier)
-    for info in connector.collections():
+    # Nothing tells one account of a service from another here, and a dataset belongs to one connection.
+    maker = DatasetMaker((connector.identifier, subject.connection.key), connector.identifier)
+    for info in known_collections(connector):
         maker.add(info)
     return _success(maker.finding, None, CheckReport("succeeded"))
+
+
+def known_collections(connector: LoadedConnector) -> list[CollectionInfo]:
+    """What the connector says that every connection holds, without a session and within the limits of one.
+
+    Raises:
+        Exception: whatever the plugin raises, or what it says is nothing that a session may say.
+    """
+    return [collection_of(facts_of(info)) for info in connector.collections()]
 
 
 async def in_session(service: Service, subject: Subject, look: Look) -> dict[str, Any]:
@@ -164,11 +185,12 @@ async def in_session(service: Service, subject: Subject, look: Look) -> dict[str
         _log_driver(subject, failure.error_type)
         return _failure(failure.code, _reason(failure.code), retry_after=failure.retry_after)
     except QueueFull:
-        return _failure(FailureCode.TIMEOUT, _QUEUED)
+        return _failure(FailureCode.TIMEOUT, _QUEUED, of_service="busy")
     except NoProcess as short:
-        return _failure(FailureCode.CRASHED, f"The service cannot start a session ({short}); try again later.")
+        reason = f"The service cannot start a session ({short}); try again later."
+        return _failure(FailureCode.CRASHED, reason, of_service="busy")
     except ShuttingDown:
-        return _failure(FailureCode.CRASHED, _ENDED)
+        return _failure(FailureCode.CRASHED, _ENDED, of_service="busy")
 
 
 async def _looked_at(session: Session, subject: Subject, document: Document) -> dict[str, Any]:
@@ -211,6 +233,7 @@ def _success(finding: Finding, access: dict[str, Any] | None, opening: CheckRepo
 
 
 def _not_opened(report: CheckReport) -> dict[str, Any]:
+    of_service = {} if report.conclusive else {"of_service": "unable"}
     if report.status == "skipped":
         report = replace(report, code=FailureCode.QUERY_FAILED, reason="There is nothing to connect to.")
     return {
@@ -220,11 +243,14 @@ def _not_opened(report: CheckReport) -> dict[str, Any]:
         "failure_fields": report.failure_fields,
         "retry_after": report.retry_after,
         "steps": [asdict(step) for step in report.steps],
-    }
+    } | of_service
 
 
-def _failure(code: str, reason: str, *, retry_after: int | None = None) -> dict[str, Any]:
-    return {"status": "failed", "failure_code": code, "failure_reason": reason, "retry_after": retry_after}
+def _failure(
+    code: str, reason: str, *, retry_after: int | None = None, of_service: OfService | None = None
+) -> dict[str, Any]:
+    found = {"status": "failed", "failure_code": code, "failure_reason": reason, "retry_after": retry_after}
+    return found if of_service is None else found | {"of_service": of_service}
 
 
 def _reason(code: FailureCode | DataFailure) -> str:

@@ -108,22 +108,30 @@ async def check(
     if wait := service.test_limit.take(who.id):
         message = "This client tests and asks too often; try again later (CONNECTORY_TEST_RATE, CONNECTORY_TEST_BURST)."
         raise Refused(429, message, {"Retry-After": str(wait)})
-    report = await _report(service, target, who.id)
+    report = await report_on(service, target.host, target.port, who.id)
     await service.threads.write(_record, service, target, report, who)
     return egress_item(target.host, target.port, report)
 
 
-async def _report(service: Service, target: EgressTarget, client: str) -> EgressReport:
+async def report_on(service: Service, host: str, port: int | None, client: str) -> EgressReport:
+    """What the egress policy says of a host, which is resolved for it.
+
+    Args:
+        client: whose share of the look-ups this takes.
+
+    Raises:
+        Refused: 429, where too many names are looked up.
+    """
     policy = service.settings.egress_policy
-    known = check_name(policy, target.host, target.port)
+    known = check_name(policy, host, port)
     if known is not None:
         return known
     try:
-        answer = await service.lookups.find(client, target.host)
+        answer = await service.lookups.find(client, host)
     except LookupsFull:
         message = "Too many host names are being looked up; try again later."
         raise Refused(429, message, {"Retry-After": str(int(LOOKUP_TIME))}) from None
-    return check_found(policy, target.host, target.port, answer)
+    return check_found(policy, host, port, answer)
 
 
 def _record(service: Service, target: EgressTarget, report: EgressReport, who: Actor) -> None:

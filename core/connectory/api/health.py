@@ -13,6 +13,7 @@ from pydantic import Field
 from connectory.api.answers import Answer
 from connectory.api.bearer import needs
 from connectory.api.errors import PROTECTED, errors
+from connectory.api.health_counts import HealthCounts
 from connectory.api.service import Service, service_of
 from connectory.catalog.record import PluginStatus
 from connectory.checks.confinement import Level
@@ -116,8 +117,9 @@ def _failing(service: Service) -> list[Part]:
     responses=errors(401, 403, 503),
 )
 async def metrics(request: Request) -> Response:
-    """Requests by method, route and status; connection tests by type and result; tests that run or wait now; connections
-    whose secrets cannot be read; connectors by status, and names in the allow and deny lists that match none.
+    """Requests by method, route and status; connection tests by type and result; tests that run or wait now; what ran by
+    schedule, and what is late; calls of webhooks; connections whose secrets cannot be read; connectors by status, and names in
+    the allow and deny lists that match none.
     """
     # Imported when first asked for: it costs start-up time and most deployments of one machine never ask.
     from prometheus_client import CollectorRegistry, generate_latest
@@ -158,9 +160,29 @@ def _families(service: Service) -> Iterator[Any]:
     yield GaugeMetricFamily(
         "connectory_tests_in_flight", "Connection tests that run or wait", value=service.runner.in_flight
     )
+    yield from _health_over_time(service.health_counts)
     if service.heartbeat.secrets is not None:
         yield GaugeMetricFamily(
             "connectory_unreadable_rows",
             "Connections whose secrets need a key that this node does not have",
             value=service.heartbeat.secrets.unreadable_rows,
         )
+
+
+def _health_over_time(counts: HealthCounts) -> Iterator[Any]:
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+    runs = CounterMetricFamily("connectory_schedule_runs", "What ran by schedule", labels=["kind", "result"])
+    for (kind, result), count in list(counts.runs.items()):
+        runs.add_metric([kind, result], count)
+    yield runs
+    due = "What is due by schedule on all nodes and does not run yet"
+    yield GaugeMetricFamily("connectory_schedule_due", due, value=counts.due)
+    late = "What of it has been due for more than a minute"
+    yield GaugeMetricFamily("connectory_schedule_late", late, value=counts.late)
+    deliveries = CounterMetricFamily("connectory_webhook_deliveries", "Calls of webhooks", labels=["result"])
+    for result, count in list(counts.deliveries.items()):
+        deliveries.add_metric([result], count)
+    yield deliveries
+    pending = "Events that webhooks have still to be told, on all nodes"
+    yield GaugeMetricFamily("connectory_webhook_pending", pending, value=counts.pending)

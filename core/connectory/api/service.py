@@ -9,6 +9,7 @@ from typing import cast
 from fastapi import Request
 
 from connectory.api.failed_logins import FailedLogins
+from connectory.api.health_counts import HealthCounts
 from connectory.api.heartbeat import Heartbeat
 from connectory.api.host_lookups import HostLookups
 from connectory.api.limits import TokenBuckets
@@ -36,6 +37,7 @@ class Service:
         discoveries: those that run on this node.
         request_counts: finished requests by method, route and status.
         test_counts: finished connection tests by connection type and result (`succeeded`, `skipped`, or a failure code).
+        health_counts: what was done by schedule, and told to webhooks.
     """
 
     settings: Settings
@@ -55,6 +57,7 @@ class Service:
     tokens: TokenCache = field(default_factory=TokenCache)
     request_counts: RequestCounts = field(default_factory=Counter)
     test_counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    health_counts: HealthCounts = field(default_factory=HealthCounts)
 
 
 def service_of(request: Request) -> Service:

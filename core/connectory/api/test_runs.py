@@ -18,6 +18,7 @@ from connectory.api.logs import log
 from connectory.api.probes import failed, run_probe
 from connectory.api.sealing import seal_tokens
 from connectory.api.service import Service, service_of
+from connectory.api.verdicts import SCHEDULE, asked_by, keep_verdict
 from connectory.checks.progress import Observer
 from connectory.checks.report import CheckReport, SkipReason
 from connectory.contract.check import WAIT_LIMIT, FailureCode
@@ -27,6 +28,7 @@ from connectory.store.connections import StoredConnection
 from connectory.store.test_history import record_in_history
 from connectory.store.timestamps import utc_now
 from connectory.store.token_turns import store_first_tokens
+from connectory.store.verdicts import Verdict
 
 
 class Step(Answer):
@@ -139,10 +141,28 @@ async def run_test(
     refuse_too_often(service, who)
     verdict = _verdict(service, connection, envelope, has_tokens, who.id, observer)
     report = await (verdict if has_tokens else unless_abandoned(request, verdict))
+    await _keep(service, connection, report, who)
+    return report
+
+
+async def run_scheduled_test(
+    service: Service, connection: StoredConnection, envelope: str | None, *, has_tokens: bool
+) -> CheckReport:
+    """The same, where a schedule asks for it.
+
+    Raises:
+        Refused: 429 where too many tests wait, or this one waited too long; 503 where the service is ending, or the machine
+            has no process for a test.
+    """
+    report = await _verdict(service, connection, envelope, has_tokens, SCHEDULE.id, None)
+    await _keep(service, connection, report, SCHEDULE)
+    return report
+
+
+async def _keep(service: Service, connection: StoredConnection, report: CheckReport, who: Actor) -> None:
     count(service, connection.connection_type, report, who)
     if report.conclusive or report.tokens is not None:
         await service.threads.write(_record, service, connection, report, who)
-    return report
 
 
 def refuse_too_often(service: Service, who: Actor) -> None:
@@ -228,14 +248,28 @@ def _record(service: Service, connection: StoredConnection, report: CheckReport,
             store_first_tokens(database, connection.id, tokens, secrets_version=connection.secrets_version)
         if not report.conclusive:
             return
-        record_in_history(
+        succeeded = report.status == "succeeded"
+        recorded = record_in_history(
             database,
             connection.id,
             secrets_version=connection.secrets_version,
-            succeeded=report.status == "succeeded",
+            succeeded=succeeded,
             failure_code=report.code,
             report=stored,
             actor=who.id,
             at=now,
         )
-        audit.append(database, who.did("tested", connection, result_code=report.code or report.status, at=now))
+        if recorded:
+            verdict = Verdict(
+                "test",
+                "",
+                now,
+                asked_by(who),
+                connection.secrets_version,
+                "succeeded" if succeeded else "failed",
+                report.code,
+                report.elapsed_ms,
+            )
+            keep_verdict(database, connection, verdict)
+        if who is not SCHEDULE:
+            audit.append(database, who.did("tested", connection, result_code=report.code or report.status, at=now))

@@ -13,7 +13,7 @@ import typer
 from connectory.commands.shared import JSON, acting, settings_now, warn
 
 if TYPE_CHECKING:
-    from connectory.store.rotation import UnreadableRow
+    from connectory.store.sealed_rows import UnreadableRow
 
 app = typer.Typer(help="The stored secrets and the keys they need.", no_args_is_help=True, rich_markup_mode=None)
 

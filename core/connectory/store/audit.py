@@ -49,6 +49,8 @@ Action = Literal[
     "keys_rewrapped",
     "login_failed",
     "rotated",
+    "schedule_deleted",
+    "schedule_set",
     "secrets_repaired",
     "secrets_set",
     "service_started",
@@ -56,6 +58,8 @@ Action = Literal[
     "token_issued",
     "tokens_revoked",
     "updated",
+    "webhook_deleted",
+    "webhook_set",
 ]
 ACTIONS: tuple[str, ...] = get_args(Action)
 """Every action that an entry can tell of."""

@@ -50,6 +50,7 @@ _COUNT = select(func.count()).select_from(datasets).where(datasets.c.connection_
 _THIS = datasets.c.connection_id == bindparam("owner"), datasets.c.fides_key == bindparam("key")
 _ONE = _SELECT.where(*_THIS)
 _DELETE = delete_from(datasets).where(*_THIS)
+_KEYS = select(datasets.c.fides_key).where(_THIS[0]).order_by(datasets.c.fides_key)
 
 
 @cache
@@ -141,6 +142,11 @@ def list_datasets(
         raise PageTooLarge(max(1, limit // max(sizes)))
     rows, total = load_page(database, _COUNT, lambda _: _NEWEST_FIRST, owner, page=page, size=size)
     return [Dataset(*tuple(row)) for row in rows], total
+
+
+def keys_of(database: Connection, connection_id: str) -> list[str]:
+    """The fides_keys of all datasets of a connection, in their order."""
+    return list(database.execute(_KEYS, {"owner": connection_id}).scalars())
 
 
 def get(database: Connection, connection_id: str, fides_key: str) -> Dataset | None:

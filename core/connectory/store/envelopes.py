@@ -3,7 +3,7 @@
 The secret document is sealed twice: as it is, and with its sensitive values masked. Showing a connection opens only the
 second, so the values that must not be shown are not even decrypted. Tokens that were obtained with the secrets, by a test
 or by a person's consent, have an envelope of their own and are forgotten with the secrets. Each envelope opens only in
-its own row and column. Only this module and `rotation` read or write them.
+its own row and column. Only this module and `sealed_rows` read or write them.
 """
 
 from collections.abc import Collection, Mapping, Sequence

@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection
 
 from connectory.store.inserting import insert_unless_taken
 from connectory.store.nodes import running_nodes
-from connectory.store.tables import authorizations, connection_secrets, connections, key_ids
+from connectory.store.tables import authorizations, connection_secrets, connections, key_ids, webhooks
 from connectory.vault import KeyMismatch, KeyRing
 
 
@@ -64,7 +64,8 @@ def recorded_fingerprints(database: Connection) -> dict[str, str]:
 
 
 def count_by_kid(database: Connection, only: str | None = None) -> dict[str, int]:
-    """How many connections each key has sealed something of. Answered from two indexes, as few tokens have another key."""
+    """How many connections each key has sealed something of. Answered from two indexes, as few
+    tokens and webhooks have another key than the secrets of their connection."""
     secrets_kid, tokens_kid = connections.c.secrets_kid, connection_secrets.c.tokens_kid
     of_secrets = select(secrets_kid, func.count()).where(secrets_kid.is_not(None)).group_by(secrets_kid)
     of_tokens = (
@@ -73,10 +74,18 @@ def count_by_kid(database: Connection, only: str | None = None) -> dict[str, int
         .where(tokens_kid.is_not(None), tokens_kid != secrets_kid)
         .group_by(tokens_kid)
     )
+    webhook_kid = webhooks.c.secret_kid
+    of_webhooks = (
+        select(webhook_kid, func.count())
+        .join_from(webhooks, connections)
+        .where(webhook_kid.is_distinct_from(secrets_kid))
+        .group_by(webhook_kid)
+    )
     if only is not None:
         of_secrets, of_tokens = of_secrets.where(secrets_kid == only), of_tokens.where(tokens_kid == only)
+        of_webhooks = of_webhooks.where(webhook_kid == only)
     counts = Counter[str]()
-    for statement in (of_secrets, of_tokens):
+    for statement in (of_secrets, of_tokens, of_webhooks):
         for kid, count in database.execute(statement):
             counts[kid] += count
     return dict(counts)

@@ -13,7 +13,7 @@ from connectory.store.engine import Store
 from connectory.store.errors import SchemaUnknown
 from connectory.store.tables import schema_compatibility
 
-HEAD = "0010"
+HEAD = "0011"
 """The revision this release needs, or a later one that says it suits this one. A test compares it with the newest file in
 `migrations/versions/`. Revisions are numbers of four digits, so that their order is that of their texts."""
 

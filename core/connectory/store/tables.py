@@ -5,6 +5,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -190,6 +191,66 @@ discoveries = Table(
     Column("started_at", UtcDateTime, nullable=False),
     Column("report", Text),  # JSON object; NULL while it is looked for
     Index("ix_discoveries_connection_id", "connection_id", "started_at"),
+)
+
+# What is done of a connection again and again. Each kind is claimed by one node at a time, and is due again once it has run.
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("id", Text, primary_key=True),  # random
+    Column("connection_id", Text, ForeignKey("connections.id", ondelete="CASCADE"), nullable=False),
+    Column("kind", Text, CheckConstraint("kind IN ('test', 'check')", name="kind"), nullable=False),
+    Column("every", Integer, nullable=False),  # seconds
+    Column("since", UtcDateTime, nullable=False),  # whole intervals are counted from here
+    Column("due_at", UtcDateTime, nullable=False, index=True),
+    Column("ran_at", UtcDateTime),
+    Column("holder", Text),  # random: of one run, for once
+    Column("held_until", UtcDateTime),  # by the clock of the database
+    Index("ix_schedules_connection_id", "connection_id", "kind", unique=True),
+)
+
+# One line for each verdict on a connection, of tests and of checks: what `connection_tests` tells at length of the last tests.
+verdicts = Table(
+    "verdicts",
+    metadata,
+    Column("connection_id", Text, ForeignKey("connections.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True),  # counts the verdicts on this connection
+    Column("kind", Text, CheckConstraint("kind IN ('test', 'check')", name="kind"), nullable=False),
+    Column("dataset", Text, nullable=False),  # fides_key; empty for a test
+    Column("at", UtcDateTime, nullable=False, index=True),
+    Column("actor", Text),  # NULL: by schedule
+    Column("secrets_version", Integer, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("failure_code", Text),
+    Column("elapsed_ms", Float),
+    Column("coverage", Integer),
+    Column("findings", Integer),
+    Index("ix_verdicts_subject", "connection_id", "kind", "dataset", "number"),
+    sqlite_with_rowid=False,
+)
+
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("connection_id", Text, ForeignKey("connections.id", ondelete="CASCADE"), primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("secret_sealed", Text, nullable=False),  # envelope
+    Column("secret_kid", Text, nullable=False, index=True),
+    Column("updated_at", UtcDateTime, nullable=False),
+    Column("last_delivery", Text),  # JSON object: of the last attempt
+)
+
+# What a webhook has still to be told.
+webhook_events = Table(
+    "webhook_events",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("connection_id", Text, ForeignKey("webhooks.connection_id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("body", Text, nullable=False),  # JSON object, as it is sent
+    Column("attempts", Integer, nullable=False),  # that failed
+    Column("due_at", UtcDateTime, nullable=False, index=True),
+    Column("holder", Text),  # random: of one attempt, for once
+    Column("held_until", UtcDateTime),  # by the clock of the database
 )
 
 audit = Table(

@@ -16,7 +16,8 @@ from connectory.store.envelopes import (
     seal_tokens,
 )
 from connectory.store.key_records import record_keys
-from connectory.store.rotation import RotationResult, UnreadableRow, rotate, status, unreadable_rows
+from connectory.store.rotation import RotationResult, rotate, status, unreadable_rows
+from connectory.store.sealed_rows import UnreadableRow
 from connectory.store.token_turns import replace_tokens
 from connectory.vault import KeyMismatch, KeyRing, Tampered, Vault
 
@@ -138,14 +139,14 @@ def test_tokens_stored_during_a_rotation_win(store, connection_of, monkeypatch):
     connection = connection_of("crm")
     from connectory.store import rotation
 
-    original = rotation._seal_again
+    original = rotation.seal_row
 
     def seal_again_while_a_test_ends(vault, row, opened):
         sealed = original(vault, row, opened)
         put(store, connection, b"newer", vault=AFTER)
         return sealed
 
-    monkeypatch.setattr(rotation, "_seal_again", seal_again_while_a_test_ends)
+    monkeypatch.setattr(rotation, "seal_row", seal_again_while_a_test_ends)
     assert rotate(store, AFTER) == RotationResult(re_encrypted=0, skipped=1, failed=0)
     assert get(store, connection, AFTER) == b"newer"
 

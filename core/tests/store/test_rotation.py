@@ -14,11 +14,12 @@ from connectory.store.key_records import record_keys
 from connectory.store.rotation import (
     RotationResult,
     SecretsStatus,
-    UnreadableRow,
     rotate,
     status,
     unreadable_rows,
 )
+from connectory.store.sealed_rows import UnreadableRow
+from connectory.store.webhooks import open_secret, put_webhook, seal_secret
 from connectory.vault import KeyMismatch, KeyRing, Tampered, Vault
 
 OLD, NEW = os.urandom(32), os.urandom(32)
@@ -152,7 +153,7 @@ def test_a_change_made_during_rotation_wins(store, fill, now, monkeypatch):
     ids = fill(BEFORE, "a", "b", "c", "deleted")
     from connectory.store import rotation
 
-    original = rotation._seal_again
+    original = rotation.seal_row
 
     def seal_again_while_somebody_writes(vault, row, opened):
         sealed = original(vault, row, opened)
@@ -168,7 +169,7 @@ def test_a_change_made_during_rotation_wins(store, fill, now, monkeypatch):
                 connections.delete(database, row.id)
         return sealed
 
-    monkeypatch.setattr(rotation, "_seal_again", seal_again_while_somebody_writes)
+    monkeypatch.setattr(rotation, "seal_row", seal_again_while_somebody_writes)
     assert rotate(store, AFTER) == RotationResult(re_encrypted=1, skipped=3, failed=0)
     assert opened(store, AFTER, ids["a"]) == (b"newer", b"newer mask")
     assert opened(store, AFTER, ids["b"]) == (b"S b", b"other mask")
@@ -237,3 +238,56 @@ def test_a_primary_key_whose_bytes_changed_is_refused(store, fill, now):
         record_keys(database, other, now=now)
     fill(Vault(other), "b")
     assert status(store, Vault(other)) == SecretsStatus({"old": 1}, (), (), 0)
+
+
+def test_the_secret_of_a_webhook_is_sealed_again_with_and_without_secrets_beside_it(store, fill, now):
+    ids = fill(BEFORE, "both")
+    with store.write() as database:
+        [saved] = save_connections(database, [SaveItem("alone", "postgres", "database", "d")], now=now)
+        ids["alone"] = saved.connection.id
+        for row_id in ids.values():
+            assert put_webhook(database, row_id, "https://a.example/", seal_secret(BEFORE, row_id, b"hook"), now=now)
+    assert status(store, AFTER).rows_by_kid == {"old": 2}
+
+    assert rotate(store, AFTER) == RotationResult(re_encrypted=2, skipped=0, failed=0)
+
+    only_new = Vault(KeyRing("new", {"new": NEW}))
+    assert status(store, only_new) == SecretsStatus({"new": 2}, (), (), 0)
+    assert rotate(store, only_new) == RotationResult(0, 0, 0)
+    with store.read() as database:
+        sealed = dict(map(tuple, database.execute(text("SELECT connection_id, secret_sealed FROM webhooks"))))
+        told = {entry.connection_key: entry.changed_fields for entry in list_entries(database)[0]}
+    assert {open_secret(only_new, row_id, envelope) for row_id, envelope in sealed.items()} == {b"hook"}
+    assert {key: list(fields) for key, fields in told.items()} == {"both": ["secrets", "webhook"], "alone": ["webhook"]}
+
+
+def test_a_webhook_that_was_replaced_meanwhile_is_left_to_who_did(store, fill, now, monkeypatch):
+    from connectory.store import rotation
+
+    [row_id] = fill(BEFORE, "both").values()
+    original = rotation.seal_row
+
+    def put(secret: bytes) -> None:
+        with store.write() as database:
+            put_webhook(database, row_id, "https://a.example/", seal_secret(AFTER, row_id, secret), now=now)
+
+    def replacing(*arguments):
+        put(b"newer")
+        return original(*arguments)
+
+    put(b"older")
+    monkeypatch.setattr(rotation, "seal_row", replacing)
+    assert rotate(store, AFTER) == RotationResult(re_encrypted=0, skipped=1, failed=0)
+    with store.read() as database:
+        envelope = database.execute(text("SELECT secret_sealed FROM webhooks")).scalar_one()
+    assert open_secret(AFTER, row_id, envelope) == b"newer"
+
+
+def test_a_webhook_whose_key_is_lost_is_named(store, fill, now):
+    [row_id] = fill(BEFORE, "both").values()
+    lost = Vault(KeyRing("lost", {"lost": os.urandom(32)}))
+    with store.write() as database:
+        put_webhook(database, row_id, "https://a.example/", seal_secret(lost, row_id, b"hook"), now=now)
+    assert unreadable_rows(store, AFTER) == [UnreadableRow(row_id, "both", "webhook", "lost", "key_missing")]
+    assert status(store, AFTER) == SecretsStatus({"lost": 1, "old": 1}, ("lost",), (), 1)
+    assert rotate(store, AFTER).failed == 1

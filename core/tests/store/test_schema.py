@@ -24,6 +24,7 @@ from connectory.store.errors import SchemaUnknown
 from connectory.store.listing import Filters, list_connections
 from connectory.store.tables import metadata
 from connectory.store.timestamps import UtcDateTime
+from connectory.store.verdicts import Verdict, list_verdicts
 
 _OUTSIDE_METADATA = re.compile("connections_search|ix_connections_key_form")
 _UNREADABLE = pytest.mark.filterwarnings("ignore:Skipped unsupported reflection of expression-based index")
@@ -273,3 +274,33 @@ def test_a_current_database_is_opened_and_checked_without_alembic(store_url):
         [sys.executable, "-W", "error", "-c", script], input=store_url, capture_output=True, text=True, check=True
     ).stdout.strip()
     assert loaded == ("[]" if store_url.startswith("sqlite") else "['psycopg2']")
+
+
+def test_tests_of_before_have_a_line_in_the_history(blank_url, now):
+    report = '{"status":"failed","code":"timeout","steps":[],"elapsed_ms":12.5}'
+    names = (
+        "id, key, name, connection_type, system_type, distribution, access, disabled, created_at, updated_at, version, "
+        "secrets_version, search_text"
+    )
+    connection = text(
+        f"INSERT INTO connections ({names}) VALUES ('c', 'c', 'c', 'x', 'x', 'x', 'read', :no, :now, :now, 1, 3, '')"
+    )
+    test = text("INSERT INTO connection_tests VALUES ('c', :number, :now, 'backoffice', 3, :succeeded, :report)")
+    rows = [
+        {"number": 7, "succeeded": False, "report": report},
+        {"number": 8, "succeeded": True, "report": '{"status":"succeeded","code":null,"steps":[]}'},
+    ]
+    at = bindparam("now", type_=UtcDateTime)
+    with open_store(blank_url) as store:
+        upgrade_to(store, "0010")
+        with store.write() as database:
+            database.execute(connection.bindparams(at), {"no": False, "now": now})
+            database.execute(test.bindparams(at), [row | {"now": now} for row in rows])
+        schema.upgrade(store)
+        with store.read() as database:
+            found, total = list_verdicts(database, "c")
+    assert total == 2
+    assert found == [
+        Verdict("test", "", now, "backoffice", 3, "succeeded"),
+        Verdict("test", "", now, "backoffice", 3, "failed", "timeout", 12.5),
+    ]
