@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import orjson
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from connectory.api.answers import NO_STORE, Answer, json_response
 from connectory.api.bearer import actor, needs
+from connectory.api.check_runs import run_check
 from connectory.api.datasets import MISSING_CONNECTION, FidesKey, no_dataset
 from connectory.api.discovery import connector_of
-from connectory.api.discovery_runs import Subject, in_session, run
+from connectory.api.discovery_runs import Subject
 from connectory.api.discovery_shapes import DiscoveryRequest
 from connectory.api.errors import PROTECTED, Refused, errors
 from connectory.api.lookup import ConnectionKey, find_connection
 from connectory.api.service import Service, service_of
 from connectory.api.test_runs import FailureFields, RetryAfter, refuse_too_often
-from connectory.checks.sessions.session import Session
-from connectory.contract.data import CollectionInfo
-from connectory.documents.validation import Document
 from connectory.drift.codes import Code
-from connectory.drift.findings import compare
-from connectory.store import audit
 from connectory.store.connections import StoredConnection
 from connectory.store.datasets import get
 from connectory.store.envelopes import load_envelopes
@@ -77,17 +71,6 @@ class DatasetCheck(Answer):
     retry_after: RetryAfter
 
 
-_NOTHING: Mapping[str, Any] = {
-    "coverage": None,
-    "ok": False,
-    "findings": [],
-    "failure_code": None,
-    "failure_reason": None,
-    "failure_fields": (),
-    "retry_after": None,
-}
-
-
 @router.post(
     "/connection/{connection_key}/dataset/{fides_key}/check",
     operation_id="checkDataset",
@@ -109,10 +92,7 @@ async def check(request: Request, connection_key: ConnectionKey, fides_key: Fide
     if service.discoveries.full:
         raise Refused(429, "Too many discoveries run and wait; try again later.", {"Retry-After": "5"})
     subject = Subject("", utc_now(), connection, connector, envelope, DiscoveryRequest(), who)
-    found = await service.discoveries.start(run(subject, _checked(service, subject, orjson.loads(dataset))))
-    answer = {member: found.get(member, value) for member, value in _NOTHING.items()}
-    await service.threads.write(_record, service, subject, answer["failure_code"], fides_key)
-    return json_response({"status": found["status"], **answer}, NO_STORE)
+    return json_response(await service.discoveries.start(run_check(service, subject, fides_key, dataset)), NO_STORE)
 
 
 def _load(service: Service, key: str, fides_key: str) -> tuple[StoredConnection, str | None, str]:
@@ -123,24 +103,3 @@ def _load(service: Service, key: str, fides_key: str) -> tuple[StoredConnection,
             raise no_dataset(connection, fides_key, "connection key")
         envelope = load_envelopes(database, connection.id)[0] if connection.has_secrets else None
         return connection, envelope, found.dataset
-
-
-async def _checked(service: Service, subject: Subject, dataset: dict[str, Any]) -> dict[str, Any]:
-    async def look(session: Session, _document: Document) -> dict[str, Any]:
-        schema = ((dataset.get("fides_meta") or {}).get("namespace") or {}).get("schema")
-        namespace = {"schema": schema} if isinstance(schema, str) else None
-        return _compared(dataset, [info async for info in session.discover(namespace, subject.wanted.sample)])
-
-    if subject.connector.opens_sessions:
-        return await in_session(service, subject, look)
-    return _compared(dataset, subject.connector.collections())
-
-
-def _compared(dataset: dict[str, Any], live: Iterable[CollectionInfo]) -> dict[str, Any]:
-    return {"status": "complete", **compare(dataset, live).as_json()}
-
-
-def _record(service: Service, subject: Subject, failure_code: str | None, fides_key: str) -> None:
-    entry = subject.who.did("discovered", subject.connection, [fides_key], result_code=failure_code or "succeeded")
-    with service.store.write() as database:
-        audit.append(database, entry)

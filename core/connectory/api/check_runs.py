@@ -1,0 +1,58 @@
+"""Check whether a dataset still fits: open a session, compare, and tell the audit trail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import orjson
+
+from connectory.api.discovery_runs import Means, Subject, collections_of, in_session, run
+from connectory.checks.sessions.session import Session
+from connectory.contract.data import CollectionInfo
+from connectory.documents.validation import Document
+from connectory.drift.findings import compare
+from connectory.store import audit
+
+_NOTHING: Mapping[str, Any] = {
+    "coverage": None,
+    "ok": False,
+    "findings": [],
+    "failure_code": None,
+    "failure_reason": None,
+    "failure_fields": (),
+    "retry_after": None,
+}
+
+
+async def run_check(service: Means, subject: Subject, fides_key: str, dataset: str) -> dict[str, Any]:
+    """The members of `DatasetCheck`. It never fails: they say what went wrong.
+
+    Args:
+        dataset: as it is stored, JSON text.
+    """
+    found = await run(subject, _checked(service, subject, orjson.loads(dataset)))
+    answer = {member: found.get(member, value) for member, value in _NOTHING.items()}
+    await service.threads.write(_record, service, subject, answer["failure_code"], fides_key)
+    return {"status": found["status"], **answer}
+
+
+async def _checked(service: Means, subject: Subject, dataset: dict[str, Any]) -> dict[str, Any]:
+    async def look(session: Session, _document: Document) -> dict[str, Any]:
+        schema = ((dataset.get("fides_meta") or {}).get("namespace") or {}).get("schema")
+        namespace = {"schema": schema} if isinstance(schema, str) else None
+        return _compared(dataset, [info async for info in collections_of(session, subject, namespace)])
+
+    if subject.connector.opens_sessions:
+        return await in_session(service, subject, look)
+    return _compared(dataset, subject.connector.collections())
+
+
+def _compared(dataset: dict[str, Any], live: Iterable[CollectionInfo]) -> dict[str, Any]:
+    return {"status": "complete", **compare(dataset, live).as_json()}
+
+
+def _record(service: Means, subject: Subject, failure_code: str | None, fides_key: str) -> None:
+    entry = subject.who.did("discovered", subject.connection, [fides_key], result_code=failure_code or "succeeded")
+    with service.store.write() as database:
+        audit.append(database, entry)
