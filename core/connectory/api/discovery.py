@@ -97,7 +97,7 @@ async def discover(
     refuse_too_often(service, who)
     if service.discoveries.full:
         raise Refused(429, "Too many discoveries run and wait; try again later.", {"Retry-After": "5"})
-    found = f"d_{secrets.token_hex(8)}"
+    found = new_id()
     subject = Subject(found, utc_now(), connection, connector, envelope, wanted, who, stored)
     await service.threads.write(begin, service, subject)
     task = service.discoveries.start(run_discovery(service, subject))
@@ -109,6 +109,11 @@ async def discover(
         return json_response(task.result(), applied)
     location = f"{request.url.path}/{found}"
     return json_response(answer_of(found, connector, subject.started_at), applied | {"Location": location}, 202)
+
+
+def new_id() -> str:
+    """The id of a discovery: unguessable."""
+    return f"d_{secrets.token_hex(8)}"
 
 
 def _wait(prefer: str, most: float) -> float:

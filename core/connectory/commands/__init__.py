@@ -1,4 +1,5 @@
-"""The commands of `connectory`: serve, token, console, client, plugins, secrets, keys, db, settings, audit, egress, and authors'.
+"""The commands of `connectory`: serve, token, console, client, plugins, dataset, secrets, keys, db, settings, audit, egress,
+and authors'.
 
 Each imports what it needs when it runs, so that none waits for another's packages.
 """
@@ -15,9 +16,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from connectory.checks.linux import hide_memory
-from connectory.commands import audit, clients, console, egress, keys, plugin_authors, secrets
+from connectory.commands import audit, clients, console, dataset, egress, keys, plugin_authors, secrets
 from connectory.commands.shared import JSON as _JSON
-from connectory.commands.shared import CommandFailed, acting
+from connectory.commands.shared import acting, lines_of, told
 from connectory.commands.shared import settings_now as _settings
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ app.add_typer(secrets.app, name="secrets")
 app.add_typer(keys.app, name="keys")
 app.add_typer(_database, name="db")
 app.add_typer(egress.app, name="egress")
+app.add_typer(dataset.app, name="dataset")
 app.command("audit")(audit.show_audit)
 
 
@@ -54,34 +56,9 @@ def run(arguments: list[str]) -> None:
     try:
         app(args=arguments, prog_name="connectory")
     except Exception as error:
-        if not isinstance(error, _told()):
+        if not isinstance(error, told()):
             raise
-        from connectory.settings import SettingsInvalid
-
-        lines = error.problems if isinstance(error, SettingsInvalid) else [str(error)]
-        sys.exit("\n".join(line.replace("\n", " ") for line in lines))
-
-
-def _told() -> tuple[type[Exception], ...]:
-    """The exceptions whose text is a line for whoever runs the command."""
-    from connectory.catalog.survey import ConnectorLost, SurveyFailed
-    from connectory.settings import SettingsInvalid
-    from connectory.startup import CannotStart
-    from connectory.store.errors import SchemaUnknown, StoreFailed, StoreUnavailable
-    from connectory.vault import EnvelopeUnreadable, KeyRingInvalid
-
-    return (
-        CommandFailed,
-        SettingsInvalid,
-        SurveyFailed,
-        ConnectorLost,
-        CannotStart,
-        SchemaUnknown,
-        StoreFailed,
-        StoreUnavailable,
-        EnvelopeUnreadable,
-        KeyRingInvalid,
-    )
+        sys.exit(lines_of(error))
 
 
 def _survey(settings: Settings) -> Survey:

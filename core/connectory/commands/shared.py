@@ -17,6 +17,36 @@ class CommandFailed(Exception):
     """A command cannot do what it was asked; the message is one line."""
 
 
+def told() -> tuple[type[Exception], ...]:
+    """The exceptions whose text is a line for whoever runs the command."""
+    from connectory.catalog.survey import ConnectorLost, SurveyFailed
+    from connectory.settings import SettingsInvalid
+    from connectory.startup import CannotStart
+    from connectory.store.errors import SchemaUnknown, StoreFailed, StoreUnavailable
+    from connectory.vault import EnvelopeUnreadable, KeyRingInvalid
+
+    return (
+        CommandFailed,
+        SettingsInvalid,
+        SurveyFailed,
+        ConnectorLost,
+        CannotStart,
+        SchemaUnknown,
+        StoreFailed,
+        StoreUnavailable,
+        EnvelopeUnreadable,
+        KeyRingInvalid,
+    )
+
+
+def lines_of(error: Exception) -> str:
+    """What to print of an exception of `told`: a line, or one for each setting that is wrong."""
+    from connectory.settings import SettingsInvalid
+
+    lines = error.problems if isinstance(error, SettingsInvalid) else [str(error)]
+    return "\n".join(line.replace("\n", " ") for line in lines)
+
+
 def settings_now(**overrides: Any) -> Settings:
     """The settings of the environment; `overrides` win over it."""
     from connectory.settings import read_settings
