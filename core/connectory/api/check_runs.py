@@ -17,7 +17,9 @@ from connectory.store import audit
 _NOTHING: Mapping[str, Any] = {
     "coverage": None,
     "ok": False,
+    "counts": {},
     "findings": [],
+    "findings_left_out": 0,
     "failure_code": None,
     "failure_reason": None,
     "failure_fields": (),

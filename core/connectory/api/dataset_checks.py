@@ -19,6 +19,7 @@ from connectory.api.lookup import ConnectionKey, find_connection
 from connectory.api.service import Service, service_of
 from connectory.api.test_runs import FailureFields, RetryAfter, refuse_too_often
 from connectory.drift.codes import Code
+from connectory.drift.findings import MOST_FINDINGS
 from connectory.store.connections import StoredConnection
 from connectory.store.datasets import get
 from connectory.store.envelopes import load_envelopes
@@ -64,7 +65,20 @@ class DatasetCheck(Answer):
         ),
     ]
     ok: Annotated[bool, Field(description="Whether it was found out, and nothing was found.", examples=[False])]
-    findings: list[DriftFinding]
+    counts: Annotated[
+        dict[Code, int],
+        Field(description="How many findings there are of each code that was found.", examples=[{"field_missing": 1}]),
+    ]
+    findings: Annotated[
+        list[DriftFinding],
+        Field(
+            max_length=MOST_FINDINGS,
+            description="The first ones; where not all have room, errors come before warnings.",
+        ),
+    ]
+    findings_left_out: Annotated[
+        int, Field(description="How many more there are than `findings` has room for.", ge=0, examples=[0])
+    ]
     failure_code: Annotated[str | None, Field(description="Why it failed, as of a discovery.", examples=[None])]
     failure_reason: Annotated[str | None, Field(examples=[None])]
     failure_fields: FailureFields

@@ -40,6 +40,10 @@ from connectory.store.discoveries import end_discovery
 from connectory.store.engine import Store
 from connectory.vault import EnvelopeUnreadable, Vault
 
+LARGEST_ANSWER = 32 * 2**20
+"""Bytes of an answer, three times what 5,000 tables of 20 columns take: names that it repeats may make it larger than what was
+found.
+"""
 _REASONS: Mapping[str, str] = {
     FailureCode.TIMEOUT: "The discovery was not done in time; ask for fewer schemas, or have the operator of this service raise "
     "CONNECTORY_DISCOVERY_DEADLINE.",
@@ -132,7 +136,12 @@ async def run_discovery(service: Means, subject: Subject) -> dict[str, Any]:
     if subject.stored is not None and found["status"] == "complete":
         found = found | {"datasets": merge_into(orjson.loads(subject.stored), found["datasets"])}
     answer = answer_of(subject.id, subject.connector, subject.started_at, **found, elapsed_ms=elapsed)
-    await service.threads.write(_keep, service, subject, answer)
+    report = orjson.dumps(answer)
+    if len(report) > LARGEST_ANSWER:
+        failure = _failure(FailureCode.RESOURCE_LIMIT, _reason(FailureCode.RESOURCE_LIMIT))
+        answer = answer_of(subject.id, subject.connector, subject.started_at, **failure, elapsed_ms=elapsed)
+        report = orjson.dumps(answer)
+    await service.threads.write(_keep, service, subject, report.decode(), answer["failure_code"])
     return answer
 
 
@@ -147,9 +156,8 @@ async def run(subject: Subject, look: Awaitable[dict[str, Any]]) -> dict[str, An
         return _failure(FailureCode.INTERNAL_DRIVER_ERROR, FailureCode.INTERNAL_DRIVER_ERROR.reason)
 
 
-def _keep(service: Means, subject: Subject, answer: dict[str, Any]) -> None:
-    report = orjson.dumps(answer).decode()
-    entry = subject.who.did("discovered", subject.connection, result_code=answer["failure_code"] or "succeeded")
+def _keep(service: Means, subject: Subject, report: str, failure_code: str | None) -> None:
+    entry = subject.who.did("discovered", subject.connection, result_code=failure_code or "succeeded")
     with service.store.write() as database:
         end_discovery(database, subject.id, report)
         audit.append(database, entry)

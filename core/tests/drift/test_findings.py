@@ -9,7 +9,7 @@ import pytest
 
 from connectory.data import CollectionInfo, CollectionRef, FieldInfo, ForeignKey, Kind
 from connectory.drift.codes import Code
-from connectory.drift.findings import Drift, compare
+from connectory.drift.findings import MOST_FINDINGS, Drift, compare
 
 SHOP = {"schema": "public"}
 ADDRESS = CollectionRef("address", SHOP)
@@ -77,7 +77,8 @@ def field_in(described: dict[str, Any], name: str) -> dict[str, Any]:
 def test_what_fits_has_no_finding_and_full_coverage() -> None:
     live = shop().values()
 
-    assert compare(dataset(), live, last=live).as_json() == {"coverage": 100, "ok": True, "findings": []}
+    drift = compare(dataset(), live, last=live)
+    assert (drift.coverage, drift.findings, drift.as_json()["ok"]) == (100, (), True)
 
 
 Change = Callable[[Live, dict[str, Any]], object]
@@ -294,6 +295,7 @@ def test_a_finding_as_json() -> None:
     assert compare(dataset(), live.values()).as_json() == {
         "coverage": 100,
         "ok": False,
+        "counts": {"length_shorter": 1},
         "findings": [
             {
                 "code": "length_shorter",
@@ -304,4 +306,19 @@ def test_a_finding_as_json() -> None:
                 "remedy": "Set length to 40 in the dataset, or make the field longer again.",
             }
         ],
+        "findings_left_out": 0,
     }
+
+
+def test_a_thousand_findings_are_told_with_errors_first_and_all_are_counted() -> None:
+    fields = tuple(FieldInfo((f"f{number}",), Kind.STRING, "text") for number in range(MOST_FINDINGS))
+    stored = {"fides_key": "d", "collections": [{"name": "many", "fields": []}, {"name": "gone", "fields": []}]}
+
+    told = compare(stored, [CollectionInfo(CollectionRef("many"), fields)]).as_json()
+
+    assert (told["coverage"], told["ok"], told["findings_left_out"]) == (0, False, 1)
+    assert told["counts"] == {"collection_missing": 1, "field_unknown": MOST_FINDINGS}
+    assert [finding["code"] for finding in told["findings"]] == [
+        "collection_missing",
+        *["field_unknown"] * (MOST_FINDINGS - 1),
+    ]
