@@ -1,7 +1,6 @@
 """Everything that a plugin can do wrong, installed at once beside one that is right: each costs only itself, and is told."""
 
 import json
-import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import pytest
 
 from testkit.distribution import install, plugin_source
 from testkit.service import RunningService, run_command, running_service, token_of_root
+from testkit.waiting import wait_until
 
 TYPED = """
 from typing import Any, Callable
@@ -70,7 +70,7 @@ PLUGINS = {
         "Loading it raised RuntimeError; report it to the authors of acme-raises 1.0.", before="raise RuntimeError"
     ),
     "a_slow_one": Broken("Importing it took over 5 s; its module must import its driver inside", before=SLOW),
-    **{f"slow_{number}": Broken("Importing it took over 5 s", before=SLOW) for number in range(8)},
+    **{f"slow_{number}": Broken("Importing it took over 5 s", before=SLOW) for number in range(2)},
     "signature": Broken(
         "connectory_type() takes ctx, but the hook offers only: nothing.",
         hooks=hook("type", "@hookimpl\ndef connectory_type(ctx): return 'database'\n"),
@@ -151,15 +151,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def begun(
-    site: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Future[tuple[CompletedProcess[str], float]]]:
-    """`connectory plugins --json --check`, and how long it took; it runs while the service starts, for both mostly wait."""
+def begun(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Future[CompletedProcess[str]]]:
+    """`connectory plugins --json --check`; it runs while the service starts, for both mostly wait."""
 
-    def run() -> tuple[CompletedProcess[str], float]:
-        started = time.monotonic()
-        done = run_command(home, "plugins", "--json", "--check", settings={"PYTHONPATH": str(site)})
-        return done, time.monotonic() - started
+    def run() -> CompletedProcess[str]:
+        return run_command(home, "plugins", "--json", "--check", settings={"PYTHONPATH": str(site)})
 
     home = tmp_path_factory.mktemp("command") / "home"
     with ThreadPoolExecutor() as threads:
@@ -167,7 +163,7 @@ def begun(
 
 
 @pytest.fixture(scope="module")
-def command(begun: Future[tuple[CompletedProcess[str], float]]) -> tuple[CompletedProcess[str], float]:
+def command(begun: Future[CompletedProcess[str]]) -> CompletedProcess[str]:
     return begun.result()
 
 
@@ -209,14 +205,9 @@ def test_two_that_claim_one_identifier_are_told_apart(api: httpx.Client) -> None
 
 
 def test_the_command_says_the_same_as_json_and_exits_with_1(listed, command) -> None:
-    done, _ = command
-    assert (done.returncode, done.stderr) == (1, "")
-    said = {item["identifier"]: item for item in json.loads(done.stdout)}
+    assert (command.returncode, command.stderr) == (1, "")
+    said = {item["identifier"]: item for item in json.loads(command.stdout)}
     assert {name: said[name] for name in PLUGINS} == {name: listed[name] for name in PLUGINS}
-
-
-def test_nine_that_import_slowly_delay_it_by_one_limit(command) -> None:
-    assert command[1] < 40  # nine limits would be 45 s; with one it takes 12, and on a busy machine some more
 
 
 @each
@@ -228,8 +219,7 @@ def test_the_log_says_it_in_one_line(service: RunningService, identifier: str) -
 
 
 def test_nothing_that_they_write_is_seen_anywhere(service: RunningService, command, listed) -> None:
-    done, _ = command
-    assert "marker-output" not in service.log.read_text() + service.ready_line + done.stdout + done.stderr
+    assert "marker-output" not in service.log.read_text() + service.ready_line + command.stdout + command.stderr
 
 
 def test_the_first_use_of_them_leaves_the_service_as_it_was(api: httpx.Client, service: RunningService) -> None:
@@ -246,5 +236,5 @@ def test_the_first_use_of_them_leaves_the_service_as_it_was(api: httpx.Client, s
         name: "failed" if name == "failing_test" else "succeeded" for name in loaded
     }
     assert verdicts["failing_test"]["failure_code"] == "internal_driver_error"
-    assert service.log.read_text().count('"event":"request"') >= before + len(loaded)
+    wait_until(lambda: service.log.read_text().count('"event":"request"') >= before + len(loaded))
     assert "marker-output" not in service.log.read_text()

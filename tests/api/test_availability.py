@@ -3,7 +3,6 @@
 import json
 import signal
 import statistics
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ import pytest
 
 from testkit import hostile
 from testkit.service import run_command, running_service
+from testkit.waiting import wait_until
 
 HANGING = 200
 
@@ -131,13 +131,6 @@ def test_draining_ends_in_time_whatever_still_runs(tmp_path, number, drain):
         assert answer.exception() is not None or answer.result().status_code == 503
     assert code == 0
     assert (1 if number == signal.SIGTERM else 0) <= seconds < 10
-
-
-def wait_until(condition, seconds=30):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        threading.Event().wait(0.02)
 
 
 def test_a_test_that_the_caller_gives_up_is_ended(tmp_path):

@@ -88,9 +88,9 @@ def test_writers_that_wait_stop_no_reader_and_are_told_within_five_seconds(api, 
                 slowest, reads = max(slowest, time.monotonic() - started), reads + 1
         answers = [writer.result() for writer in writers]
     assert {status for status, _ in answers} == {503}
-    assert max(seconds for _, seconds in answers) < 6  # 5, and what a busy machine adds
+    assert max(seconds for _, seconds in answers) < 15  # 5, and what a busy machine adds; 48 in a row would take 240
     assert reads > 5  # a busy machine answers ten times as slowly
-    assert slowest < 2
+    assert slowest < 4  # one that waited for a writer would take 5
 
 
 def test_nobody_waits_for_another_request_to_validate_and_seal(api, service, monkeypatch):

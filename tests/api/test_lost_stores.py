@@ -1,6 +1,5 @@
 """A store that is lost, or full, while the service runs: writers are told, and all is well once it is back."""
 
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
@@ -23,6 +22,7 @@ from connectory.store.timestamps import utc_now
 from connectory.vault import generate_keyring
 from servers.postgres.server import PostgresServer
 from testkit.in_process import LocalClient
+from testkit.waiting import wait_until
 
 
 class Losable(NamedTuple):
@@ -126,10 +126,3 @@ def test_nothing_is_written_to_a_file_that_has_lost_its_name(tmp_path: Path):
         path.write_bytes(b"")
         with pytest.raises(StoreUnavailable, match="restart the service to go on with the file"), store.write():
             pytest.fail("a transaction began")
-
-
-def wait_until(condition, seconds=30):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)

@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 import threading
-import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from testkit.descriptors import few_descriptors
 from testkit.distribution import install, plugin_source
 from testkit.in_process import LocalClient
 from testkit.service import run_command, running_service, token_of_root
+from testkit.waiting import wait_until
 
 
 def test_health_and_ready_need_no_token(anonymous, api):
@@ -126,13 +126,6 @@ def test_a_full_disk_takes_the_node_out_of_service_until_there_is_room(tmp_path)
         assert service.end()[0] == 0
     assert "Its disk is full" in refused.json()["detail"]
     assert refused.headers["retry-after"] == "1"
-
-
-def wait_until(condition, seconds=15):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        threading.Event().wait(0.02)
 
 
 def test_metrics_count_requests_by_template_and_tests_by_type_and_result(api):

@@ -2,7 +2,6 @@
 
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
@@ -28,6 +27,7 @@ from connectory.store.token_turns import Turn, end, queue_up
 from servers.oauth.rotating import RotatingProvider
 from testkit.distribution import install
 from testkit.service import running_service
+from testkit.waiting import wait_until
 
 ORIGIN = "https://connectory.example"
 REDIRECT = f"{ORIGIN}/api/v1/oauth/callback"
@@ -144,13 +144,6 @@ def test_two_nodes_use_no_refresh_token_twice(client, plugins, settings, provide
 def test_two_nodes_use_no_refresh_token_twice_in_200_tests_each(client, plugins, settings, provider):
     consented(client, provider, "deeds")
     from_two_nodes(plugins, settings, client.headers, provider, 200)
-
-
-def wait_until(true) -> None:
-    give_up = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < give_up
-        time.sleep(0.01)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from connectory.vault import Vault
 from soak.writers import Writer, stored_rows
 from testkit import hostile
 from testkit.restarts import Restarts
+from testkit.waiting import wait_until
 
 WRITERS = 4
 HANGS = "/api/v1/connection/hangs/test"
@@ -61,13 +62,6 @@ def write_until_killed(restarts, url, writers, headers, far_end):
         for writer in writing:
             writer.result()
         assert isinstance(hanging.exception(), httpx.TransportError), hanging.result().text
-
-
-def wait_until(condition, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def settle(store):

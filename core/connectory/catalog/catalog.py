@@ -197,7 +197,7 @@ def _load_all(
             yield None, _failed(item.record, problem)
             continue
         loading = begin_to_load(item.record, item.load, environment)
-        if loading.ends_within(0 if item.record in watch.deferred else watch.patience):
+        if watch.waits_for(loading):
             yield _end(loading, watch)
         else:
             watch.note_slow(item.record)

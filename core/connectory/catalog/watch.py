@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import select
 import sys
 import termios
 import threading
@@ -12,7 +13,7 @@ import warnings
 from typing import Any
 
 from connectory.catalog.loaded import LoadedConnector
-from connectory.catalog.loading import thread_name
+from connectory.catalog.loading import Loading, thread_name
 from connectory.catalog.process_state import ProcessState
 from connectory.catalog.record import PluginRecord
 from connectory.documents.json_schema import left_out_defaults
@@ -27,10 +28,12 @@ class Watch:
     Attributes:
         patience: seconds that a plugin may take before the next one is begun beside it. What then happens to the process may be
             the doing of either, and is put back without a remark.
+        spare: seconds that all of them together may take besides, so that a busy machine costs no remark.
         deferred: what is loaded last.
     """
 
     patience = 0.3
+    spare = 3.0
     deferred: frozenset[PluginRecord] = frozenset()
 
     def __init__(self) -> None:
@@ -41,6 +44,17 @@ class Watch:
         """Before a plugin's code runs. A `PluginBroken` raised here is taken for its own."""
         self._alone = None if self._before else record
         self._before[record] = ProcessState()
+
+    def waits_for(self, loading: Loading[LoadedConnector]) -> bool:
+        """Wait until it is time to begin the next one; whether this one has ended."""
+        if loading.record in self.deferred:
+            return loading.ends_within(0)
+        if loading.ends_within(self.patience):
+            return True
+        began = time.monotonic()
+        ended = loading.ends_within(self.spare)
+        self.spare = max(0.0, self.spare - (time.monotonic() - began))
+        return ended
 
     def note_slow(self, record: PluginRecord) -> None:
         """The next one is begun beside it."""
@@ -92,13 +106,18 @@ class Attentive(Watch):
         for descriptor in (1, 2):
             os.dup2(entrance, descriptor)
         self._heard = 0
+        self._hearing = threading.Lock()  # what has left the pipe is counted: nobody looks between the two
         self._warned: dict[str, set[str]] = {}
         warnings.showwarning = self._note_warning  # type: ignore[assignment]  # which of its arguments matter
         threading.Thread(target=self._listen, daemon=True).start()
 
     def _listen(self) -> None:
-        while heard := len(os.read(self._output, 1 << 16)):
-            self._heard += heard
+        heard = 1
+        while heard:
+            select.select([self._output], [], [])
+            with self._hearing:
+                heard = len(os.read(self._output, 1 << 16))
+                self._heard += heard
 
     def _note_warning(self, _message: Any, category: type[Warning], *_: Any) -> None:
         self._warned.setdefault(threading.current_thread().name, set()).add(category.__name__)
@@ -128,4 +147,5 @@ class Attentive(Watch):
 
     def _waiting(self) -> bool:
         """Whether something was written that is not heard yet."""
-        return any(fcntl.ioctl(self._output, termios.FIONREAD, b"\0\0\0\0"))
+        with self._hearing:
+            return any(fcntl.ioctl(self._output, termios.FIONREAD, b"\0\0\0\0"))

@@ -62,4 +62,9 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
 @pytest.fixture
 def load_limit(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Give plugins less time to load."""
-    return lambda seconds: monkeypatch.setattr("connectory.catalog.loading.LOAD_LIMIT", seconds)
+
+    def set_to(seconds: float) -> None:
+        monkeypatch.setattr("connectory.catalog.loading.LOAD_LIMIT", seconds)
+        monkeypatch.setattr("connectory.catalog.watch.Watch.spare", 0)
+
+    return set_to

@@ -9,6 +9,7 @@ from connectory import CheckFailed, CheckSkipped, Description
 from connectory.catalog.catalog import build_catalog, find_connector
 from connectory.catalog.loading import PluginBroken
 from connectory.catalog.record import PluginStatus
+from connectory.catalog.watch import Watch
 from connectory.documents.validation import parse_secrets
 from testkit.distribution import install, plugin_source
 
@@ -275,6 +276,18 @@ def test_a_plugin_that_hangs_fails_when_its_time_is_over(site, load_limit, place
     assert time.monotonic() - started < 5
     assert list(catalog.connectors) == ["sound"]
     assert "took over 0.3 s" in site.record("ledger", allow={"ledger"}).reason
+
+
+def test_a_dozen_that_hang_delay_the_others_by_one_limit(site, load_limit, monkeypatch):
+    load_limit(2)
+    monkeypatch.setattr(Watch, "patience", 0.01)
+    names = [f"slow_{number}" for number in range(12)]
+    for name in names:
+        site.add(name, source="import threading\nthreading.Event().wait(30)\n" + source())
+    started = time.monotonic()
+    catalog = site.catalog(allow={*names})
+    assert time.monotonic() - started < 16  # twelve limits are 24 s
+    assert {record.status for record in catalog.records if record.identifier in names} == {PluginStatus.FAILED}
 
 
 # Plugins that are not imported at all

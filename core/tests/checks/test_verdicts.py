@@ -385,7 +385,7 @@ def test_a_test_that_hangs_is_ended_at_its_deadline_and_named_after_its_step(che
     hang = f"with context.step({step!r}): time.sleep(60)" if step else "time.sleep(60)"
     report = check(f"import time\n{hang}", deadline=0.7)
     assert report.code is code
-    assert 700 <= report.elapsed_ms < 1700
+    assert 700 <= report.elapsed_ms < 5000  # it would hang for a minute
     assert steps(report) == ([(step, "failed")] if step else [])
 
 
@@ -400,7 +400,7 @@ def test_a_test_that_hangs_is_ended_at_its_deadline_and_named_after_its_step(che
 def test_a_loop_in_native_code_that_never_yields_is_ended_at_its_deadline(check, loop: str):
     report = check(loop, deadline=0.7)
     assert report.code is FailureCode.TIMEOUT
-    assert report.elapsed_ms < 1700
+    assert report.elapsed_ms < 5000
 
 
 def test_a_silent_server_is_a_time_out_that_the_driver_notices_before_the_kill(check):

@@ -79,7 +79,7 @@ def test_a_header_that_does_not_end_is_given_up_in_time(check: Check) -> None:
     with Stripe() as stripe, misbehaving(stripe, misbehaviour.drip_headers):
         report = check(stripe, deadline=2)
     assert (report.code, failed_step(report)) == (FailureCode.TIMEOUT, "authenticate")
-    assert report.elapsed_ms < 3000
+    assert report.elapsed_ms < 6000
 
 
 @pytest.mark.parametrize(

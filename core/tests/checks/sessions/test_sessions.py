@@ -196,14 +196,14 @@ def test_what_never_ends_is_ended(use, script):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     failure, seconds = failure_of(use, script, seconds=1)
     assert failure.code is FailureCode.TIMEOUT
-    assert seconds < 2
+    assert seconds < 5
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 16 * 1024, "KiB"
 
 
 def test_silence_is_ended_before_the_session_is_over(use):
     failure, seconds = failure_of(use, ENDLESS["silence"], patience=0.5)
     assert failure.code is FailureCode.TIMEOUT
-    assert seconds < 2
+    assert seconds < 5
 
 
 def discovery(session):
