@@ -12,7 +12,9 @@ from connectory.checks.sessions.session import Session
 from connectory.contract.data import CollectionInfo
 from connectory.documents.validation import Document
 from connectory.drift.findings import compare
+from connectory.drift.last_seen import last_seen
 from connectory.store import audit
+from connectory.store.discoveries import reports_of
 
 _NOTHING: Mapping[str, Any] = {
     "coverage": None,
@@ -40,18 +42,26 @@ async def run_check(service: Means, subject: Subject, fides_key: str, dataset: s
 
 
 async def _checked(service: Means, subject: Subject, dataset: dict[str, Any]) -> dict[str, Any]:
+    last = await service.threads.read(_last_seen, service, subject, dataset)
+
+    def compared(live: Iterable[CollectionInfo]) -> dict[str, Any]:
+        return {"status": "complete", **compare(dataset, live, last).as_json()}
+
     async def look(session: Session, _document: Document) -> dict[str, Any]:
         schema = ((dataset.get("fides_meta") or {}).get("namespace") or {}).get("schema")
         namespace = {"schema": schema} if isinstance(schema, str) else None
-        return _compared(dataset, [info async for info in collections_of(session, subject, namespace)])
+        return compared([info async for info in collections_of(session, subject, namespace)])
 
     if subject.connector.opens_sessions:
         return await in_session(service, subject, look)
-    return _compared(dataset, subject.connector.collections())
+    return compared(subject.connector.collections())
 
 
-def _compared(dataset: dict[str, Any], live: Iterable[CollectionInfo]) -> dict[str, Any]:
-    return {"status": "complete", **compare(dataset, live).as_json()}
+def _last_seen(service: Means, subject: Subject, dataset: dict[str, Any]) -> list[CollectionInfo]:
+    connection = subject.connection
+    with service.store.read() as database:
+        reports = reports_of(database, connection.id, connection.secrets_version)
+        return last_seen(dataset, map(orjson.loads, reports))
 
 
 def _record(service: Means, subject: Subject, failure_code: str | None, fides_key: str) -> None:

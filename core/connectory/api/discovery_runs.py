@@ -119,6 +119,7 @@ def answer_of(
         "datasets": [],
         "suggestions": [],
         "left_out": [],
+        "nullable": [],
         "access_report": None,
         "failure_code": None,
         "failure_reason": None,
@@ -245,6 +246,7 @@ def _success(finding: Finding, access: dict[str, Any] | None, opening: CheckRepo
         "datasets": list(finding.datasets.values()),
         "suggestions": finding.suggestions,
         "left_out": finding.left_out,
+        "nullable": finding.nullable,
         "access_report": access,
         "steps": [asdict(step) for step in opening.steps],
     }

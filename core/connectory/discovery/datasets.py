@@ -10,6 +10,7 @@ from typing import Any
 
 from connectory.contract.data import CollectionInfo, CollectionRef, FieldInfo, Kind, Path
 from connectory.discovery.suggestions import suggestion_for
+from connectory.drift.codes import shown_path
 
 _NO_KEY = re.compile(r"[^A-Za-z0-9_.-]+")
 _KEY_LENGTH = 150
@@ -40,6 +41,7 @@ class Finding:
         suggestions: fields that look like personal data.
         left_out: what is there and not in a dataset, with the reason.
         refs: the collections that are in a dataset.
+        nullable: the fields of each of them that may be empty.
         inferred: whether fields were found by looking at samples.
     """
 
@@ -47,6 +49,7 @@ class Finding:
     suggestions: list[dict[str, Any]] = field(default_factory=list)
     left_out: list[dict[str, Any]] = field(default_factory=list)
     refs: list[CollectionRef] = field(default_factory=list)
+    nullable: list[dict[str, Any]] = field(default_factory=list)
     inferred: bool = False
 
 
@@ -76,6 +79,8 @@ class DatasetMaker:
             dataset = finding.datasets[key] = self._dataset(key, info.ref)
         dataset["collections"].append({"name": info.ref.name, "fields": self._fields(info, key)})
         finding.refs.append(info.ref)
+        fields = [shown_path(field.path) for field in info.fields if field.nullable]
+        finding.nullable.append({"collection": info.ref.name, "namespace": dict(info.ref.namespace), "fields": fields})
         finding.inferred |= info.inferred
 
     def fides_key(self, ref: CollectionRef) -> str:
