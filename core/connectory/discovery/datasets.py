@@ -128,7 +128,7 @@ class DatasetMaker:
         return references
 
     def _suggest(self, info: CollectionInfo, found: FieldInfo, dataset: str) -> None:
-        suggestion = suggestion_for(found)
+        suggestion = suggestion_for(found, info.ref.name)
         if suggestion is not None:
             where = {"dataset": dataset, "collection": info.ref.name, "field": ".".join(found.path)}
             self.finding.suggestions.append({**where, **suggestion._asdict(), "because": "name"})
