@@ -4,6 +4,8 @@ from uuid import uuid4
 
 import pytest
 
+from connectory.api.dataset_checks import DatasetCheck
+from connectory.api.discovery_shapes import Discovery
 from connectory.drift.codes import Code
 
 SHOP = """
@@ -78,9 +80,11 @@ def test_a_dataset_that_was_just_generated_fits_until_the_database_changes(api, 
         ("type_changed", "customer", "age"),
     }
     assert changed["counts"] == dict.fromkeys(Code, 1)
+    DatasetCheck.model_validate(changed)
 
     # Who looked again knows that the field cannot be empty.
     again = discovered(api)
+    Discovery.model_validate(again)
     assert {"collection": "customer", "namespace": {"schema": "public"}, "fields": ["age", "seller", "phone"]} in again[
         "nullable"
     ]
