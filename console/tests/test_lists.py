@@ -197,7 +197,7 @@ def test_who_is_signed_out_meanwhile_is_told(another: Callable[..., Person], con
     scopes = ["connection:read", "connection_type:read", "connection:create_or_update"]
     made = console.api.post("/client", json={"name": "short", "scopes": scopes}).json()
     person = another()
-    person.sign_in(console.link("--client", made["client_id"]))
+    person.sign_in(console.link(made["client_id"]))
     page = person.go("/connections?search=row_00")
     console.api.delete(f"/client/{made['client_id']}")
     page.get_by_label("Select this page").check()

@@ -120,7 +120,7 @@ def test_the_sign_in_page(browser, filled: Console) -> None:
 def test_pages_without_the_scope_say_which(browser, filled: Console) -> None:
     made = filled.api.post("/client", json={"name": "few scopes", "scopes": ["dataset:read"]}).json()
     with person_in(browser, filled) as person:
-        person.sign_in(filled.link("--client", made["client_id"]))
+        person.sign_in(filled.link(made["client_id"]))
         for name, path, scope in (
             ("home-no-scope", "/", "connection:read"),
             ("connections-no-scope", "/connections", "connection:read"),

@@ -52,7 +52,7 @@ def test_credentials_sign_in_and_lead_where_the_person_wanted(somebody: Person, 
 
 def test_signing_out_revokes_the_token(another, console: Console) -> None:
     made = console.api.post("/client", json={"name": "leaving", "scopes": ["connection:read"]}).json()
-    page = another().sign_in(console.link("--client", made["client_id"]))
+    page = another().sign_in(console.link(made["client_id"]))
     tokens = f"/client/{made['client_id']}/token"
     assert console.api.get(tokens).json()["total"] == 1
     page.locator(".account summary").click()
@@ -72,7 +72,7 @@ def test_signing_out_ends_it_also_for_the_back_button(person: Person, console: C
 
 def test_who_deletes_the_client_ends_the_session(somebody: Person, console: Console) -> None:
     made = console.api.post("/client", json={"name": "short-lived", "scopes": ["connection:read"]}).json()
-    page = somebody.sign_in(console.link("--client", made["client_id"]))
+    page = somebody.sign_in(console.link(made["client_id"]))
     assert console.api.delete(f"/client/{made['client_id']}").status_code == 204
     page.goto(console.page("/connections"))
     expect(page.get_by_label("Client secret")).to_be_visible()
