@@ -144,3 +144,10 @@ def test_what_json_does_not_have_is_refused_with_its_place_and_not_repeated(body
     assert said in problem["msg"]
     assert "4711" not in problem["msg"]
     assert (refused.value.status, problem["loc"], problem["type"]) == (422, ["body"], "yaml_invalid")
+
+
+def test_as_many_levels_as_are_allowed_are_read():
+    deep = b"[" * 130 + b"]" * 130
+    assert parse_yaml(deep, 130) != []
+    with pytest.raises(Refused):
+        parse_yaml(deep, 129)

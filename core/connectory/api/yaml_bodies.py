@@ -36,27 +36,27 @@ class _Mark(Protocol):
     column: int
 
 
-def parse_yaml(body: bytes) -> Any:
-    """The value of a body: one YAML document in UTF-8, of what JSON has too.
+def parse_yaml(body: bytes, depth: int = MAX_DEPTH) -> Any:
+    """The value of a body: one YAML document in UTF-8, of what JSON has too, nested `depth` levels at most.
 
     Numbers, true, false and null are what YAML 1.1 takes for them; dates are texts.
 
     Raises:
         Refused: 422 with line and column, without anything of the body.
     """
-    return _Reader(_decoded(body)).document()
+    return _Reader(_decoded(body), depth).document()
 
 
-def with_lines(refused: Refused, body: bytes, within: _Place) -> Refused:
+def with_lines(refused: Refused, body: bytes, within: _Place, depth: int = MAX_DEPTH) -> Refused:
     """The same refusal, with the line and column of each place.
 
     Args:
         refused: 422 about values of the body.
-        body: what `parse_yaml` made a value of.
+        body, depth: what `parse_yaml` made a value of.
         within: the place of what `["body"]` stands for in the refusal.
     """
     marks: dict[_Place, _Mark] = {}
-    _Reader(_decoded(body), marks).document()
+    _Reader(_decoded(body), depth, marks).document()
     located = []
     for problem in refused.detail:
         assert isinstance(problem, Mapping)
@@ -95,11 +95,13 @@ class _Reader:
     """Makes a value of the events of a text.
 
     Args:
+        depth: levels of nesting that it may have.
         marks: takes where each value stands. Default: that is not kept.
     """
 
-    def __init__(self, text: str, marks: dict[_Place, _Mark] | None = None) -> None:
+    def __init__(self, text: str, depth: int, marks: dict[_Place, _Mark] | None = None) -> None:
         self._events: Iterator[Any] = yaml.parse(text, Loader=_Loader)
+        self._depth = depth
         self._marks = marks
 
     def document(self) -> Any:
@@ -130,8 +132,8 @@ class _Reader:
             return self._scalar(event)
         if isinstance(event, yaml.AliasEvent):
             self._refuse(event, "Aliases are not taken; write out what this one stands for.")
-        if len(place) >= MAX_DEPTH:
-            self._refuse(event, f"Is nested deeper than {MAX_DEPTH} levels.")
+        if len(place) >= self._depth:
+            self._refuse(event, f"Is nested deeper than {self._depth} levels.")
         if isinstance(event, yaml.SequenceStartEvent):
             self._check_tag(event, {f"{_TAGS}seq"})
             return self._list(place)

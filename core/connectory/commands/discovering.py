@@ -24,9 +24,8 @@ from connectory.api.discovery_shapes import DiscoveryRequest, Scope
 from connectory.api.errors import Refused
 from connectory.api.store_threads import StoreThreads
 from connectory.catalog.catalog import Catalog
-from connectory.catalog.survey import Survey
 from connectory.checks.runner import CheckRunner
-from connectory.commands.shared import CommandFailed, acting, lines_of, settings_now, told, warn
+from connectory.commands.shared import CommandFailed, acting, catalog_now, lines_of, settings_now, told, warn
 from connectory.keys import open_vault
 from connectory.settings import Settings
 from connectory.startup import open_database
@@ -73,7 +72,7 @@ def discover(key: str, schemas: list[str], merge: str, sample: int) -> dict[str,
         wanted = DiscoveryRequest(scope=Scope(schemas=schemas) if schemas else None, sample=sample)
     except ValidationError:
         raise AskedWrongly("--schema takes up to 100 names, of 1 to 1024 characters each.") from None
-    return asyncio.run(_discover(key, merge, wanted, _catalog(settings_now())))
+    return asyncio.run(_discover(key, merge, wanted, catalog_now()))
 
 
 def check_datasets(key: str, fides_key: str) -> list[dict[str, Any]]:
@@ -84,7 +83,7 @@ def check_datasets(key: str, fides_key: str) -> list[dict[str, Any]]:
     Raises:
         AskedWrongly, Refused: something was asked for wrongly.
     """
-    return asyncio.run(_check(key, fides_key, _catalog(settings_now())))
+    return asyncio.run(_check(key, fides_key, catalog_now()))
 
 
 async def _discover(key: str, merge: str, wanted: DiscoveryRequest, catalog: Catalog) -> dict[str, Any]:
@@ -125,11 +124,6 @@ class _Means:
     catalog: Catalog
     runner: CheckRunner
     threads: StoreThreads
-
-
-def _catalog(settings: Settings) -> Catalog:
-    with Survey(settings.selection) as survey:
-        return survey.catalog()
 
 
 @asynccontextmanager

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from connectory.catalog.catalog import Catalog
+    from connectory.catalog.survey import Survey
     from connectory.settings import Settings
     from connectory.store.audit import Actor
 
@@ -52,6 +55,20 @@ def settings_now(**overrides: Any) -> Settings:
     from connectory.settings import read_settings
 
     return read_settings(**overrides)
+
+
+def survey_of(settings: Settings) -> Survey:
+    """A survey of the installed plugins, under way."""
+    from connectory.catalog.survey import Survey
+
+    return Survey(settings.selection)
+
+
+@cache
+def catalog_now() -> Catalog:
+    """What is installed, and the settings of the environment allow."""
+    with survey_of(settings_now()) as survey:
+        return survey.catalog()
 
 
 def acting(command: str) -> Actor:

@@ -66,7 +66,7 @@ def home(tmp_path_factory, postgres, shop):
 @pytest.fixture
 def run(home, monkeypatch):
     """Run `connectory dataset` in this process; gives its exit code, and what it printed on both streams."""
-    monkeypatch.setattr(discovering, "_catalog", lambda _: CATALOG)
+    monkeypatch.setattr(discovering, "catalog_now", lambda: CATALOG)
 
     def run(*arguments):
         done = CliRunner().invoke(app, ["dataset", *arguments], env={"CONNECTORY_HOME": str(home)})
