@@ -38,7 +38,7 @@ compiled: install
 test soak: export PYTHONDONTWRITEBYTECODE :=
 
 test: compiled
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
 
 soak: compiled
 	$(BIN)/python -m pytest -m soak $(ARGS)
@@ -46,7 +46,7 @@ soak: compiled
 lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy -p connectory -p connectory_console -p connectory_saas -p connectory_sql $(foreach module,$(wildcard plugins/*/connectory_*.py),-m $(basename $(notdir $(module))))
+	$(BIN)/mypy -p connectory -p connectory_console -p connectory_mongodb -p connectory_saas -p connectory_sql $(foreach module,$(wildcard plugins/*/connectory_*.py),-m $(basename $(notdir $(module))))
 	$(BIN)/lint-imports
 
 bench: compiled

@@ -4,6 +4,7 @@ With pytest-xdist every worker is such a process: PostgreSQL starts in about a s
 share one. A server that cannot be had is an error of the test that asked for it, never a skip.
 """
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -14,10 +15,14 @@ from connectory.testing.certificates import Certificates, make_certificates
 from servers.mariadb.server import MariaDBServer
 from servers.postgres.server import PostgresServer
 from servers.postgres.tls import PostgresTlsFront
+from testkit.cache import cache_folder
 from testkit.logging_state import logging_unchanged
 
 settings.register_profile("patient", parent=settings(), deadline=None)  # a busy machine is no failure
 settings.load_profile("patient")
+
+# What mypy found out of pydantic and others in one environment holds in all: it compares what files hold.
+os.environ["MYPY_CACHE_DIR"] = str(cache_folder() / "mypy")
 
 
 @pytest.fixture(autouse=True)

@@ -3,11 +3,13 @@
 The pictures are in `.cache/screenshots`.
 """
 
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Request, expect
 
 from testkit.cache import REPOSITORY
 from testkit.people import Console, Person, person_in
@@ -67,30 +69,43 @@ def filled(console: Console, good_secrets: dict) -> Console:
     return console
 
 
-@pytest.fixture(scope="module", params=["light", "dark"])
-def reader(request: pytest.FixtureRequest, browser, filled: Console):
-    """Somebody whose system has one of the themes."""
-    with person_in(browser, filled, color_scheme=request.param, viewport={"width": 1280, "height": 900}) as person:
-        person.theme = request.param
+@pytest.fixture(scope="module")
+def reader(browser, filled: Console) -> Iterator[Person]:
+    """Somebody who is signed in."""
+    with person_in(browser, filled, viewport={"width": 1280, "height": 900}) as person:
         person.sign_in()
         yield person
 
 
-def look_at(page: Page, name: str, theme: str) -> None:
-    """Take a picture, and have axe look."""
-    folder = PICTURES / theme
-    folder.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=folder / f"{name}.png", full_page=True)
-    # What the second theme changes is colours.
-    found = Axe().run(page, options=None if theme == "light" else {"runOnly": ["color-contrast"]})
-    assert found.violations_count == 0, f"{name}, {theme}: {found.generate_report()}"
+def look_at(page: Page, name: str) -> None:
+    """In both themes, take a picture and have axe look."""
+    for theme in ("light", "dark"):
+        folder = PICTURES / theme
+        folder.mkdir(parents=True, exist_ok=True)
+        page.emulate_media(color_scheme=theme)
+        page.screenshot(path=folder / f"{name}.png", full_page=True)
+        # What the second theme changes is colours.
+        found = Axe().run(page, options=None if theme == "light" else {"runOnly": ["color-contrast"]})
+        assert found.violations_count == 0, f"{name}, {theme}: {found.generate_report()}"
 
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page(reader: Person, name: str) -> None:
+    """It is small besides: at most 60 kB and 8 requests for everything in it, as it travels."""
+    sizes: list[int] = []
+    note = partial(_note_size, sizes)
+    reader.page.on("requestfinished", note)
     page = reader.go(PAGES[name])
     expect(page.locator("main h1")).to_have_count(1)
-    look_at(page, name, reader.theme)
+    look_at(page, name)
+    reader.page.remove_listener("requestfinished", note)
+    assert 1 <= len(sizes) <= 8
+    assert sum(sizes) <= 60_000, sizes
+
+
+def _note_size(sizes: list[int], request: Request) -> None:
+    found = request.sizes()
+    sizes.append(found["responseBodySize"] + found["responseHeadersSize"])
 
 
 def test_a_form_with_problems_and_a_test(reader: Person, good_secrets: dict) -> None:
@@ -98,23 +113,21 @@ def test_a_form_with_problems_and_a_test(reader: Person, good_secrets: dict) -> 
     page.get_by_label("Port").fill("high")
     page.get_by_role("button", name="Test", exact=True).click()
     expect(page.locator("#f-port-problem")).to_be_visible()
-    look_at(page, "new-problems", reader.theme)
+    look_at(page, "new-problems")
     page.get_by_label("Port").fill(str(good_secrets["port"]))
     page.get_by_label("Host").fill(str(good_secrets["host"]))
     page.get_by_label("Username").fill("nobody")
     page.get_by_role("button", name="Test", exact=True).click()
     expect(page.locator(".verdict.bad")).to_be_visible()
-    look_at(page, "new-failed", reader.theme)
+    look_at(page, "new-failed")
 
 
-def test_the_sign_in_page(browser, filled: Console) -> None:
-    for theme in ("light", "dark"):
-        with person_in(browser, filled, color_scheme=theme) as person:
-            page = person.go("/sign-in")
-            look_at(page, "sign-in", theme)
-            page.goto(filled.link())
-            expect(page.get_by_role("button", name="Sign in")).to_be_visible()
-            look_at(page, "sign-in-code", theme)
+def test_the_sign_in_page(somebody: Person, filled: Console) -> None:
+    page = somebody.go("/sign-in")
+    look_at(page, "sign-in")
+    page.goto(filled.link())
+    expect(page.get_by_role("button", name="Sign in")).to_be_visible()
+    look_at(page, "sign-in-code")
 
 
 def test_pages_without_the_scope_say_which(browser, filled: Console) -> None:
@@ -128,7 +141,7 @@ def test_pages_without_the_scope_say_which(browser, filled: Console) -> None:
         ):
             page = person.go(path)
             expect(page.locator("main")).to_contain_text(scope)
-            look_at(page, name, "light")
+            look_at(page, name)
 
 
 @pytest.mark.parametrize("width", [320, 768])
@@ -140,25 +153,6 @@ def test_pages_fit_small_screens(browser, filled: Console, width: int) -> None:
             page = person.go(PAGES[name])
             page.screenshot(path=PICTURES / f"{name}-{width}.png", full_page=True)
             assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, f"{name} at {width}"
-
-
-def test_a_page_is_small_and_asks_for_little(browser, filled: Console) -> None:
-    """At most 60 kB and 8 requests for a page, everything in it, as it travels."""
-    with person_in(browser, filled) as person:
-        person.sign_in()
-        for name, path in PAGES.items():
-            sizes: list[int] = []
-            person.page.on("requestfinished", lambda request, sizes=sizes: sizes.append(_size(request)))
-            person.context.clear_cookies(name="nothing")
-            person.go(path)
-            person.page.wait_for_load_state("networkidle")
-            assert len(sizes) <= 8, name
-            assert sum(sizes) <= 60_000, f"{name}: {sizes}"
-
-
-def _size(request) -> int:
-    sizes = request.sizes()
-    return sizes["responseBodySize"] + sizes["responseHeadersSize"]
 
 
 def test_the_documentation_of_the_api_asks_nobody_else_either(person: Person, console: Console) -> None:

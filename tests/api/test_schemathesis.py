@@ -89,7 +89,7 @@ def test_the_service_keeps_to_its_openapi_document(tmp_path: Path, seed: int, ph
         ]
         command += ["--generation-database", "none", "--request-timeout", "20", "--warnings", "off"]
         done = subprocess.run(
-            command, cwd=tmp_path, env=environment_of(home), capture_output=True, text=True, timeout=170
+            command, cwd=tmp_path, env=environment_of(home), capture_output=True, text=True, timeout=500
         )
         assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
         assert re.search(r"Selected: (\d+)/\1\b", done.stdout), "Some operations were not tested."

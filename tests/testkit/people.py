@@ -83,7 +83,6 @@ class Person:
     """Pattern of what the browser may say, where a test has it look at hostile pages."""
     elsewhere: set[str] = field(default_factory=set)
     """Origins beyond loopback that a page of somebody else's may ask, which answer nothing."""
-    theme: str = "light"
 
     def go(self, path: str = "/") -> Page:
         """Open a page of the console."""

@@ -21,7 +21,7 @@ _Model = TypeVar("_Model", bound=BaseModel)
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 MAX_DEPTH = 64
-"""Levels of nesting that a body may have; a dataset with thirty nested fields has as many."""
+"""Levels of nesting that a body may have."""
 
 
 class RawBody:
@@ -118,8 +118,8 @@ def _is_json(content_type: str) -> bool:
     return content_type == "application/json" or content_type.endswith("+json")
 
 
-def parse_json(body: bytes) -> Any:
-    """The value of a body: RFC 8259 JSON in UTF-8, without NaN, Infinity, lone surrogates, or too deep nesting.
+def parse_json(body: bytes, depth: int = MAX_DEPTH) -> Any:
+    """The value of a body: RFC 8259 JSON in UTF-8, without NaN, Infinity, lone surrogates, or nesting over `depth` levels.
 
     Raises:
         Refused: 422, without anything of the body.
@@ -130,8 +130,8 @@ def parse_json(body: bytes) -> Any:
         raise refuse_field(
             ["body"], f"The body is not valid JSON in UTF-8; see line {error.lineno}.", "json_invalid"
         ) from None
-    if _may_be_deep(body) and _too_deep(value):
-        raise refuse_field(["body"], f"The body is nested deeper than {MAX_DEPTH} levels.", "json_too_deep")
+    if _may_be_deep(body) and _too_deep(value, depth):
+        raise refuse_field(["body"], f"The body is nested deeper than {depth} levels.", "json_too_deep")
     return value
 
 
@@ -165,9 +165,9 @@ def _may_be_deep(body: bytes) -> bool:
     return bool(brackets)
 
 
-def _too_deep(value: Any) -> bool:
+def _too_deep(value: Any, depth: int) -> bool:
     level = [value]
-    for _ in range(MAX_DEPTH):
+    for _ in range(depth):
         level = [
             item
             for parent in level

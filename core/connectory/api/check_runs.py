@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from connectory.api.discovery_runs import Means, Subject, collections_of, in_session, run
+from connectory.api.discovery_runs import Means, Subject, collections_of, in_session, known_collections, run
 from connectory.checks.sessions.session import Session
 from connectory.contract.data import CollectionInfo
 from connectory.documents.validation import Document
@@ -16,6 +16,8 @@ from connectory.drift.last_seen import last_seen
 from connectory.store import audit
 from connectory.store.discoveries import reports_of
 
+_WORDS = ("schema", "database")
+"""What systems call that which a dataset is of."""
 _NOTHING: Mapping[str, Any] = {
     "coverage": None,
     "ok": False,
@@ -48,13 +50,13 @@ async def _checked(service: Means, subject: Subject, dataset: dict[str, Any]) ->
         return {"status": "complete", **compare(dataset, live, last).as_json()}
 
     async def look(session: Session, _document: Document) -> dict[str, Any]:
-        schema = ((dataset.get("fides_meta") or {}).get("namespace") or {}).get("schema")
-        namespace = {"schema": schema} if isinstance(schema, str) else None
+        given = (dataset.get("fides_meta") or {}).get("namespace") or {}
+        namespace = {word: given[word] for word in _WORDS if isinstance(given.get(word), str) and given[word]} or None
         return compared([info async for info in collections_of(session, subject, namespace)])
 
     if subject.connector.opens_sessions:
         return await in_session(service, subject, look)
-    return compared(subject.connector.collections())
+    return compared(known_collections(subject.connector))
 
 
 def _last_seen(service: Means, subject: Subject, dataset: dict[str, Any]) -> list[CollectionInfo]:

@@ -43,6 +43,9 @@ _TWICE = (
     "Dataset with key '{fides_key}' stands in an earlier item of this request, which counts; send each dataset once."
 )
 
+_DEPTH = 10 + 2 * 60
+"""Levels of nesting that a body of datasets may have: those of 60 fields within each other, as many as a discovery tells."""
+
 _TOO_LARGE = (
     f"With all members of the Fides language these datasets take more than {ANSWER_LIMIT // 2**20} MiB; send fewer, or smaller "
     "ones."
@@ -140,7 +143,7 @@ def _store(
 
 
 def _items_of_json(body: bytes, further_categories: tuple[str, ...]) -> list[DatasetItem]:
-    return _items(parse_json(body), further_categories)
+    return _items(parse_json(body, _DEPTH), further_categories)
 
 
 def _items_of_yaml(body: bytes, further_categories: tuple[str, ...]) -> list[DatasetItem]:
@@ -148,7 +151,7 @@ def _items_of_yaml(body: bytes, further_categories: tuple[str, ...]) -> list[Dat
     from connectory.api.yaml_bodies import parse_yaml, with_lines
 
     within: tuple[str, ...] = ()
-    payload = parse_yaml(body)
+    payload = parse_yaml(body, _DEPTH)
     if isinstance(payload, dict):
         if payload.keys() != {"dataset"}:
             raise refuse_field(
@@ -158,7 +161,7 @@ def _items_of_yaml(body: bytes, further_categories: tuple[str, ...]) -> list[Dat
     try:
         return _items(payload, further_categories)
     except Refused as refused:
-        raise with_lines(refused, body, within) from None
+        raise with_lines(refused, body, within, _DEPTH) from None
 
 
 def _items(payload: Any, further_categories: tuple[str, ...]) -> list[DatasetItem]:

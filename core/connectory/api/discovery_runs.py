@@ -21,6 +21,7 @@ from connectory.catalog.loaded import LoadedConnector
 from connectory.checks.refusals import NoProcess, ShuttingDown
 from connectory.checks.report import CheckReport
 from connectory.checks.runner import CheckRunner
+from connectory.checks.sessions.facts import collection_of, facts_of
 from connectory.checks.sessions.runner import SessionNotOpened, Terms
 from connectory.checks.sessions.session import OperationFailed, Session
 from connectory.checks.turns import QueueFull
@@ -168,10 +169,20 @@ async def _found(service: Means, subject: Subject) -> dict[str, Any]:
     connector = subject.connector
     if connector.opens_sessions:
         return await in_session(service, subject, lambda session, document: _looked_at(session, subject, document))
-    maker = DatasetMaker((connector.identifier,), connector.identifier)
-    for info in connector.collections():
+    # Nothing tells one account of a service from another here, and a dataset belongs to one connection.
+    maker = DatasetMaker((connector.identifier, subject.connection.key), connector.identifier)
+    for info in known_collections(connector):
         maker.add(info)
     return _success(maker.finding, None, CheckReport("succeeded"))
+
+
+def known_collections(connector: LoadedConnector) -> list[CollectionInfo]:
+    """What the connector says that every connection holds, without a session and within the limits of one.
+
+    Raises:
+        Exception: whatever the plugin raises, or what it says is nothing that a session may say.
+    """
+    return [collection_of(facts_of(info)) for info in connector.collections()]
 
 
 async def in_session(service: Means, subject: Subject, look: Look) -> dict[str, Any]:

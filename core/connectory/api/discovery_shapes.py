@@ -61,7 +61,10 @@ class FieldSuggestion(Answer):
 
     dataset: Annotated[str, Field(examples=["public_3f0c1a9be2"])]
     collection: Annotated[str, Field(examples=["customer"])]
-    field: Annotated[str, Field(description="Its names, with dots between them.", examples=["email"])]
+    field: Annotated[
+        str | list[str],
+        Field(description="Its names, with dots between them; as a list where one holds a dot.", examples=["email"]),
+    ]
     data_category: Annotated[str, Field(examples=["user.contact.email"])]
     identity: Annotated[str | None, Field(description="What a person could be found by with it.", examples=["email"])]
     because: Annotated[Literal["name"], Field(description="What speaks for it.")]
@@ -75,7 +78,11 @@ class LeftOut(BaseModel):
     dataset: Annotated[str, Field(examples=["public_3f0c1a9be2"])]
     collection: Annotated[str, Field(examples=["audit_2024"])]
     field: Annotated[
-        str | None, Field(description="The field whose reference is left out; without it, it is the collection.")
+        str | list[str] | None,
+        Field(
+            description="The field that is left out, or whose members are; as a list where a name holds a dot. Without it, "
+            "it is the collection."
+        ),
     ] = None
     reason: Annotated[str, Field(examples=["partition of audit"])]
 

@@ -1,7 +1,8 @@
 """The Fides language as this service takes it: fideslang's models and rules, and stricter.
 
-What differs: an unknown member is an error (fideslang drops it), a data category must be known (fideslang takes any key), and
-collections and fields stay in the order in which they are sent (fideslang sorts them by name). Old members are taken by
+What differs: an unknown member is an error (fideslang drops it), a data category must be known (fideslang takes any key),
+collections and fields stay in the order in which they are sent (fideslang sorts them by name), and a reference may name its field
+by a list. Old members are taken by
 `dataset_items` before validation and not, as by fideslang, in a constructor of every field, which took most of the time.
 """
 
@@ -74,7 +75,8 @@ _Categories = list[Annotated[str, AfterValidator(_known)]] | None
 
 
 class _Reference(_Strict, models.FidesDatasetReference, extra="forbid"):
-    pass
+    # The collection's name and the field's, with dots between them; as a list where one of them holds a dot itself.
+    field: str | Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=2)]  # type: ignore[assignment]
 
 
 class _FieldMasking(_Strict, models.FieldMaskingStrategyOverride, extra="forbid"):

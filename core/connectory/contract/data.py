@@ -154,6 +154,8 @@ class CollectionInfo:
         selectable: the fields that rows can be found by; `None` for any.
         left_out: why it is not for use, in a few words that may hold names and no values, such as `partition of audit`; its
             fields may then be empty. `None` where it is for use.
+        fields_left_out: places of fields that are there and not in `fields`, or whose members are not, each with the reason in a
+            few words. Default: none.
 
     >>> from connectory.data import CollectionInfo, CollectionRef
     >>> CollectionInfo(CollectionRef("audit_2024"), fields=(), left_out="partition of audit").left_out
@@ -170,6 +172,7 @@ class CollectionInfo:
     inferred: bool = False
     selectable: frozenset[Path] | None = None
     left_out: str | None = None
+    fields_left_out: tuple[tuple[Path, str], ...] = ()
 
 
 @dataclass(frozen=True)

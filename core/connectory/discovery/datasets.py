@@ -78,6 +78,8 @@ class DatasetMaker:
         if dataset is None:
             dataset = finding.datasets[key] = self._dataset(key, info.ref)
         dataset["collections"].append({"name": info.ref.name, "fields": self._fields(info, key)})
+        for path, why in info.fields_left_out:
+            finding.left_out.append({**_where(key, info, path), "reason": why})
         finding.refs.append(info.ref)
         fields = [shown_path(field.path) for field in info.fields if field.nullable]
         finding.nullable.append({"collection": info.ref.name, "namespace": dict(info.ref.namespace), "fields": fields})
@@ -99,7 +101,7 @@ class DatasetMaker:
         return dataset | {"collections": []}
 
     def _fields(self, info: CollectionInfo, dataset: str) -> list[dict[str, Any]]:
-        references = self._references(info, dataset)
+        references = self._references(info)
         made: dict[Path, dict[str, Any]] = {}
         outermost: list[dict[str, Any]] = []
         for found in info.fields:
@@ -112,17 +114,12 @@ class DatasetMaker:
             self._suggest(info, found, dataset)
         return outermost
 
-    def _references(self, info: CollectionInfo, dataset: str) -> dict[Path, list[dict[str, str]]]:
+    def _references(self, info: CollectionInfo) -> dict[Path, list[dict[str, Any]]]:
         """Where each field's values are found. It is not said which end belongs to which: a foreign key does not know."""
-        references: dict[Path, list[dict[str, str]]] = {}
+        references: dict[Path, list[dict[str, Any]]] = {}
         for key in info.foreign_keys:
             for path, target in zip(key.fields, key.target_fields, strict=True):
-                if any("." in name for name in (key.target.name, *target)):  # the language separates names by dots
-                    reason = "it refers to a name that holds a dot"
-                    where = {"dataset": dataset, "collection": info.ref.name, "field": ".".join(path)}
-                    self.finding.left_out.append({**where, "reason": reason})
-                    continue
-                there = {"dataset": self.fides_key(key.target), "field": ".".join((key.target.name, *target))}
+                there = {"dataset": self.fides_key(key.target), "field": shown_path((key.target.name, *target))}
                 if there not in references.setdefault(path, []):
                     references[path].append(there)
         return references
@@ -130,11 +127,15 @@ class DatasetMaker:
     def _suggest(self, info: CollectionInfo, found: FieldInfo, dataset: str) -> None:
         suggestion = suggestion_for(found, info.ref.name)
         if suggestion is not None:
-            where = {"dataset": dataset, "collection": info.ref.name, "field": ".".join(found.path)}
+            where = _where(dataset, info, found.path)
             self.finding.suggestions.append({**where, **suggestion._asdict(), "because": "name"})
 
 
-def _field(found: FieldInfo, references: Sequence[Mapping[str, str]], primary_key: Sequence[Path]) -> dict[str, Any]:
+def _where(dataset: str, info: CollectionInfo, path: Path) -> dict[str, Any]:
+    return {"dataset": dataset, "collection": info.ref.name, "field": shown_path(path)}
+
+
+def _field(found: FieldInfo, references: Sequence[Mapping[str, Any]], primary_key: Sequence[Path]) -> dict[str, Any]:
     meta: dict[str, Any] = {}
     if found.path in primary_key:
         meta["primary_key"] = True

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from connectory.contract.data import CollectionInfo, CollectionRef, FieldInfo, Kind
-from connectory.drift.stored import Json, in_namespace_of
+from connectory.drift.stored import Json, in_namespace_of, names_of
 
 
 def last_seen(dataset: Json, answers: Iterable[Json]) -> list[CollectionInfo]:
@@ -29,6 +29,5 @@ def last_seen(dataset: Json, answers: Iterable[Json]) -> list[CollectionInfo]:
 
 
 def _collection(entry: Json) -> CollectionInfo:
-    paths = (tuple(shown.split(".") if isinstance(shown, str) else shown) for shown in entry["fields"])
-    fields = tuple(FieldInfo(path, Kind.ANY, "", nullable=True) for path in paths)
+    fields = tuple(FieldInfo(names_of(shown), Kind.ANY, "", nullable=True) for shown in entry["fields"])
     return CollectionInfo(CollectionRef(entry["collection"], entry["namespace"]), fields)

@@ -33,9 +33,9 @@ def meta_of(described: Json) -> Json:
     return meta
 
 
-def dotted(*names: str) -> str:
-    """Names as the language joins them in a reference, such as `customer.address.zip`."""
-    return ".".join(names)
+def names_of(place: str | list[str]) -> Path:
+    """The names of the place in a reference: `customer.address.zip`, or a list of them where one holds a dot."""
+    return tuple(place.split(".") if isinstance(place, str) else place)
 
 
 def in_namespace_of(dataset: Json, live: Iterable[CollectionInfo]) -> list[CollectionInfo]:

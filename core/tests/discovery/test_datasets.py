@@ -119,17 +119,27 @@ def test_a_composite_foreign_key_refers_from_each_of_its_fields():
     assert references[0][0]["dataset"].startswith("sales_")
 
 
-def test_a_reference_that_the_language_cannot_say_is_left_out_with_the_reason():
-    line = CollectionInfo(
-        CollectionRef("line", PUBLIC),
-        (field("a"),),
-        foreign_keys=(ForeignKey((("a",),), CollectionRef("my.table", PUBLIC), (("id",),)),),
+def test_a_reference_names_its_field_by_a_list_where_a_name_holds_a_dot():
+    keys = (
+        ForeignKey((("a",),), CollectionRef("my.table", PUBLIC), (("id",),)),
+        ForeignKey((("b",),), CollectionRef("table", PUBLIC), (("the.id",),)),
     )
-    finding = made(line)
-    assert "references" not in only(finding)["collections"][0]["fields"][0]["fides_meta"]
-    [left_out] = finding.left_out
-    assert (left_out["collection"], left_out["field"]) == ("line", "a")
-    assert left_out["reason"] == "it refers to a name that holds a dot"
+    finding = made(CollectionInfo(CollectionRef("line", PUBLIC), (field("a"), field("b")), foreign_keys=keys))
+    fields = only(finding)["collections"][0]["fields"]
+    references = [one["fides_meta"]["references"][0]["field"] for one in fields]
+    assert references == [["my.table", "id"], ["table", "the.id"]]
+    assert finding.left_out == []
+
+
+def test_fields_that_are_left_out_are_told_with_their_reasons():
+    left_out = ((("a", "b"), "its members nest over 60 levels deep"), (("a.b",), "it has more members"))
+    info = CollectionInfo(CollectionRef("line", PUBLIC), (field("a"),), fields_left_out=left_out)
+    finding = made(info)
+    assert [(one["collection"], one["field"], one["reason"]) for one in finding.left_out] == [
+        ("line", "a.b", "its members nest over 60 levels deep"),
+        ("line", ["a.b"], "it has more members"),
+    ]
+    assert len(only(finding)["collections"]) == 1
 
 
 def test_documents_nest():

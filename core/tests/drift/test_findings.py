@@ -293,13 +293,31 @@ def test_a_foreign_key_into_another_namespace_may_refer_to_any_other_dataset() -
     assert found(compare(stored, live.values())) == []
 
 
-def test_a_composite_foreign_key_needs_a_reference_for_each_of_its_fields_and_names_with_dots_have_none() -> None:
+def test_a_composite_foreign_key_needs_a_reference_for_each_of_its_fields() -> None:
     two = ForeignKey((("home_id",), ("email",)), ADDRESS, (("id",), ("id",)))
-    dot = ForeignKey((("born",),), CollectionRef("a.b", SHOP), (("id",),))
     live = shop()
-    live["customer"] = replace(live["customer"], foreign_keys=(two, dot))
+    live["customer"] = replace(live["customer"], foreign_keys=(two,))
 
     assert found(compare(dataset(), live.values())) == [("fk_unannotated", "customer", ("email",))]
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [([["a.b", "id"]], False), ([["a", "b", "id"]], True), (["a.b.id"], True), ([], True)],
+)
+def test_a_reference_to_a_name_with_a_dot_is_a_list(written: list[Any], told: bool) -> None:
+    live = shop()
+    dot = ForeignKey((("email",),), CollectionRef("a.b", SHOP), (("id",),))
+    live["customer"] = replace(live["customer"], foreign_keys=(dot,))
+    stored = dataset()
+    [customer] = [one for one in stored["collections"] if one["name"] == "customer"]
+    [email] = [one for one in customer["fields"] if one["name"] == "email"]
+    references = [{"dataset": stored["fides_key"], "field": field} for field in written]
+    email["fides_meta"] = {**email.get("fides_meta", {}), "references": references}
+
+    findings = [one for one in compare(stored, live.values()).findings if one.code is Code.FK_UNANNOTATED]
+    assert [one.field for one in findings] == ([("email",)] if told else [])
+    assert all('["a.b", "id"]' in one.remedy for one in findings)
 
 
 def test_a_finding_as_json() -> None:

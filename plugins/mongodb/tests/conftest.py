@@ -1,8 +1,11 @@
 """The servers of these tests, and running the connector's test the way the service does."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from uuid import uuid4
 
 import pytest
+from bson import Decimal128, Int64
 
 from connectory.testing import Certificates, Workbench
 from servers.mongodb.server import MongoDBServer
@@ -36,5 +39,17 @@ def mongodb_tls(certificates: Certificates) -> Iterator[MongoDBServer]:
 def _furnish(server: MongoDBServer) -> None:
     for database in ("shop", "vault"):
         server.create_collection(database, "things")
+    with server.client() as client:
+        client["shop"]["things"].insert_many(
+            [
+                {"name": "cup", "sizes": [1, 2], "made": {"by": "Ann", "at": datetime(2026, 1, 3, tzinfo=UTC)}},
+                {
+                    "name": 5,
+                    "parts": [{"n": Int64(1), "price": Decimal128("1.5")}],
+                    "code": uuid4().bytes,
+                    "gone": None,
+                },
+            ]
+        )
     server.create_user("reader", PASSWORD, database="shop")
     server.create_user("nobody", PASSWORD, database="shop", roles=[])

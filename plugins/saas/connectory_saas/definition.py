@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 from pydantic_core import PydanticCustomError
 
 from connectory.sources import ConnectorUnusable
+from connectory_saas.contents import CollectionShape, mistakes_in
+from connectory_saas.strict import Line, Mistake, Strict
 from connectory_saas.templates import names_in
 
 IDENTIFIER = r"^[a-z][a-z0-9_]{0,63}$"
@@ -22,7 +24,6 @@ _LABEL = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?"
 _SHOWN = 400
 """Characters of a mistake: a plugin's reason may have 500, and file and line come first."""
 
-Line = Annotated[str, Field(min_length=1, max_length=300, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Status = Annotated[int, Field(ge=100, le=599)]
 HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,80}$")]
 HeaderText = Annotated[str, Field(min_length=1, max_length=1000, pattern=r"^[ -~]+$")]
@@ -37,12 +38,7 @@ HostRule = Annotated[
 """A host name. `*` stands for one label, `**` alone for any name of at least two; a port may follow, 443 goes without saying."""
 
 
-class _Strict(BaseModel):
-    # Built with what holds them, not once more each: that is most of what importing this module would cost.
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
-
-
-class SecretField(_Strict):
+class SecretField(Strict):
     """One secret. Fields are shown in the order of the file.
 
     Attributes:
@@ -78,14 +74,14 @@ class SecretField(_Strict):
         return value
 
 
-class Bearer(_Strict):
+class Bearer(Strict):
     """`Authorization: Bearer <token>` (RFC 6750 §2.1)."""
 
     strategy: Literal["bearer"]
     token: HeaderText
 
 
-class Basic(_Strict):
+class Basic(Strict):
     """`Authorization: Basic …` (RFC 7617); a user or a password that a vendor does not look at may be constant or empty."""
 
     strategy: Literal["basic"]
@@ -93,7 +89,7 @@ class Basic(_Strict):
     password: Annotated[str, Field(max_length=1000)] = ""
 
 
-class ApiKeyHeader(_Strict):
+class ApiKeyHeader(Strict):
     """An API key in one header."""
 
     strategy: Literal["header"]
@@ -101,7 +97,7 @@ class ApiKeyHeader(_Strict):
     value: HeaderText
 
 
-class ApiKeyQuery(_Strict):
+class ApiKeyQuery(Strict):
     """An API key in the query."""
 
     strategy: Literal["query"]
@@ -109,14 +105,14 @@ class ApiKeyQuery(_Strict):
     value: Line
 
 
-class Headers(_Strict):
+class Headers(Strict):
     """Several keys, each in a header."""
 
     strategy: Literal["headers"]
     headers: dict[HeaderName, HeaderText] = Field(min_length=1)
 
 
-class _OAuth(_Strict):
+class _OAuth(Strict):
     """What both OAuth 2.0 grants have.
 
     Attributes:
@@ -168,14 +164,14 @@ Auth = Annotated[
 ]
 
 
-class Expected(_Strict):
+class Expected(Strict):
     """What the JSON of a success looks like: its type, and members that an object of that service has."""
 
     type: Literal["object", "array"]
     members: tuple[Line, ...] = ()
 
 
-class Answer(_Strict):
+class Answer(Strict):
     """What one status means, where that is more than its class tells.
 
     Attributes:
@@ -191,7 +187,7 @@ class Answer(_Strict):
     remedy: Line | None = None
 
 
-class Request(_Strict):
+class Request(Strict):
     """One request of the test: the cheapest that proves the credentials and reads nobody's personal data.
 
     Attributes:
@@ -211,7 +207,7 @@ class Request(_Strict):
     answers: tuple[Answer, ...] = ()
 
 
-class RateLimit(_Strict):
+class RateLimit(Strict):
     """How a vendor limits requests.
 
     Attributes:
@@ -223,7 +219,7 @@ class RateLimit(_Strict):
     reset: Literal["seconds", "unix"] = "seconds"
 
 
-class Definition(_Strict):
+class Definition(Strict):
     """One connector.
 
     Attributes:
@@ -233,6 +229,7 @@ class Definition(_Strict):
         auth: how requests are authorized.
         test: the requests of the test, in order.
         rate_limit: how the vendor says when to come back.
+        collections: what every account holds, by the names of the collections. Default: it is not known.
     """
 
     identifier: Annotated[str, Field(pattern=IDENTIFIER)]
@@ -244,6 +241,7 @@ class Definition(_Strict):
     auth: Auth
     test: tuple[Request, ...] = Field(min_length=1)
     rate_limit: RateLimit | None = None
+    collections: dict[Line, CollectionShape] = {}
 
 
 def load_definition(path: Path) -> Definition:
@@ -341,13 +339,13 @@ def _below(node: yaml.Node, part: str | int) -> yaml.Node | None:
 
 
 _URLS = {"url", "token_url", "authorize_url", "refresh_url"}
-_Mistake = tuple[tuple[str | int, ...], str]
 
 
-def _inconsistencies(definition: Definition) -> Iterator[_Mistake]:
+def _inconsistencies(definition: Definition) -> Iterator[Mistake]:
     """Mistakes that show only when parts are seen together."""
     yield from _field_mistakes(definition)
-    for place, text in _texts(definition.model_dump(exclude={"secrets", "name", "icon"}), ()):
+    yield from mistakes_in(definition.collections)
+    for place, text in _texts(definition.model_dump(exclude={"secrets", "name", "icon", "collections"}), ()):
         for name in names_in(text):
             if name not in definition.secrets:
                 yield place, f"Names the secret '{name}', which is not among the secrets."
@@ -355,7 +353,7 @@ def _inconsistencies(definition: Definition) -> Iterator[_Mistake]:
                 yield place, f"Takes its host from the secret '{name}', which has no 'hosts'."
 
 
-def _field_mistakes(definition: Definition) -> Iterator[_Mistake]:
+def _field_mistakes(definition: Definition) -> Iterator[Mistake]:
     for name, found in definition.secrets.items():
         place = ("secrets", name)
         kinds = [kind for kind in ("options", "hosts", "url", "pattern") if getattr(found, kind)]

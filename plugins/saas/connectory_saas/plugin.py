@@ -7,7 +7,9 @@ from pathlib import Path
 
 from connectory import CheckContext, CheckFailed, Description, FailureCode
 from connectory.consent import Authorization, ConsentingConnector
+from connectory.data import CollectionInfo
 from connectory.sources import ConnectorUnusable
+from connectory_saas.contents import collections_of
 from connectory_saas.definition import AuthorizationCode, ClientCredentials, Definition, load_definition
 from connectory_saas.fields import SaasSecrets, plain_values, secrets_model
 from connectory_saas.settings import SaasSettings
@@ -23,7 +25,7 @@ def plugin_of(path: Path) -> SaasConnector:
     definition = load_definition(path)
     if definition.identifier != path.stem:
         raise ConnectorUnusable(f"{path.name}, identifier: Must be the file's name, '{path.stem}'."[:500])
-    return SaasConnector(definition)
+    return DescribedConnector(definition) if definition.collections else SaasConnector(definition)
 
 
 class SaasConnector(ConsentingConnector[SaasSecrets]):
@@ -90,3 +92,12 @@ class SaasConnector(ConsentingConnector[SaasSecrets]):
         with HttpClient(context) as client:
             tokens = Tokens(auth, self._definition.rate_limit, plain_values(secrets), client, context)
             tokens.exchange(code, code_verifier)
+
+
+class DescribedConnector(SaasConnector):
+    """A connector whose definition says what every account holds. Only such a one can be discovered."""
+
+    def collections(self, settings: SaasSettings | None) -> tuple[CollectionInfo, ...]:
+        """The definition's collections, without asking the service."""
+        del settings  # they are the same everywhere
+        return collections_of(self._definition.collections)

@@ -10,7 +10,7 @@ which is answered with an OP_REPLY; everything else is an OP_MSG.
 
 import struct
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import bson
@@ -65,6 +65,33 @@ def answers_nothing_useful() -> LoopbackServer:
     return _server("answers nothing useful", error={"ok": 1.0})
 
 
+def never_ends(*, lists: bool = False, value: str = "x") -> LoopbackServer:
+    """Takes anybody without a login, has one collection, and more documents whenever it is asked for more.
+
+    Args:
+        lists: whether its collections never end either.
+        value: of each document's only field.
+    """
+    document = {"_id": 1, "text": value}
+    collections = [{"name": f"c{number}", "type": "collection", "options": {}} for number in range(1000)]
+
+    def answer(command: Mapping[str, Any]) -> dict[str, Any]:
+        name = next(iter(command))
+        asked = command.get("collection", command[name])
+        if name == "listCollections" or (name == "getMore" and asked == "$cmd.listCollections"):
+            found, left = (collections, 1) if lists else (collections[:1], 0)
+            return _cursor("$cmd.listCollections", found, left)
+        if name == "listIndexes":
+            return _cursor(f"{asked}", [], 0)
+        return _cursor(str(asked), [document] * 100, 1) if name in {"find", "aggregate", "getMore"} else {"n": 1}
+
+    return _server("never ends", answers=answer)
+
+
+def _cursor(collection: str, documents: Sequence[Mapping[str, Any]], left: int) -> dict[str, Any]:
+    return {"cursor": {"id": left, "ns": f"shop.{collection}", "firstBatch": documents, "nextBatch": documents}}
+
+
 def sends_a_bomb(claimed: int = BOMB_BYTES) -> LoopbackServer:
     """Answers with a compressed message of 400 MiB that says to have `claimed`, though nobody asked for compression."""
 
@@ -87,6 +114,7 @@ def _server(
     *,
     error: Mapping[str, Any] | None = None,
     silent: bool = False,
+    answers: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None,
 ) -> LoopbackServer:
     failure = {"ok": 0.0} | dict(error or {"code": 18, "codeName": "AuthenticationFailed", "errmsg": "no"})
 
@@ -94,6 +122,8 @@ def _server(
         for request, operation, command in _requests(peer):
             if "hello" in command or "ismaster" in command:
                 peer.send(_answer(request, operation, {**_HELLO, **(hello or {})}))
+            elif answers is not None:
+                peer.send(_answer(request, operation, {"ok": 1.0} | answers(command)))
             elif not silent:
                 peer.send(_answer(request, operation, failure))
 

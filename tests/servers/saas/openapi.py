@@ -75,6 +75,49 @@ class Operation:
         return scheme["in"] == "header" and scheme["name"].lower() in asked.headers
 
 
+class Described:
+    """A schema of a vendor's document.
+
+    Args:
+        place: where it stands there, with dots between the steps.
+    """
+
+    def __init__(self, vendor: str, place: str | None = None, *, schemas: list[dict[str, Any]] | None = None) -> None:
+        self._vendor = vendor
+        self._document = _document(_DOCUMENTS[vendor])
+        found: Any = self._document
+        for step in place.split(".") if place else ():
+            found = found[step]
+        self._variants = [one for schema in schemas or [found] for one in self._resolved(schema)]
+
+    @property
+    def types(self) -> set[str]:
+        """What its values may be, in the words of definitions."""
+        return {found for variant in self._variants for found in self._types(variant)}
+
+    def member(self, name: str) -> "Described | None":
+        """The schema of a member, of an array that of a member of its elements; `None` where there is none."""
+        objects = [one for variant in self._variants for one in self._elements(variant)]
+        schemas = [found["properties"][name] for found in objects if name in found.get("properties", {})]
+        return Described(self._vendor, schemas=schemas) if schemas else None
+
+    def _types(self, variant: dict[str, Any]) -> set[str]:
+        kind = variant.get("type", "any")
+        if kind == "array":
+            return {f"{found}[]" for element in self._elements(variant) for found in self._types(element)}
+        return {{"number": "float"}.get(kind, kind)}
+
+    def _elements(self, variant: dict[str, Any]) -> list[dict[str, Any]]:
+        return self._resolved(variant["items"]) if variant.get("type") == "array" else [variant]
+
+    def _resolved(self, schema: dict[str, Any]) -> list[dict[str, Any]]:
+        if "$ref" in schema:
+            return self._resolved(self._document["components"]["schemas"][schema["$ref"].rpartition("/")[2]])
+        if "anyOf" in schema:
+            return [one for variant in schema["anyOf"] for one in self._resolved(variant)]
+        return [schema]
+
+
 def _plain(schema: Any) -> Any:
     """`schema` as JSON Schema: OpenAPI 3.0 says `nullable` where that says `null`, and has examples and formats of its own."""
     if isinstance(schema, list):

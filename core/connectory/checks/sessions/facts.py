@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from connectory.checks.protocol import ProtocolViolation, is_count, is_printable, require
@@ -19,6 +20,9 @@ NATIVE_LIMIT = 500
 """Characters of a type's own words. Longer ones, such as an enumeration of everything, are cut."""
 SENTENCE_LIMIT = 4_000
 """Characters of a reason or a remedy: a statement that names a few things with long names."""
+_TOO_DEEP = f"its members nest over {PATH_LIMIT} levels deep"
+_OMISSIONS_LIMIT = 100
+"""Fields of a collection of which it is said that they are left out: enough for a person to see what is going on."""
 _KEYS_LIMIT = 1_000
 _NAMES_LIMIT = 2**17
 """Characters of all the names of a collection's fields, which JSON may say with six bytes each: a frame holds them."""
@@ -74,12 +78,25 @@ def facts_of(info: CollectionInfo) -> dict[str, Any]:
         Exception: it gave something else altogether.
     """
     reason = info.left_out if info.left_out is None or _is_sentence(info.left_out) else "it is not for use"
+    info = _shallow(info)
     reason = reason or _reason_against(info)
     if reason is not None:
         info = CollectionInfo(info.ref, (), kind=info.kind, left_out=reason)
     members = _members(info)
     collection_of(members)
     return members
+
+
+def _shallow(info: CollectionInfo) -> CollectionInfo:
+    """Without what nests too deeply, which is said of the fields that it is in."""
+    deep = dict.fromkeys(found.path[:PATH_LIMIT] for found in info.fields if len(found.path) > PATH_LIMIT)
+    if not deep:
+        return info
+    return replace(
+        info,
+        fields=tuple(found for found in info.fields if len(found.path) <= PATH_LIMIT),
+        fields_left_out=(*info.fields_left_out, *((path, _TOO_DEEP) for path in deep)),
+    )
 
 
 def _members(info: CollectionInfo) -> dict[str, Any]:
@@ -90,6 +107,7 @@ def _members(info: CollectionInfo) -> dict[str, Any]:
         "foreign_keys": [[*(vars(key) | {"target": ref_members(key.target)}).values()] for key in info.foreign_keys],
         "primary_key": list(info.primary_key),
         "selectable": None if info.selectable is None else sorted(info.selectable),
+        "fields_left_out": [[path[:PATH_LIMIT], reason] for path, reason in info.fields_left_out[:_OMISSIONS_LIMIT]],
     }
 
 
@@ -97,8 +115,6 @@ def _reason_against(info: CollectionInfo) -> str | None:
     if len(info.fields) > FIELDS_LIMIT:
         return f"more than {FIELDS_LIMIT} fields"
     paths = [found.path for found in info.fields]
-    if any(len(path) > PATH_LIMIT for path in paths):
-        return f"fields nested over {PATH_LIMIT} levels deep"
     if not all(is_name(name) for path in paths for name in path):
         return f"a field without a name of 1 to {NAME_LIMIT} characters"
     if sum(len(name) for path in paths for name in path) > _NAMES_LIMIT:
@@ -133,6 +149,7 @@ def collection_of(members: dict[str, Any]) -> CollectionInfo:
         inferred=members["inferred"],
         selectable=None if selectable is None else frozenset(_paths(selectable)),
         left_out=members["left_out"],
+        fields_left_out=tuple((path_of_names(path), reason) for path, reason in members["fields_left_out"]),
     )
     known = {found.path for found in info.fields}
     require(len(known) == len(info.fields), "a field has a place of its own")
@@ -141,6 +158,8 @@ def collection_of(members: dict[str, Any]) -> CollectionInfo:
     require(_is_answer(info.has_triggers) and isinstance(info.inferred, bool), "a question has an answer")
     require(is_printable(info.kind, 40), "a collection is of a kind")
     require(info.left_out is None or _is_sentence(info.left_out), "a reason is a sentence")
+    require(len(info.fields_left_out) <= _OMISSIONS_LIMIT, "few fields are left out")
+    require(all(_is_sentence(reason) for _, reason in info.fields_left_out), "a reason is a sentence")
     return info
 
 

@@ -259,7 +259,6 @@ LEFT_OUT = {
         "tuple(FieldInfo((str(n),), Kind.ANY, '') for n in range(5000))",
         "more than 4096 fields",
     ),
-    "a nest": ("(FieldInfo(('n',) * 61, Kind.ANY, ''),)", "fields nested over 60 levels deep"),
     "an empty name": ("(FieldInfo(('',), Kind.ANY, ''),)", "a field without a name of 1 to 1024 characters"),
     "a long name": ("(FieldInfo(('x' * 1025,), Kind.ANY, ''),)", "a field without a name of 1 to 1024 characters"),
     "long names": (
@@ -279,6 +278,21 @@ def test_a_collection_beyond_the_limits_is_left_out_with_the_reason(use, fields,
     left_out, other = use(script, lambda session: every(session.discover()))
     assert (left_out.fields, left_out.left_out) == ((), reason)
     assert (other.fields[0].native, other.left_out) == ("x" * 500, None)
+
+
+def test_what_nests_over_60_levels_is_left_out_and_said_of_what_it_is_in(use):
+    script = """
+    def discover(self, namespace, sample):
+        fields = tuple(FieldInfo(("n",) * depth, Kind.OBJECT, "object") for depth in range(1, 70))
+        yield CollectionInfo(CollectionRef("c"), fields, fields_left_out=((("n",) * 65, "its own reason"),))
+    """
+    [info] = use(script, lambda session: every(session.discover()))
+    assert [len(field.path) for field in info.fields] == list(range(1, 61))
+    deepest = ("n",) * 60
+    assert info.fields_left_out == (
+        (deepest, "its own reason"),
+        (deepest, "its members nest over 60 levels deep"),
+    )
 
 
 FORGED = {

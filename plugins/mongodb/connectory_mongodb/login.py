@@ -1,7 +1,7 @@
-"""The MongoDB connector: pymongo, held to one vetted address, and the first message of the wire protocol for typed answers.
+"""Logging in: pymongo, held to one vetted address, and the first message of the wire protocol for typed answers.
 
-Facts are from the MongoDB documentation: "MongoDB Wire Protocol" (OP_MSG), "Connection Strings" and the server's
-`error_codes.yml`; the rules for `mongodb+srv` are from the driver specification "Initial DNS Seedlist Discovery".
+Facts are from the MongoDB documentation: "MongoDB Wire Protocol" (OP_MSG) and "Connection Strings"; the rules for `mongodb+srv`
+are from the driver specification "Initial DNS Seedlist Discovery".
 """
 
 from __future__ import annotations
@@ -9,43 +9,25 @@ from __future__ import annotations
 import re
 import socket
 import struct
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
-from pydantic import Field, SecretStr
-
-from connectory import (
-    CheckContext,
-    CheckFailed,
-    Connector,
-    Description,
-    Endpoint,
-    FailureCode,
-    Host,
-    Name,
-    Port,
-    Secrets,
-    SslCaField,
-    SslMode,
-    SslModeField,
-    Text,
-    UrlGrammar,
-)
+from connectory import CheckContext, CheckFailed, FailureCode, SslMode
 from connectory.toolkit import (
     Address,
     Failures,
     Link,
-    QueryKey,
-    Role,
     is_verified,
     path_of,
     system_certificates,
     tls_context,
     tls_failure,
 )
+from connectory_mongodb.failures import driver_errors
+from connectory_mongodb.secrets import MongoDBSecrets, is_database_name
 
 if TYPE_CHECKING:
     from pymongo import MongoClient
@@ -55,25 +37,6 @@ _MOST_SEEDS = 10
 _PATIENCE = 2.0  # seconds for a server to show that it offers TLS, where that is only preferred
 _HELLO_LIMIT = 1024 * 1024  # bytes; an answer to `hello` has a few hundred
 
-_BY_CODE = {
-    11: FailureCode.AUTH_FAILED,  # UserNotFound
-    13: FailureCode.PERMISSION_DENIED,  # Unauthorized
-    18: FailureCode.AUTH_FAILED,  # AuthenticationFailed
-    50: FailureCode.TIMEOUT,  # MaxTimeMSExpired
-    73: FailureCode.DATABASE_NOT_FOUND,  # InvalidNamespace
-    334: FailureCode.AUTH_FAILED,  # MechanismUnavailable
-    8000: FailureCode.AUTH_FAILED,  # AtlasError, which Atlas answers to a wrong login
-}
-_REMEDIES = {
-    FailureCode.AUTH_FAILED: (
-        "The server rejected the credentials; check user name, password, and the database that holds the user: "
-        "auth_source, or without it defaultauthdb."
-    ),
-    FailureCode.DATABASE_NOT_FOUND: (
-        "The login was accepted, but the database of defaultauthdb does not exist; MongoDB creates one with its first collection."
-    ),
-}
-_NO_USER = "The server wants a login; set username and password, or write them into the url."
 _NO_PASSWORD = "A user name needs its password; write both into the url."
 _NOT_SASL = (
     "The password holds a character that MongoDB's login does not allow (RFC 4013), so it cannot be this user's."
@@ -84,105 +47,28 @@ _OTHER_SET = "The server is not a member of the replica set that replica_set nam
 _NO_SRV = "The DNS holds no usable service record for the host (_mongodb._tcp); check it, or set use_srv to false."
 # A server that hung up on TLS, and then takes no other connection.
 _WILL_NOT_TALK: Failures = {TimeoutError: FailureCode.TIMEOUT, OSError: FailureCode.PROTOCOL_MISMATCH}
-# An answer without its parts.
-_LACKS_PARTS: Failures = {LookupError: FailureCode.PROTOCOL_MISMATCH, TypeError: FailureCode.PROTOCOL_MISMATCH}
-
-_DATABASE_NAME = Text('a database name, without spaces and / \\ . " $', max_length=63, without='/\\. "$')
-_DatabaseName = Annotated[str, _DATABASE_NAME]
-_Password = Annotated[
-    SecretStr,
-    Text(
-        "text without control characters and without characters beyond U+FFFF, such as emoji: "
-        "SCRAM-SHA-256 (RFC 4013) does not allow them",
-        max_length=4096,
-        pattern=r"[ -~\u0080-\uffff]*",
-    ),
-]
-_TLS_QUERY_KEY = QueryKey("ssl_mode", {"true": SslMode.VERIFY_FULL, "false": SslMode.DISABLED})
-_FLAG = {"true": None, "false": None}
 
 
-class MongoDBSecrets(Secrets):
-    """How to reach a MongoDB database."""
+def log_in(
+    secrets: MongoDBSecrets, context: CheckContext, opened: ExitStack
+) -> tuple[MongoClient[dict[str, Any]], MongoDBSecrets]:
+    """The driver, logged in; and the secrets with what the DNS says besides.
 
-    connectory_url = UrlGrammar(
-        schemes={"mongodb": {"use_srv": False}, "mongodb+srv": {"use_srv": True}},
-        path=("defaultauthdb",),
-        query={
-            "authSource": "auth_source",
-            "replicaSet": "replica_set",
-            "ssl_mode": "ssl_mode",
-            "tls": _TLS_QUERY_KEY,
-            "ssl": _TLS_QUERY_KEY,
-            # What a url copied from elsewhere holds, and a test does not need.
-            "appName": QueryKey(None),
-            "authMechanism": QueryKey(None, {"SCRAM-SHA-256": None, "SCRAM-SHA-1": None}),
-            "directConnection": QueryKey(None, _FLAG),
-            "retryReads": QueryKey(None, _FLAG),
-            "retryWrites": QueryKey(None, _FLAG),
-            "w": QueryKey(None, {"majority": None, "1": None}),
-        },
-        required_parts=frozenset({"username", "password", "defaultauthdb"}),
-        without_port=frozenset({"mongodb+srv"}),
-    )
-
-    host: Host = Field(
-        title="Host", description="Name or address of the server, or of the service record with use_srv."
-    )
-    port: Port = Field(default=27017, title="Port", description="TCP port of the server; not used with use_srv.")
-    username: Name | None = Field(default=None, title="Username", description="User to log in as.")
-    password: _Password | None = Field(default=None, title="Password", description="Password of the user.")
-    defaultauthdb: _DatabaseName | None = Field(
-        default=None,
-        title="Default auth DB",
-        description="Database to open, which also holds the user unless auth_source is given.",
-    )
-    auth_source: Annotated[_DatabaseName | None, Role("credential")] = Field(
-        default=None, title="Auth source", description="Database that holds the user, where it is another one."
-    )
-    replica_set: Name | None = Field(
-        default=None, title="Replica set", description="Replica set that the server must be a member of."
-    )
-    use_srv: Annotated[bool, Endpoint()] = Field(
-        default=False, title="Use SRV", description="Find the server through DNS service records (mongodb+srv)."
-    )
-    ssl_mode: SslModeField | None = Field(
-        default=None,
-        title="SSL Mode",
-        description="How much TLS to ask for, and what to verify. Default: preferred, or with use_srv verify-full.",
-    )
-    ssl_ca: SslCaField = None
-
-
-class MongoDB(Connector[MongoDBSecrets]):
-    """MongoDB."""
-
-    identifier = "mongodb"
-    type = "database"
-    description = Description(
-        human_readable="MongoDB",
-        user_guide="https://www.mongodb.com/docs/manual/reference/connection-string/",
-        category="DATABASE",
-        drivers=("pymongo", "dns.resolver"),
-    )
-
-    def test(self, secrets: MongoDBSecrets, context: CheckContext) -> None:
-        """Log in, and check that the database is there and may be used."""
-        seeds = [(secrets.host, secrets.port)]
-        if secrets.use_srv:
-            secrets, seeds = _discover(secrets, context)
-        mode = secrets.ssl_mode or (SslMode.VERIFY_FULL if secrets.use_srv else SslMode.PREFERRED)
-        with ExitStack() as opened:
-            link = _secure(_connect(seeds, context), mode, secrets.ssl_ca, context)
-            opened.enter_context(link.socket)
-            trusted = opened.enter_context(path_of(link.ca or ""))
-            not_sasl = CheckFailed(FailureCode.AUTH_FAILED, remedy=_NOT_SASL)
-            with context.step("authenticate", {ValueError: not_sasl}), _driver_errors(secrets):
-                _greet(link, secrets, context)
-                client = opened.enter_context(_client(link, mode, trusted, secrets, context))
-                client.admin.command("ping")
-            with context.step("query", _LACKS_PARTS), _driver_errors(secrets):
-                _check_database(client, secrets)
+    Args:
+        opened: closes what stays open.
+    """
+    seeds = [(secrets.host, secrets.port)]
+    if secrets.use_srv:
+        secrets, seeds = _discover(secrets, context)
+    link = _secure(_connect(seeds, context), secrets.tls_mode, secrets.ssl_ca, context)
+    opened.enter_context(link.socket)
+    trusted = opened.enter_context(path_of(link.ca or ""))
+    not_sasl = CheckFailed(FailureCode.AUTH_FAILED, remedy=_NOT_SASL)
+    with context.step("authenticate", {ValueError: not_sasl}), driver_errors(secrets):
+        _greet(link, secrets, context)
+        client = opened.enter_context(_client(link, secrets.tls_mode, trusted, secrets, context))
+        client.admin.command("ping")
+    return client, secrets
 
 
 def _discover(secrets: MongoDBSecrets, context: CheckContext) -> tuple[MongoDBSecrets, list[tuple[str, int]]]:
@@ -208,14 +94,10 @@ def _discover(secrets: MongoDBSecrets, context: CheckContext) -> tuple[MongoDBSe
     options = dict(parse_qsl(b"".join(texts[0].strings).decode("ascii", "replace"))) if texts else {}
     source = options.get("authSource", "")
     found = {
-        "auth_source": secrets.auth_source or (source if _is_database_name(source) else None),
+        "auth_source": secrets.auth_source or (source if is_database_name(source) else None),
         "replica_set": secrets.replica_set or options.get("replicaSet"),
     }
     return secrets.model_copy(update=found), seeds
-
-
-def _is_database_name(text: str) -> bool:
-    return 0 < len(text) <= _DATABASE_NAME.max_length and re.fullmatch(_DATABASE_NAME.whole_pattern, text) is not None
 
 
 def _connect(seeds: list[tuple[str, int]], context: CheckContext) -> Link:
@@ -333,7 +215,7 @@ def _client(
             raise CheckFailed(FailureCode.AUTH_FAILED, remedy=_NO_PASSWORD)
         # No mechanism: the server's own choice of SCRAM-SHA-256 or SCRAM-SHA-1, neither of which shows the password.
         options |= {"username": secrets.username, "password": secrets.password.get_secret_value()}
-        options["authSource"] = _source(secrets)
+        options["authSource"] = secrets.user_source
     limit = int(context.timeout * 1000)
     return MongoClient(
         port=port,
@@ -359,47 +241,3 @@ def _tls_options(mode: SslMode, authorities: str) -> dict[str, Any]:
         # Otherwise the server's certificate names a web server to ask, and PyOpenSSL, where installed, would ask it.
         "tlsDisableOCSPEndpointCheck": True,
     }
-
-
-def _source(secrets: MongoDBSecrets) -> str:
-    return secrets.auth_source or secrets.defaultauthdb or "admin"
-
-
-@contextmanager
-def _driver_errors(secrets: MongoDBSecrets) -> Iterator[None]:
-    """What the driver's exceptions mean; those of the server's answers by their numbers."""
-    from bson.errors import BSONError
-    from pymongo.errors import OperationFailure, PyMongoError
-
-    try:
-        yield
-    except OperationFailure as error:
-        code = FailureCode.TIMEOUT if error.timeout else _BY_CODE.get(error.code or 0, FailureCode.QUERY_FAILED)
-        if code is FailureCode.PERMISSION_DENIED and secrets.username is None:
-            raise CheckFailed(FailureCode.AUTH_FAILED, remedy=_NO_USER) from error
-        raise CheckFailed(code, remedy=_REMEDIES.get(code)) from error
-    except (PyMongoError, BSONError) as error:
-        timed_out = isinstance(error, PyMongoError) and error.timeout
-        raise CheckFailed(FailureCode.TIMEOUT if timed_out else FailureCode.PROTOCOL_MISMATCH) from error
-
-
-def _check_database(client: MongoClient[dict[str, Any]], secrets: MongoDBSecrets) -> None:
-    """MongoDB has no notion of a database without collections, but a user's database is one, and may hold only users."""
-    from pymongo.errors import OperationFailure
-
-    database = secrets.defaultauthdb
-    holds_the_user = secrets.username is not None and database in {_source(secrets), None}
-    visible: dict[str, Any] = {"nameOnly": True, "authorizedDatabases": True}
-    try:
-        if database is not None:
-            found = client[database].command("listCollections", nameOnly=True, authorizedCollections=True)
-            if found["cursor"]["firstBatch"] or holds_the_user:
-                return
-            visible["filter"] = {"name": database}
-    except OperationFailure as error:
-        if _BY_CODE.get(error.code or 0) is not FailureCode.PERMISSION_DENIED or not holds_the_user:
-            raise
-    # What remains: is there the database, or (for a user of `admin`, say) any database that the user has rights in?
-    if not client.admin.command("listDatabases", **visible)["databases"]:
-        code = FailureCode.PERMISSION_DENIED if holds_the_user else FailureCode.DATABASE_NOT_FOUND
-        raise CheckFailed(code, remedy=_REMEDIES.get(code))
