@@ -29,7 +29,7 @@ def suggestion_for(field: FieldInfo, collection: str) -> Suggestion | None:
         return None
     words = words_of(name)
     found = _matching(words, field, above, collection)
-    if found is None and name[-1:].isdigit():  # `email_2` is as `email`
+    if found is None and words and words[-1][-1].isdigit():  # `email_2` is as `email`
         found = _matching([*words[:-1], *filter(None, [words[-1].rstrip("0123456789")])], field, above, collection)
     return found
 

@@ -109,9 +109,10 @@ def test_fields_that_only_seem_to(collection, name, kind):
     assert suggested(collection, name, kind) is None
 
 
-@pytest.mark.parametrize(
-    "name", ["id", "created_at", "ship", "capital", "latest", "n" * 200, "_", "é", "", "42", "_.email_"]
-)
+NAMES = ["id", "created_at", "ship", "capital", "latest", "n" * 200, "_", "é", "", "42", "²", "email_²", "_.email_"]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_names_of_any_kind_are_taken(name):
     assert suggested("customer", name, "string") in (None, "user.contact.email")
     assert suggested(name, "email", "string") == "user.contact.email"
