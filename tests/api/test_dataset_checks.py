@@ -4,14 +4,21 @@ from uuid import uuid4
 
 import pytest
 
+from connectory.api.dataset_checks import DatasetCheck
+from connectory.api.discovery_shapes import Discovery
+from connectory.drift.codes import Code
+
 SHOP = """
-CREATE TABLE customer (id integer PRIMARY KEY, email varchar(100));
-CREATE TABLE bought (id integer PRIMARY KEY, buyer integer REFERENCES customer);
+CREATE TABLE customer (id integer PRIMARY KEY, email varchar(100), name text, age text, seller integer);
+CREATE TABLE bought (id integer PRIMARY KEY, buyer integer REFERENCES customer, code text NOT NULL);
+CREATE TABLE gone (id integer PRIMARY KEY);
 """
 CHANGES = """
-ALTER TABLE customer ADD phone text, ALTER email TYPE varchar(40);
+ALTER TABLE customer ADD phone text, ALTER email TYPE varchar(40), DROP name, ALTER age TYPE integer USING NULL;
+ALTER TABLE customer ALTER email SET NOT NULL, ADD FOREIGN KEY (seller) REFERENCES customer;
 ALTER TABLE bought ALTER buyer TYPE bigint, DROP CONSTRAINT bought_pkey;
 CREATE TABLE seen (at date);
+DROP TABLE gone;
 """
 
 
@@ -39,7 +46,7 @@ def test_a_dataset_that_was_just_generated_fits_until_the_database_changes(api, 
     api.create("shop_db", "postgres")
     secrets = where | {"username": postgres.superuser, "password": postgres.password}
     assert api.put("/connection/shop_db/secret?verify=false", json=secrets).status_code == 200
-    found = api("POST", "/connection/shop_db/discovery", headers={"Prefer": "wait=30"}).json()
+    found = discovered(api)
     api.patch("/connection/shop_db/dataset", json=found["datasets"])
     path = f"/connection/shop_db/dataset/{found['datasets'][0]['fides_key']}/check"
 
@@ -49,7 +56,9 @@ def test_a_dataset_that_was_just_generated_fits_until_the_database_changes(api, 
         "status": "complete",
         "coverage": 100,
         "ok": True,
+        "counts": {},
         "findings": [],
+        "findings_left_out": 0,
         "failure_code": None,
         "failure_reason": None,
         "failure_fields": [],
@@ -58,13 +67,32 @@ def test_a_dataset_that_was_just_generated_fits_until_the_database_changes(api, 
 
     postgres.execute(CHANGES, database=name)
     changed = api("POST", path).json()
-    assert (changed["status"], changed["ok"], changed["coverage"]) == ("complete", False, 66)
+    assert (changed["status"], changed["ok"], changed["coverage"]) == ("complete", False, 77)
     assert {(one["code"], one["collection"], one.get("field")) for one in changed["findings"]} == {
+        ("collection_missing", "gone", None),
+        ("collection_unknown", "seen", None),
+        ("field_missing", "customer", "name"),
+        ("field_unknown", "customer", "phone"),
+        ("fk_unannotated", "customer", "seller"),
         ("key_changed", "bought", None),
         ("length_shorter", "customer", "email"),
-        ("field_unknown", "customer", "phone"),
-        ("collection_unknown", "seen", None),
+        ("not_nullable", "customer", "email"),
+        ("type_changed", "customer", "age"),
     }
+    assert changed["counts"] == dict.fromkeys(Code, 1)
+    DatasetCheck.model_validate(changed)
+
+    # Who looked again knows that the field cannot be empty.
+    again = discovered(api)
+    Discovery.model_validate(again)
+    assert {"collection": "customer", "namespace": {"schema": "public"}, "fields": ["age", "seller", "phone"]} in again[
+        "nullable"
+    ]
+    assert "not_nullable" not in api("POST", path).json()["counts"]
+
+
+def discovered(api):
+    return api("POST", "/connection/shop_db/discovery", headers={"Prefer": "wait=30"}).json()
 
 
 def test_what_is_found_is_told_with_its_remedy_and_noted_in_the_audit_trail(api, dataset):

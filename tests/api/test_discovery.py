@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 
 from connectory.api import discovery as routes
+from connectory.api import discovery_runs
 from connectory.api.running_discoveries import MOST_AT_ONCE
 from connectory.store.connections import get_by_key
 from connectory.store.discoveries import begin_discovery
@@ -135,6 +136,17 @@ def test_a_discovery_that_fails_says_why(api, discover, given, code, reason):
     assert api.get(f"/connection/books/discovery/{found['id']}").json() == found
     assert found["failure_fields"] == (["token"] if code == "auth_failed" else [])
     assert api.get("/audit?action=discovered&size=1").json()["items"][0]["result_code"] == code
+
+
+def test_an_answer_has_a_bound(api, discover, monkeypatch):
+    books(api)
+    size = len(discover().content)
+    monkeypatch.setattr(discovery_runs, "LARGEST_ANSWER", size // 2)
+    found = discover().json()
+    assert (found["status"], found["failure_code"], found["datasets"]) == ("failed", "resource_limit", [])
+    assert "ask for fewer schemas" in found["failure_reason"]
+    assert api.get(f"/connection/books/discovery/{found['id']}").json() == found
+    assert api.get("/audit?action=discovered&size=1").json()["items"][0]["result_code"] == "resource_limit"
 
 
 def test_a_connection_without_secrets_is_told_so(api, discover):

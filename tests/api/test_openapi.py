@@ -50,9 +50,9 @@ def test_every_json_answer_and_body_has_a_schema_and_success_an_example(operatio
                 assert content["schema"], (name, status)
                 assert status != "200" or content["example"] is not None, name
         if "requestBody" in operation:
-            [content] = operation["requestBody"]["content"].values()
-            assert content["schema"]
-            assert content.get("examples") or content.get("example"), name
+            for content in operation["requestBody"]["content"].values():
+                assert content["schema"]
+                assert content.get("examples") or content.get("example"), name
 
 
 def test_examples_of_success_fit_their_schemas(document, operations):
@@ -105,3 +105,14 @@ def test_docs_are_served_without_a_token(anonymous):
     answer = anonymous.get("/docs")
     assert answer.status_code == 200
     assert "docs/swagger-ui.js" in answer.text
+
+
+def test_datasets_may_be_sent_as_json_and_as_yaml(operations, document):
+    content = operations["PATCH /api/v1/connection/{connection_key}/dataset"]["requestBody"]["content"]
+    assert list(content) == ["application/json", "application/yaml"]
+    schema = content["application/yaml"]["schema"] | {"components": document["components"]}
+    valid = jsonschema_rs.validator_for(schema)
+    [example] = content["application/yaml"]["examples"].values()
+    for value in (example["value"], example["value"]["dataset"]):
+        valid.validate(value)
+    assert not valid.is_valid(example["value"] | {"system": []})

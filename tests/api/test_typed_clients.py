@@ -1,6 +1,7 @@
 """The OpenAPI document gives typed clients: two generators make one each, and a small program is checked against it."""
 
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,12 +46,20 @@ def python() -> Path:
 
 @pytest.fixture(scope="module")
 def python_client(document: Path, python: Path, tmp_path_factory) -> Path:
-    """A folder with the package `connectory_client`; the generator had nothing to complain of."""
+    """A folder with the package `connectory_client`; the generator had nothing to complain of but that it does not know YAML, and
+    gives the operation its other body.
+    """
     folder = tmp_path_factory.mktemp("python")
     (folder / "config.yml").write_text("post_hooks: []")
     command = [python.with_name("openapi-python-client"), "generate", "--path", document, "--meta", "none"]
-    command += ["--output-path", folder / "connectory_client", "--config", "config.yml", "--fail-on-warning"]
-    run(command, folder)
+    command += ["--output-path", folder / "connectory_client", "--config", "config.yml"]
+    done = attempt(command, folder)
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said[-8000:]
+    assert re.findall("^(?:WARNING|ERROR|Unsupported) .*", said, re.MULTILINE) == [
+        "WARNING parsing PATCH /api/v1/connection/{connection_key}/dataset within datasets.",
+        "Unsupported content type application/yaml",
+    ], said[-8000:]
     (folder / "connectory_client" / "py.typed").touch()
     return folder
 

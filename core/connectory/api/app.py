@@ -39,6 +39,7 @@ from connectory.api import (
     token_endpoint,
     webhooks,
 )
+from connectory.api.check_runner import runner_of
 from connectory.api.connection_types import RenderedTypes
 from connectory.api.console import PATH, Console
 from connectory.api.errors import install_error_handlers
@@ -56,7 +57,6 @@ from connectory.api.store_threads import StoreThreads
 from connectory.api.token_turns import TokenTurns
 from connectory.api.webhook_runner import WebhookRunner
 from connectory.catalog.catalog import Catalog, build_catalog
-from connectory.checks.runner import CheckRunner
 from connectory.keys import open_vault
 from connectory.known_settings import changed_settings
 from connectory.settings import Settings
@@ -91,17 +91,6 @@ def open_service(settings: Settings, catalog: Catalog | None = None) -> Service:
     except BaseException:
         store.close()
         raise
-    runner = CheckRunner(
-        policy=settings.egress_policy,
-        deadline=settings.probe_deadline,
-        concurrency=settings.probe_concurrency,
-        queue=settings.probe_queue,
-        queue_wait=settings.probe_queue_wait,
-        total_memory=settings.probe_memory * 2**20,
-        closed=map(str, settings.own_paths),
-        spares=settings.probe_spares,
-        cleartext_unverified=settings.allow_cleartext_in_unverified_tls,
-    )
     threads = StoreThreads(store)
     recordings = Recordings(threads)
     failed_logins = FailedLogins(store)
@@ -115,7 +104,7 @@ def open_service(settings: Settings, catalog: Catalog | None = None) -> Service:
         store,
         vault,
         catalog,
-        runner,
+        runner_of(settings),
         threads,
         recordings,
         TokenTurns(store, vault, threads, recordings, deadline=settings.probe_deadline),

@@ -31,12 +31,15 @@ class RawBody:
         model: what the body may be.
         examples: values for the OpenAPI document, by a name that says what each shows.
         media_type: of the body.
+
+    Attributes:
+        forms: the model and the examples for each media type.
     """
 
     required = True
 
     def __init__(self, model: type[BaseModel], examples: Mapping[str, Any], media_type: str) -> None:
-        self.model, self.examples, self.media_type = model, examples, media_type
+        self.forms = {media_type: (model, examples)}
 
     async def __call__(self, request: Request) -> bytes:
         """The body, whatever it is."""
@@ -62,10 +65,57 @@ class JsonBody(RawBody):
         """
         if not self.required and not await request.body():
             return b""
-        content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if content_type != "application/json" and not content_type.endswith("+json"):
-            raise Refused(415, "The body must be JSON; send the header 'Content-Type: application/json'.")
+        self._check_type(content_type_of(request))
         return await super().__call__(request)
+
+    def _check_type(self, content_type: str) -> None:
+        if not _is_json(content_type):
+            raise Refused(415, "The body must be JSON; send the header 'Content-Type: application/json'.")
+
+
+YAML_TYPES = frozenset({"application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml"})
+"""What a body may say it is where it is YAML; the first was registered with RFC 9512, the others came before."""
+
+
+class JsonOrYamlBody(JsonBody):
+    """A dependency that is the bytes of a body that is JSON or YAML, which its type tells apart: see `is_yaml`.
+
+    Args:
+        yaml: what the body may be where it is YAML.
+        yaml_examples: values for the OpenAPI document.
+    """
+
+    def __init__(
+        self,
+        model: type[BaseModel],
+        examples: Mapping[str, Any],
+        yaml: type[BaseModel],
+        yaml_examples: Mapping[str, Any],
+    ) -> None:
+        super().__init__(model, examples)
+        self.forms["application/yaml"] = (yaml, yaml_examples)
+
+    def _check_type(self, content_type: str) -> None:
+        if content_type not in YAML_TYPES and not _is_json(content_type):
+            raise Refused(
+                415,
+                "The body must be JSON or YAML; send the header 'Content-Type: application/json' or "
+                "'Content-Type: application/yaml'.",
+            )
+
+
+def content_type_of(request: Request) -> str:
+    """What the body says it is, in lower case and without parameters; empty where it does not say."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def is_yaml(request: Request) -> bool:
+    """Whether the body says that it is YAML."""
+    return content_type_of(request) in YAML_TYPES
+
+
+def _is_json(content_type: str) -> bool:
+    return content_type == "application/json" or content_type.endswith("+json")
 
 
 def parse_json(body: bytes, depth: int = MAX_DEPTH) -> Any:

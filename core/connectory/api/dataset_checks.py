@@ -2,36 +2,28 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import orjson
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from connectory.api.answers import NO_STORE, Answer, json_response
 from connectory.api.bearer import actor, needs
+from connectory.api.check_runs import run_check
 from connectory.api.datasets import MISSING_CONNECTION, FidesKey, no_dataset
 from connectory.api.discovery import connector_of
-from connectory.api.discovery_runs import Subject, in_session, known_collections, run
+from connectory.api.discovery_runs import Subject
 from connectory.api.discovery_shapes import DiscoveryRequest
 from connectory.api.errors import PROTECTED, Refused, errors
 from connectory.api.lookup import ConnectionKey, find_connection
 from connectory.api.service import Service, service_of
 from connectory.api.test_runs import FailureFields, RetryAfter, refuse_too_often
-from connectory.api.verdicts import SCHEDULE, asked_by, keep_verdict
-from connectory.checks.sessions.session import Session
-from connectory.contract.data import CollectionInfo
-from connectory.documents.validation import Document
 from connectory.drift.codes import Code
-from connectory.drift.findings import compare
-from connectory.store import audit
+from connectory.drift.findings import MOST_FINDINGS
 from connectory.store.connections import StoredConnection
 from connectory.store.datasets import get
-from connectory.store.envelopes import load_envelopes, lock_secrets
+from connectory.store.envelopes import load_envelopes
 from connectory.store.timestamps import utc_now
-from connectory.store.verdicts import Outcome, Verdict
 
 router = APIRouter(prefix="/api/v1", tags=["Discovery"], responses=PROTECTED)
 
@@ -73,22 +65,24 @@ class DatasetCheck(Answer):
         ),
     ]
     ok: Annotated[bool, Field(description="Whether it was found out, and nothing was found.", examples=[False])]
-    findings: list[DriftFinding]
+    counts: Annotated[
+        dict[Code, int],
+        Field(description="How many findings there are of each code that was found.", examples=[{"field_missing": 1}]),
+    ]
+    findings: Annotated[
+        list[DriftFinding],
+        Field(
+            max_length=MOST_FINDINGS,
+            description="The first ones; where not all have room, errors come before warnings.",
+        ),
+    ]
+    findings_left_out: Annotated[
+        int, Field(description="How many more there are than `findings` has room for.", ge=0, examples=[0])
+    ]
     failure_code: Annotated[str | None, Field(description="Why it failed, as of a discovery.", examples=[None])]
     failure_reason: Annotated[str | None, Field(examples=[None])]
     failure_fields: FailureFields
     retry_after: RetryAfter
-
-
-_NOTHING: Mapping[str, Any] = {
-    "coverage": None,
-    "ok": False,
-    "findings": [],
-    "failure_code": None,
-    "failure_reason": None,
-    "failure_fields": (),
-    "retry_after": None,
-}
 
 
 @router.post(
@@ -109,28 +103,11 @@ async def check(request: Request, connection_key: ConnectionKey, fides_key: Fide
     connection, envelope, dataset = await service.threads.read(_load, service, connection_key, fides_key)
     connector = connector_of(service, connection)
     refuse_too_often(service, who)
-    subject = Subject("", utc_now(), connection, connector, envelope, DiscoveryRequest(), who)
-    found = await run_check(service, subject, fides_key, dataset)
-    answer = {member: found.get(member, value) for member, value in _NOTHING.items()}
-    return json_response({"status": found["status"], **answer}, NO_STORE)
-
-
-async def run_check(service: Service, subject: Subject, fides_key: str, dataset: str) -> dict[str, Any]:
-    """Compare a dataset (JSON), and record the verdict on the secrets that were used.
-
-    Returns:
-        Members of a `DatasetCheck`; and `of_service`, see `discovery_runs.OfService`, where nothing was recorded.
-
-    Raises:
-        Refused: 429, where too many discoveries run.
-    """
     if service.discoveries.full:
         raise Refused(429, "Too many discoveries run and wait; try again later.", {"Retry-After": "5"})
-    began = time.monotonic()
-    found = await service.discoveries.start(run(subject, _checked(service, subject, orjson.loads(dataset))))
-    elapsed = round((time.monotonic() - began) * 1000, 3)
-    await service.threads.write(_record, service, subject, fides_key, found, elapsed)
-    return found
+    subject = Subject("", utc_now(), connection, connector, envelope, DiscoveryRequest(), who)
+    run = await service.discoveries.start(run_check(service, subject, fides_key, dataset))
+    return json_response(run.answer, NO_STORE)
 
 
 def _load(service: Service, key: str, fides_key: str) -> tuple[StoredConnection, str | None, str]:
@@ -141,57 +118,3 @@ def _load(service: Service, key: str, fides_key: str) -> tuple[StoredConnection,
             raise no_dataset(connection, fides_key, "connection key")
         envelope = load_envelopes(database, connection.id)[0] if connection.has_secrets else None
         return connection, envelope, found.dataset
-
-
-_WORDS = ("schema", "database")
-"""What systems call that which a dataset is of."""
-
-
-async def _checked(service: Service, subject: Subject, dataset: dict[str, Any]) -> dict[str, Any]:
-    async def look(session: Session, _document: Document) -> dict[str, Any]:
-        given = (dataset.get("fides_meta") or {}).get("namespace") or {}
-        namespace = {word: given[word] for word in _WORDS if isinstance(given.get(word), str) and given[word]} or None
-        return _compared(dataset, [info async for info in session.discover(namespace, subject.wanted.sample)])
-
-    if subject.connector.opens_sessions:
-        return await in_session(service, subject, look)
-    return _compared(dataset, known_collections(subject.connector))
-
-
-def _compared(dataset: dict[str, Any], live: Iterable[CollectionInfo]) -> dict[str, Any]:
-    return {"status": "complete", **compare(dataset, live).as_json()}
-
-
-def _record(service: Service, subject: Subject, fides_key: str, found: dict[str, Any], elapsed_ms: float) -> None:
-    connection, who = subject.connection, subject.who
-    failure_code: str | None = found.get("failure_code")
-    with service.store.write() as database:
-        current = "of_service" not in found and lock_secrets(database, connection.id) == connection.secrets_version
-        if current:
-            keep_verdict(database, connection, _verdict(subject, fides_key, found, elapsed_ms))
-        if who is not SCHEDULE:
-            entry = who.did("discovered", connection, [fides_key], result_code=failure_code or "succeeded")
-            audit.append(database, entry)
-
-
-def _verdict(subject: Subject, fides_key: str, found: dict[str, Any], elapsed_ms: float) -> Verdict:
-    complete = found["status"] == "complete"
-    return Verdict(
-        kind="check",
-        dataset=fides_key,
-        at=utc_now(),
-        actor=asked_by(subject.who),
-        secrets_version=subject.connection.secrets_version,
-        outcome=outcome_of(found),
-        failure_code=found.get("failure_code"),
-        elapsed_ms=elapsed_ms,
-        coverage=found["coverage"] if complete else None,
-        findings=len(found["findings"]) if complete else None,
-    )
-
-
-def outcome_of(found: Mapping[str, Any]) -> Outcome:
-    """The outcome of what `run_check` returns."""
-    if found["status"] != "complete":
-        return "failed"
-    return "fits" if found["ok"] else "drifted"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, Field, RootModel
+from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from connectory.api.answers import Answer
 from connectory.api.paging import Page
@@ -51,6 +51,18 @@ class DatasetToSave(BaseModel):
 
 class DatasetsToSave(RootModel[Annotated[list[DatasetToSave], Field(max_length=MOST_DATASETS)]]):
     """Datasets to attach to a connection."""
+
+
+class DatasetFileContent(BaseModel):
+    """What a file of the Fides language with datasets holds."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dataset: Annotated[list[DatasetToSave], Field(max_length=MOST_DATASETS)]
+
+
+class DatasetFile(RootModel[DatasetFileContent | Annotated[list[DatasetToSave], Field(max_length=MOST_DATASETS)]]):
+    """Datasets to attach to a connection, as a file of the Fides language has them, or as a list."""
 
 
 class Dataset(BaseModel):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
@@ -10,8 +10,15 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from connectory.api.answers import json_response
 from connectory.api.bearer import actor, needs
-from connectory.api.bodies import JsonBody, parse_json
-from connectory.api.dataset_shapes import MOST_DATASETS, Dataset, DatasetPage, DatasetsSaved, DatasetsToSave
+from connectory.api.bodies import JsonOrYamlBody, is_yaml, parse_json
+from connectory.api.dataset_shapes import (
+    MOST_DATASETS,
+    Dataset,
+    DatasetFile,
+    DatasetPage,
+    DatasetsSaved,
+    DatasetsToSave,
+)
 from connectory.api.errors import PROTECTED, Refused, errors, refuse_field
 from connectory.api.lookup import ConnectionKey, find_connection
 from connectory.api.paging import ANSWER_LIMIT, PageNumber, PageSize, page_of, page_too_large
@@ -54,6 +61,11 @@ _EXAMPLE = {
 }
 
 
+_BODY = JsonOrYamlBody(
+    DatasetsToSave, {"Dataset": [_EXAMPLE]}, DatasetFile, {"File of the Fides language": {"dataset": [_EXAMPLE]}}
+)
+
+
 @router.patch(
     "/connection/{connection_key}/dataset",
     operation_id="saveDatasets",
@@ -64,7 +76,7 @@ _EXAMPLE = {
 async def save_datasets(
     request: Request,
     connection_key: ConnectionKey,
-    body: Annotated[bytes, needs("dataset:create_or_update", JsonBody(DatasetsToSave, {"Dataset": [_EXAMPLE]}))],
+    body: Annotated[bytes, needs("dataset:create_or_update", _BODY)],
     dry_run: Annotated[bool, Query(description="Answer what would become of each dataset, and store nothing.")] = False,
 ) -> Response:
     """A dataset whose `fides_key` the connection already has is replaced as a whole, with everything in it.
@@ -73,15 +85,25 @@ async def save_datasets(
     With all members of the Fides language, as they are stored, the datasets of a request take up to 8 MiB together.
     A dataset whose key another connection uses is listed in `failed`, and so is one whose key an earlier item has.
     With `dry_run` the answer is the same, and nothing is stored, nor in the audit trail.
+    In YAML the body is a list of datasets, or a file of the Fides language with `dataset` and nothing else; problems then begin
+    with line and column. Aliases, tags and a key that stands twice in a mapping are refused.
     """
     service = service_of(request)
-    return await service.threads.write(_save, service, connection_key, body, actor(request), dry_run)
+    items_of = _items_of_yaml if is_yaml(request) else _items_of_json
+    return await service.threads.write(_save, service, connection_key, body, items_of, actor(request), dry_run)
 
 
-def _save(service: Service, key: str, body: bytes, who: Actor, dry_run: bool) -> Response:
+def _save(
+    service: Service,
+    key: str,
+    body: bytes,
+    items_of: Callable[[bytes, tuple[str, ...]], list[DatasetItem]],
+    who: Actor,
+    dry_run: bool,
+) -> Response:
     with service.store.look() as database:
         connection = find_connection(database, key, MISSING_CONNECTION)
-    items = _items(parse_json(body, _DEPTH), service.settings.data_categories)
+    items = items_of(body, service.settings.data_categories)
     if sum(map(_rendered_size, items)) > ANSWER_LIMIT:
         raise Refused(413, _TOO_LARGE)
     firsts: dict[str, DatasetItem] = {}
@@ -118,6 +140,28 @@ def _store(
     except ConnectionGone:
         raise Refused(404, MISSING_CONNECTION.format(key=connection.key)) from None
     return taken
+
+
+def _items_of_json(body: bytes, further_categories: tuple[str, ...]) -> list[DatasetItem]:
+    return _items(parse_json(body, _DEPTH), further_categories)
+
+
+def _items_of_yaml(body: bytes, further_categories: tuple[str, ...]) -> list[DatasetItem]:
+    # Imported here: few requests are in YAML.
+    from connectory.api.yaml_bodies import parse_yaml, with_lines
+
+    within: tuple[str, ...] = ()
+    payload = parse_yaml(body, _DEPTH)
+    if isinstance(payload, dict):
+        if payload.keys() != {"dataset"}:
+            raise refuse_field(
+                ["body"], "Must be a list of datasets, or `dataset` with one and nothing else.", "list_type"
+            )
+        payload, within = payload["dataset"], ("dataset",)
+    try:
+        return _items(payload, further_categories)
+    except Refused as refused:
+        raise with_lines(refused, body, within, _DEPTH) from None
 
 
 def _items(payload: Any, further_categories: tuple[str, ...]) -> list[DatasetItem]:

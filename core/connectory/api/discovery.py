@@ -15,7 +15,7 @@ from connectory.api.answers import NO_STORE, json_response
 from connectory.api.bearer import actor, needs
 from connectory.api.bodies import JsonBody, parse_body
 from connectory.api.datasets import no_dataset
-from connectory.api.discovery_runs import Subject, answer_of, run_discovery
+from connectory.api.discovery_runs import Means, Subject, answer_of, run_discovery
 from connectory.api.discovery_shapes import Discovery, DiscoveryRequest
 from connectory.api.errors import PROTECTED, Refused, errors
 from connectory.api.lookup import ConnectionKey, find_connection
@@ -91,15 +91,15 @@ async def discover(
     Without `Prefer: wait`, or where it takes longer, the answer is 202, and the discovery goes on.
     """
     service, who = service_of(request), actor(request)
-    connection, envelope, stored = await service.threads.read(_load, service, connection_key, merge)
+    connection, envelope, stored = await service.threads.read(load_connection, service, connection_key, merge)
     wanted = parse_body(body, DiscoveryRequest) if body else DiscoveryRequest()
     connector = connector_of(service, connection)
     refuse_too_often(service, who)
     if service.discoveries.full:
         raise Refused(429, "Too many discoveries run and wait; try again later.", {"Retry-After": "5"})
-    found = f"d_{secrets.token_hex(8)}"
+    found = new_id()
     subject = Subject(found, utc_now(), connection, connector, envelope, wanted, who, stored)
-    await service.threads.write(_begin, service, subject)
+    await service.threads.write(begin, service, subject)
     task = service.discoveries.start(run_discovery(service, subject))
     wait = _wait(prefer, service.settings.discovery_deadline + _AFTER)
     if wait:
@@ -111,6 +111,11 @@ async def discover(
     return json_response(answer_of(found, connector, subject.started_at), applied | {"Location": location}, 202)
 
 
+def new_id() -> str:
+    """The id of a discovery: unguessable."""
+    return f"d_{secrets.token_hex(8)}"
+
+
 def _wait(prefer: str, most: float) -> float:
     """The seconds to wait that a header asks for."""
     found = _WAIT.search(prefer)
@@ -119,7 +124,7 @@ def _wait(prefer: str, most: float) -> float:
     return most if found[1] is None else min(float(found[1]), most)
 
 
-def connector_of(service: Service, connection: StoredConnection) -> LoadedConnector:
+def connector_of(service: Means, connection: StoredConnection) -> LoadedConnector:
     """The connector that can say what the connection holds; refused where there is none."""
     try:
         connector = service.catalog.require(connection.connection_type, connection.distribution)
@@ -134,7 +139,12 @@ def connector_of(service: Service, connection: StoredConnection) -> LoadedConnec
     return connector
 
 
-def _load(service: Service, key: str, merge: str) -> tuple[StoredConnection, str | None, str | None]:
+def load_connection(service: Means, key: str, merge: str = "") -> tuple[StoredConnection, str | None, str | None]:
+    """The connection, the envelope of its secrets, and the dataset `merge` as JSON text; `None` where there is none.
+
+    Raises:
+        Refused: 404, where there is no such connection, or no such dataset.
+    """
     with service.store.read() as database:
         connection = find_connection(database, key)
         envelope = load_envelopes(database, connection.id)[0] if connection.has_secrets else None
@@ -146,7 +156,12 @@ def _load(service: Service, key: str, merge: str) -> tuple[StoredConnection, str
         return connection, envelope, dataset.dataset
 
 
-def _begin(service: Service, subject: Subject) -> None:
+def begin(service: Means, subject: Subject) -> None:
+    """Note that a discovery has begun.
+
+    Raises:
+        Refused: the connection is not there any more.
+    """
     connection = subject.connection
     with service.store.write() as database:
         begun = begin_discovery(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, Literal, Protocol, TypeAlias, cast
 
 import orjson
 
@@ -15,10 +15,12 @@ from connectory.api.discovery_shapes import DiscoveryRequest
 from connectory.api.logs import log
 from connectory.api.probes import failed, of_connection
 from connectory.api.sealing import open_document
-from connectory.api.service import Service
+from connectory.api.store_threads import StoreThreads
+from connectory.catalog.catalog import Catalog
 from connectory.catalog.loaded import LoadedConnector
 from connectory.checks.refusals import NoProcess, ShuttingDown
 from connectory.checks.report import CheckReport
+from connectory.checks.runner import CheckRunner
 from connectory.checks.sessions.facts import collection_of, facts_of
 from connectory.checks.sessions.runner import SessionNotOpened, Terms
 from connectory.checks.sessions.session import OperationFailed, Session
@@ -31,12 +33,18 @@ from connectory.discovery.datasets import DatasetMaker, Finding
 from connectory.documents.roles import place_of
 from connectory.documents.validation import Document, SecretsInvalid, parse_secrets
 from connectory.drift.merge import merge_into
+from connectory.settings import Settings
 from connectory.store import audit
 from connectory.store.audit import Actor
 from connectory.store.connections import StoredConnection
 from connectory.store.discoveries import end_discovery
-from connectory.vault import EnvelopeUnreadable
+from connectory.store.engine import Store
+from connectory.vault import EnvelopeUnreadable, Vault
 
+LARGEST_ANSWER = 32 * 2**20
+"""Bytes of an answer, three times what 5,000 tables of 20 columns take: names that it repeats may make it larger than what was
+found.
+"""
 _REASONS: Mapping[str, str] = {
     FailureCode.TIMEOUT: "The discovery was not done in time; ask for fewer schemas, or have the operator of this service raise "
     "CONNECTORY_DISCOVERY_DEADLINE.",
@@ -52,6 +60,23 @@ _QUEUED = "Too many sessions were used all the time; try again later."
 _ENDED = "The service ended during the discovery; ask again."
 
 
+class Means(Protocol):
+    """What a discovery needs of a service. A command has this much, and no more."""
+
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def store(self) -> Store: ...
+    @property
+    def vault(self) -> Vault: ...
+    @property
+    def catalog(self) -> Catalog: ...
+    @property
+    def runner(self) -> CheckRunner: ...
+    @property
+    def threads(self) -> StoreThreads: ...
+
+
 @dataclass(frozen=True)
 class Subject:
     """What one discovery is of.
@@ -62,6 +87,7 @@ class Subject:
         wanted: how to look.
         who: asks.
         stored: the dataset (JSON) that what is new is merged into. Default: datasets are as they are generated.
+        seen: is called for each collection that is there. Default: nobody is told.
     """
 
     id: str
@@ -72,6 +98,7 @@ class Subject:
     wanted: DiscoveryRequest
     who: Actor
     stored: str | None = None
+    seen: Callable[[], None] = lambda: None
 
 
 OfService: TypeAlias = Literal["busy", "unable"]
@@ -101,6 +128,7 @@ def answer_of(
         "datasets": [],
         "suggestions": [],
         "left_out": [],
+        "nullable": [],
         "access_report": None,
         "failure_code": None,
         "failure_reason": None,
@@ -110,7 +138,7 @@ def answer_of(
     } | found
 
 
-async def run_discovery(service: Service, subject: Subject) -> dict[str, Any]:
+async def run_discovery(service: Means, subject: Subject) -> dict[str, Any]:
     """Discover, and keep the answer, which this returns too. It never fails: the answer says what went wrong."""
     began = time.monotonic()
     found = await run(subject, _found(service, subject))
@@ -118,7 +146,12 @@ async def run_discovery(service: Service, subject: Subject) -> dict[str, Any]:
     if subject.stored is not None and found["status"] == "complete":
         found = found | {"datasets": merge_into(orjson.loads(subject.stored), found["datasets"])}
     answer = answer_of(subject.id, subject.connector, subject.started_at, **found, elapsed_ms=elapsed)
-    await service.threads.write(_keep, service, subject, answer)
+    report = orjson.dumps(answer)
+    if len(report) > LARGEST_ANSWER:
+        failure = _failure(FailureCode.RESOURCE_LIMIT, _reason(FailureCode.RESOURCE_LIMIT))
+        answer = answer_of(subject.id, subject.connector, subject.started_at, **failure, elapsed_ms=elapsed)
+        report = orjson.dumps(answer)
+    await service.threads.write(_keep, service, subject, report.decode(), answer["failure_code"])
     return answer
 
 
@@ -135,15 +168,14 @@ async def run(subject: Subject, look: Awaitable[dict[str, Any]]) -> dict[str, An
         )
 
 
-def _keep(service: Service, subject: Subject, answer: dict[str, Any]) -> None:
-    report = orjson.dumps(answer).decode()
-    entry = subject.who.did("discovered", subject.connection, result_code=answer["failure_code"] or "succeeded")
+def _keep(service: Means, subject: Subject, report: str, failure_code: str | None) -> None:
+    entry = subject.who.did("discovered", subject.connection, result_code=failure_code or "succeeded")
     with service.store.write() as database:
         end_discovery(database, subject.id, report)
         audit.append(database, entry)
 
 
-async def _found(service: Service, subject: Subject) -> dict[str, Any]:
+async def _found(service: Means, subject: Subject) -> dict[str, Any]:
     connector = subject.connector
     if connector.opens_sessions:
         return await in_session(service, subject, lambda session, document: _looked_at(session, subject, document))
@@ -163,7 +195,7 @@ def known_collections(connector: LoadedConnector) -> list[CollectionInfo]:
     return [collection_of(facts_of(info)) for info in connector.collections()]
 
 
-async def in_session(service: Service, subject: Subject, look: Look) -> dict[str, Any]:
+async def in_session(service: Means, subject: Subject, look: Look) -> dict[str, Any]:
     """What `look` makes of a session with the connection; where that fails, members of an answer that say why."""
     connector, connection = subject.connector, subject.connection
     if subject.envelope is None and connector.needs_secrets:
@@ -193,11 +225,20 @@ async def in_session(service: Service, subject: Subject, look: Look) -> dict[str
         return _failure(FailureCode.CRASHED, _ENDED, of_service="busy")
 
 
+async def collections_of(
+    session: Session, subject: Subject, namespace: Mapping[str, str] | None
+) -> AsyncIterator[CollectionInfo]:
+    """Every collection that is there, or those of one namespace."""
+    async for info in session.discover(namespace, subject.wanted.sample):
+        subject.seen()
+        yield info
+
+
 async def _looked_at(session: Session, subject: Subject, document: Document) -> dict[str, Any]:
     maker = DatasetMaker(_place(subject.connector, document), subject.connector.identifier)
     scope = subject.wanted.scope
     for namespace in [None] if scope is None else [{"schema": name} for name in dict.fromkeys(scope.schemas)]:
-        async for info in session.discover(namespace, subject.wanted.sample):
+        async for info in collections_of(session, subject, namespace):
             maker.add(info)
     privileges = await _privileges(session, maker.finding.refs)
     declared = cast("Literal['read', 'write']", subject.connection.access)
@@ -227,6 +268,7 @@ def _success(finding: Finding, access: dict[str, Any] | None, opening: CheckRepo
         "datasets": list(finding.datasets.values()),
         "suggestions": finding.suggestions,
         "left_out": finding.left_out,
+        "nullable": finding.nullable,
         "access_report": access,
         "steps": [asdict(step) for step in opening.steps],
     }

@@ -87,6 +87,20 @@ class LeftOut(BaseModel):
     reason: Annotated[str, Field(examples=["partition of audit"])]
 
 
+class Nullable(Answer):
+    """The fields of one collection that may be empty."""
+
+    collection: Annotated[str, Field(examples=["customer"])]
+    namespace: Annotated[dict[str, str], Field(examples=[{"schema": "public"}])]
+    fields: Annotated[
+        list[str | list[str]],
+        Field(
+            description="Their names, with dots between those of a nested one; a list where a name holds a dot.",
+            examples=[["email"]],
+        ),
+    ]
+
+
 class Excess(Answer):
     """What the account may do with one collection, and need not."""
 
@@ -157,6 +171,12 @@ class Discovery(Answer):
     ]
     suggestions: list[FieldSuggestion]
     left_out: list[LeftOut]
+    nullable: Annotated[
+        list[Nullable],
+        Field(
+            description="Which fields may be empty, for each collection of a dataset. A later check says which cannot any more."
+        ),
+    ]
     access_report: Annotated[
         AccessReport | None, Field(description="`null` where there is no account to ask about, or no answer.")
     ]

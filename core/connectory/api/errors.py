@@ -45,7 +45,7 @@ _MEANINGS = {
     409: "What is stored, or installed, does not allow it; the detail says what to do",
     412: "The connection was changed since the `ETag` in `If-Match` was read",
     413: "The body is too large",
-    415: "The body is not declared to be JSON",
+    415: "The body is not declared to be of a type that is taken here",
     422: "The request is not valid; each problem names its place, and none repeats a submitted value",
     429: "Too many tests wait; try again after `Retry-After` seconds",
     503: "The database is not available, the machine has no room for a test, or the service is ending; try again",

@@ -34,7 +34,7 @@ def install_openapi(app: FastAPI, catalog: Catalog) -> None:
 def _document(app: FastAPI, catalog: Catalog) -> dict[str, Any]:
     document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     routes = [route for route in iter_route_contexts(app.routes) if route.path in document["paths"]]
-    bodies = {body.model for route in routes for body in _bodies(route)}
+    bodies = {model for route in routes for body in _bodies(route) for model, _ in body.forms.values()}
     schemas = document["components"]["schemas"] | _schemas(bodies | {Problem, FieldProblems})
     document["components"]["schemas"] = dict(sorted(schemas.items()))
     for route in routes:
@@ -59,11 +59,11 @@ def _bodies(route: RouteContext) -> Iterator[RawBody]:
 
 
 def _request_body(body: RawBody) -> dict[str, Any]:
-    examples = {name: {"value": value} for name, value in body.examples.items()}
-    return {
-        "required": body.required,
-        "content": {body.media_type: {"schema": reference(body.model), "examples": examples}},
-    }
+    content = {}
+    for media_type, (model, examples) in body.forms.items():
+        named = {name: {"value": value} for name, value in examples.items()}
+        content[media_type] = {"schema": reference(model), "examples": named}
+    return {"required": body.required, "content": content}
 
 
 class _NoNullDefaults(GenerateJsonSchema):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 MOST_AT_ONCE = 20
 """Discoveries of one node that run and wait: as many as sessions do."""
+_T = TypeVar("_T")
 _LAST_WORDS = 3.0
 """Seconds that the end of the service waits for those that are being ended."""
 
@@ -16,14 +17,14 @@ class Discoveries:
     """Those that run on this node, for one event loop."""
 
     def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[dict[str, Any]]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
     def full(self) -> bool:
         """Whether no further one is taken."""
         return len(self._tasks) >= MOST_AT_ONCE
 
-    def start(self, run: Coroutine[Any, Any, dict[str, Any]]) -> asyncio.Task[dict[str, Any]]:
+    def start(self, run: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
         """Begin one, which goes on without the request that asked for it."""
         task = asyncio.get_running_loop().create_task(run)
         self._tasks.add(task)

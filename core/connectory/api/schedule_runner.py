@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.engine import Connection
 
-from connectory.api.dataset_checks import outcome_of, run_check
+from connectory.api.check_runs import run_check
 from connectory.api.discovery import connector_of
 from connectory.api.discovery_runs import Subject
 from connectory.api.discovery_shapes import DiscoveryRequest
@@ -138,10 +138,12 @@ class ScheduleRunner:
             self._note(connection, "check", "inconclusive", dataset=fides_key)
             return
         subject = Subject("", utc_now(), connection, connector, found.envelope, DiscoveryRequest(), SCHEDULE)
-        answer = await run_check(service, subject, fides_key, dataset)
-        if answer.get("of_service") == "busy":
+        if service.discoveries.full:
             raise _NoRoom
-        result = "inconclusive" if "of_service" in answer else outcome_of(answer)
+        done = await service.discoveries.start(run_check(service, subject, fides_key, dataset))
+        if done.of_service == "busy":
+            raise _NoRoom
+        result = done.outcome if done.of_service is None else "inconclusive"
         self._note(connection, "check", result, dataset=fides_key)
 
     def _note(self, connection: StoredConnection, kind: Kind, result: str, **more: str) -> None:

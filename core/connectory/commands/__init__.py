@@ -1,4 +1,5 @@
-"""The commands of `connectory`: serve, token, console, client, plugins, secrets, keys, db, settings, audit, egress, and authors'.
+"""The commands of `connectory`: serve, token, console, client, plugins, dataset, secrets, keys, db, settings, audit, egress,
+and authors'.
 
 Each imports what it needs when it runs, so that none waits for another's packages.
 """
@@ -9,22 +10,15 @@ import gc
 import json
 import os
 import sys
-from functools import cache
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from connectory.checks.linux import hide_memory
-from connectory.commands import audit, clients, console, egress, keys, plugin_authors, secrets
+from connectory.commands import audit, clients, console, dataset, egress, keys, plugin_authors, secrets
 from connectory.commands.shared import JSON as _JSON
-from connectory.commands.shared import CommandFailed, acting
+from connectory.commands.shared import acting, catalog_now, lines_of, survey_of, told
 from connectory.commands.shared import settings_now as _settings
-
-if TYPE_CHECKING:
-    from connectory.catalog.catalog import Catalog
-    from connectory.catalog.survey import Survey
-    from connectory.settings import Settings
-
 
 app = typer.Typer(
     name="connectory",
@@ -42,6 +36,7 @@ app.add_typer(secrets.app, name="secrets")
 app.add_typer(keys.app, name="keys")
 app.add_typer(_database, name="db")
 app.add_typer(egress.app, name="egress")
+app.add_typer(dataset.app, name="dataset")
 app.command("audit")(audit.show_audit)
 
 
@@ -54,46 +49,9 @@ def run(arguments: list[str]) -> None:
     try:
         app(args=arguments, prog_name="connectory")
     except Exception as error:
-        if not isinstance(error, _told()):
+        if not isinstance(error, told()):
             raise
-        from connectory.settings import SettingsInvalid
-
-        lines = error.problems if isinstance(error, SettingsInvalid) else [str(error)]
-        sys.exit("\n".join(line.replace("\n", " ") for line in lines))
-
-
-def _told() -> tuple[type[Exception], ...]:
-    """The exceptions whose text is a line for whoever runs the command."""
-    from connectory.catalog.survey import ConnectorLost, SurveyFailed
-    from connectory.settings import SettingsInvalid
-    from connectory.startup import CannotStart
-    from connectory.store.errors import SchemaUnknown, StoreFailed, StoreUnavailable
-    from connectory.vault import EnvelopeUnreadable, KeyRingInvalid
-
-    return (
-        CommandFailed,
-        SettingsInvalid,
-        SurveyFailed,
-        ConnectorLost,
-        CannotStart,
-        SchemaUnknown,
-        StoreFailed,
-        StoreUnavailable,
-        EnvelopeUnreadable,
-        KeyRingInvalid,
-    )
-
-
-def _survey(settings: Settings) -> Survey:
-    from connectory.catalog.survey import Survey
-
-    return Survey(settings.selection)
-
-
-@cache
-def _catalog() -> Catalog:
-    with _survey(_settings()) as survey:
-        return survey.catalog()
+        sys.exit(lines_of(error))
 
 
 def _print_version(wanted: bool) -> None:
@@ -119,7 +77,7 @@ def _before_each_command(
 
     # The plugins take a second to load, which is spent only where a variable may be theirs.
     if not_of_the_service(os.environ):
-        for line in unknown_settings(os.environ, _catalog(), (CONSOLE_SETTINGS,) if console_installed() else ()):
+        for line in unknown_settings(os.environ, catalog_now(), (CONSOLE_SETTINGS,) if console_installed() else ()):
             print(line, file=sys.stderr)
 
 
@@ -134,7 +92,7 @@ def serve(
     # quarter of a second, to free next to nothing. It is switched on again once the service is assembled.
     gc.disable()
     settings = _settings(**{name: value for name, value in given.items() if value is not None})
-    with _survey(settings) as survey:
+    with survey_of(settings) as survey:
         from connectory.api.serving import serve as serve_until_ended
 
         serve_until_ended(settings, survey)
@@ -154,7 +112,7 @@ def plugins(
     """
     from connectory.api.plugins import plugin_item
 
-    catalog = _catalog()
+    catalog = catalog_now()
     unmatched = _settings().selection.unmatched(catalog.records)
     for name in unmatched:
         print(name, file=sys.stderr)
@@ -190,7 +148,7 @@ def show_settings(as_json: _JSON = False) -> None:
     """List every setting of the service, and those that loaded plugins declare: value, whence, default, and what it is for."""
     from connectory.known_settings import describe_settings
 
-    rows = describe_settings(_settings(), _catalog())
+    rows = describe_settings(_settings(), catalog_now())
     if as_json:
         print(json.dumps([row._asdict() for row in rows], indent=2))
         return

@@ -41,6 +41,7 @@ class Finding:
         suggestions: fields that look like personal data.
         left_out: what is there and not in a dataset, with the reason.
         refs: the collections that are in a dataset.
+        nullable: the fields of each of them that may be empty.
         inferred: whether fields were found by looking at samples.
     """
 
@@ -48,6 +49,7 @@ class Finding:
     suggestions: list[dict[str, Any]] = field(default_factory=list)
     left_out: list[dict[str, Any]] = field(default_factory=list)
     refs: list[CollectionRef] = field(default_factory=list)
+    nullable: list[dict[str, Any]] = field(default_factory=list)
     inferred: bool = False
 
 
@@ -79,6 +81,8 @@ class DatasetMaker:
         for path, why in info.fields_left_out:
             finding.left_out.append({**_where(key, info, path), "reason": why})
         finding.refs.append(info.ref)
+        fields = [shown_path(field.path) for field in info.fields if field.nullable]
+        finding.nullable.append({"collection": info.ref.name, "namespace": dict(info.ref.namespace), "fields": fields})
         finding.inferred |= info.inferred
 
     def fides_key(self, ref: CollectionRef) -> str:
@@ -121,7 +125,7 @@ class DatasetMaker:
         return references
 
     def _suggest(self, info: CollectionInfo, found: FieldInfo, dataset: str) -> None:
-        suggestion = suggestion_for(found)
+        suggestion = suggestion_for(found, info.ref.name)
         if suggestion is not None:
             where = _where(dataset, info, found.path)
             self.finding.suggestions.append({**where, **suggestion._asdict(), "because": "name"})

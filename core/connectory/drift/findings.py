@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +32,10 @@ _KINDS: Mapping[str, frozenset[Kind]] = {
 }
 
 
+MOST_FINDINGS = 1000
+"""Findings that an answer tells one by one."""
+
+
 @dataclass(frozen=True)
 class Drift:
     """How a dataset compares with what is there.
@@ -44,9 +49,23 @@ class Drift:
     findings: tuple[Finding, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """JSON values. `ok` is whether there is no finding."""
-        findings = [finding.as_json() for finding in self.findings]
-        return {"coverage": self.coverage, "ok": not findings, "findings": findings}
+        """JSON values. `ok` is whether there is no finding, and `counts` how many there are of each code that was found.
+
+        `findings` has the first `MOST_FINDINGS` of them, errors before warnings where not all have room.
+        """
+        counts = Counter(finding.code for finding in self.findings)
+        return {
+            "coverage": self.coverage,
+            "ok": not self.findings,
+            "counts": {code.value: counts[code] for code in Code if code in counts},
+            "findings": [finding.as_json() for finding in self._first()],
+            "findings_left_out": max(0, len(self.findings) - MOST_FINDINGS),
+        }
+
+    def _first(self) -> Iterable[Finding]:
+        if len(self.findings) <= MOST_FINDINGS:
+            return self.findings
+        return sorted(self.findings, key=lambda finding: finding.severity == "warning")[:MOST_FINDINGS]
 
 
 def compare(dataset: Json, live: Iterable[CollectionInfo], last: Iterable[CollectionInfo] = ()) -> Drift:

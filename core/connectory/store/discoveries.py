@@ -1,5 +1,6 @@
 """Discoveries of connections: what was found, or that it is still looked for."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -30,6 +31,15 @@ class StoredDiscovery:
 
 _GET = select(discoveries.c.id, discoveries.c.started_at, discoveries.c.report).where(
     discoveries.c.connection_id == bindparam("owner"), discoveries.c.id == bindparam("id")
+)
+_DONE = (
+    select(discoveries.c.id)
+    .where(
+        discoveries.c.connection_id == bindparam("owner"),
+        discoveries.c.secrets_version == bindparam("version"),
+        discoveries.c.report.is_not(None),
+    )
+    .order_by(discoveries.c.started_at.desc(), discoveries.c.id)
 )
 _KEPT = (
     select(discoveries.c.id)
@@ -67,3 +77,11 @@ def get_discovery(database: Connection, connection_id: str, discovery_id: str) -
     """A discovery of this connection; `None` where there is none, or it was dropped for later ones."""
     row = database.execute(_GET, {"owner": connection_id, "id": discovery_id}).one_or_none()
     return None if row is None else StoredDiscovery(*tuple(row))
+
+
+def reports_of(database: Connection, connection_id: str, secrets_version: int) -> Iterator[str]:
+    """What was found with these secrets, as JSON texts, the newest first. Each is loaded when it is asked for."""
+    for row in database.execute(_DONE, {"owner": connection_id, "version": secrets_version}).all():
+        found = get_discovery(database, connection_id, row.id)
+        if found is not None and found.report is not None:
+            yield found.report

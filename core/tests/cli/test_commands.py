@@ -370,7 +370,7 @@ def test_nobody_else_reads_the_services_memory_or_environment(home):
 
 def test_every_command_has_a_line_of_help(home):
     shown = subprocess.run([COMMAND, "--help"], capture_output=True, text=True, env=environment_of(home)).stdout
-    for command in ("serve", "token", "client", "plugins", "secrets", "keys", "db", "settings", "audit"):
+    for command in ("serve", "token", "client", "plugins", "dataset", "secrets", "keys", "db", "settings", "audit"):
         assert re.search(rf"^  {command}  +\S", shown, re.MULTILINE), command
 
 

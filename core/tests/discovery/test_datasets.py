@@ -192,3 +192,14 @@ def test_what_is_not_for_use_is_told_and_in_no_dataset():
         ("empty", "it has no fields"),
     ]
     assert finding.refs == [CUSTOMER.ref]
+
+
+def test_it_is_kept_which_fields_may_be_empty():
+    fields = (field("a", nullable=True), field("b", nullable=False), field("c"), field("d.e", nullable=True))
+    finding = made(
+        CollectionInfo(CollectionRef("one", PUBLIC), fields), CollectionInfo(CollectionRef("two"), fields[1:3])
+    )
+    assert finding.nullable == [
+        {"collection": "one", "namespace": PUBLIC, "fields": ["a", ["d.e"]]},
+        {"collection": "two", "namespace": {}, "fields": []},
+    ]

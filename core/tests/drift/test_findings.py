@@ -9,7 +9,7 @@ import pytest
 
 from connectory.data import CollectionInfo, CollectionRef, FieldInfo, ForeignKey, Kind
 from connectory.drift.codes import Code
-from connectory.drift.findings import Drift, compare
+from connectory.drift.findings import MOST_FINDINGS, Drift, compare
 
 SHOP = {"schema": "public"}
 ADDRESS = CollectionRef("address", SHOP)
@@ -77,7 +77,8 @@ def field_in(described: dict[str, Any], name: str) -> dict[str, Any]:
 def test_what_fits_has_no_finding_and_full_coverage() -> None:
     live = shop().values()
 
-    assert compare(dataset(), live, last=live).as_json() == {"coverage": 100, "ok": True, "findings": []}
+    drift = compare(dataset(), live, last=live)
+    assert (drift.coverage, drift.findings, drift.as_json()["ok"]) == (100, (), True)
 
 
 Change = Callable[[Live, dict[str, Any]], object]
@@ -128,10 +129,6 @@ def test_a_change_makes_one_finding(change: Change, code: str, collection: str, 
     assert drift.findings[0].remedy
 
 
-def test_every_finding_has_a_change_that_makes_it() -> None:
-    assert {code for _, code, _, _ in MADE} == {code.value for code in Code}
-
-
 def _another_key(live: Live, _: dict[str, Any]) -> None:
     set_field(live, ID, replace(ID, unique=True))
     live["customer"] = replace(live["customer"], primary_key=(("email",),))
@@ -143,31 +140,45 @@ def _other_end(_: Live, stored: dict[str, Any]) -> None:
     stored["collections"][0]["fields"][0]["fides_meta"]["references"] = [reference]
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        pytest.param(
-            lambda live, _: live.update(address=replace(live["address"], **WITHOUT)), id="there, and left out"
-        ),
-        pytest.param(lambda live, _: live.update(bought=replace(BOUGHT, left_out="view")), id="new, and left out"),
-        pytest.param(
-            lambda live, _: live.update(bought=replace(BOUGHT, ref=CollectionRef("bought", {"schema": "sales"}))),
-            id="new in another namespace",
-        ),
-        pytest.param(
-            lambda live, _: set_field(live, BORN, replace(BORN, kind=Kind.TIMESTAMP)), id="a text all the same"
-        ),
-        pytest.param(lambda live, _: set_field(live, BORN, replace(BORN, kind=Kind.ANY)), id="of several types"),
-        pytest.param(lambda _, stored: field_in(stored, "tags").pop("fides_meta"), id="the dataset names no type"),
-        pytest.param(_another_key, id="the key is unique as before"),
-        pytest.param(
-            lambda live, _: set_field(live, HOME, replace(HOME, nullable=None)), id="nobody knows if nullable"
-        ),
-        pytest.param(lambda live, _: set_field(live, EMAIL, replace(EMAIL, max_length=101)), id="longer"),
-        pytest.param(lambda live, _: set_field(live, EMAIL, replace(EMAIL, max_length=None)), id="without a limit"),
-        pytest.param(_other_end, id="the reference is at the other end"),
-    ],
-)
+def _not_there_any_more(live: Live, stored: dict[str, Any]) -> None:
+    live["customer"] = replace(
+        live["customer"], fields=tuple(one for one in live["customer"].fields if one is not TAGS)
+    )
+    stored["collections"][1]["fields"].remove(field_in(stored, "tags"))
+
+
+def _never_empty(live: Live, stored: dict[str, Any]) -> None:
+    add(live, FieldInfo(("phone",), Kind.STRING, "text", nullable=False))
+    stored["collections"][1]["fields"].append({"name": "phone"})
+
+
+NOT_MADE: list[tuple[Change, str, str]] = [
+    (lambda live, _: live.update(address=replace(live["address"], **WITHOUT)), "collection_missing", "left out"),
+    (lambda live, _: live.update(bought=replace(BOUGHT, left_out="view")), "collection_unknown", "left out"),
+    (
+        lambda live, _: live.update(bought=replace(BOUGHT, ref=CollectionRef("bought", {"schema": "sales"}))),
+        "collection_unknown",
+        "in another namespace",
+    ),
+    (_not_there_any_more, "field_missing", "neither in the dataset"),
+    (
+        lambda live, _: live.update(bought=replace(BOUGHT, fields=(EMAIL,), left_out="view")),
+        "field_unknown",
+        "of what is left out",
+    ),
+    (lambda live, _: set_field(live, BORN, replace(BORN, kind=Kind.TIMESTAMP)), "type_changed", "a text all the same"),
+    (lambda live, _: set_field(live, BORN, replace(BORN, kind=Kind.ANY)), "type_changed", "of several types"),
+    (lambda _, stored: field_in(stored, "tags").pop("fides_meta"), "type_changed", "the dataset names no type"),
+    (_another_key, "key_changed", "the key is unique as before"),
+    (lambda live, _: set_field(live, HOME, replace(HOME, nullable=None)), "not_nullable", "nobody knows"),
+    (_never_empty, "not_nullable", "not there before"),
+    (lambda live, _: set_field(live, EMAIL, replace(EMAIL, max_length=101)), "length_shorter", "longer"),
+    (lambda live, _: set_field(live, EMAIL, replace(EMAIL, max_length=None)), "length_shorter", "without a limit"),
+    (_other_end, "fk_unannotated", "the reference is at the other end"),
+]
+
+
+@pytest.mark.parametrize("change", [pytest.param(change, id=f"{code}: {why}") for change, code, why in NOT_MADE])
 def test_a_change_that_makes_no_finding(change: Change) -> None:
     live, stored = shop(), dataset()
     change(live, stored)
@@ -175,6 +186,10 @@ def test_a_change_that_makes_no_finding(change: Change) -> None:
     drift = compare(stored, live.values(), last=shop().values())
 
     assert (drift.coverage, found(drift)) == (100, [])
+
+
+def test_every_finding_has_a_change_that_makes_it_and_one_that_does_not() -> None:
+    assert {code for _, code, _, _ in MADE} == {code for _, code, _ in NOT_MADE} == {code.value for code in Code}
 
 
 def test_nullability_is_not_told_where_nothing_was_looked_at_before() -> None:
@@ -312,6 +327,7 @@ def test_a_finding_as_json() -> None:
     assert compare(dataset(), live.values()).as_json() == {
         "coverage": 100,
         "ok": False,
+        "counts": {"length_shorter": 1},
         "findings": [
             {
                 "code": "length_shorter",
@@ -322,4 +338,19 @@ def test_a_finding_as_json() -> None:
                 "remedy": "Set length to 40 in the dataset, or make the field longer again.",
             }
         ],
+        "findings_left_out": 0,
     }
+
+
+def test_a_thousand_findings_are_told_with_errors_first_and_all_are_counted() -> None:
+    fields = tuple(FieldInfo((f"f{number}",), Kind.STRING, "text") for number in range(MOST_FINDINGS))
+    stored = {"fides_key": "d", "collections": [{"name": "many", "fields": []}, {"name": "gone", "fields": []}]}
+
+    told = compare(stored, [CollectionInfo(CollectionRef("many"), fields)]).as_json()
+
+    assert (told["coverage"], told["ok"], told["findings_left_out"]) == (0, False, 1)
+    assert told["counts"] == {"collection_missing": 1, "field_unknown": MOST_FINDINGS}
+    assert [finding["code"] for finding in told["findings"]] == [
+        "collection_missing",
+        *["field_unknown"] * (MOST_FINDINGS - 1),
+    ]
