@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,14 +14,15 @@ _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _BETWEEN = re.compile(r"[^a-z0-9]+")
 
 
-def words_of(name: str) -> list[str]:
+@functools.lru_cache(4096)  # thousands of tables have the same columns
+def words_of(name: str) -> tuple[str, ...]:
     """The words of a name, in lower case.
 
     >>> from connectory.discovery.names import words_of
-    >>> [words_of(name) for name in ("emailAddress", "E-Mail", "userIPAddress")]
+    >>> [list(words_of(name)) for name in ("emailAddress", "E-Mail", "userIPAddress")]
     [['email', 'address'], ['e', 'mail'], ['user', 'ip', 'address']]
     """
-    return [word for word in _BETWEEN.split(_CAMEL.sub("_", name[:LONGEST_NAME]).casefold()) if word]
+    return tuple(word for word in _BETWEEN.split(_CAMEL.sub("_", name[:LONGEST_NAME]).casefold()) if word)
 
 
 @dataclass(frozen=True)

@@ -30,11 +30,11 @@ def suggestion_for(field: FieldInfo, collection: str) -> Suggestion | None:
     words = words_of(name)
     found = _matching(words, field, above, collection)
     if found is None and words and words[-1][-1].isdigit():  # `email_2` is as `email`
-        found = _matching([*words[:-1], *filter(None, [words[-1].rstrip("0123456789")])], field, above, collection)
+        found = _matching((*words[:-1], *filter(None, [words[-1].rstrip("0123456789")])), field, above, collection)
     return found
 
 
-def _matching(words: list[str], field: FieldInfo, above: Sequence[str], collection: str) -> Suggestion | None:
+def _matching(words: tuple[str, ...], field: FieldInfo, above: Sequence[str], collection: str) -> Suggestion | None:
     """What the longest ending says that fits."""
     for start in range(max(0, len(words) - MOST_WORDS), len(words)):
         rule = RULES.get("".join(words[start:]))
