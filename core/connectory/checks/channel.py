@@ -7,7 +7,8 @@ import socket
 from collections.abc import Callable
 from typing import TypeVar
 
-from connectory.checks.protocol import MESSAGE_LIMIT, ProtocolViolation
+from connectory.checks.fork_protocol import MESSAGE_LIMIT
+from connectory.checks.wire import ProtocolViolation
 
 _MOST_DESCRIPTORS = 2
 _MessageT = TypeVar("_MessageT")

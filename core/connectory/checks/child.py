@@ -14,11 +14,11 @@ from connectory.catalog.loaded import LoadedConnector
 from connectory.checks.addresses import VettedAddresses
 from connectory.checks.confinement import Confinement, Confining
 from connectory.checks.context import ChildContext
+from connectory.checks.fork_protocol import ConnectorName
 from connectory.checks.linux import die_with_parent, hide_memory, leave_parent_behind, limited_growth
 from connectory.checks.prepared import Emit, NotPrepared, prepare, unexpected
 from connectory.checks.protocol import (
     JOB_LIMIT,
-    ConnectorName,
     Event,
     Exchange,
     Job,

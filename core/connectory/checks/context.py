@@ -13,13 +13,13 @@ from connectory.checks.failures import OUT_OF_RESOURCES, timeout_code, translate
 from connectory.checks.protocol import (
     STEP_LIMIT,
     Event,
-    ProtocolViolation,
     StepBegan,
     StepEnded,
     StepSkipped,
     TlsAgreed,
     TokensStored,
 )
+from connectory.checks.wire import ProtocolViolation
 from connectory.contract.check import (
     UNVERIFIED_CLEARTEXT,
     Address,

@@ -27,18 +27,7 @@ from connectory.checks import channel
 from connectory.checks.addresses import replace_getaddrinfo
 from connectory.checks.child import run_test
 from connectory.checks.confinement import Confinement, plan
-from connectory.checks.linux import (
-    adopt_orphans,
-    be_first_out_of_memory,
-    die_with_parent,
-    end_offspring,
-    hide_memory,
-    kill_session,
-    leave_parent_behind,
-    silence_standard_streams,
-)
-from connectory.checks.prepared import load_connector
-from connectory.checks.protocol import (
+from connectory.checks.fork_protocol import (
     Answer,
     ConnectorName,
     EndRequest,
@@ -50,6 +39,17 @@ from connectory.checks.protocol import (
     decode_request,
     encode_answer,
 )
+from connectory.checks.linux import (
+    adopt_orphans,
+    be_first_out_of_memory,
+    die_with_parent,
+    end_offspring,
+    hide_memory,
+    kill_session,
+    leave_parent_behind,
+    silence_standard_streams,
+)
+from connectory.checks.prepared import load_connector
 from connectory.checks.rehearsal import rehearse
 from connectory.checks.sessions.child import run_session
 

@@ -16,22 +16,22 @@ from contextlib import suppress
 from typing import Any
 
 from connectory.checks import channel
-from connectory.checks.linux import kill_session
-from connectory.checks.memory import BUDGET, usage
-from connectory.checks.protocol import (
+from connectory.checks.fork_protocol import (
     Answer,
     ConnectorName,
     EndRequest,
     Exited,
     Forked,
     ForkRequest,
-    ProtocolViolation,
     Ready,
     Request,
     Task,
     decode_answer,
     encode_request,
 )
+from connectory.checks.linux import kill_session
+from connectory.checks.memory import BUDGET, usage
+from connectory.checks.wire import ProtocolViolation
 
 _log = logging.getLogger(__name__)
 

@@ -15,19 +15,19 @@ from connectory.checks.addresses import AddressDenied, VettedAddresses
 from connectory.checks.confinement import Confining
 from connectory.checks.context import ChildContext
 from connectory.checks.failures import STANDARD, meaning
+from connectory.checks.fork_protocol import ConnectorName
 from connectory.checks.linux import peak_memory
 from connectory.checks.protocol import (
     ERROR_TYPE_LIMIT,
-    ConnectorName,
     Denied,
     Event,
     Job,
     Raised,
     Verdict,
-    is_duration,
     is_sentence,
 )
 from connectory.checks.tracebacks import traceback_of
+from connectory.checks.wire import is_duration
 from connectory.contract.check import CheckFailed, FailureCode
 from connectory.contract.secrets import Secrets
 from connectory.documents.masking import sensitive_texts

@@ -7,8 +7,9 @@ import os
 import select
 from contextlib import ExitStack, suppress
 
+from connectory.checks.fork_protocol import ConnectorName, Task
 from connectory.checks.forkservers import ForkServerHandle
-from connectory.checks.protocol import RESULT_LIMIT, ConnectorName, Task
+from connectory.checks.protocol import RESULT_LIMIT
 from connectory.checks.transcript import Transcript
 
 _END_LIMIT = 3.0

@@ -1,25 +1,33 @@
-"""What travels between the service, its fork servers and the process of a test: the messages, their limits, their bytes.
+"""What travels between the service and the process of a test: the messages, their limits, their bytes.
 
-A `Job` goes down to the process of a test, events come up from it, the last one a `Verdict`. Between the service and a fork
-server go requests and answers. Every message checks itself when it is made, so a message that breaks a rule exists at neither
-end, and whatever bytes a process sends, decoding them gives a message or raises `ProtocolViolation`: the driver in a test may
-be under a hostile server's control.
+A `Job` goes down, events come up, the last one a `Verdict`. Whatever comes up is believed only once it is decoded: the driver
+in a test may be under a hostile server's control.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 from connectory.checks.egress import EgressPolicy
+from connectory.checks.wire import (
+    Maker,
+    ProtocolViolation,
+    decoded,
+    encoded,
+    is_count,
+    is_duration,
+    is_printable,
+    members_of,
+    parsed,
+    plain,
+    require,
+)
 from connectory.contract.check import WAIT_LIMIT, FailureCode
 from connectory.documents.validation import Document, children_in
-
-if TYPE_CHECKING:
-    from connectory.catalog.loaded import LoadedConnector
 
 JOB_LIMIT = 2**20
 """Bytes of a job: as large as the bodies that the API takes by default, and no secret of ours has more than some kilobytes."""
@@ -39,17 +47,6 @@ ERROR_TYPE_LIMIT = 100
 """Characters of an exception's class name, for the log: a line of source holds no longer one."""
 TRACEBACK_LIMIT = 2**13
 """Bytes of a traceback as JSON: about a hundred lines, and tokens and steps still fit beside it."""
-NAME_LIMIT = 1000
-"""Characters of each part of a connector's name: the longest is a target, for which `SourcedConnector` states it."""
-MESSAGE_LIMIT = 2**14
-"""Bytes of a request to a fork server, or of its answer: a target of 1000 characters, twelve bytes each in JSON, and names."""
-TIME_LIMIT = 2.0**40
-"""Seconds: what no clock and no wait exceeds, 35,000 years. The difference of two times is then a finite number."""
-_COUNT_LIMIT = 2**63
-
-
-class ProtocolViolation(ValueError):
-    """A message that must not exist. The text names the rule, never the value."""
 
 
 # Down to the process of a test.
@@ -238,106 +235,7 @@ class Verdict:
 Event: TypeAlias = StepBegan | StepEnded | StepSkipped | TlsAgreed | Denied | TokensStored | Raised | Verdict
 
 
-# Between the service and its fork servers.
-
-
-@dataclass(frozen=True)
-class ConnectorName:
-    """Which connector: its identifier, the distribution that ships it, and, for a sourced one, what it is made from."""
-
-    identifier: str
-    distribution: str
-    source: str = ""
-    target: str = ""
-
-    def __post_init__(self) -> None:
-        parts = (self.identifier, self.distribution, self.source, self.target)
-        fits = all(isinstance(part, str) and len(part) <= NAME_LIMIT for part in parts)
-        require(fits, f"a connector's name has parts of {NAME_LIMIT} characters")
-
-    @classmethod
-    def of(cls, connector: LoadedConnector) -> ConnectorName:
-        """The name of a connector that is loaded."""
-        record = connector.record
-        return cls(record.identifier, record.distribution, record.source, record.target if record.source else "")
-
-
-Task: TypeAlias = Literal["test", "session", "branch", "session_branch"]
-
-
-@dataclass(frozen=True)
-class ForkRequest:
-    """Fork a process, known from now on by `number`: for one test or session, or to be a fork server for one connector's."""
-
-    number: int
-    task: Task
-    name: ConnectorName
-
-    def __post_init__(self) -> None:
-        require(is_count(self.number), "a process has a number")
-        require(self.task in get_args(Task), "a process is forked for a test, for a session or as a branch")
-        require(isinstance(self.name, ConnectorName), "a process is forked for a connector")
-
-
-@dataclass(frozen=True)
-class EndRequest:
-    """Kill process `number` and whatever it has started."""
-
-    number: int
-
-    def __post_init__(self) -> None:
-        require(is_count(self.number), "a process has a number")
-
-
-@dataclass(frozen=True)
-class Ready:
-    """The first answer: whether the fork server can fork tests. One that cannot ends."""
-
-    can_fork: bool
-
-    def __post_init__(self) -> None:
-        require(isinstance(self.can_fork, bool), "a fork server can fork or cannot")
-
-
-@dataclass(frozen=True)
-class Forked:
-    """Process `number` was forked, with this process id."""
-
-    number: int
-    pid: int
-
-    def __post_init__(self) -> None:
-        require(is_count(self.number) and is_count(self.pid), "a process has a number and an id")
-        require(self.pid > 0, "a process's id is positive")  # kill(2) takes others for groups, or for everybody
-
-
-@dataclass(frozen=True)
-class Exited:
-    """Process `number` is dead. `status` is its exit code, or the number of the signal that ended it, negated."""
-
-    number: int
-    status: int
-
-    def __post_init__(self) -> None:
-        require(is_count(self.number), "a process has a number")
-        require(_is_whole(self.status) and abs(self.status) < 256, "a process ends with a status")
-
-
-@dataclass(frozen=True)
-class Gone:
-    """Process `number`, and whatever it had started, has been waited for."""
-
-    number: int
-
-    def __post_init__(self) -> None:
-        require(is_count(self.number), "a process has a number")
-
-
-Request: TypeAlias = ForkRequest | EndRequest
-Answer: TypeAlias = Ready | Forked | Exited | Gone
-
-
-# To bytes and back. Each kind of message has its word, under a key that says which way it goes.
+# To bytes and back.
 
 
 def encode_job(job: Job) -> bytes:
@@ -377,7 +275,7 @@ def _policy(members: dict[str, Any]) -> EgressPolicy:
 
 def encode_event(event: Event) -> bytes:
     """`event` as one line."""
-    return _encoded("event", _EVENT_WORDS, event) + b"\n"
+    return encoded("event", _EVENT_WORDS, event) + b"\n"
 
 
 def decode_event(line: bytes) -> Event:
@@ -387,53 +285,7 @@ def decode_event(line: bytes) -> Event:
         ProtocolViolation: there is none.
     """
     require(len(line) <= RESULT_LIMIT, f"a report has {RESULT_LIMIT} bytes")
-    return _decoded("event", _EVENTS, line)
-
-
-def encode_request(request: Request) -> bytes:
-    """`request` as one message.
-
-    Raises:
-        ProtocolViolation: it is longer than `MESSAGE_LIMIT`.
-    """
-    return _short(_encoded("request", _REQUEST_WORDS, request))
-
-
-def decode_request(data: bytes) -> Request:
-    """The request in `data`.
-
-    Raises:
-        ProtocolViolation: there is none.
-    """
-    return _decoded("request", _REQUESTS, _short(data))
-
-
-def encode_answer(answer: Answer) -> bytes:
-    """`answer` as one message."""
-    return _short(_encoded("answer", _ANSWER_WORDS, answer))
-
-
-def decode_answer(data: bytes) -> Answer:
-    """The answer in `data`.
-
-    Raises:
-        ProtocolViolation: there is none.
-    """
-    return _decoded("answer", _ANSWERS, _short(data))
-
-
-def _short(data: bytes) -> bytes:
-    require(len(data) <= MESSAGE_LIMIT, f"a message has {MESSAGE_LIMIT} bytes")
-    return data
-
-
-_MessageT = TypeVar("_MessageT")
-_Maker: TypeAlias = Callable[[dict[str, Any]], _MessageT]
-
-
-def _plain(made: type[_MessageT]) -> _Maker[_MessageT]:
-    """Makes a message whose members are JSON values."""
-    return lambda members: made(**members_of(members, made))
+    return decoded("event", _EVENTS, line)
 
 
 def _verdict(members: dict[str, Any]) -> Verdict:
@@ -446,11 +298,6 @@ def _verdict(members: dict[str, Any]) -> Verdict:
         raise ProtocolViolation("a failure must have a code") from None
 
 
-def _fork_request(members: dict[str, Any]) -> ForkRequest:
-    name = ConnectorName(**members_of(members_of(members, ForkRequest)["name"], ConnectorName))
-    return ForkRequest(**members | {"name": name})
-
-
 _EVENT_WORDS: dict[type[Any], str] = {
     StepBegan: "step",
     StepEnded: "end",
@@ -461,99 +308,22 @@ _EVENT_WORDS: dict[type[Any], str] = {
     Raised: "raised",
     Verdict: "verdict",
 }
-_EVENTS: dict[str, _Maker[Event]] = {
-    "step": _plain(StepBegan),
-    "end": _plain(StepEnded),
-    "skip": _plain(StepSkipped),
-    "tls": _plain(TlsAgreed),
-    "denied": _plain(Denied),
-    "tokens": _plain(TokensStored),
-    "raised": _plain(Raised),
+_EVENTS: dict[str, Maker[Event]] = {
+    "step": plain(StepBegan),
+    "end": plain(StepEnded),
+    "skip": plain(StepSkipped),
+    "tls": plain(TlsAgreed),
+    "denied": plain(Denied),
+    "tokens": plain(TokensStored),
+    "raised": plain(Raised),
     "verdict": _verdict,
 }
-_REQUEST_WORDS: dict[type[Any], str] = {ForkRequest: "fork", EndRequest: "end"}
-_REQUESTS: dict[str, _Maker[Request]] = {"fork": _fork_request, "end": _plain(EndRequest)}
-_ANSWER_WORDS: dict[type[Any], str] = {Ready: "ready", Forked: "forked", Exited: "exited", Gone: "gone"}
-_ANSWERS: dict[str, _Maker[Answer]] = {
-    "ready": _plain(Ready),
-    "forked": _plain(Forked),
-    "exited": _plain(Exited),
-    "gone": _plain(Gone),
-}
-
-
-def _encoded(key: str, words: Mapping[type[Any], str], message: Any) -> bytes:
-    return json.dumps({key: words[type(message)], **vars(message)}, default=vars).encode()
-
-
-def _decoded(key: str, makers: Mapping[str, _Maker[_MessageT]], data: bytes) -> _MessageT:
-    members = parsed(data)
-    word = members.pop(key, None)
-    maker = makers.get(word) if isinstance(word, str) else None
-    if maker is None:
-        raise ProtocolViolation(f"a message must say which {key} it is")
-    return maker(members)
-
-
-def parsed(data: bytes) -> dict[str, Any]:
-    """The JSON object that `data` is, none of whose members stands twice.
-
-    Raises:
-        ProtocolViolation: it is none.
-    """
-    try:
-        value = json.loads(data.decode(), object_pairs_hook=_once_each)
-    except (ValueError, RecursionError):  # a number of thousands of digits, too
-        raise ProtocolViolation("a message must be JSON") from None
-    if not isinstance(value, dict):
-        raise ProtocolViolation("a message must be a JSON object")
-    return value
-
-
-def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    require(len(members) == len(pairs), "a message must not say anything twice")
-    return members
-
-
-def members_of(value: Any, made: type[Any]) -> dict[str, Any]:
-    """`value`, where it is an object with the members that a message of this class has, and no other."""
-    if not isinstance(value, dict) or value.keys() != {member.name for member in fields(made)}:
-        raise ProtocolViolation("a message must have the members of its kind")
-    return value
-
-
 # The rules.
-
-
-def is_duration(value: object) -> bool:
-    """Whether `value` is a number of seconds that can be computed with: finite, not negative, within `TIME_LIMIT`."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= TIME_LIMIT
 
 
 def is_sentence(value: object) -> bool:
     """Whether `value` may be shown as a remedy: printable, on one line, within `REMEDY_LIMIT`."""
     return is_printable(value, REMEDY_LIMIT)
-
-
-def is_printable(value: object, limit: int) -> bool:
-    """Whether `value` is text on one line, of at most `limit` characters."""
-    return isinstance(value, str) and len(value) <= limit and value.isprintable()
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def is_count(value: object) -> bool:
-    """Whether `value` is a whole number that is not negative, within 63 bits."""
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _COUNT_LIMIT
-
-
-def require(condition: bool, rule: str) -> None:
-    """Raise `ProtocolViolation`, which names the rule, unless the condition holds."""
-    if not condition:
-        raise ProtocolViolation(rule)
 
 
 def _require_step_name(value: object) -> None:

@@ -16,7 +16,14 @@ from connectory.checks.addresses import VettedAddresses
 from connectory.checks.context import ChildContext
 from connectory.checks.egress import EgressPolicy
 from connectory.checks.linux import peak_memory
-from connectory.checks.protocol import Event, Job, Verdict, decode_job, encode_event, encode_job
+from connectory.checks.protocol import (
+    Event,
+    Job,
+    Verdict,
+    decode_job,
+    encode_event,
+    encode_job,
+)
 from connectory.contract.secrets import Secrets
 from connectory.contract.ssl_mode import SslMode
 from connectory.documents.sensitivity import field_names

@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from connectory.catalog.loaded import LoadedConnector
 from connectory.checks.confinement import WARNINGS, level
 from connectory.checks.egress import EgressPolicy
+from connectory.checks.fork_protocol import ConnectorName
 from connectory.checks.forkservers import ForkServerHandle, ForkServerLost, ForkServers
 from connectory.checks.memory import BUDGET
 from connectory.checks.process import CheckProcess
 from connectory.checks.progress import Observer, Progress
-from connectory.checks.protocol import JOB_LIMIT, ConnectorName, Exchange, Job, encode_job
+from connectory.checks.protocol import JOB_LIMIT, Exchange, Job, encode_job
 from connectory.checks.refusals import NoProcess, ShuttingDown, no_process
 from connectory.checks.report import CheckReport
 from connectory.checks.sessions.runner import SessionRunner

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from connectory.checks.fork_protocol import ConnectorName
 from connectory.checks.forkservers import ForkServerHandle, ForkServerLost
 from connectory.checks.process import CheckProcess
-from connectory.checks.protocol import ConnectorName
 
 MOST = 16
 """Spares that wait at once, whatever they are for: as many processes as tests run at once by default."""

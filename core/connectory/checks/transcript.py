@@ -15,7 +15,6 @@ from connectory.checks.protocol import (
     STEP_LIMIT,
     Denied,
     Event,
-    ProtocolViolation,
     Raised,
     StepBegan,
     StepEnded,
@@ -26,6 +25,7 @@ from connectory.checks.protocol import (
     decode_event,
 )
 from connectory.checks.report import CheckReport, StepReport
+from connectory.checks.wire import ProtocolViolation
 from connectory.contract.check import FailureCode
 
 

@@ -11,22 +11,23 @@ from hypothesis import strategies as st
 
 from connectory.checks import channel, protocol
 from connectory.checks.egress import EgressPolicy
-from connectory.checks.protocol import (
+from connectory.checks.fork_protocol import (
     Answer,
     ConnectorName,
-    Denied,
     EndRequest,
-    Event,
-    Exchange,
     Exited,
     Forked,
     ForkRequest,
     Gone,
-    Job,
-    ProtocolViolation,
-    Raised,
     Ready,
     Request,
+)
+from connectory.checks.protocol import (
+    Denied,
+    Event,
+    Exchange,
+    Job,
+    Raised,
     StepBegan,
     StepEnded,
     StepSkipped,
@@ -34,6 +35,7 @@ from connectory.checks.protocol import (
     TokensStored,
     Verdict,
 )
+from connectory.checks.wire import ProtocolViolation
 from connectory.contract.check import WAIT_LIMIT, FailureCode
 
 step_names = st.from_regex(protocol.STEP_NAME, fullmatch=True)

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from connectory.checks.egress import EgressPolicy
-from connectory.checks.protocol import TRACEBACK_LIMIT, ProtocolViolation, Raised
+from connectory.checks.protocol import TRACEBACK_LIMIT, Raised
 from connectory.checks.report import CheckReport
 from connectory.checks.runner import CheckRunner
 from connectory.checks.tracebacks import traceback_of
+from connectory.checks.wire import ProtocolViolation
 from connectory.documents.sensitivity import MASK
 
 SECRET = "open-sesame-'4711"

@@ -11,9 +11,10 @@ from typing import Any, NoReturn
 
 from connectory.catalog.loaded import LoadedConnector
 from connectory.checks.confinement import Confinement
+from connectory.checks.fork_protocol import ConnectorName
 from connectory.checks.linux import die_with_parent, hide_memory, leave_parent_behind
 from connectory.checks.prepared import Emit, NotPrepared, Prepared, prepare, unexpected
-from connectory.checks.protocol import ConnectorName, Event, Job, Verdict, decode_job, encode_event, is_duration
+from connectory.checks.protocol import Event, Job, Verdict, decode_job, encode_event
 from connectory.checks.sessions.context import ChildSessionContext
 from connectory.checks.sessions.facts import COLLECTIONS_LIMIT, path_of_names
 from connectory.checks.sessions.frames import FRAME_LIMIT, read_frame, write_frame
@@ -32,6 +33,7 @@ from connectory.checks.sessions.messages import (
     encode_rows,
 )
 from connectory.checks.sessions.values import encoded_column
+from connectory.checks.wire import is_duration
 from connectory.contract.check import CheckFailed, CheckSkipped, FailureCode
 from connectory.contract.data import Batch, CollectionInfo, Kind, Path, Privileges
 from connectory.contract.session import DataFailure, DataSession, SessionFailed

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from connectory.checks.protocol import ProtocolViolation, is_count, is_printable, require
+from connectory.checks.wire import ProtocolViolation, is_count, is_printable, require
 from connectory.contract.data import CollectionInfo, CollectionRef, FieldInfo, ForeignKey, Kind, Path, Privileges
 
 COLLECTIONS_LIMIT = 10_000

@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections import deque
 
-from connectory.checks.protocol import ProtocolViolation
+from connectory.checks.wire import ProtocolViolation
 
 FRAME_LIMIT = 2**20
 """Bytes of a message: thousands of rows, and what a process may be made to hold by another."""

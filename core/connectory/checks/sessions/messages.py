@@ -11,15 +11,7 @@ from typing import Any, TypeAlias
 
 import orjson
 
-from connectory.checks.protocol import (
-    ERROR_TYPE_LIMIT,
-    ProtocolViolation,
-    is_count,
-    is_duration,
-    is_printable,
-    parsed,
-    require,
-)
+from connectory.checks.protocol import ERROR_TYPE_LIMIT
 from connectory.checks.sessions.facts import (
     collection_of,
     facts_of,
@@ -30,6 +22,14 @@ from connectory.checks.sessions.facts import (
     ref_of,
 )
 from connectory.checks.sessions.values import decoded_column, encoded_column
+from connectory.checks.wire import (
+    ProtocolViolation,
+    is_count,
+    is_duration,
+    is_printable,
+    parsed,
+    require,
+)
 from connectory.contract.check import WAIT_LIMIT, FailureCode
 from connectory.contract.data import Batch, CollectionInfo, CollectionRef, Kind, Path, Privileges, Read, Rows, Scalar
 from connectory.contract.session import DataFailure

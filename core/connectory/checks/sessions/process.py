@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 
+from connectory.checks.fork_protocol import ConnectorName
 from connectory.checks.forkservers import ForkServerHandle, settle
 from connectory.checks.process import PipedProcess
-from connectory.checks.protocol import ConnectorName
 from connectory.checks.sessions.frames import FRAME_LIMIT, FrameReader, framed
 from connectory.checks.sessions.messages import decode_login
 

@@ -13,8 +13,9 @@ from typing import Any
 
 from connectory.catalog.loaded import LoadedConnector
 from connectory.checks.egress import EgressPolicy
+from connectory.checks.fork_protocol import ConnectorName, Task
 from connectory.checks.forkservers import ForkServerLost, ForkServers
-from connectory.checks.protocol import JOB_LIMIT, ConnectorName, Job, Task, encode_job
+from connectory.checks.protocol import JOB_LIMIT, Job, encode_job
 from connectory.checks.refusals import ShuttingDown, no_process
 from connectory.checks.report import CheckReport
 from connectory.checks.sessions.frames import FRAME_LIMIT, LARGEST_FRAME

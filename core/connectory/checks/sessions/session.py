@@ -8,7 +8,6 @@ import time
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
-from connectory.checks.protocol import ProtocolViolation
 from connectory.checks.refusals import ShuttingDown
 from connectory.checks.report import CheckReport
 from connectory.checks.sessions.facts import COLLECTIONS_LIMIT
@@ -27,6 +26,7 @@ from connectory.checks.sessions.messages import (
     encode_order,
 )
 from connectory.checks.sessions.process import SessionProcess
+from connectory.checks.wire import ProtocolViolation
 from connectory.contract.check import FailureCode
 from connectory.contract.data import Batch, CollectionInfo, CollectionRef, Path, Privileges, Read
 

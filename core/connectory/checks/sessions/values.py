@@ -10,8 +10,8 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 from uuid import UUID
 
-from connectory.checks.protocol import ProtocolViolation
 from connectory.checks.sessions.frames import FRAME_LIMIT
+from connectory.checks.wire import ProtocolViolation
 from connectory.contract.data import Kind, Path, Value
 from connectory.contract.session import DataFailure, SessionFailed
 

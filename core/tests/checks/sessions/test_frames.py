@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from connectory.checks.protocol import ProtocolViolation
 from connectory.checks.sessions.frames import FRAME_LIMIT, FrameReader, Unframing, framed, read_frame, write_frame
+from connectory.checks.wire import ProtocolViolation
 
 MESSAGES = [b"", b"one", b"x" * 100_000]
 

@@ -8,8 +8,8 @@ from uuid import UUID
 
 import pytest
 
-from connectory.checks.protocol import ProtocolViolation
 from connectory.checks.sessions.values import decoded_column, encoded_column
+from connectory.checks.wire import ProtocolViolation
 from connectory.contract.data import Kind
 from connectory.contract.session import DataFailure, SessionFailed
 
