@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectory.checks import channel, protocol
+from connectory.checks import channel, fork_protocol, protocol, wire
 from connectory.checks.egress import EgressPolicy
 from connectory.checks.fork_protocol import (
     Answer,
@@ -39,7 +39,7 @@ from connectory.checks.wire import ProtocolViolation
 from connectory.contract.check import WAIT_LIMIT, FailureCode
 
 step_names = st.from_regex(protocol.STEP_NAME, fullmatch=True)
-times = st.floats(0, protocol.TIME_LIMIT) | st.integers(0, int(protocol.TIME_LIMIT))
+times = st.floats(0, wire.TIME_LIMIT) | st.integers(0, int(wire.TIME_LIMIT))
 counts = st.integers(0, 2**63 - 1)
 texts = st.text(max_size=20) | st.just("\ud800")  # a path of the machine may hold such a half character
 printable = st.text(max_size=60).filter(str.isprintable)
@@ -102,8 +102,8 @@ answers = st.one_of(
 WAYS = {
     "job": (jobs, protocol.encode_job, protocol.decode_job),
     "event": (events, protocol.encode_event, protocol.decode_event),
-    "request": (requests, protocol.encode_request, protocol.decode_request),
-    "answer": (answers, protocol.encode_answer, protocol.decode_answer),
+    "request": (requests, fork_protocol.encode_request, fork_protocol.decode_request),
+    "answer": (answers, fork_protocol.encode_answer, fork_protocol.decode_answer),
 }
 every_way = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 
@@ -289,9 +289,9 @@ def test_a_message_that_breaks_a_rule_cannot_be_made_either():
 
 def test_a_request_holds_the_longest_name_and_never_more_than_a_message_does():
     longest = ForkRequest(2**63 - 1, "branch", ConnectorName("i" * 100, "d" * 1000, "s" * 100, "\U0001f600" * 1000))
-    assert len(protocol.encode_request(longest)) < protocol.MESSAGE_LIMIT
+    assert len(fork_protocol.encode_request(longest)) < fork_protocol.MESSAGE_LIMIT
     with pytest.raises(ProtocolViolation):
-        protocol.encode_request(dataclasses.replace(longest, name=ConnectorName(*["\U0001f600" * 1000] * 4)))
+        fork_protocol.encode_request(dataclasses.replace(longest, name=ConnectorName(*["\U0001f600" * 1000] * 4)))
 
 
 def test_nothing_secret_shows_in_a_message():
@@ -305,7 +305,7 @@ def test_a_violation_on_the_channel_leaves_no_descriptor_open():
         channel.send(theirs, b'{"answer": "forked"}', null.fileno())
         before = list(Path("/proc/self/fd").iterdir())
         with pytest.raises(ProtocolViolation):
-            channel.receive(ours, protocol.decode_answer)
+            channel.receive(ours, fork_protocol.decode_answer)
         assert list(Path("/proc/self/fd").iterdir()) == before
-        channel.send(theirs, protocol.encode_answer(Gone(7)))
-        assert channel.receive(ours, protocol.decode_answer) == (Gone(7), [])
+        channel.send(theirs, fork_protocol.encode_answer(Gone(7)))
+        assert channel.receive(ours, fork_protocol.decode_answer) == (Gone(7), [])
