@@ -105,7 +105,13 @@ def _table(schema: str, name: str, relkind: str, rows: float, readable: bool) ->
     if relkind != "r":
         return Table(schema, name, "view", "view")
     # Redshift has no triggers.
-    return Table(schema, name, left_out=None if readable else NOT_READABLE, rows=int(rows) or None, has_triggers=False)
+    return Table(
+        schema,
+        name,
+        left_out=None if readable else NOT_READABLE,
+        rows=int(rows) if rows >= 1 else None,
+        has_triggers=False,
+    )
 
 
 def _column(
