@@ -39,7 +39,7 @@ test soak: export PYTHONDONTWRITEBYTECODE :=
 
 # Three at a time on two processors: for a part of its time each waits for servers that are slow or silent on purpose.
 test: compiled
-	$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 soak: compiled
 	$(BIN)/python -m pytest -m soak $(ARGS)

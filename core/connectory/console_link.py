@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 from importlib.metadata import entry_points
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from connectory.settings import Settings
-from connectory.store.audit import Actor, append
-from connectory.store.console_codes import issue_code
-from connectory.store.engine import Store
-from connectory.store.timestamps import utc_now
+if TYPE_CHECKING:
+    from connectory.settings import Settings
+    from connectory.store.audit import Actor
+    from connectory.store.engine import Store
 
 GROUP = "connectory.console"
 """The entry points by which a console is found."""
@@ -52,6 +51,11 @@ def make_link(store: Store, actor: Actor, *, client_id: str, scopes: Iterable[st
         client_id: of a client that exists.
         origin: see `origin_of`.
     """
+    # Every command asks whether there is a console, and few open the store.
+    from connectory.store.audit import append
+    from connectory.store.console_codes import issue_code
+    from connectory.store.timestamps import utc_now
+
     scopes = sorted(scopes)
     with store.write() as database:
         code, expires_at = issue_code(database, client_id, scopes=scopes, now=utc_now())
