@@ -25,7 +25,13 @@ settings.load_profile("patient")
 os.environ["MYPY_CACHE_DIR"] = str(cache_folder() / "mypy")
 
 
-SLOWEST = ("test_new_plugin.py", "test_schemathesis.py", "test_wheels.py", "test_strangers.py", "test_hostile_far_ends.py")
+SLOWEST = (
+    "test_new_plugin.py",
+    "test_schemathesis.py",
+    "test_wheels.py",
+    "test_strangers.py",
+    "test_hostile_far_ends.py",
+)
 """Files that take a minute or more. They come first, so that at the end of the run no worker has one alone before it."""
 
 
