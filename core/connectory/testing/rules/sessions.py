@@ -11,6 +11,7 @@ from itertools import islice
 import pytest
 
 from connectory.catalog.loaded import LoadedConnector
+from connectory.checks.sessions.facts import collection_of, facts_of
 from connectory.checks.sessions.runner import SessionNotOpened
 from connectory.checks.sessions.session import OperationFailed, Session
 from connectory.contract.data import Batch, CollectionInfo, Kind, Read
@@ -36,15 +37,20 @@ class SessionRules(Facts):
         return connector
 
     @rule(
-        fix="Sort what discover() gives by name, and leave out of it what changes by itself.",
-        needs="good_secrets, and Connector.open_session",
+        fix="Sort what discover() or collections() gives by name, and leave out of it what changes by itself.",
+        needs="Connector.open_session with good_secrets, or Connector.collections",
     )
     def test_a_discovery_says_the_same_each_time(
-        self, opening_connector: LoadedConnector, good_secrets: Payload
+        self, connector: LoadedConnector, request: pytest.FixtureRequest
     ) -> None:
         """Datasets are made from it and compared with it later: what differs without a change is taken for one."""
-        del opening_connector
-        first, second = (self.use(good_secrets, _discovered) for _ in range(2))
+        if connector.opens_sessions:
+            good_secrets: Payload = request.getfixturevalue("good_secrets")
+            first, second = (self.use(good_secrets, _discovered) for _ in range(2))
+        elif connector.knows_collections:
+            first, second = (list(map(_as_told, connector.collections())) for _ in range(2))
+        else:
+            pytest.skip("It does not say what a connection holds; Connector.open_session and collections are optional.")
         refs = [info.ref for info in first]
         assert refs == [info.ref for info in second], "Two discoveries give other collections, or in another order."
         expect_none(
@@ -121,6 +127,11 @@ class SessionRules(Facts):
             except OperationFailed as failure:
                 code, error_type = str(failure.code), failure.error_type
             return code, error_type, time.monotonic() - began
+
+
+def _as_told(info: CollectionInfo) -> CollectionInfo:
+    """A collection as the service takes it, within the limits of what a session may say."""
+    return collection_of(facts_of(info))
 
 
 async def _discovered(session: Session) -> list[CollectionInfo]:
