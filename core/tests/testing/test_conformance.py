@@ -534,6 +534,61 @@ def test_a_defect_of_the_test_is_found_by_its_check(kit, changes, expected):
     assert verdicts.errors == set()
 
 
+# What sessions say
+
+THE_SAME, DECLARED, IN_TIME = (
+    "a_discovery_says_the_same_each_time",
+    "a_read_gives_the_declared_fields",
+    "a_session_ends_in_time_at_a_hostile_far_end",
+)
+WITHOUT_SESSIONS = """
+    def collections(self, settings):
+        number = time.monotonic_ns() % 10**9
+        return [CollectionInfo(CollectionRef("2026"), FIELDS, kind="book", rows=number)]
+
+    def session_of(self"""
+SESSION_DEFECTS: dict[str, tuple[list[tuple[str, str]], str]] = {
+    "what is found changes by itself": (
+        [importing("import time"), ('kind="book")', 'kind="book", rows=time.monotonic_ns() % 10**9)')],
+        THE_SAME,
+    ),
+    "what is known without a session changes by itself": (
+        [importing("import time"), ("\n    def open_session(self", WITHOUT_SESSIONS)],
+        THE_SAME,
+    ),
+    "a collection is given twice": (
+        [('sorted(self._lines("BOOKS"))', 'sorted([*self._lines("BOOKS")] * 2)')],
+        THE_SAME,
+    ),
+    "columns come in an order of their own": (
+        [("rows.append(tuple(map(entry.get, query.fields)))", "rows.append(tuple(entry.values()))")],
+        DECLARED,
+    ),
+    "a field is declared as an array and is none": (
+        [('Kind.STRING, "text", max_length=200)', 'Kind.STRING, "text", max_length=200, array=True)')],
+        DECLARED,
+    ),
+    "a far end that talks nonsense is the connector's own fault": (
+        [
+            (
+                "        raise CheckFailed(FailureCode.PROTOCOL_MISMATCH)\n    return answer.rstrip()",
+                '        raise RuntimeError("no line")\n    return answer.rstrip()',
+            )
+        ],
+        IN_TIME,
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "expected"), SESSION_DEFECTS.values(), ids=SESSION_DEFECTS)
+def test_a_defect_of_what_sessions_say_is_found_by_its_check(kit, changes, expected):
+    for old, new in changes:
+        kit.change(old, new)
+    kit.change_tests('identifier = "ledger"', 'identifier = "ledger"\n    short_deadline = 1.3')
+    verdicts = kit.run(only=expected)
+    assert (verdicts.failed, verdicts.errors) == ({expected}, set()), verdicts.messages
+
+
 TLS = [
     importing("from connectory import SslCaField, SslMode, SslModeField"),
     inside("ssl_mode: SslModeField = SslMode.DISABLED\nssl_ca: SslCaField = None"),

@@ -9,8 +9,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-import orjson
-
 from connectory.checks.protocol import ERROR_TYPE_LIMIT
 from connectory.checks.sessions.facts import (
     collection_of,
@@ -192,8 +190,12 @@ def _rows_of(names: list[Any], values: list[Any]) -> Rows:
 def encode_rows(kinds: Sequence[Kind], columns: Sequence[Sequence[Any]]) -> bytes:
     """A part of a batch as a message; `columns` are encoded values, all of one field together."""
     members = {"say": "rows", "kinds": list(kinds), "columns": columns}
-    with suppress(TypeError):  # a whole number of more than 64 bits, half of a pair of surrogates, or numbers in lists
+    # orjson comes with the service, and is not needed to test a connector. It refuses a whole number of more than 64 bits, half
+    # of a pair of surrogates, and numbers in lists.
+    with suppress(TypeError, ImportError):
         if _is_finite(kinds, columns):
+            import orjson
+
             return orjson.dumps(members)
     return json.dumps(members, separators=(",", ":")).encode()
 
