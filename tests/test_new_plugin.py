@@ -118,7 +118,6 @@ def shell(commands: str, binaries: Path, folder: Path) -> str:
     """Run commands as somebody does who has activated the environment."""
     settings = {
         "PATH": f"{binaries}:/usr/bin:/bin",
-        "MYPY_CACHE_DIR": str(binaries.parent / "types"),
         "PIP_NO_BUILD_ISOLATION": "0",  # pip's way to say: with what is installed
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
     }
@@ -172,6 +171,17 @@ def test_the_service_lists_each(binaries: Path, core: Path, walked: object, tmp_
         listed = httpx.get(f"{service.url}/api/v1/connection_type", headers=headers).json()["items"]
     found = {item["identifier"]: item["type"] for item in listed}
     assert found == {"manual": "manual"} | {identifier: kind for kind, identifier in KINDS.items()}
+
+
+def test_the_commands_of_the_rest_of_the_page_work(binaries: Path, core: Path, walked: object) -> None:
+    """After all that needs core's wheel, because they install it from the clone."""
+    text = (REPOSITORY / "docs/plugin-authors.md").read_text()
+    first = [block for language, block in page() if language == "sh"]
+    commands = [block for language, block in blocks(text) if language == "sh" and block not in first]
+    assert len(commands) == 2
+    printed = shell("\n".join(commands), binaries, REPOSITORY)
+    assert re.search(r"^\d+ passed in ", printed.splitlines()[-1].strip("= "))
+    install(binaries, f"connectory[server] @ {core.as_uri()}")
 
 
 @each_kind

@@ -1,5 +1,6 @@
 """An author's own type checker finds mistakes: `mypy --strict`, with the built wheel of core in a clean environment."""
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -97,8 +98,7 @@ def errors(python: Path, project: Path, source: str) -> list[tuple[str, str]]:
     done = subprocess.run(
         [python, "-m", "mypy", "--no-color-output", "--no-error-summary", "connectory_redis.py"],
         cwd=project,
-        # What it found out about the libraries holds for all.
-        env={"PATH": "/usr/bin:/bin", "MYPY_CACHE_DIR": str(python.parents[1] / "types")},
+        env={"PATH": "/usr/bin:/bin", "MYPY_CACHE_DIR": os.environ["MYPY_CACHE_DIR"]},
         capture_output=True,
         text=True,
     )
