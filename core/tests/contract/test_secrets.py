@@ -370,7 +370,9 @@ def test_a_hundred_thousand_fields_are_refused_in_one_sentence(database):
     payload = GOOD | {f"field-{number}": "S3cretPw" for number in range(100_000)}
     started = time.process_time()
     [problem] = problems(database, payload)
-    assert time.process_time() - started < 3  # a second on a slow machine; over half a minute when compared by name
+    assert (
+        time.process_time() - started < 12
+    )  # a second, on a busy machine three; over half a minute when compared by name
     assert problem["type"] == "extra_forbidden"
 
 

@@ -6,6 +6,7 @@ import gzip
 import html
 import inspect
 import json
+import re
 import socket
 import struct
 from itertools import takewhile
@@ -362,7 +363,7 @@ def test_every_test_of_the_kit_is_a_rule():
     for rule in RULES:
         assert rule.why.endswith("."), rule
         assert rule.fix.endswith("."), rule
-        for given in (rule.needs or "").split(",")[:1]:
+        for given in re.split(",| with ", rule.needs or "")[:1]:
             assert not given or hasattr(ConnectorConformance, given) or given == "golden_schema"
 
 

@@ -38,7 +38,7 @@ class SessionRules(Facts):
 
     @rule(
         fix="Sort what discover() or collections() gives by name, and leave out of it what changes by itself.",
-        needs="Connector.open_session with good_secrets, or Connector.collections",
+        needs="good_secrets with Connector.open_session, or Connector.collections",
     )
     def test_a_discovery_says_the_same_each_time(
         self, connector: LoadedConnector, request: pytest.FixtureRequest
