@@ -9,8 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from connectory.api.dataset_items import check_datasets
-from connectory.checks.sessions.facts import collection_of
-from connectory.checks.sessions.facts import facts_of as told_of
+from connectory.checks.sessions.facts import as_told
 from connectory.data import DataSession
 from connectory.discovery.datasets import DatasetMaker
 
@@ -152,7 +151,7 @@ class Held(NamedTuple):
         maker = DatasetMaker(("host", "database"), "product")
         for schema in (self.one, self.two):
             for info in session.discover({"schema": schema}):
-                maker.add(collection_of(told_of(info)))  # as it travels to the service
+                maker.add(as_told(info))
         return list(maker.finding.datasets.values()), maker.finding.left_out
 
 

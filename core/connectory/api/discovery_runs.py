@@ -21,7 +21,7 @@ from connectory.catalog.loaded import LoadedConnector
 from connectory.checks.refusals import NoProcess, ShuttingDown
 from connectory.checks.report import CheckReport
 from connectory.checks.runner import CheckRunner
-from connectory.checks.sessions.facts import collection_of, facts_of
+from connectory.checks.sessions.facts import as_told
 from connectory.checks.sessions.runner import SessionNotOpened, Terms
 from connectory.checks.sessions.session import OperationFailed, Session
 from connectory.checks.turns import QueueFull
@@ -112,8 +112,6 @@ def answer_of(
     discovery_id: str,
     connector: LoadedConnector | None,
     started_at: datetime,
-    *,
-    of_service: OfService | None = None,  # noqa: ARG001 — of the findings, and no member of the answer
     **found: Any,
 ) -> dict[str, Any]:
     """The members of `Discovery`; those that are not `found` say nothing."""
@@ -143,6 +141,7 @@ async def run_discovery(service: Means, subject: Subject) -> dict[str, Any]:
     began = time.monotonic()
     found = await run(subject, _found(service, subject))
     elapsed = round((time.monotonic() - began) * 1000, 3)
+    found.pop("of_service", None)  # for those who keep verdicts
     if subject.stored is not None and found["status"] == "complete":
         found = found | {"datasets": merge_into(orjson.loads(subject.stored), found["datasets"])}
     answer = answer_of(subject.id, subject.connector, subject.started_at, **found, elapsed_ms=elapsed)
@@ -192,7 +191,7 @@ def known_collections(connector: LoadedConnector) -> list[CollectionInfo]:
     Raises:
         Exception: whatever the plugin raises, or what it says is nothing that a session may say.
     """
-    return [collection_of(facts_of(info)) for info in connector.collections()]
+    return [as_told(info) for info in connector.collections()]
 
 
 async def in_session(service: Means, subject: Subject, look: Look) -> dict[str, Any]:

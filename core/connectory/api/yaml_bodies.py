@@ -165,7 +165,7 @@ class _Reader:
         text: str = event.value
         tag = event.tag if event.tag in _SCALARS else _implied(text) if event.implicit[0] and not event.tag else _TEXT
         if _HALF.search(text):
-            self._refuse(event, "Half of a pair of UTF-16 is no character.")
+            self._refuse(event, "Has half of a UTF-16 surrogate pair, which is not a character.")
         if tag == _NULL:
             return None
         try:

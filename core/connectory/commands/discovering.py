@@ -36,7 +36,7 @@ from connectory.store.timestamps import utc_now
 from connectory.vault import Vault
 
 _EVERY = 500
-"""Collections after which a line says how many there are so far, where there is no terminal."""
+"""Where there is no terminal, progress is told after each time so many collections."""
 _PAGE = 50
 
 

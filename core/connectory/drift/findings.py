@@ -49,7 +49,7 @@ class Drift:
     findings: tuple[Finding, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """JSON values. `ok` is whether there is no finding, and `counts` how many there are of each code that was found.
+        """JSON values. `ok` says that nothing was found, and `counts` how often each code was.
 
         `findings` has the first `MOST_FINDINGS` of them, errors before warnings where not all have room.
         """

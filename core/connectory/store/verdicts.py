@@ -1,4 +1,4 @@
-"""Every verdict on a connection in one line, of tests and of checks: what became of it over time, and whether it has changed."""
+"""The history of a connection: a line for each verdict of a test or a check, and whether it differs from the one before."""
 
 from dataclasses import dataclass, fields
 from datetime import datetime

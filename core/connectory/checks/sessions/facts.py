@@ -129,6 +129,15 @@ def _cut(found: tuple[FieldInfo, ...]) -> list[FieldInfo]:
     ]
 
 
+def as_told(info: CollectionInfo) -> CollectionInfo:
+    """A collection as it is once a session has told of it, within the limits of that.
+
+    Raises:
+        Exception: as `facts_of`.
+    """
+    return collection_of(facts_of(info))
+
+
 def collection_of(members: dict[str, Any]) -> CollectionInfo:
     """The collection that `facts_of` made these of.
 

@@ -201,7 +201,7 @@ def encode_rows(kinds: Sequence[Kind], columns: Sequence[Sequence[Any]]) -> byte
 
 
 def _is_finite(kinds: Sequence[Kind], columns: Sequence[Sequence[Any]]) -> bool:
-    """Whether there certainly is no infinity in it, and nothing that is no number: orjson would say that these are null."""
+    """Whether every float is certainly finite. orjson writes infinities and NaN as null."""
     if Kind.ANY in kinds or Kind.OBJECT in kinds:
         return False
     floats = (column for kind, column in zip(kinds, columns, strict=True) if kind is Kind.FLOAT)

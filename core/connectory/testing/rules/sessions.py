@@ -11,7 +11,7 @@ from itertools import islice
 import pytest
 
 from connectory.catalog.loaded import LoadedConnector
-from connectory.checks.sessions.facts import collection_of, facts_of
+from connectory.checks.sessions.facts import as_told
 from connectory.checks.sessions.runner import SessionNotOpened
 from connectory.checks.sessions.session import OperationFailed, Session
 from connectory.contract.data import Batch, CollectionInfo, Kind, Read
@@ -48,7 +48,7 @@ class SessionRules(Facts):
             good_secrets: Payload = request.getfixturevalue("good_secrets")
             first, second = (self.use(good_secrets, _discovered) for _ in range(2))
         elif connector.knows_collections:
-            first, second = (list(map(_as_told, connector.collections())) for _ in range(2))
+            first, second = (list(map(as_told, connector.collections())) for _ in range(2))
         else:
             pytest.skip("It does not say what a connection holds; Connector.open_session and collections are optional.")
         refs = [info.ref for info in first]
@@ -127,11 +127,6 @@ class SessionRules(Facts):
             except OperationFailed as failure:
                 code, error_type = str(failure.code), failure.error_type
             return code, error_type, time.monotonic() - began
-
-
-def _as_told(info: CollectionInfo) -> CollectionInfo:
-    """A collection as the service takes it, within the limits of what a session may say."""
-    return collection_of(facts_of(info))
 
 
 async def _discovered(session: Session) -> list[CollectionInfo]:
