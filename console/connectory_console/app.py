@@ -88,7 +88,8 @@ def create_console(
     """The console of one service.
 
     Args:
-        api_url: the service's address, without `/api/v1`; a function where it is known only once the service listens.
+        api_url: the service's address, without `/api/v1`; a function where the console is mounted in the service, which knows its
+            address only once it listens.
         public_url: where browsers find the console. Default: what their requests say.
         home: folder of the session key, where the settings hold none.
         settings: default: of the environment.
@@ -105,7 +106,7 @@ def create_console(
         verify=ssl.create_default_context(),  # whom the machine trusts, and `SSL_CERT_FILE`
         limits=httpx.Limits(max_connections=64, max_keepalive_connections=8),
     )
-    web = Web(client, sessions, public_url)
+    web = Web(client, sessions, public_url, None if callable(api_url) else api_url)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:

@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from connectory_console import wording
 from connectory_console.api import Api, ApiFailed
-from connectory_console.origin import cookie_name
+from connectory_console.origin import cookie_name, own_origin
 from connectory_console.sessions import Session, Sessions
 
 LARGEST_FORM = 4 << 20
@@ -47,7 +47,7 @@ def templates() -> jinja2.Environment:
         "milliseconds": wording.milliseconds,
         "segment": lambda text: quote(str(text), safe=""),
     }
-    environment.tests["failure"] = lambda value: isinstance(value, ApiFailed)
+    environment.tests |= {"failure": lambda value: isinstance(value, ApiFailed), "broken_plugin": wording.is_broken}
     environment.globals |= {"wording": wording}
     return environment
 
@@ -70,11 +70,13 @@ class Web:
         client: of the service's address.
         sessions: seals and opens the session cookies.
         public_url: where browsers find the service, if the deployer said so.
+        service_url: the service's address where it is another than the console's.
     """
 
     client: httpx.AsyncClient
     sessions: Sessions
     public_url: str | None = None
+    service_url: str | None = None
     pages: jinja2.Environment = field(default_factory=templates)
     versions: dict[str, str] = field(default_factory=_versions)
 
@@ -102,6 +104,12 @@ class Visit:
     def base(self) -> str:
         """The path of the console, without a slash at its end."""
         return str(self.request.scope.get("root_path", ""))
+
+    @property
+    def redirect_uri(self) -> str:
+        """The address that a provider sends the browser back to after a consent: of the service, as browsers find it."""
+        service = self.web.service_url or own_origin(self.request, self.web.public_url)
+        return f"{service}/api/v1/oauth/callback"
 
     @property
     def wants_data(self) -> bool:

@@ -123,10 +123,12 @@ def test_control_k_goes_anywhere(person: Person, console: Console) -> None:
     page.wait_for_url(console.page("/connections/far_away"))
 
 
-def test_the_menu_of_the_person_opens_and_closes(person: Person) -> None:
-    page = person.go("/")
+def test_the_menu_of_the_person_opens_and_the_theme_is_kept(person: Person, console: Console) -> None:
+    page = person.go("/plugins")
     tab_to(page, page.locator(".account summary"))
     page.keyboard.press("Enter")
     tab_to(page, page.get_by_role("button", name="Dark"))
     page.keyboard.press("Enter")
     expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    assert page.url == console.page("/plugins")
+    expect(person.go("/keys").locator("html")).to_have_attribute("data-theme", "dark")

@@ -156,6 +156,12 @@ def test_two_consoles_on_one_host_do_not_sign_each_other_out(
         assert len(person.context.cookies()) == 2
 
 
+def test_the_documentation_of_the_api_asks_nobody_else_either(person: Person, console: Console) -> None:
+    person.page.goto(f"{console.url}/docs")
+    expect(person.page.get_by_role("heading", name="Connectory").first).to_be_visible()
+    assert {origin for origin in person.visited if not origin.startswith("data:")} == {console.url}
+
+
 @pytest.mark.parametrize(
     "wanted", ["https://evil.example/", "//evil.example", "/\\evil.example", "javascript:alert(1)"]
 )

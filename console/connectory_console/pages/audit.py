@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from typing import Any
 
 from starlette.responses import Response
 
+from connectory_console.api import ApiFailed
 from connectory_console.web import Visit
 
 FILTERS = ("actor", "action", "connection_key", "object", "result_code", "since", "until")
 _SIZE = 50
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _COLUMNS = (
     "at",
     "actor",
@@ -29,8 +32,15 @@ async def show(visit: Visit) -> Response:
     """A page of the trail."""
     filters = _filters(visit)
     number = visit.page_number()
-    listed = await visit.api.get("/audit", **filters, page=number, size=_SIZE)
-    return visit.page("audit.html", listed=listed, filters=filters, number=number)
+    try:
+        listed = await visit.api.get("/audit", **filters, page=number, size=_SIZE)
+    except ApiFailed as failed:
+        problems = {str(found.path[-1]): found.message for found in failed.problems if found.path}
+        if failed.status != 422 or not problems.keys() & filters.keys():
+            raise
+        none = {"items": [], "total": 0, "pages": 0}
+        return visit.page("audit.html", 422, listed=none, filters=filters, number=number, problems=problems)
+    return visit.page("audit.html", listed=listed, filters=filters, number=number, problems={})
 
 
 async def as_csv(visit: Visit) -> Response:
@@ -46,7 +56,11 @@ async def as_csv(visit: Visit) -> Response:
 
 
 def _filters(visit: Visit) -> dict[str, str]:
-    return {name: value[:200] for name in FILTERS if (value := visit.query(name).strip())}
+    given = {name: value[:200] for name in FILTERS if (value := visit.query(name).strip())}
+    for name in given.keys() & {"since", "until"}:
+        if _DAY.fullmatch(given[name]):
+            given[name] += "T00:00:00Z"
+    return given
 
 
 def _cell(value: Any) -> str:

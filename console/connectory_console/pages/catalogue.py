@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from connectory_console import wording
 from connectory_console.api import ApiFailed
+from connectory_console.known import to_install
 from connectory_console.web import Visit
 
 _KINDS = {"database": "Databases", "saas": "SaaS", "manual": "By people"}
@@ -26,4 +27,12 @@ async def show(visit: Visit) -> Response:
     broken = [] if isinstance(plugins, ApiFailed) else [found for found in plugins["items"] if wording.is_broken(found)]
     if search:
         broken = [found for found in broken if search.casefold() in found["identifier"].casefold()]
-    return visit.page("catalogue.html", search=search, groups=groups, broken=broken, listed=listed, number=page)
+    return visit.page(
+        "catalogue.html",
+        search=search,
+        groups=groups,
+        broken=broken,
+        listed=listed,
+        number=page,
+        command=to_install(search),
+    )

@@ -21,8 +21,8 @@ FILTERS = (
     "system_type",
 )
 SORTS = {
-    "name": "Name",
-    "-name": "Name, Z first",
+    "name": "By name",
+    "-name": "By name, Z first",
     "-last_test_timestamp": "Last tested first",
     "last_test_timestamp": "Longest not tested first",
     "-created_at": "Newest first",

@@ -65,12 +65,11 @@ async def _page(visit: Visit, status: int = 200, **shown: Any) -> Response:
         return problems_as_data({}, shown["problem"], status)
     connection = await visit.api.get(path_of(visit))
     redirect = (connection["secrets"] or {}).get("redirect_uri")
-    own = visit.web.public_url or f"{visit.request.url.scheme}://{visit.request.headers.get('host', '')}"
     return visit.page(
         "consent.html",
         status,
         connection=connection,
         redirect_uri=redirect if isinstance(redirect, str) else None,
-        own_redirect_uri=f"{own.rstrip('/')}/api/v1/oauth/callback",
+        own_redirect_uri=visit.redirect_uri,
         **{"address": None, "problem": None} | shown,
     )

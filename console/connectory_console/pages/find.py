@@ -34,6 +34,11 @@ async def show(visit: Visit) -> Response:
             ("Connect", one["human_readable"], f"/connections/new?type={segment(one['identifier'])}")
             for one in types["items"]
         ]
-    if search and len(found) == 1:
+    hidden = {
+        title: answer
+        for title, answer in (("Connections", connections), ("Systems", types))
+        if isinstance(answer, ApiFailed)
+    }
+    if search and len(found) == 1 and not hidden:
         return RedirectResponse(visit.base + found[0][2], 303)
-    return visit.page("find.html", search=search, found=found)
+    return visit.page("find.html", search=search, found=found, hidden=hidden)

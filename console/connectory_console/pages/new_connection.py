@@ -22,7 +22,8 @@ async def show(visit: Visit) -> Response:
     kind = await kind_of(visit, visit.query("type"))
     if kind is None:
         return visit.page("failed.html", 404, failed=ApiFailed(404, "The service does not have this connection type."))
-    return _page(visit, kind, make_form(kind.schema, kind.described), {})
+    known = {"field.redirect_uri": visit.redirect_uri} if kind.needs_consent else {}
+    return _page(visit, kind, make_form(kind.schema, kind.described, entered=known), {})
 
 
 async def act(visit: Visit) -> Response:
@@ -151,6 +152,7 @@ def _page(
         "new_connection.html",
         status,
         kind=kind,
+        redirect_uri=visit.redirect_uri,
         form=form,
         entered=entered,
         problems=problems or {},
