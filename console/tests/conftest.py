@@ -8,6 +8,7 @@ from playwright.sync_api import Browser, StorageState, expect
 
 from servers.postgres.server import PostgresServer
 from testkit.chromium import chromium
+from testkit.keyboard import hands_on_the_keyboard
 from testkit.people import PATIENCE, Console, Person, person_in, running_console
 
 expect.set_options(timeout=PATIENCE)
@@ -70,3 +71,10 @@ def another(browser: Browser, console: Console) -> Iterator[Callable[..., Person
 def colleague(another: Callable[..., Person], cookies_of_root: StorageState) -> Person:
     """Somebody else who is signed in as root."""
     return another(storage_state=cookies_of_root)
+
+
+@pytest.fixture
+def by_keyboard() -> Iterator[None]:
+    """Whoever uses a page in this test has no mouse."""
+    with hands_on_the_keyboard():
+        yield

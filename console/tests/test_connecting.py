@@ -2,9 +2,12 @@
 
 import re
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from testkit.people import Console, Person
+
+pytestmark = pytest.mark.usefixtures("by_keyboard")
 
 NAME = "Journey shop"
 

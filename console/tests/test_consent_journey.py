@@ -11,6 +11,8 @@ from servers.oauth.provider import OauthProvider
 from testkit.distribution import install
 from testkit.people import Console, Person, running_console
 
+pytestmark = pytest.mark.usefixtures("by_keyboard")
+
 PLUGIN = Path(__file__).parents[2] / "tests/api/archive_plugin.py"
 SHEET_OF_THE_PROVIDER = "https://cdn.jsdelivr.net"
 

@@ -10,6 +10,8 @@ from playwright.sync_api import Page, expect
 
 from testkit.people import Console, Person, running_console
 
+pytestmark = pytest.mark.usefixtures("by_keyboard")
+
 
 @pytest.fixture(scope="module")
 def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:

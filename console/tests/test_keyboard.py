@@ -1,38 +1,11 @@
-"""A connection from the catalogue to the last save, without a mouse: focus is seen at each step, and never lost."""
+"""Without a mouse: where focus goes with every key. Whole journeys by keyboard are in the files of the journeys."""
 
 import re
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import expect
 
+from testkit.keyboard import focus_is_seen, tab_to
 from testkit.people import Console, Person
-
-SEEN = """() => {
-  const one = document.activeElement;
-  const ring = [one, one.nextElementSibling, one.parentElement].filter(Boolean).map((part) => getComputedStyle(part));
-  const box = one.getBoundingClientRect();
-  return {
-    tag: one.tagName,
-    ring: ring.some((style) => style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2),
-    inside: box.bottom > 0 && box.top < innerHeight,
-  };
-}"""
-
-
-def focus_is_seen(page: Page) -> None:
-    seen = page.evaluate(SEEN)
-    assert seen["tag"] != "BODY", "focus is lost"
-    assert seen["ring"], page.evaluate("document.activeElement.outerHTML.slice(0, 300)")
-    assert seen["inside"], page.evaluate("document.activeElement.outerHTML.slice(0, 300)")
-
-
-def tab_to(page: Page, wanted: Locator) -> None:
-    """Press Tab until `wanted` has the focus."""
-    for _ in range(60):
-        page.keyboard.press("Tab")
-        focus_is_seen(page)
-        if wanted.evaluate("one => one === document.activeElement"):
-            return
-    raise AssertionError(f"Tab does not lead to {wanted}")
 
 
 def test_from_the_catalogue_to_a_stored_connection(person: Person, console: Console, good_secrets: dict) -> None:

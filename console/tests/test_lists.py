@@ -9,6 +9,8 @@ from playwright.sync_api import Locator, Page, expect
 from testkit import hostile
 from testkit.people import Console, Person, running_console
 
+pytestmark = pytest.mark.usefixtures("by_keyboard")
+
 DATASET = {"fides_key": "kept_shop", "name": "Shop", "collections": [{"name": "customer", "fields": [{"name": "id"}]}]}
 ROWS = 150
 

@@ -18,6 +18,8 @@ from testkit.distribution import install, plugin_source
 from testkit.people import Console, Person, running_console
 from testkit.service import run_command
 
+pytestmark = pytest.mark.usefixtures("by_keyboard")
+
 SOUND = plugin_source("sound")
 BROKEN = {
     "raises": ("raise RuntimeError", "Loading it raised RuntimeError", None),

@@ -3,9 +3,12 @@
 import re
 
 import httpx
+import pytest
 from playwright.sync_api import expect
 
 from testkit.people import Console, Person
+
+pytestmark = pytest.mark.usefixtures("by_keyboard")
 
 
 def test_a_link_signs_in_once_and_leaves_nothing_in_the_address(somebody: Person, console: Console) -> None:
