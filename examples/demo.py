@@ -13,6 +13,8 @@ import tempfile
 from pathlib import Path
 from types import FrameType
 
+import httpx
+
 from connectory.testing import free_port
 from servers.postgres.server import PostgresServer
 
@@ -51,6 +53,7 @@ def main() -> int:
             token = subprocess.run(
                 [CONNECTORY, "token"], env=environment, check=True, capture_output=True, text=True
             ).stdout.strip()
+            _connect_sample(port, token, database)
             link = subprocess.run(
                 [CONNECTORY, "console", "--json"],
                 env=environment | {"CONNECTORY_PORT": str(port)},
@@ -86,6 +89,21 @@ def _is_free(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
+def _connect_sample(port: int, token: str, database: PostgresServer) -> None:
+    """So that the console opens on the sample database."""
+    secrets = {
+        "host": database.host,
+        "port": database.port,
+        "dbname": DATABASE,
+        "username": USER,
+        "password": database.password,
+    }
+    item = {"name": "Sample shop", "connection_type": "postgres", "access": "read", "secrets": secrets}
+    headers = {"Authorization": f"Bearer {token}"}
+    answer = httpx.patch(f"http://127.0.0.1:{port}/api/v1/connection", json=[item], headers=headers, trust_env=False)
+    answer.raise_for_status()
+
+
 def _explain(ready: str, port: int, token: str, client: dict[str, str], database: PostgresServer, console: str) -> None:
     variables = {
         "API": f"http://127.0.0.1:{port}/api/v1",
@@ -100,7 +118,7 @@ def _explain(ready: str, port: int, token: str, client: dict[str, str], database
     }
     print(ready.strip())
     print(f"\nAddress: http://127.0.0.1:{port}    Documentation: http://127.0.0.1:{port}/docs\nToken: {token}\n")
-    print(f"Console, signed in, once and within ten minutes: {console}\n")
+    print(f"Console, signed in, once and within ten minutes, with the sample database: {console}\n")
     print("Paste this into another shell. Ctrl-C here ends everything.\n")
     print("\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items()))
     print((HERE / "main_job.sh").read_text(), flush=True)

@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from servers.oauth.provider import OauthProvider
+from servers.saas import Salesforce
 from testkit.distribution import install
 from testkit.people import Console, Person, running_console
 
@@ -28,7 +29,8 @@ def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
     folder = tmp_path_factory.mktemp("consent")
     modules = {"archive_plugin": PLUGIN.read_text()}
     install(folder / "site", "acme-archive", entry_points={"archive": "archive_plugin"}, modules=modules)
-    with running_console(folder / "home", {"PYTHONPATH": str(folder / "site")}) as console:
+    settings = {"PYTHONPATH": str(folder / "site"), "CONNECTORY_SAAS_ALLOW_HTTP_LOOPBACK": "true"}
+    with running_console(folder / "home", settings) as console:
         yield console
 
 
@@ -83,7 +85,7 @@ def test_from_the_form_to_the_provider_and_back_to_a_test_that_passes(
         page.locator(f"[name='field.{name}']").fill(str(value))
     page.get_by_role("button", name="Save and ask for consent").click()
     page.wait_for_url(console.page("/connections/deeds/consent?done=created"))
-    page.get_by_role("button", name="Copy", exact=True).click()
+    page.get_by_role("button", name="Copy the address", exact=True).click()
     expect(page.locator("#notices")).to_contain_text("Copied.")
     assert page.evaluate("navigator.clipboard.readText()") == redirect_uri(console)
     ask(page)
@@ -162,3 +164,63 @@ def test_what_cannot_be_asked_says_why(person: Person, console: Console, provide
     page = person.go("/connections/unaskable/consent")
     page.get_by_role("button", name="Ask for consent").click()
     expect(page.get_by_role("alert")).to_contain_text("does not use OAuth2 Authorization Code")
+
+
+@pytest.fixture(scope="module")
+def salesforce(console: Console) -> Iterator[Salesforce]:
+    with Salesforce() as vendor:
+        vendor.secrets = vendor.secrets | {"redirect_uri": redirect_uri(console)}  # type: ignore[misc]
+        yield vendor
+
+
+def secrets_of(salesforce: Salesforce) -> dict[str, object]:
+    here = f"{salesforce.host}:{salesforce.port}"
+    return salesforce.secrets | {"domain": here, "token_refresh_url": here}
+
+
+def go_to_salesforce(page: Page) -> None:
+    page.get_by_role("button", name=re.compile("^Ask")).click()
+    expect(page.get_by_role("heading", name="Allow access?")).to_be_visible()
+
+
+def test_salesforce_from_the_form_to_consent_and_verdict(
+    person: Person, console: Console, salesforce: Salesforce
+) -> None:
+    person.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page = person.go("/connections/new?type=salesforce")
+    page.get_by_role("button", name="Copy the address").click()
+    expect(page.locator("#notices")).to_contain_text("Copied.")
+    assert page.evaluate("navigator.clipboard.readText()") == redirect_uri(console)
+    expect(page.get_by_label("Redirect URL")).to_have_value(redirect_uri(console))
+    page.get_by_label("Name", exact=True).fill("Customers")
+    for name, value in secrets_of(salesforce).items():
+        page.locator(f"[name='field.{name}']").fill(str(value))
+    page.get_by_role("button", name="Save and ask for consent").click()
+    page.wait_for_url(console.page("/connections/customers/consent?done=created"))
+    go_to_salesforce(page)
+    page.get_by_role("link", name="Allow").click()
+    expect(page.get_by_role("heading", name="Connected", exact=True)).to_be_visible()
+    page.get_by_role("link", name="To the console").click()
+    page.get_by_role("button", name="Test now").click()
+    expect(page.locator(".verdict-title")).to_have_text("Passed")
+    expect(page.locator(".step-name")).to_have_text(["resolve", "connect", "tls", "query"])
+    assert authorized(console, "customers")
+
+
+def test_salesforce_is_refused_and_asked_again(person: Person, console: Console, salesforce: Salesforce) -> None:
+    console.make("denied", secrets_of(salesforce), connection_type="salesforce")
+    page = person.go("/connections/denied/consent")
+    go_to_salesforce(page)
+    page.get_by_role("link", name="Deny").click()
+    expect(page.get_by_role("heading", name="Not connected")).to_be_visible()
+    page.get_by_role("link", name="To the console").click()
+    go_to_salesforce(page)
+    console.api.put("/connection/denied/secret?verify=false", json=secrets_of(salesforce))
+    page.get_by_role("link", name="Allow").click()
+    expect(page.locator("body")).to_contain_text("were changed after consent was asked for")
+    assert not authorized(console, "denied")
+    page.get_by_role("link", name="To the console").click()
+    go_to_salesforce(page)
+    page.get_by_role("link", name="Allow").click()
+    expect(page.get_by_role("heading", name="Connected", exact=True)).to_be_visible()
+    assert authorized(console, "denied")

@@ -1,7 +1,9 @@
 """The list of connections: what is filtered stays in the address, and one action reaches many connections."""
 
 import re
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
@@ -206,3 +208,52 @@ def test_who_is_signed_out_meanwhile_is_told(another: Callable[..., Person], con
     page.get_by_role("button", name="Disable").click()
     expect(page.locator(".bulk-text")).to_have_text(re.compile("signed out|[Tt]oken", re.IGNORECASE))
     assert console.api.get("/connection/summary").json()["disabled"] == 0
+
+
+STOCK = 100_000
+_STOCK = """
+WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < ?)
+INSERT INTO connections (id, key, name, connection_type, system_type, distribution, access, disabled, created_at, updated_at,
+  version, secrets_version, search_text)
+SELECT printf('stock-%06d', n), printf('stock_%06d', n), printf('Stock %06d', n), connection_type, system_type, distribution,
+  access, n % 20 = 0, created_at, updated_at, version, secrets_version,
+  replace(replace(search_text, key, printf('stock_%06d', n)), 'row 000', printf('stock %06d', n))
+FROM numbers, connections WHERE key = 'row_000'"""
+_FOUND = """
+INSERT INTO connections_search (rowid, search_text)
+SELECT number, search_text FROM connections WHERE key LIKE 'stock_%' ORDER BY number"""
+
+
+def test_among_a_hundred_thousand(person: Person, console: Console) -> None:
+    """They come last: whoever runs after them has a long list."""
+    with closing(sqlite3.connect(console.home / "connectory.db", timeout=60)) as database, database:
+        database.execute(_STOCK, [STOCK])
+        database.execute(_FOUND)
+    page = person.go("/connections")
+    expect(page.locator(".found")).to_contain_text(re.compile(r"^100,\d{3} connections"))
+    chip(page, "Disabled").click()
+    expect(page.locator(".found")).to_contain_text(f"{STOCK // 20:,} connections found")
+    page.get_by_label("Order").select_option("-name")
+    page.get_by_role("button", name="Show").click()
+    expect(page.locator("tbody th a").first).to_have_text("Stock 100000")
+    page.get_by_role("link", name="Last", exact=True).click()
+    expect(page).to_have_url(re.compile(f"page={STOCK // 20 // 100}$"))
+    expect(page.locator("tbody th a").last).to_have_text("Stock 000020")
+    page.get_by_role("link", name="Clear filters").click()
+    search(page, "stock_09999")
+    expect(page.locator("tbody tr")).to_have_count(10)
+    page.get_by_label("Select this page").check()
+    page.get_by_role("button", name="Test", exact=True).click()
+    expect(page.get_by_text("All of them passed.")).to_be_visible()
+    search(page, "0999")  # 0999xx, 00999x, 0x0999
+    expect(page.locator(".found")).to_contain_text("120 connections found")
+    page.get_by_label("All 120 found").check()
+    page.get_by_role("button", name="Disable").click()
+    expect(page.get_by_text("They are disabled.")).to_be_visible()
+    assert console.api.get("/connection", params={"search": "0999", "disabled": True}).json()["total"] == 120
+
+
+def search(page: Page, text: str) -> None:
+    page.get_by_label("Search", exact=True).fill(text)
+    page.get_by_role("button", name="Show").click()
+    expect(page).to_have_url(re.compile(f"search={text}"))

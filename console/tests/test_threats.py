@@ -1,6 +1,7 @@
 """What hostile pages, names and people can do to somebody who is signed in: nothing."""
 
 import http.server
+import re
 import threading
 from collections.abc import Iterator
 
@@ -8,15 +9,19 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 
-from testkit.people import Console, Person
+from testkit.distribution import install, plugin_source
+from testkit.people import Console, Person, running_console
 from testkit.service import running_service
 
 MARKUP = "<img src=x onerror=alert(1)><script>alert(2)</script>"
+ICON = '<svg xmlns="http://www.w3.org/2000/svg" onload="alert(3)"><script>alert(4)</script><image href="https://evil.example/"/></svg>'
 # Everything that a page can have a browser send without asking: a form, pictures, scripts, and what a script fetches.
 HOSTILE = """<!DOCTYPE html><title>hostile</title><a href="{console}/connections">a link</a>
 <form id="f" method="post" action="{console}/connections/victim/delete" target="answer"><input name="typed" value="victim"></form>
 <iframe name="answer"></iframe><iframe id="framed" src="{console}/connections"></iframe>
-<img src="{console}/connections/victim"><link rel="stylesheet" href="{console}/connections">
+<img src="{console}/connections/victim">
+<img src="{api}/connection/victim/test"><img src="{api}/connection/victim/authorize">
+<link rel="stylesheet" href="{console}/connections">
 <script>
 window.outcomes = [];
 const tried = [
@@ -31,10 +36,31 @@ Promise.allSettled(tried).then((all) => {{ window.outcomes = all.map((one) => on
 </script>"""
 
 
-@pytest.fixture
-def hostile(console: Console) -> Iterator[str]:
-    """The address of a page on another port of the same host, which browsers take for the same site."""
-    page = HOSTILE.format(console=f"{console.url}/console").encode()
+_MALLORY = plugin_source(
+    "mallory",
+    hooks={
+        "connectory_describe": "@hookimpl\ndef connectory_describe():\n"
+        f"    return Description(human_readable={'mallory ' + MARKUP!r}, icon={ICON!r})\n",
+        "connectory_test_connection": "@hookimpl\ndef connectory_test_connection(secrets, context):\n"
+        f"    with context.step('authenticate'):\n        raise RuntimeError({MARKUP!r})\n",
+    },
+)
+
+
+@pytest.fixture(scope="module")
+def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
+    """A service with a hostile plugin."""
+    folder = tmp_path_factory.mktemp("threats")
+    modules = {"mallory_plugin": _MALLORY}
+    install(folder / "site", "acme-mallory", entry_points={"mallory": "mallory_plugin"}, modules=modules)
+    with running_console(folder / "home", {"PYTHONPATH": str(folder / "site")}) as console:
+        yield console
+
+
+@pytest.fixture(params=["127.0.0.1", "localhost"])
+def hostile(request: pytest.FixtureRequest, console: Console) -> Iterator[str]:
+    """The address of a page on another port: of the same host, which browsers take for the same site, and of another host."""
+    page = HOSTILE.format(console=f"{console.url}/console", api=f"{console.url}/api/v1").encode()
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -48,7 +74,7 @@ def hostile(console: Console) -> Iterator[str]:
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/"
+        yield f"http://{request.param}:{server.server_port}/"
         server.shutdown()
 
 
@@ -57,6 +83,7 @@ def test_a_hostile_page_on_another_port_changes_nothing_and_reads_nothing(
 ) -> None:
     console.make("victim")
     person.tolerated = "CORS|ERR_FAILED|ERR_BLOCKED|frame-ancestors|Refused to frame|MIME|Framing|X-Frame"
+    person.elsewhere.add(hostile.rstrip("/"))
     answers: list[tuple[str, int]] = []
     person.page.on("response", lambda answer: answers.append((answer.request.method, answer.status)))
     page = person.page
@@ -64,6 +91,7 @@ def test_a_hostile_page_on_another_port_changes_nothing_and_reads_nothing(
     page.wait_for_function("window.outcomes.length === 3")
     expect(page.frame_locator("#framed").locator("body")).not_to_contain_text("Connections")
     assert console.api.get("/connection/victim").status_code == 200
+    assert console.api.get("/connection/victim/test_history").json()["total"] == 0
     posted = [status for method, status in answers if method == "POST"]
     assert posted
     assert set(posted) == {403}
@@ -110,6 +138,15 @@ def test_a_host_that_is_not_ours_is_refused(console: Console) -> None:
         assert httpx.get(console.url + path, headers={"Host": "evil.example"}).status_code == 421
 
 
+def test_a_name_that_was_bound_to_this_machine_is_refused(person: Person, console: Console) -> None:
+    rebound = console.page("/connections").replace("127.0.0.1", "rebound.example")
+    person.elsewhere.add(rebound.partition("/console")[0])
+    answer = person.page.goto(rebound)
+    assert answer is not None
+    assert answer.status == 421
+    assert person.page.get_by_role("link").count() == 0
+
+
 def test_markup_in_every_text_stays_text(person: Person, console: Console) -> None:
     name = f"{MARKUP} name"
     console.make("markup", {"host": "h.example", "dbname": MARKUP}, name=name, description=MARKUP)
@@ -141,6 +178,19 @@ def test_markup_in_every_text_stays_text(person: Person, console: Console) -> No
         page = person.go(path)
         assert page.locator("main img[src=x], main script").count() == 0, path
     assert MARKUP in page.goto(console.page("/connections/markup")).text().replace("&lt;", "<").replace("&gt;", ">")
+
+
+def test_a_hostile_plugin_is_text_and_a_picture_too(person: Person) -> None:
+    for path in ("/catalogue", "/connections/new?type=mallory", "/plugins", "/find?search=mallory"):
+        page = person.go(path)
+        expect(page.locator("main")).to_contain_text("mallory")
+        assert page.locator("main img[src=x], main script, main svg[onload]").count() == 0, path
+    page = person.go("/connections/new?type=mallory")
+    expect(page.locator("main")).to_contain_text("onerror=alert(1)")
+    page.locator("[name='field.token']").fill("marker-token")
+    page.get_by_role("button", name="Test", exact=True).click()
+    expect(page.locator(".verdict-title")).to_have_text(re.compile("^(Passed|Failed)"))
+    assert page.locator("main img[src=x], main script").count() == 0
 
 
 def test_two_consoles_on_one_host_do_not_sign_each_other_out(

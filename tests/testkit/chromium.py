@@ -12,7 +12,8 @@ ARGUMENTS = (
     "--no-sandbox",  # which root cannot have; the pages are our own
     "--disable-gpu",
     "--disable-dev-shm-usage",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
+    # As DNS rebinding has it, a hostile name may lead to this machine; other names lead nowhere.
+    "--host-resolver-rules=MAP rebound.example 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
     "--font-render-hinting=none",
 )
 

@@ -18,6 +18,8 @@ from testkit.service import RunningService, running_service, token_of_root
 
 PATIENCE = 15_000
 """Milliseconds that a page may take to show something; a busy machine is no failure."""
+SECRET = "marker"
+"""What the secrets of these tests begin with. No browser keeps it, and no log tells it."""
 # Violations of the policy, and what would run if a text became markup.
 _WATCH = """
 window.alert = (text) => console.error('ALERT ' + text);
@@ -68,6 +70,8 @@ def running_console(home: Path, settings: Mapping[str, str] | None = None, *, po
         headers = {"Authorization": f"Bearer {token_of_root(home, service.url)}"}
         with httpx.Client(base_url=f"{service.url}/api/v1", headers=headers, timeout=60) as api:
             yield Console(service, home, api)
+        log = service.log.read_text()
+    assert SECRET not in log
 
 
 @dataclass
@@ -81,6 +85,7 @@ class Person:
     visited: set[str] = field(default_factory=set)
     tolerated: str = "(?!)"
     """Pattern of what the browser may say, where a test has it look at hostile pages."""
+    addresses: list[str] = field(default_factory=list)
     elsewhere: set[str] = field(default_factory=set)
     """Origins beyond loopback that a page of somebody else's may ask, which answer nothing."""
 
@@ -95,6 +100,12 @@ class Person:
         self.page.get_by_role("button", name="Sign in").click()
         self.page.wait_for_url(self.console.page("/"))
         return self.page
+
+    def left_behind(self) -> str:
+        """The source of the page that is open and what is in the browser's storages, where it is a page of the console."""
+        if not self.page.url.startswith(self.console.page()):
+            return ""
+        return self.page.content() + self.stored_in_browser()
 
     def stored_in_browser(self) -> str:
         """Everything that the page left in the browser's storages."""
@@ -112,11 +123,16 @@ def person_in(browser: Browser, console: Console, **options: object) -> Iterator
     context.on("console", lambda said: _note(person, said.type, said.text))
     context.on("weberror", lambda error: person.complaints.append(str(error.error)))
     context.on("request", lambda request: person.visited.add("/".join(request.url.split("/")[:3])))
+    context.on("request", lambda request: person.addresses.append(request.url))
+    left = ""
     try:
         yield person
+        left = person.left_behind()
     finally:
         context.close()
     assert person.complaints == []
+    assert SECRET not in left, "a secret is in the page or in the browser's storages"
+    assert not [address for address in person.addresses if SECRET in address], "a secret is in an address"
     assert {
         origin for origin in person.visited if not origin.startswith(("data:", "http://127.0.0.1:"))
     } <= person.elsewhere

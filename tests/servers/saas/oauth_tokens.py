@@ -2,9 +2,11 @@
 
 import base64
 import hashlib
+import html
 import itertools
 import time
 from typing import Any, ClassVar
+from urllib.parse import urlencode
 
 from connectory.testing.certificates import ServerCertificate
 from servers.saas.vendor import Vendor, only_get, query_is
@@ -169,11 +171,13 @@ class ConsentVendor(TokenVendor):
     """A vendor where a person consents: codes, code verifiers and refresh tokens.
 
     Attributes:
+        authorize_path: of the page on which a person decides.
         codes: the codes that are accepted, with the challenge that each was asked for with, if any.
         poor: whether whoever consented may not use the API.
     """
 
     identifier = "consent"
+    authorize_path: ClassVar[str]
     wrong: ClassVar[dict[str, dict[str, str]]] = {}
 
     def __init__(self, *, certificate: ServerCertificate | None = None) -> None:
@@ -186,6 +190,27 @@ class ConsentVendor(TokenVendor):
         code = f"code-{self.identifier}-{next(self._numbers)}"
         self.codes[code] = challenge
         return code
+
+    def answer_to(self, asked: Asked) -> Answer:
+        return self.authorize(asked) if asked.path == self.authorize_path else super().answer_to(asked)
+
+    def authorize(self, asked: Asked) -> Answer:
+        """A page with two links back to the client: to allow, and to deny."""
+        query = {name: values[0] for name, values in asked.query.items()}
+        own = {name: self.secrets[name] for name in ("client_id", "redirect_uri")} | {"response_type": "code"}
+        if own.items() - query.items():
+            return as_json(400, {"error": "invalid_request"})
+        state = query.get("state", "")
+        answers = {
+            "Allow": {"code": self.consent(query.get("code_challenge")), "state": state},
+            "Deny": {"error": "access_denied", "state": state},
+        }
+        links = "".join(
+            f'<p><a href="{html.escape(own["redirect_uri"] + "?" + urlencode(answer))}">{name}</a></p>'
+            for name, answer in answers.items()
+        )
+        page = f'<!DOCTYPE html><html lang="en"><title>Allow access?</title><h1>Allow access?</h1>{links}</html>'
+        return Answer(200, {"Content-Type": "text/html; charset=utf-8"}, page.encode())
 
     def token(self, asked: Asked) -> Answer:
         form = asked.form
@@ -229,6 +254,7 @@ class Outreach(ConsentVendor):
         "page_size": "50",
     }
     token_path = "/oauth/token"
+    authorize_path = "/oauth/authorize"
     lifetime = 7200
 
     def resource(self, asked: Asked) -> Answer:
@@ -261,6 +287,7 @@ class Salesforce(ConsentVendor):
         "redirect_uri": "https://connectory.acme.example/api/v1/oauth/callback",
     }
     token_path = "/services/oauth2/token"
+    authorize_path = "/services/oauth2/authorize"
     lifetime = None
 
     def __init__(self, *, certificate: ServerCertificate | None = None) -> None:
