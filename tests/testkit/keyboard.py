@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 from unittest import mock
 
@@ -24,6 +24,13 @@ _STEPS_TO = """one => {
 }"""
 _IS_THERE = """one => one === document.activeElement || (one.type === 'radio' && document.activeElement.type === 'radio'
   && one.name === document.activeElement.name)"""
+# Whether a click brings another page, and is not taken by the script of this one.
+_LEAVES = """one => {
+  const link = one.closest('a[href]'), button = one.closest('button');
+  if (link) return !link.target && !link.getAttribute('href').startsWith('#') && !link.pathname.endsWith('.csv');
+  const byScript = document.documentElement.matches('.scripted') && button?.form?.matches('[data-live], [data-bulk]');
+  return button?.type === 'submit' && !!button.form && !byScript;
+}"""
 _SEEN = """() => {
   const one = document.activeElement;
   const ring = [one, one.nextElementSibling, one.parentElement].filter(Boolean).map((part) => getComputedStyle(part));
@@ -86,7 +93,8 @@ def _go_to(wanted: Locator) -> Page:
 
 def _click(wanted: Locator, **_: Any) -> None:
     page = _go_to(wanted)
-    page.keyboard.press("Space" if wanted.get_attribute("type") in {"checkbox", "radio"} else "Enter")
+    with page.expect_navigation() if wanted.evaluate(_LEAVES) else nullcontext():
+        page.keyboard.press("Space" if wanted.get_attribute("type") in {"checkbox", "radio"} else "Enter")
 
 
 def _check(wanted: Locator, **_: Any) -> None:
