@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from connectory.testing.ports import free_port
+from connectory_console.known import to_install
 from documentation.pages import blocks
 from servers.postgres.server import PostgresServer
 from testkit.cache import REPOSITORY
@@ -80,6 +81,12 @@ def identifiers(api: httpx.Client) -> list[str]:
     return [found["identifier"] for found in api.get("/connection_type").json()["items"]]
 
 
+def identifiers_of(binaries: Path) -> list[str]:
+    """The connectors that a process of the environment finds."""
+    program = "from connectory.catalog.catalog import build_catalog; print(*sorted(build_catalog().connectors))"
+    return finished(start([binaries / "python", "-I", "-c", program])).split()
+
+
 def test_the_wheels_carry_types_licence_and_a_page(wheels: list[Path]) -> None:
     core, *_, console = wheels
     with zipfile.ZipFile(core) as wheel:
@@ -136,11 +143,15 @@ def test_an_uninstalled_connector_leaves_its_connections(binaries: Path, wheels:
             assert api.get("/connection/from_wheels").json()["secrets"]["password"] == "**********"
             tested = api.get("/connection/from_wheels/test").json()
             assert tested["failure_code"] == "connector_unavailable"
-            assert "pip install connectory-postgres" in tested["failure_reason"]
+            [line] = re.findall(r"pip install \S+", tested["failure_reason"])
+            assert line == to_install("PostgreSQL")
             api.delete("/connection/from_wheels").raise_for_status()
             assert api.get("/connection").json()["total"] == 0
     finally:
-        pip(binaries, wheels, "install", "--no-deps", "connectory-postgres")
+        # As somebody does who copies the line: the wheels are all that there is, and what they need is installed.
+        settings = _with(wheels) | {"PATH": f"{binaries}:{os.environ['PATH']}", "PIP_NO_INDEX": "1"}
+        finished(start(["sh", "-c", to_install("PostgreSQL")], settings=settings))
+    assert identifiers_of(binaries) == ["manual", "postgres"]
 
 
 def test_a_plugin_author_s_process_imports_nothing_of_the_service(binaries: Path) -> None:
