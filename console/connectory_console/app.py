@@ -67,6 +67,7 @@ _PAGES: tuple[tuple[str, str, Page], ...] = (
     ("GET", "/connections/{key}/datasets/edit", datasets.edit),
     ("POST", "/connections/{key}/datasets/edit", datasets.act),
     ("POST", "/connections/{key}/datasets/delete", datasets.delete),
+    ("POST", "/connections/{key}/datasets/discover", datasets.discover),
     ("GET", "/plugins", plugins.show),
     ("GET", "/keys", keys.show),
     ("GET", "/clients", clients.show),

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from playwright.sync_api import Page, expect
 
+from servers.postgres.server import PostgresServer
 from testkit.people import Console, Person, running_console
 
 pytestmark = pytest.mark.usefixtures("by_keyboard")
@@ -132,6 +133,45 @@ def test_members_that_would_not_be_stored_are_told(person: Person, console: Cons
     check(page)
     notice = page.locator(".notice").filter(has_text="would not be stored")
     expect(notice).to_contain_text("third_country_transfers")
+
+
+def test_a_key_that_another_connection_has_is_told_at_its_line(person: Person, console: Console) -> None:
+    console.make("owner")
+    console.api.patch("/connection/owner/dataset", json=[dataset("owned")])
+    page = editor(person, console, "latecomer")
+    paste(page, yaml.safe_dump(dataset("owned"), sort_keys=False))
+    check(page)
+    expect(page.locator(".line-problems li")).to_have_text(
+        re.compile("^Line 1: .* belongs to another connection", re.DOTALL)
+    )
+
+
+def test_what_the_connection_holds_is_proposed_and_later_what_is_new(
+    person: Person, console: Console, postgres: PostgresServer, good_secrets: dict
+) -> None:
+    postgres.create_database("held")
+    postgres.execute("CREATE TABLE customer (id integer PRIMARY KEY, email text)", database="held")
+    console.make("held", good_secrets | {"dbname": "held"})
+    page = person.go("/connections/held/datasets")
+    page.get_by_role("button", name="Look what it holds").click()
+    expect(page.locator(".notice").filter(has_text="1 collection")).to_contain_text(
+        "customer.email: user.contact.email"
+    )
+    check(page)
+    expect(page.get_by_role("heading", name=re.compile("^New: public"))).to_be_visible()
+    save(page)
+    postgres.execute("ALTER TABLE customer ADD COLUMN phone text", database="held")
+    page.get_by_role("button", name="Look for what is new").click()
+    check(page)
+    expect(page.locator(".diff .added").first).to_have_text("+  - name: phone")
+    assert page.locator(".diff .taken").count() == 0
+
+
+def test_what_cannot_be_looked_at_says_why(person: Person, console: Console, good_secrets: dict) -> None:
+    console.make("closed", good_secrets | {"password": "marker-wrong"})
+    page = person.go("/connections/closed/datasets")
+    page.get_by_role("button", name="Look what it holds").click()
+    expect(page.get_by_role("alert")).to_contain_text("rejected the credentials")
 
 
 def test_yaml_becomes_json_and_yaml_again(person: Person, console: Console) -> None:

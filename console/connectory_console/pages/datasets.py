@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from connectory_console.api import ApiFailed, segment
 from connectory_console.pages.connection import path_of
+from connectory_console.types import names_of_types
 from connectory_console.web import Visit, problems_as_data
 from connectory_console.yaml_text import Read, YamlInvalid, read_yaml, write_yaml
 
@@ -33,8 +34,13 @@ collections:
 
 async def show(visit: Visit) -> Response:
     """Those that are stored."""
+    return await _list(visit)
+
+
+async def _list(visit: Visit, problem: str = "", status: int = 200) -> Response:
     path = path_of(visit)
-    connection = await visit.api.get(path)
+    connection, types = await asyncio.gather(visit.api.get(path), names_of_types(visit))
+    about = types.get(connection["connection_type"], {})
     number = visit.page_number()
     size, listed = _SIZE, None
     while listed is None:
@@ -44,7 +50,15 @@ async def show(visit: Visit) -> Response:
             if failed.status != 422 or size == 1:  # their texts together take more than one answer holds
                 raise
             size = max(1, size // 4)
-    return visit.page("datasets.html", connection=connection, listed=listed, number=number)
+    return visit.page(
+        "datasets.html",
+        status,
+        connection=connection,
+        listed=listed,
+        number=number,
+        discovers="discovery" in about.get("supported_actions", ()),
+        problem=problem,
+    )
 
 
 async def edit(visit: Visit) -> Response:
@@ -76,7 +90,7 @@ async def act(visit: Visit) -> Response:
             raise
         return await _editor(visit, text, _at_lines(read, failed))
     if saved["failed"]:
-        told = [(read.line_of((_index(read, found), "fides_key")), found["message"]) for found in saved["failed"]]
+        told = [(read.line_of((_index(read, found), "fides_key")), _reason(read, found)) for found in saved["failed"]]
         return await _editor(visit, text, told)
     if action == "save":
         return visit.go(f"/connections/{segment(visit.request.path_params['key'])}/datasets", "dataset-saved")
@@ -95,6 +109,26 @@ async def delete(visit: Visit) -> Response:
         raise ApiFailed(422, told["typed"])
     await visit.api.send("DELETE", f"{path_of(visit)}/dataset/{segment(fides_key)}")
     return visit.go(f"/connections/{segment(visit.request.path_params['key'])}/datasets", "dataset-deleted")
+
+
+async def discover(visit: Visit) -> Response:
+    """Look at what the connection holds, and open the editor with it: all of it, or a stored dataset with what is new."""
+    merge = (await visit.form()).get("dataset", "")
+    answer = await visit.api.send(
+        "POST",
+        f"{path_of(visit)}/discovery",
+        query={"merge": merge},
+        headers={"Prefer": "wait"},
+        patient=True,
+    )
+    found = answer.json()
+    if found["status"] != "complete":
+        return await _list(visit, found.get("failure_reason") or "Looking takes long. Try again in a minute.", 422)
+    datasets = found["datasets"]
+    if not any(dataset["collections"] for dataset in datasets):
+        return await _list(visit, "It holds nothing that these secrets may see.", 422)
+    text = await asyncio.to_thread(_as_text, datasets[0] if len(datasets) == 1 else datasets, "yaml")
+    return await _editor(visit, text, found=found)
 
 
 async def _converted(visit: Visit, text: str, form: str) -> Response:
@@ -116,6 +150,13 @@ def _at_lines(read: Read, failed: ApiFailed) -> list[tuple[int, str]]:
         place = ".".join(map(str, inside[1:])) if inside and isinstance(inside[0], int) else ".".join(map(str, inside))
         told.append((read.line_of(inside), f"{place}: {problem.message}" if place else problem.message))
     return sorted(told)
+
+
+def _reason(read: Read, failed: dict[str, Any]) -> str:
+    key = failed["data"].get("fides_key")
+    if sum(isinstance(found, dict) and found.get("fides_key") == key for found in read.datasets) > 1:
+        return str(failed["message"])
+    return f"{failed['message']} It belongs to another connection: change it there, or give this one another key."
 
 
 def _index(read: Read, failed: dict[str, Any]) -> int:
@@ -152,6 +193,7 @@ async def _editor(
     *,
     changes: list[dict[str, Any]] | None = None,
     ignored: list[str] | None = None,
+    found: dict[str, Any] | None = None,
 ) -> Response:
     connection = await visit.api.get(path_of(visit))
     lines = text.splitlines()
@@ -167,5 +209,6 @@ async def _editor(
         problems=marked,
         changes=changes,
         ignored=ignored or [],
+        found=found,
         fides_key=visit.query("dataset"),
     )
