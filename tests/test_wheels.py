@@ -68,7 +68,7 @@ def used(binaries: Path, tmp_path_factory: pytest.TempPathFactory, postgres: Pos
         types = identifiers(api)
         assert api.patch("/connection", json=[item]).json()["failed"] == []
         tested = api.put("/connection/from_wheels/secret", json=secrets).json()["test_status"]
-        console = httpx.get(f"{service.url}/console/")
+        console = httpx.get(f"{service.url}/console/", timeout=30)
         return Used(home, types, tested, console, service.end()[0])
 
 
@@ -118,14 +118,16 @@ def test_the_console_is_there_once_it_is_installed(binaries: Path, wheels: list[
     pip(binaries, wheels, "install", "connectory[console]")
     try:
         with running_service(used.home, command=binaries / "connectory") as service:
-            page = httpx.get(f"{service.url}/console/sign-in").text
+            page = httpx.get(f"{service.url}/console/sign-in", timeout=30).text
             assert "Client secret" in page
             for address in re.findall(r'(?:href|src)="(/console/static/[^"]+)"', page):
-                assert httpx.get(service.url + address).status_code == 200
+                assert httpx.get(service.url + address, timeout=30).status_code == 200
             settings = {"CONNECTORY_HOME": str(used.home), "CONNECTORY_PORT": service.url.rpartition(":")[2]}
             link = finished(start([binaries / "connectory", "console"], settings=settings)).strip()
             code = {"code": link.partition("#code=")[2]}
-            answer = httpx.post(f"{service.url}/console/sign-in/code", data=code, headers={"Origin": service.url})
+            answer = httpx.post(
+                f"{service.url}/console/sign-in/code", data=code, headers={"Origin": service.url}, timeout=30
+            )
             assert (answer.status_code, answer.headers["location"]) == (303, "/console/")
             assert f"connectory_{settings['CONNECTORY_PORT']}=" in answer.headers["set-cookie"]
     finally:
