@@ -153,7 +153,7 @@ def test_what_the_connection_holds_is_proposed_and_later_what_is_new(
     postgres.execute("CREATE TABLE customer (id integer PRIMARY KEY, email text)", database="held")
     console.make("held", good_secrets | {"dbname": "held"})
     page = person.go("/connections/held/datasets")
-    page.get_by_role("button", name="Look what it holds").click()
+    page.get_by_role("button", name="See what it holds").click()
     expect(page.locator(".notice").filter(has_text="1 collection")).to_contain_text(
         "customer.email: user.contact.email"
     )
@@ -161,7 +161,7 @@ def test_what_the_connection_holds_is_proposed_and_later_what_is_new(
     expect(page.get_by_role("heading", name=re.compile("^New: public"))).to_be_visible()
     save(page)
     postgres.execute("ALTER TABLE customer ADD COLUMN phone text", database="held")
-    page.get_by_role("button", name="Look for what is new").click()
+    page.get_by_role("button", name="See what is new").click()
     check(page)
     expect(page.locator(".diff .added").first).to_have_text("+  - name: phone")
     assert page.locator(".diff .taken").count() == 0
@@ -170,7 +170,7 @@ def test_what_the_connection_holds_is_proposed_and_later_what_is_new(
 def test_what_cannot_be_looked_at_says_why(person: Person, console: Console, good_secrets: dict) -> None:
     console.make("closed", good_secrets | {"password": "marker-wrong"})
     page = person.go("/connections/closed/datasets")
-    page.get_by_role("button", name="Look what it holds").click()
+    page.get_by_role("button", name="See what it holds").click()
     expect(page.get_by_role("alert")).to_contain_text("rejected the credentials")
 
 

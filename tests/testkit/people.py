@@ -16,7 +16,7 @@ from connectory.store.clients import find_client
 from connectory.store.engine import open_store
 from testkit.service import RunningService, running_service, token_of_root
 
-PATIENCE = 15_000
+PATIENCE = 30_000
 """Milliseconds that a page may take to show something; a busy machine is no failure."""
 SECRET = "marker"
 """What the secrets of these tests begin with. No browser keeps it, and no log tells it."""
