@@ -67,7 +67,9 @@ def test_signing_out_revokes_the_token(another, console: Console) -> None:
 def test_signing_out_ends_it_also_for_the_back_button(person: Person, console: Console) -> None:
     page = person.go("/connections")
     page.locator(".account summary").click()
-    page.get_by_role("button", name="Sign out").click()
+    with page.expect_response("**/sign-out") as answered:
+        page.get_by_role("button", name="Sign out").click()
+    assert answered.value.all_headers()["clear-site-data"] == '"cache"'
     expect(page.get_by_text("You are signed out.")).to_be_visible()
     page.go_back()
     expect(page.get_by_label("Client secret")).to_be_visible()
