@@ -12,6 +12,12 @@ from connectory.testing.rules.rule import rule, standard_checks
 class ExceptionRules(Facts):
     """Whether no rule is weakened in silence."""
 
+    def __init_subclass__(cls, **options: object) -> None:
+        super().__init_subclass__(**options)
+        last = "test_no_check_is_left_out_without_a_reason"
+        if getattr(cls, last) is not getattr(ExceptionRules, last):
+            raise TypeError(f"{last} holds for every connector; remove its replacement from {cls.__name__}.")
+
     @rule(fix="Name the rule in exceptions, with the reason, or remove the replacement.")
     def test_no_check_is_left_out_without_a_reason(self, request: pytest.FixtureRequest) -> None:
         """A connector that cannot do something says so in `exceptions`, and the report of the run says it too."""
