@@ -4,7 +4,6 @@ Everything runs in an environment that holds wheels only: first core's alone, wh
 author installs, then the service. The database's project goes the way of docs/plugin-authors.md, command by command.
 """
 
-import json
 import re
 import tomllib
 import zipfile
@@ -18,7 +17,7 @@ import pytest
 from documentation.pages import blocks
 from testkit.cache import REPOSITORY
 from testkit.package_index import package_index
-from testkit.service import running_service
+from testkit.service import running_service, token_of_root
 from testkit.wheels import build_wheels, finished, install, new_environment, start, wheels_of
 
 KINDS = {"database": "redis", "saas": "acme_saas", "other": "acme_other"}
@@ -187,12 +186,8 @@ def test_the_service_lists_each(binaries: Path, published: object, tmp_path: Pat
     """That of the page as it came from the index."""
     home = tmp_path / "home"
     with running_service(home, command=binaries / "connectory") as service:
-        credentials = json.loads((home / "root_client.json").read_text())
-        granted = httpx.post(
-            f"{service.url}/api/v1/oauth/token", data={"grant_type": "client_credentials"} | credentials
-        )
-        headers = {"Authorization": f"Bearer {granted.json()['access_token']}"}
-        listed = httpx.get(f"{service.url}/api/v1/connection_type", headers=headers).json()["items"]
+        headers = {"Authorization": f"Bearer {token_of_root(home, service.url)}"}
+        listed = httpx.get(f"{service.url}/api/v1/connection_type", headers=headers, timeout=60).json()["items"]
     found = {item["identifier"]: item["type"] for item in listed}
     assert found == {"manual": "manual"} | {identifier: kind for kind, identifier in KINDS.items()}
 
