@@ -247,6 +247,13 @@ def test_the_schema_is_what_consumers_read(author):
     assert list(json.loads(printed)["properties"]) == ["host", "port", "task", "token"]
 
 
+def test_a_reader_that_has_enough_is_no_error(home, site):
+    """`| head -1` closes the pipe while more comes."""
+    settings = environment_of(home, {"PYTHONPATH": str(site), "CONNECTORY_PLUGINS_ALLOW": "errand"})
+    process = start(["sh", "-c", f"{COMMAND} schema errand | true"], settings=settings)
+    assert finished(process) == ""
+
+
 def test_the_commands_are_listed_with_the_others(command):
     code, printed, _ = command("--help")
     assert code == 0
