@@ -44,7 +44,8 @@ def names() -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
-        ("Redis", Connector),
+        ("RedisConnector", Connector),
+        ("TestRedisConformance", ConnectorConformance),
         ("LedgerSecrets", Secrets),
         ("LedgerSession", DataSession),
         ("LedgerSettings", DeployerSettings),
