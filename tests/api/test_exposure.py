@@ -9,7 +9,7 @@ from urllib.parse import quote
 import httpx
 
 from testkit import hostile
-from testkit.service import RunningService, run_command, running_service
+from testkit.service import COMMAND, RunningService, run_command, running_service
 
 MARKERS = [
     f"m4rk3r-{name}-pw!"
@@ -30,7 +30,7 @@ def test_no_marker_is_in_the_database_its_log_any_log_line_or_any_answer(tmp_pat
     home = tmp_path / "home"
     with (
         hostile.postgres_reflects_the_password() as reflecting,
-        running_service(home, {"CONNECTORY_LOG_LEVEL": "debug"}) as service,
+        running_service(home, {"CONNECTORY_LOG_LEVEL": "debug"}, command=COMMAND) as service,
     ):
         token = run_command(home, "token").stdout.strip()
         answers = use_everything(service, token, reflecting)

@@ -15,7 +15,7 @@ from connectory.testing.exposure import appearances
 from connectory.testing.payloads import with_markers
 from testkit import hostile
 from testkit.every_connector import secrets_of_every_connector, settings_of_every_connector
-from testkit.service import RunningService, running_service, token_of_root
+from testkit.service import COMMAND, RunningService, running_service, token_of_root
 
 API = "/api/v1/connection"
 
@@ -50,7 +50,7 @@ def test_no_marker_of_any_connector_is_in_any_place(tmp_path, marked):
         settings = settings_of_every_connector(far_end.host, far_end.port)
         settings |= {"TMPDIR": str(temporary), "CONNECTORY_LOG_LEVEL": "debug", "CONNECTORY_PROBE_DEADLINE": "2"}
         settings |= {"CONNECTORY_EGRESS_ALLOW_LOOPBACK": "true", "CONNECTORY_PROBE_QUEUE_WAIT": "15"}
-        with running_service(home, settings) as service, ProcessesWatched(service) as shown:
+        with running_service(home, settings, command=COMMAND) as service, ProcessesWatched(service) as shown:
             answers = use(service, home, documents)
             assert far_end.connections >= 5  # so tests held the secrets while they were watched
             texts = files_below(tmp_path)

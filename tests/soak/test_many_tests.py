@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from testkit import hostile
-from testkit.service import running_service, token_of_root
+from testkit.service import COMMAND, running_service, token_of_root
 
 API = "/api/v1/connection"
 DEADLINE, QUEUE_WAIT, WRITE = 3, 15, 5
@@ -47,7 +47,7 @@ def running(tmp_path_factory, postgres):
         "CONNECTORY_PLUGINS_ALLOW": "postgres",
         "CONNECTORY_LOG_LEVEL": "warning",
     }
-    with hostile.silent() as far_end, running_service(home, settings) as service:
+    with hostile.silent() as far_end, running_service(home, settings, command=COMMAND) as service:
         headers = {"Authorization": f"Bearer {token_of_root(home, service.url)}"}
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
         with httpx.Client(base_url=service.url, headers=headers, timeout=120, limits=limits) as client:

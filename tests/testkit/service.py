@@ -95,7 +95,8 @@ def running_service(
     """Start the service and wait for its line; it is killed at the end of the block if it still runs.
 
     `launcher` is a command that becomes the one that stands after it; `command` is the `connectory` of an environment, COMMAND
-    for the workspace's; with neither the service is a fork. `port` is where to listen, 0 for a free one.
+    for the workspace's; with neither the service is a fork, of which /proc does not show the command line and the environment.
+    `port` is where to listen, 0 for a free one.
     """
     home.mkdir(parents=True, exist_ok=True)
     log = home.with_name(f"{home.name}.log")

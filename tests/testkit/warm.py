@@ -18,6 +18,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Mapping
@@ -202,6 +203,7 @@ def _become(message: bytes, files: list[int], path: list[str]) -> None:
     os.environ.clear()
     os.environ.update(wanted["environment"])
     time.tzset()
+    tempfile.tempdir = None
     more = filter(None, wanted["environment"].get("PYTHONPATH", "").split(os.pathsep))
     sys.path[:] = [str(PROGRAM.parent), *more, *path]
     sys.argv = [str(PROGRAM), *wanted["arguments"]]
