@@ -86,7 +86,7 @@ def running_service(
             text=True,
         )
     try:
-        line = first_line(process, 60)
+        line = first_line(process, 180)
         found = READY.search(line)
         if found is None:
             raise ServerFailed(f"The service printed {line!r} and not its line. Its log:\n{log.read_text()[-2000:]}")
