@@ -107,7 +107,7 @@ def running_service(
         else:
             process = _fork(arguments, environment_of(home, settings), errors)
     try:
-        line = first_line(process, 60)
+        line = first_line(process, 180)
         found = READY.search(line)
         if found is None:
             raise ServerFailed(f"The service printed {line!r} and not its line. Its log:\n{log.read_text()[-2000:]}")
