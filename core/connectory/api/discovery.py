@@ -106,7 +106,7 @@ async def discover(
         await asyncio.wait({task}, timeout=wait)
     applied = NO_STORE | ({"Preference-Applied": "wait"} if wait else {})
     if task.done():
-        return json_response(task.result(), applied)
+        return Response(task.result(), headers=applied, media_type="application/json")
     location = f"{request.url.path}/{found}"
     return json_response(answer_of(found, connector, subject.started_at), applied | {"Location": location}, 202)
 

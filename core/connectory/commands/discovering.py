@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import orjson
 import typer
 from pydantic import ValidationError
 
@@ -94,7 +95,8 @@ async def _discover(key: str, merge: str, wanted: DiscoveryRequest, catalog: Cat
         with _progress(key) as seen:
             subject = Subject(new_id(), utc_now(), connection, connector, envelope, wanted, who, stored, seen)
             await means.threads.write(begin, means, subject)
-            return await run_discovery(means, subject)
+            answer: dict[str, Any] = orjson.loads(await run_discovery(means, subject))
+            return answer
 
 
 async def _check(key: str, fides_key: str, catalog: Catalog) -> list[dict[str, Any]]:
