@@ -10,7 +10,6 @@ from typing import Any
 import orjson
 
 from connectory.api.discovery_runs import (
-    Means,
     OfService,
     Subject,
     collections_of,
@@ -18,6 +17,7 @@ from connectory.api.discovery_runs import (
     known_collections,
     run,
 )
+from connectory.api.means import Means
 from connectory.api.memory import LARGE, give_back_later
 from connectory.api.verdicts import SCHEDULE, asked_by, keep_verdict
 from connectory.checks.sessions.session import Session

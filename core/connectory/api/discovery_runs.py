@@ -7,22 +7,20 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from typing import Any, Literal, Protocol, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, cast
 
 import orjson
 
 from connectory.api.discovery_reasons import reason_of
 from connectory.api.discovery_shapes import DiscoveryRequest
 from connectory.api.logs import log
+from connectory.api.means import Means
 from connectory.api.memory import LARGE, give_back_later
 from connectory.api.probes import failed, of_connection
 from connectory.api.sealing import open_document
-from connectory.api.store_threads import StoreThreads
-from connectory.catalog.catalog import Catalog
 from connectory.catalog.loaded import LoadedConnector
 from connectory.checks.refusals import NoProcess, ShuttingDown
 from connectory.checks.report import CheckReport
-from connectory.checks.runner import CheckRunner
 from connectory.checks.sessions.facts import as_told
 from connectory.checks.sessions.runner import SessionNotOpened, Terms
 from connectory.checks.sessions.session import OperationFailed, Session
@@ -34,13 +32,11 @@ from connectory.discovery.datasets import DatasetMaker, Finding
 from connectory.documents.roles import place_of
 from connectory.documents.validation import Document, SecretsInvalid, parse_secrets
 from connectory.drift.merge import merge_into
-from connectory.settings import Settings
 from connectory.store import audit
 from connectory.store.audit import Actor
 from connectory.store.connections import StoredConnection
 from connectory.store.discoveries import end_discovery
-from connectory.store.engine import Store
-from connectory.vault import EnvelopeUnreadable, Vault
+from connectory.vault import EnvelopeUnreadable
 
 LARGEST_ANSWER = 32 * 2**20
 """Bytes of an answer, three times what 5,000 tables of 20 columns take: names that it repeats may make it larger than what was
@@ -48,23 +44,6 @@ found.
 """
 _QUEUED = "Too many sessions were used all the time; try again later."
 _ENDED = "The service ended during the discovery; ask again."
-
-
-class Means(Protocol):
-    """What a discovery needs of a service. A command has this much, and no more."""
-
-    @property
-    def settings(self) -> Settings: ...
-    @property
-    def store(self) -> Store: ...
-    @property
-    def vault(self) -> Vault: ...
-    @property
-    def catalog(self) -> Catalog: ...
-    @property
-    def runner(self) -> CheckRunner: ...
-    @property
-    def threads(self) -> StoreThreads: ...
 
 
 @dataclass(frozen=True)

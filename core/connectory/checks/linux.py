@@ -65,7 +65,7 @@ def leave_parent_behind(*keep: int) -> None:
 
 
 def give_back_memory() -> None:
-    """Have the C library give the system what it holds of freed memory. Only glibc's does; others do it by themselves or never."""
+    """Have the C library give the system what it holds of freed memory; nothing is done where it is not glibc."""
     trim = getattr(_libc, "malloc_trim", None)
     if trim is not None:
         trim(0)

@@ -51,7 +51,7 @@ def telling(unable: int) -> Iterator[None]:
     try:
         yield
     except Refused as problem:
-        typer.echo(problem.detail, err=True)
+        typer.echo("\n".join(_lines_of(problem)), err=True)
         raise typer.Exit(2) from None
     except AskedWrongly as problem:
         typer.echo(str(problem), err=True)
@@ -61,6 +61,15 @@ def telling(unable: int) -> Iterator[None]:
         raise typer.Exit(unable) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None  # as a shell has it; click's own is 1, which means something else here
+
+
+def _lines_of(problem: Refused) -> Iterator[str]:
+    if isinstance(problem.detail, str):
+        yield problem.detail
+        return
+    for one in problem.detail:
+        place = ".".join(map(str, one["loc"][1:]))  # without `body`, which a command has none of
+        yield f"{place}: {one['msg']}" if place else one["msg"]
 
 
 def discover(key: str, schemas: list[str], merge: str, sample: int) -> dict[str, Any]:

