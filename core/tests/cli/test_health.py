@@ -11,7 +11,6 @@ from connectory.catalog.discovery import Selection
 from connectory.commands import app, health
 from connectory.settings import read_settings
 from connectory.startup import open_database
-from connectory.store.audit import Asked, list_entries
 from connectory.store.bulk_save import SaveItem, save_connections
 from connectory.store.connections import get_by_key
 from connectory.store.timestamps import utc_now
@@ -107,8 +106,7 @@ def test_what_is_asked_for_wrongly_is_said_and_changes_nothing(run, arguments, g
     assert said in told
 
 
-def test_the_audit_trail_names_the_command(run, home):
+def test_the_audit_trail_names_the_command(run):
     run("schedule", "set", "shop_db", "--test-every", "1h")
-    with open_database(read_settings(home=home)) as store, store.read() as database:
-        [entry] = [one for one in list_entries(database, Asked())[0] if one.action == "schedule_set"]
-    assert (entry.client_id, entry.connection_key) == ("schedule set", "shop_db")
+    [entry] = [json.loads(line) for line in run("audit", "--json")[1].splitlines() if "schedule_set" in line]
+    assert (entry["actor"], entry["connection_key"]) == ("schedule set", "shop_db"), entry
