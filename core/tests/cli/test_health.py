@@ -53,7 +53,12 @@ def test_a_schedule_is_set_shown_and_ended(run):
     code, printed, _ = run("schedule", "set", "shop_db", "--test-every", "120m", "--check-every", "1d")
     assert (code, [line.split(" due=")[0] for line in printed.splitlines()]) == (0, ["test every=2h", "check every=1d"])
     shown = json.loads(run("schedule", "show", "shop_db", "--json")[1])
-    assert (shown["test_every"], shown["check_every"], shown["test_ran_at"], shown["paused"]) == ("2h", "1d", None, False)
+    assert (shown["test_every"], shown["check_every"], shown["test_ran_at"], shown["paused"]) == (
+        "2h",
+        "1d",
+        None,
+        False,
+    )
     assert run("schedule", "set", "by_hand", "--test-every", "1h")[0] == 0
     assert run("schedule", "delete", "shop_db") == (0, "", "")
     assert run("schedule", "show", "shop_db")[::2] == (2, "The connection 'shop_db' has no schedule.\n")

