@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import select
 import sys
+from functools import partial
 from typing import NoReturn
 
 from connectory.catalog.loaded import LoadedConnector
@@ -68,7 +69,7 @@ def run_test(
             hide_memory()
             if connector is not None and not _can_be_read(job):
                 with limited_growth(_SPARE_MEMORY):
-                    rehearse(connector)
+                    rehearse(connector, is_over=partial(_can_be_read, job))
             emit(_do(_read_job(job), name, connector, confining, emit))
         except MemoryError:
             emit(Verdict("failed", FailureCode.RESOURCE_LIMIT))
