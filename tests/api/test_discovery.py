@@ -1,5 +1,6 @@
 """`/connection/{key}/discovery`."""
 
+import threading
 import time
 from datetime import timedelta
 from uuid import uuid4
@@ -7,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from connectory.api import discovery as routes
-from connectory.api import discovery_runs
+from connectory.api import discovery_runs, memory
 from connectory.api.running_discoveries import MOST_AT_ONCE
 from connectory.store.connections import get_by_key
 from connectory.store.discoveries import begin_discovery
@@ -147,6 +148,16 @@ def test_an_answer_has_a_bound(api, discover, monkeypatch):
     assert "ask for fewer schemas" in found["failure_reason"]
     assert api.get(f"/connection/books/discovery/{found['id']}").json() == found
     assert api.get("/audit?action=discovered&size=1").json()["items"][0]["result_code"] == "resource_limit"
+
+
+def test_the_memory_of_a_large_answer_goes_back(api, discover, monkeypatch):
+    given_back = threading.Event()
+    monkeypatch.setattr(discovery_runs, "LARGE", 0)
+    monkeypatch.setattr(memory, "_LATER", 0.0)
+    monkeypatch.setattr(memory, "give_back_memory", given_back.set)
+    books(api)
+    discover()
+    assert given_back.wait(30)
 
 
 def test_a_connection_without_secrets_is_told_so(api, discover):

@@ -10,7 +10,6 @@ from typing import Any
 import orjson
 
 from connectory.api.discovery_runs import (
-    Means,
     OfService,
     Subject,
     collections_of,
@@ -18,6 +17,8 @@ from connectory.api.discovery_runs import (
     known_collections,
     run,
 )
+from connectory.api.means import Means
+from connectory.api.memory import LARGE, give_back_later
 from connectory.api.verdicts import SCHEDULE, asked_by, keep_verdict
 from connectory.checks.sessions.session import Session
 from connectory.contract.data import CollectionInfo
@@ -77,6 +78,8 @@ async def run_check(service: Means, subject: Subject, fides_key: str, dataset: s
     answer = {member: found.get(member, value) for member, value in _NOTHING.items()}
     done = CheckRun({"status": found["status"], **answer}, found.get("of_service"))
     await service.threads.write(_record, service, subject, fides_key, done, elapsed_ms)
+    if len(dataset) > LARGE:
+        give_back_later()
     return done
 
 

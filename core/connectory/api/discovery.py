@@ -15,10 +15,11 @@ from connectory.api.answers import NO_STORE, json_response
 from connectory.api.bearer import actor, needs
 from connectory.api.bodies import JsonBody, parse_body
 from connectory.api.datasets import no_dataset
-from connectory.api.discovery_runs import Means, Subject, answer_of, run_discovery
+from connectory.api.discovery_runs import Subject, answer_of, run_discovery
 from connectory.api.discovery_shapes import Discovery, DiscoveryRequest
 from connectory.api.errors import PROTECTED, Refused, errors
 from connectory.api.lookup import ConnectionKey, find_connection
+from connectory.api.means import Holdings, Means
 from connectory.api.service import Service, service_of
 from connectory.api.test_runs import refuse_too_often
 from connectory.catalog.catalog import ConnectorUnavailable
@@ -106,7 +107,7 @@ async def discover(
         await asyncio.wait({task}, timeout=wait)
     applied = NO_STORE | ({"Preference-Applied": "wait"} if wait else {})
     if task.done():
-        return json_response(task.result(), applied)
+        return Response(task.result(), headers=applied, media_type="application/json")
     location = f"{request.url.path}/{found}"
     return json_response(answer_of(found, connector, subject.started_at), applied | {"Location": location}, 202)
 
@@ -124,7 +125,7 @@ def _wait(prefer: str, most: float) -> float:
     return most if found[1] is None else min(float(found[1]), most)
 
 
-def connector_of(service: Means, connection: StoredConnection) -> LoadedConnector:
+def connector_of(service: Holdings, connection: StoredConnection) -> LoadedConnector:
     """The connector that can say what the connection holds; refused where there is none."""
     try:
         connector = service.catalog.require(connection.connection_type, connection.distribution)

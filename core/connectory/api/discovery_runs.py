@@ -7,74 +7,43 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from typing import Any, Literal, Protocol, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, cast
 
 import orjson
 
+from connectory.api.discovery_reasons import reason_of
 from connectory.api.discovery_shapes import DiscoveryRequest
 from connectory.api.logs import log
+from connectory.api.means import Means
+from connectory.api.memory import LARGE, give_back_later
 from connectory.api.probes import failed, of_connection
 from connectory.api.sealing import open_document
-from connectory.api.store_threads import StoreThreads
-from connectory.catalog.catalog import Catalog
 from connectory.catalog.loaded import LoadedConnector
 from connectory.checks.refusals import NoProcess, ShuttingDown
 from connectory.checks.report import CheckReport
-from connectory.checks.runner import CheckRunner
 from connectory.checks.sessions.facts import as_told
 from connectory.checks.sessions.runner import SessionNotOpened, Terms
 from connectory.checks.sessions.session import OperationFailed, Session
 from connectory.checks.turns import QueueFull
 from connectory.contract.check import FailureCode
 from connectory.contract.data import CollectionInfo, CollectionRef, Privileges
-from connectory.contract.session import DataFailure
 from connectory.discovery.access import access_report
 from connectory.discovery.datasets import DatasetMaker, Finding
 from connectory.documents.roles import place_of
 from connectory.documents.validation import Document, SecretsInvalid, parse_secrets
 from connectory.drift.merge import merge_into
-from connectory.settings import Settings
 from connectory.store import audit
 from connectory.store.audit import Actor
 from connectory.store.connections import StoredConnection
 from connectory.store.discoveries import end_discovery
-from connectory.store.engine import Store
-from connectory.vault import EnvelopeUnreadable, Vault
+from connectory.vault import EnvelopeUnreadable
 
 LARGEST_ANSWER = 32 * 2**20
 """Bytes of an answer, three times what 5,000 tables of 20 columns take: names that it repeats may make it larger than what was
 found.
 """
-_REASONS: Mapping[str, str] = {
-    FailureCode.TIMEOUT: "The discovery was not done in time; ask for fewer schemas, or have the operator of this service raise "
-    "CONNECTORY_DISCOVERY_DEADLINE.",
-    FailureCode.RESOURCE_LIMIT: "There is more than a discovery takes; ask for fewer schemas.",
-    FailureCode.CRASHED: "The driver crashed during the discovery; the service itself is not affected.",
-    FailureCode.QUERY_FAILED: "The login was accepted, but the server failed to say what there is.",
-    DataFailure.UNSUPPORTED: "This connector cannot say what a connection holds; write the dataset by hand.",
-    DataFailure.LOCK_TIMEOUT: "Others held what was needed for too long; try again later.",
-    DataFailure.SERIALIZATION: "It collided with what others did at the same time; try again.",
-}
-_OTHER_REASON = "The server did not say what there is; its own log may tell why."
 _QUEUED = "Too many sessions were used all the time; try again later."
 _ENDED = "The service ended during the discovery; ask again."
-
-
-class Means(Protocol):
-    """What a discovery needs of a service. A command has this much, and no more."""
-
-    @property
-    def settings(self) -> Settings: ...
-    @property
-    def store(self) -> Store: ...
-    @property
-    def vault(self) -> Vault: ...
-    @property
-    def catalog(self) -> Catalog: ...
-    @property
-    def runner(self) -> CheckRunner: ...
-    @property
-    def threads(self) -> StoreThreads: ...
 
 
 @dataclass(frozen=True)
@@ -136,8 +105,8 @@ def answer_of(
     } | found
 
 
-async def run_discovery(service: Means, subject: Subject) -> dict[str, Any]:
-    """Discover, and keep the answer, which this returns too. It never fails: the answer says what went wrong."""
+async def run_discovery(service: Means, subject: Subject) -> bytes:
+    """Discover, and keep the answer, which this returns too: JSON. It never fails: the answer says what went wrong."""
     began = time.monotonic()
     found = await run(subject, _found(service, subject))
     elapsed = round((time.monotonic() - began) * 1000, 3)
@@ -147,11 +116,13 @@ async def run_discovery(service: Means, subject: Subject) -> dict[str, Any]:
     answer = answer_of(subject.id, subject.connector, subject.started_at, **found, elapsed_ms=elapsed)
     report = orjson.dumps(answer)
     if len(report) > LARGEST_ANSWER:
-        failure = _failure(FailureCode.RESOURCE_LIMIT, _reason(FailureCode.RESOURCE_LIMIT))
+        failure = _failure(FailureCode.RESOURCE_LIMIT, reason_of(FailureCode.RESOURCE_LIMIT))
         answer = answer_of(subject.id, subject.connector, subject.started_at, **failure, elapsed_ms=elapsed)
         report = orjson.dumps(answer)
-    await service.threads.write(_keep, service, subject, report.decode(), answer["failure_code"])
-    return answer
+    await service.threads.write(_keep, service, subject, report, answer["failure_code"])
+    if len(report) > LARGE:
+        give_back_later()
+    return report
 
 
 async def run(subject: Subject, look: Awaitable[dict[str, Any]]) -> dict[str, Any]:
@@ -167,10 +138,10 @@ async def run(subject: Subject, look: Awaitable[dict[str, Any]]) -> dict[str, An
         )
 
 
-def _keep(service: Means, subject: Subject, report: str, failure_code: str | None) -> None:
+def _keep(service: Means, subject: Subject, report: bytes, failure_code: str | None) -> None:
     entry = subject.who.did("discovered", subject.connection, result_code=failure_code or "succeeded")
     with service.store.write() as database:
-        end_discovery(database, subject.id, report)
+        end_discovery(database, subject.id, report.decode())
         audit.append(database, entry)
 
 
@@ -179,10 +150,20 @@ async def _found(service: Means, subject: Subject) -> dict[str, Any]:
     if connector.opens_sessions:
         return await in_session(service, subject, lambda session, document: _looked_at(session, subject, document))
     # Nothing tells one account of a service from another here, and a dataset belongs to one connection.
-    maker = DatasetMaker((connector.identifier, subject.connection.key), connector.identifier)
+    maker = _maker(subject, (connector.identifier, subject.connection.key))
     for info in known_collections(connector):
         maker.add(info)
     return _success(maker.finding, None, CheckReport("succeeded"))
+
+
+def _maker(subject: Subject, place: tuple[str, ...]) -> DatasetMaker:
+    """Makes the datasets. What is not looked at again is kept as text: of thousands of tables, a tenth of the memory."""
+    name = subject.connector.identifier
+    return DatasetMaker(place, name) if subject.stored is not None else DatasetMaker(place, name, _as_text)
+
+
+def _as_text(made: dict[str, Any]) -> orjson.Fragment:
+    return orjson.Fragment(orjson.dumps(made))
 
 
 def known_collections(connector: LoadedConnector) -> list[CollectionInfo]:
@@ -214,7 +195,7 @@ async def in_session(service: Means, subject: Subject, look: Look) -> dict[str, 
         return _not_opened(of_connection(problem.report, connection))
     except OperationFailed as failure:
         _log_driver(subject, failure.error_type)
-        return _failure(failure.code, _reason(failure.code), retry_after=failure.retry_after)
+        return _failure(failure.code, reason_of(failure.code), retry_after=failure.retry_after)
     except QueueFull:
         return _failure(FailureCode.TIMEOUT, _QUEUED, of_service="busy")
     except NoProcess as short:
@@ -234,7 +215,7 @@ async def collections_of(
 
 
 async def _looked_at(session: Session, subject: Subject, document: Document) -> dict[str, Any]:
-    maker = DatasetMaker(_place(subject.connector, document), subject.connector.identifier)
+    maker = _maker(subject, _place(subject.connector, document))
     scope = subject.wanted.scope
     for namespace in [None] if scope is None else [{"schema": name} for name in dict.fromkeys(scope.schemas)]:
         async for info in collections_of(session, subject, namespace):
@@ -292,10 +273,6 @@ def _failure(
 ) -> dict[str, Any]:
     found = {"status": "failed", "failure_code": code, "failure_reason": reason, "retry_after": retry_after}
     return found if of_service is None else found | {"of_service": of_service}
-
-
-def _reason(code: FailureCode | DataFailure) -> str:
-    return _REASONS.get(code) or (code.reason if isinstance(code, FailureCode) else _OTHER_REASON)
 
 
 def _log_driver(subject: Subject, error_type: str | None) -> None:

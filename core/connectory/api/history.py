@@ -14,8 +14,9 @@ from connectory.api.answers import Answer, json_response
 from connectory.api.bearer import needs
 from connectory.api.errors import PROTECTED, errors
 from connectory.api.lookup import ConnectionKey, find_connection
+from connectory.api.means import Holdings
 from connectory.api.paging import Page, PageNumber, PageSize, page_of
-from connectory.api.service import Service, service_of
+from connectory.api.service import service_of
 from connectory.store.engine import Store
 from connectory.store.schedules import Kind
 from connectory.store.timestamps import utc_now
@@ -93,14 +94,19 @@ async def list_all(
     or the service itself failed. `GET /connection/{connection_key}/test_history` tells the last 100 tests at length.
     """
     service = service_of(request)
-    return await service.threads.read(_list, service, connection_key, page, size)
+    return json_response(await service.threads.read(read_history, service, connection_key, page, size))
 
 
-def _list(service: Service, key: str, page: int, size: int) -> Response:
+def read_history(service: Holdings, key: str, page: int, size: int) -> dict[str, Any]:
+    """The members of `PastVerdictPage`.
+
+    Raises:
+        Refused: there is no such connection.
+    """
     with service.store.read() as database:
         connection = find_connection(database, key)
         found, total = list_verdicts(database, connection.id, page=page, size=size)
-    return json_response(page_of([_shown(verdict) for verdict in found], total, page, size))
+    return page_of([_shown(verdict) for verdict in found], total, page, size)
 
 
 def _shown(verdict: Verdict) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from connectory.api.bodies import JsonBody, parse_body
 from connectory.api.discovery import connector_of
 from connectory.api.errors import PROTECTED, Refused, errors, refuse_field
 from connectory.api.lookup import ConnectionKey, find_connection
-from connectory.api.service import Service, service_of
+from connectory.api.means import Holdings
+from connectory.api.service import service_of
 from connectory.store import audit
 from connectory.store.audit import Actor
 from connectory.store.connections import StoredConnection
@@ -99,10 +100,15 @@ async def put_one(
     not all are tested at once. What was missed is done once.
     """
     service = service_of(request)
-    return await service.threads.write(_put, service, connection_key, body, actor(request))
+    return json_response(await service.threads.write(set_schedule, service, connection_key, body, actor(request)))
 
 
-def _put(service: Service, key: str, body: bytes, who: Actor) -> Response:
+def set_schedule(service: Holdings, key: str, body: bytes, who: Actor) -> dict[str, Any]:
+    """Replace the schedule of a connection by what a body says; the members of `ConnectionSchedule`.
+
+    Raises:
+        Refused: there is no such connection, the body is none, or the connection's datasets cannot be checked.
+    """
     with service.store.look() as database:
         connection = find_connection(database, key)
     every = _intervals(parse_body(body, ScheduleToSet))
@@ -114,7 +120,7 @@ def _put(service: Service, key: str, body: bytes, who: Actor) -> Response:
             raise Refused(409, "The connection was replaced by another one meanwhile; try again.")
         told = {f"{kind}_every": shortest(seconds) for kind, seconds in every.items()}
         audit.append(database, who.did("schedule_set", connection, sorted(told), result_code="200", details=told))
-        return json_response(_shown(connection, get_schedule(database, connection.id)))
+        return _shown(connection, get_schedule(database, connection.id))
 
 
 def _intervals(given: ScheduleToSet) -> dict[Kind, int]:
@@ -150,16 +156,21 @@ def shortest(seconds: int) -> str:
 async def get_one(request: Request, connection_key: ConnectionKey) -> Response:
     """With when each is due next, and when it last ran. What came of it, the history of the connection tells."""
     service = service_of(request)
-    return await service.threads.read(_get, service, connection_key)
+    return json_response(await service.threads.read(read_schedule, service, connection_key))
 
 
-def _get(service: Service, key: str) -> Response:
+def read_schedule(service: Holdings, key: str) -> dict[str, Any]:
+    """The members of `ConnectionSchedule`.
+
+    Raises:
+        Refused: there is no such connection, or it has none.
+    """
     with service.store.read() as database:
         connection = find_connection(database, key)
         found = get_schedule(database, connection.id)
     if not found:
         raise _none(key)
-    return json_response(_shown(connection, found))
+    return _shown(connection, found)
 
 
 @router.delete(
@@ -173,11 +184,16 @@ def _get(service: Service, key: str) -> Response:
 async def delete_one(request: Request, connection_key: ConnectionKey) -> Response:
     """What runs by it goes on to its end. It also ends when the connection is deleted."""
     service = service_of(request)
-    await service.threads.write(_delete, service, connection_key, actor(request))
+    await service.threads.write(end_schedule, service, connection_key, actor(request))
     return Response(status_code=204)
 
 
-def _delete(service: Service, key: str, who: Actor) -> None:
+def end_schedule(service: Holdings, key: str, who: Actor) -> None:
+    """Do nothing of a connection any more.
+
+    Raises:
+        Refused: there is no such connection, or it has no schedule.
+    """
     with service.store.write() as database:
         connection = find_connection(database, key)
         if not delete_schedule(database, connection.id):

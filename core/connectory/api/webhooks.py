@@ -15,9 +15,11 @@ from connectory.api.bodies import JsonBody, parse_body
 from connectory.api.egress import report_on
 from connectory.api.errors import PROTECTED, Refused, errors, refuse_field
 from connectory.api.lookup import ConnectionKey, find_connection
+from connectory.api.means import Holdings
 from connectory.api.service import Service, service_of
 from connectory.api.test_runs import refuse_too_often
-from connectory.api.webhook_calls import refusal, target_of
+from connectory.api.webhook_calls import Target, refusal, target_of
+from connectory.checks.egress_check import EgressReport
 from connectory.contract.check import FailureCode
 from connectory.store import audit
 from connectory.store.audit import Actor
@@ -115,8 +117,9 @@ async def put_one(
     await service.threads.read(_look, service, connection_key)  # 404 wins over 422
     wanted = parse_body(body, WebhookToSet)
     refuse_too_often(service, who)
-    await _refuse_address(service, wanted.url, who.id)
-    return await service.threads.write(_put, service, connection_key, wanted, who)
+    target = wanted_target(wanted)
+    refuse_address(target, await report_on(service, target.host, target.port, who.id))
+    return json_response(await service.threads.write(set_webhook, service, connection_key, wanted, who))
 
 
 def _look(service: Service, key: str) -> None:
@@ -124,16 +127,27 @@ def _look(service: Service, key: str) -> None:
         find_connection(database, key)
 
 
-async def _refuse_address(service: Service, url: str, client: str) -> None:
-    target = target_of(url)
+def wanted_target(wanted: WebhookToSet) -> Target:
+    """Where the webhook is; refused where it is nowhere."""
+    target = target_of(wanted.url)
     if target is None:
         raise refuse_field(["body", "url"], _INVALID, "url_invalid")
-    code = refusal(target, await report_on(service, target.host, target.port, client))
+    return target
+
+
+def refuse_address(target: Target, report: EgressReport) -> None:
+    """Refuse a webhook that would not be called, by what the egress policy says of its host."""
+    code = refusal(target, report)
     if code is not None:
         raise refuse_field(["body", "url"], code.reason, code)
 
 
-def _put(service: Service, key: str, wanted: WebhookToSet, who: Actor) -> Response:
+def set_webhook(service: Holdings, key: str, wanted: WebhookToSet, who: Actor) -> dict[str, Any]:
+    """Replace the webhook of a connection; the members of `ConnectionWebhook`.
+
+    Raises:
+        Refused: there is no such connection.
+    """
     with service.store.look() as database:
         connection = find_connection(database, key)
     sealed = seal_secret(service.vault, connection.id, wanted.secret.encode())
@@ -145,7 +159,7 @@ def _put(service: Service, key: str, wanted: WebhookToSet, who: Actor) -> Respon
         audit.append(database, who.did("webhook_set", connection, changed, result_code="200", kid=sealed.kid))
         found = get_webhook(database, connection.id)
     assert found is not None
-    return json_response(_shown(found))
+    return _shown(found)
 
 
 @router.get(
@@ -159,16 +173,21 @@ def _put(service: Service, key: str, wanted: WebhookToSet, who: Actor) -> Respon
 async def get_one(request: Request, connection_key: ConnectionKey) -> Response:
     """Never the secret."""
     service = service_of(request)
-    return await service.threads.read(_get, service, connection_key)
+    return json_response(await service.threads.read(read_webhook, service, connection_key))
 
 
-def _get(service: Service, key: str) -> Response:
+def read_webhook(service: Holdings, key: str) -> dict[str, Any]:
+    """The members of `ConnectionWebhook`.
+
+    Raises:
+        Refused: there is no such connection, or it has none.
+    """
     with service.store.read() as database:
         connection = find_connection(database, key)
         found = get_webhook(database, connection.id)
     if found is None:
         raise _none(key)
-    return json_response(_shown(found))
+    return _shown(found)
 
 
 @router.delete(
@@ -182,11 +201,16 @@ def _get(service: Service, key: str) -> Response:
 async def delete_one(request: Request, connection_key: ConnectionKey) -> Response:
     """What has still to be told is not told. It also ends when the connection is deleted."""
     service = service_of(request)
-    await service.threads.write(_delete, service, connection_key, actor(request))
+    await service.threads.write(end_webhook, service, connection_key, actor(request))
     return Response(status_code=204)
 
 
-def _delete(service: Service, key: str, who: Actor) -> None:
+def end_webhook(service: Holdings, key: str, who: Actor) -> None:
+    """Have changes of a connection told no more.
+
+    Raises:
+        Refused: there is no such connection, or it has no webhook.
+    """
     with service.store.write() as database:
         connection = find_connection(database, key)
         if not delete_webhook(database, connection.id):

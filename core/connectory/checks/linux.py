@@ -64,6 +64,13 @@ def leave_parent_behind(*keep: int) -> None:
     os.closerange(last + 1, min(_MOST_DESCRIPTORS, os.sysconf("SC_OPEN_MAX")))
 
 
+def give_back_memory() -> None:
+    """Have the C library give the system what it holds of freed memory; nothing is done where it is not glibc."""
+    trim = getattr(_libc, "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
 def silence_standard_streams() -> None:
     """Read nothing from standard input, and lose what is written to standard output and error."""
     null = os.open(os.devnull, os.O_RDWR)

@@ -1,5 +1,5 @@
-"""The commands of `connectory`: serve, token, console, client, plugins, dataset, secrets, keys, db, settings, audit, egress,
-and authors'.
+"""The commands of `connectory`: serve, token, console, client, plugins, dataset, schedule, webhook, history, secrets, keys, db,
+settings, audit, egress, and authors'.
 
 Each imports what it needs when it runs, so that none waits for another's packages.
 """
@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from connectory.checks.linux import hide_memory
-from connectory.commands import audit, clients, console, dataset, egress, keys, plugin_authors, secrets
+from connectory.commands import audit, clients, console, dataset, egress, health, keys, plugin_authors, secrets
 from connectory.commands.shared import JSON as _JSON
 from connectory.commands.shared import acting, catalog_now, lines_of, survey_of, told
 from connectory.commands.shared import settings_now as _settings
@@ -37,6 +37,9 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(_database, name="db")
 app.add_typer(egress.app, name="egress")
 app.add_typer(dataset.app, name="dataset")
+app.add_typer(health.schedule, name="schedule")
+app.add_typer(health.webhook, name="webhook")
+app.command("history")(health.history)
 app.command("audit")(audit.show_audit)
 
 

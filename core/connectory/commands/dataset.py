@@ -40,7 +40,8 @@ def generate(
 ) -> None:
     """Look at what a connection holds, and print it as datasets: YAML, with the same bytes each time.
 
-    Stores no dataset, and changes nothing behind the connection. The file is written as a whole or not at all. With --json the
+    Stores no dataset, and changes nothing behind the connection. The file is written as a whole or not at all. Where the
+    connection is for reading and its account can write, that is said with the statements that take it away. With --json the
     answer of `POST /connection/{key}/discovery` is printed, with suggestions and the report on the account's rights.
     Exit code 0 where it is done, 2 where something was asked for wrongly, 3 where the connection could not be looked at.
     """
@@ -59,7 +60,7 @@ def generate(
             write_whole(target, dataset_file(answer["datasets"]))
         elif not as_json:
             print(dataset_file(answer["datasets"]), end="")
-    typer.echo(_found(answer), err=True)
+    typer.echo("\n".join([_found(answer), *_excess(answer["access_report"])]), err=True)
 
 
 @app.command("check")
@@ -126,6 +127,20 @@ def _found(answer: dict[str, Any]) -> str:
     said = f"{len(answer['datasets'])} datasets with {collections} collections; {len(answer['left_out'])} left out"
     suggested = len(answer["suggestions"])
     return f"{said}; {suggested} fields look like personal data (--json lists them)." if suggested else f"{said}."
+
+
+def _excess(report: dict[str, Any] | None) -> Iterator[str]:
+    """What the account can do that the connection is not for, and what takes that away."""
+    if report is None or report["finding"] != "can_write":
+        return
+    number = len(report["excess"])
+    yield f"The connection is for reading, and its account can write to {number} collections; what takes that away:"
+    yield from (_shown(f"  {statement}") for statement in report["remedy"][:_MOST_REMEDIES])
+    if more := len(report["remedy"][_MOST_REMEDIES:]):
+        yield f"  and {more} more (--json lists them)."
+
+
+_MOST_REMEDIES = 10
 
 
 def _lines(answer: dict[str, Any]) -> Iterator[str]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import orjson
 import typer
 from pydantic import ValidationError
 
@@ -50,7 +51,7 @@ def telling(unable: int) -> Iterator[None]:
     try:
         yield
     except Refused as problem:
-        typer.echo(problem.detail, err=True)
+        typer.echo("\n".join(_lines_of(problem)), err=True)
         raise typer.Exit(2) from None
     except AskedWrongly as problem:
         typer.echo(str(problem), err=True)
@@ -60,6 +61,15 @@ def telling(unable: int) -> Iterator[None]:
         raise typer.Exit(unable) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None  # as a shell has it; click's own is 1, which means something else here
+
+
+def _lines_of(problem: Refused) -> Iterator[str]:
+    if isinstance(problem.detail, str):
+        yield problem.detail
+        return
+    for one in problem.detail:
+        place = ".".join(map(str, one["loc"][1:]))  # without `body`, which a command has none of
+        yield f"{place}: {one['msg']}" if place else one["msg"]
 
 
 def discover(key: str, schemas: list[str], merge: str, sample: int) -> dict[str, Any]:
@@ -94,7 +104,8 @@ async def _discover(key: str, merge: str, wanted: DiscoveryRequest, catalog: Cat
         with _progress(key) as seen:
             subject = Subject(new_id(), utc_now(), connection, connector, envelope, wanted, who, stored, seen)
             await means.threads.write(begin, means, subject)
-            return await run_discovery(means, subject)
+            answer: dict[str, Any] = orjson.loads(await run_discovery(means, subject))
+            return answer
 
 
 async def _check(key: str, fides_key: str, catalog: Catalog) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,11 +37,12 @@ class Finding:
     """What a discovery has found so far, as JSON values.
 
     Attributes:
-        datasets: by the keys of their namespaces, in the order in which they were found.
+        datasets: by the keys of their namespaces, in the order in which they were found. Their collections are as the maker's
+            `keep` gives them.
         suggestions: fields that look like personal data.
         left_out: what is there and not in a dataset, with the reason.
         refs: the collections that are in a dataset.
-        nullable: the fields of each of them that may be empty.
+        nullable: the fields of each of them that may be empty, as `keep` gives them.
         inferred: whether fields were found by looking at samples.
     """
 
@@ -49,7 +50,7 @@ class Finding:
     suggestions: list[dict[str, Any]] = field(default_factory=list)
     left_out: list[dict[str, Any]] = field(default_factory=list)
     refs: list[CollectionRef] = field(default_factory=list)
-    nullable: list[dict[str, Any]] = field(default_factory=list)
+    nullable: list[Any] = field(default_factory=list)
     inferred: bool = False
 
 
@@ -59,11 +60,16 @@ class DatasetMaker:
     Args:
         place: texts that tell this system from others, such as its host and its database.
         name: of the dataset where a collection is in no namespace.
+        keep: makes of what there is one of for each collection, and of thousands then, what is kept of it. Default: it is kept
+            as it is.
     """
 
-    def __init__(self, place: Iterable[str], name: str) -> None:
+    def __init__(
+        self, place: Iterable[str], name: str, keep: Callable[[dict[str, Any]], Any] = lambda made: made
+    ) -> None:
         self._place = tuple(place)
         self._name = name
+        self._keep = keep
         self.finding = Finding()
 
     def add(self, info: CollectionInfo) -> None:
@@ -77,12 +83,13 @@ class DatasetMaker:
         dataset = finding.datasets.get(key)
         if dataset is None:
             dataset = finding.datasets[key] = self._dataset(key, info.ref)
-        dataset["collections"].append({"name": info.ref.name, "fields": self._fields(info, key)})
+        dataset["collections"].append(self._keep({"name": info.ref.name, "fields": self._fields(info, key)}))
         for path, why in info.fields_left_out:
             finding.left_out.append({**_where(key, info, path), "reason": why})
         finding.refs.append(info.ref)
         fields = [shown_path(field.path) for field in info.fields if field.nullable]
-        finding.nullable.append({"collection": info.ref.name, "namespace": dict(info.ref.namespace), "fields": fields})
+        nullable = {"collection": info.ref.name, "namespace": dict(info.ref.namespace), "fields": fields}
+        finding.nullable.append(self._keep(nullable))
         finding.inferred |= info.inferred
 
     def fides_key(self, ref: CollectionRef) -> str:

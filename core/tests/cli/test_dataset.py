@@ -96,6 +96,8 @@ def test_a_connection_is_looked_at_stored_checked_and_found_changed(run, stored,
     assert told.splitlines() == [
         "shop_db: looking",
         "2 datasets with 3 collections; 0 left out; 1 fields look like personal data (--json lists them).",
+        "The connection is for reading, and its account can write to 3 collections; what takes that away:",
+        f'  ALTER ROLE "{postgres.superuser}" NOSUPERUSER;',
     ]
     [public, other] = yaml.safe_load(out.read_text())["dataset"]
     assert [one["name"] for one in (public, other)] == ["public", "Other"]
@@ -117,6 +119,20 @@ def test_a_connection_that_cannot_be_looked_at_is_told_with_the_reason(run, stor
     assert (code, answer["fides_key"], answer["failure_code"]) == (3, "lost_1", "auth_failed")
     assert "lost_1: auth_failed: The server rejected the credentials; check user name and password." in told
     assert "Fields: username, password." in told
+
+
+def test_what_is_new_is_merged_into_a_dataset_and_what_people_wrote_stays(run, stored, postgres, shop):
+    [key] = stored("""dataset: [{fides_key: by_hand, fides_meta: {namespace: {schema: public}}, collections: [
+        {name: customer, description: ours, fields: [{name: email, data_categories: [user.contact.email]}]}]}]""")
+    code, printed, told = run("generate", "shop_db", "--merge", key)
+    assert code == 0, told
+    [merged] = yaml.safe_load(printed)["dataset"]
+    assert merged["fides_key"] == "by_hand"
+    customer, bought = merged["collections"]
+    assert (customer["description"], bought["name"]) == ("ours", "bought")
+    assert customer["fields"][0] == {"name": "email", "data_categories": ["user.contact.email"]}
+    assert "id" in [field["name"] for field in customer["fields"]]
+    assert bought["fields"][1]["fides_meta"]["references"] == [{"dataset": "by_hand", "field": "customer.id"}]
 
 
 ANSWER = {"fides_key": "a", "status": "complete", "coverage": 80, "findings": [], "findings_left_out": 0}
@@ -149,7 +165,7 @@ def test_names_that_a_terminal_would_obey_are_shown_as_text(run, monkeypatch):
     ]
 
 
-FOUND = {"status": "complete", "left_out": [], "suggestions": []} | {
+FOUND = {"status": "complete", "left_out": [], "suggestions": [], "access_report": None} | {
     "datasets": [{"fides_key": "a", "collections": []}]
 }
 
@@ -168,6 +184,16 @@ def test_a_file_is_replaced_as_a_whole_and_keeps_its_mode(run, monkeypatch, tmp_
     monkeypatch.setattr("os.fsync", no_room)
     assert run("generate", "shop_db", "--out", str(out))[0] == 3
     assert sorted(tmp_path.iterdir()) == [link, out]
+
+
+def test_of_many_statements_the_first_ten_are_told(run, monkeypatch):
+    remedies = [f"REVOKE UPDATE ON t{number} FROM app\x1b;" for number in range(12)]
+    report = {"finding": "can_write", "excess": [{}] * 12, "remedy": remedies}
+    monkeypatch.setattr(discovering, "discover", lambda *_: FOUND | {"access_report": report})
+    lines = run("generate", "shop_db")[2].splitlines()
+    assert len(lines) == 13
+    assert lines[2] == "  REVOKE UPDATE ON t0 FROM app\\u001b;"
+    assert lines[-1] == "  and 2 more (--json lists them)."
 
 
 def no_room(_):

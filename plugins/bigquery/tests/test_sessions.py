@@ -1,6 +1,6 @@
 """What a BigQuery dataset holds, and how it is read, through Google's client: against a stand-in on DuckDB.
 
-It tells of no keys and of no rights.
+Keys and lengths are told by a front of ours; of rights nothing is.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from connectory.data import CollectionRef, DataSession, FieldInfo, Kind, Privile
 from connectory_bigquery import BigQuery
 from servers.bigquery.server import BigQueryServer, ServiceAccount
 from testkit import hostile
-from testkit.held_tables import Held, backquoted
+from testkit.held_tables import held_in_bigquery
 from testkit.sessions import among, found, opened, rows
 
 
@@ -141,7 +141,7 @@ def test_a_login_that_fails_says_why(
 
 
 def test_the_same_tables_make_the_same_datasets_as_elsewhere(session: DataSession) -> None:
-    held = Held(backquoted, "one", "TWO", keys=False, references=False, lengths=False, weird="Kund_IN")
+    held = held_in_bigquery("one", "TWO")
     client = session._database.connection._client
     for name in (held.one, held.two):
         client.create_dataset(name)

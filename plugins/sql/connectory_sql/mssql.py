@@ -10,6 +10,7 @@ import math
 import re
 import struct
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -179,8 +180,45 @@ def _datetimeoffset(value: bytes) -> datetime:
 
 
 def _limit(database: Database, seconds: float, _in_all: float) -> None:
-    # Past it the driver sends an attention, which ends the statement on the server.
-    database.connection.timeout = max(1, math.floor(seconds))
+    # Past it the driver sends an attention, which ends the statement on the server. By itself the server ends only what waits
+    # for others, a little earlier, so that it is told as that.
+    whole = max(1, math.floor(seconds))
+    database.connection.timeout = whole
+    database.run(f"SET LOCK_TIMEOUT {whole * 900}")
+
+
+def _login(database: Database) -> str | None:
+    """The number of the session, with what tells it from a later one of that number; `None` where the server does not say."""
+    rows = _sessions(database, "@@SPID")
+    return _LOGIN.join(map(str, rows[0])) if rows else None
+
+
+def _end_login(database: Database, name: str) -> None:
+    """By KILL: a server that works on a statement looks at its client again only when it has something to send.
+
+    Another session is shown, and may be ended, only by whoever has ALTER ANY CONNECTION, or on Azure KILL DATABASE CONNECTION.
+    """
+    number, *_ = name.split(_LOGIN)
+    if [name] == [_LOGIN.join(map(str, row)) for row in _sessions(database, str(int(number)))]:
+        with suppress(*_not_allowed()):
+            database.run(f"KILL {int(number)}")  # which takes no variable
+
+
+_LOGIN = "@"
+_SESSION = "SELECT session_id, login_time, @@SERVERNAME FROM sys.dm_exec_sessions WHERE session_id = {number}"
+
+
+def _sessions(database: Database, number: str) -> list[tuple[Any, ...]]:
+    """Number, time of login and server of the session; none where the account is not shown it."""
+    with suppress(*_not_allowed()):
+        return database.rows(_SESSION.format(number=number))
+    return []
+
+
+def _not_allowed() -> tuple[type[Exception], ...]:
+    import pyodbc
+
+    return (pyodbc.Error,)
 
 
 def _columns(cursor: Cursor) -> list[ResultColumn]:
@@ -235,6 +273,8 @@ MSSQL = Dialect(
     columns=_columns,
     begin=_begin,
     limit=_limit,
+    login=_login,
+    end_login=_end_login,
     row_values=False,
     parameters=2000,
 )

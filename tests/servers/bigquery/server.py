@@ -1,6 +1,7 @@
 """A stand-in for BigQuery: bqemulator, with Google's token endpoint and access control in front.
 
-Engine: bqemulator answers queries from DuckDB; tokens, projects and permissions are ours. Proven: that the real client signs
+Engine: bqemulator answers queries from DuckDB; tokens, projects, permissions, and what `INFORMATION_SCHEMA` says of keys and of
+the lengths of texts, are ours (`information_schema`). Proven: that the real client signs
 its assertion with the key file's key, gets a token for it, sends it, and what it makes of Google's statuses and reasons. Not
 proven: Google's SQL, its own choice of statuses, and TLS to `googleapis.com`.
 """
@@ -26,6 +27,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from connectory.testing.ports import IPV4_LOOPBACK, free_port
 from connectory.testing.processes import ServerProcess
+from servers.bigquery.information_schema import InformationSchema
 from testkit.processes import LocalServer
 from testkit.side_environment import side_python
 
@@ -89,6 +91,7 @@ class BigQueryServer(LocalServer):
         self.time_limits: list[int] = []
         self._accounts: dict[str, ServiceAccount] = {}
         self._tokens: dict[str, ServiceAccount] = {}
+        self._information = InformationSchema()
         self._emulator_port = 0
         self._front: ThreadingHTTPServer | None = None
 
@@ -154,7 +157,7 @@ class BigQueryServer(LocalServer):
         else:
             refusal = self._refusal(method, path, self._tokens.get(authorization.removeprefix("Bearer ")))
         if refusal is None:
-            return self._forward(method, path, body)
+            return self._forward(method, path, self._information.rewritten(body))
         return refusal.status, json.dumps(refusal.body).encode()
 
     def _token(self, body: bytes) -> Answer:

@@ -40,6 +40,7 @@ _ERROR_NUMBERS = {
     "42501": 229,  # permission denied on the object
     "42883": 195,  # not a recognized built-in function name
     "23505": 2627,  # violation of a unique constraint
+    "55P03": 1222,  # the lock was not to be had in time
 }
 _OTHER_ERROR = 50000
 
@@ -398,7 +399,17 @@ class _Session:
         if re.fullmatch(r"begin tran\w*", text):
             self._begin()
             return True
+        if match := re.fullmatch(r"set lock_timeout (\d+)", text):
+            self._change(f"SET lock_timeout = {match[1]}")
+            return True
+        if match := re.fullmatch(r"kill (\d+)", text):
+            self._change(f"SELECT pg_terminate_backend({match[1]})")
+            return True
         return False
+
+    def _change(self, statement: str) -> None:
+        with self._connection.cursor() as cursor:
+            cursor.execute(statement)
 
     def _use(self, database: str) -> bytes:
         row = self._backend.execute(

@@ -48,6 +48,10 @@ CREATE VIEW sys.foreign_key_columns AS
         theirs::int AS referenced_column_id
     FROM pg_constraint CROSS JOIN LATERAL unnest(conkey, confkey) WITH ORDINALITY AS keys (mine, theirs, place)
     WHERE contype = 'f';
+-- Whoever may not see the server's state is shown the own session only.
+CREATE VIEW sys.dm_exec_sessions AS
+    SELECT pid::int AS session_id, backend_start::timestamp(3) AS login_time FROM pg_stat_activity
+    WHERE pid = pg_backend_pid() OR (SELECT usesuper FROM pg_user WHERE usename = current_user);
 GRANT SELECT ON ALL TABLES IN SCHEMA sys TO PUBLIC;
 
 CREATE FUNCTION dbo.db_name() RETURNS text LANGUAGE sql AS $$ SELECT current_database()::text $$;

@@ -1,8 +1,10 @@
 """Snowflake's login in front of fakesnow: what `servers.snowflake.server` runs, in fakesnow's own environment.
 
-fakesnow lets anybody in, creates the databases that are asked for, and knows neither roles nor warehouses. This
+fakesnow lets anybody in, creates the databases that are asked for, and knows neither roles nor warehouses, nor foreign keys, and
+lists no views among tables. This
 checks passwords and key-pair tokens, answers with Snowflake's own codes, and opens a session in a database, schema
-and warehouse only where they exist and the role may use them; otherwise the session has none, as Snowflake's has.
+and warehouse only where they exist and the role may use them; otherwise the session has none, as Snowflake's has. It keeps
+foreign keys and views beside the emulator, and tells them as Snowflake's pages on SHOW IMPORTED KEYS and on the view TABLES say.
 Run as `python snowflake_app.py PORT ACCOUNT_FILE`. The account file is JSON, see `servers.snowflake.server`, and is read at
 each login.
 """
@@ -27,12 +29,17 @@ from fakesnow.server import sessions, shared_fs
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from servers.stated_keys import StatedKeys, literal_rows
+
 # Snowflake's codes, as its drivers report them.
 WRONG_CREDENTIALS = "390100"
 INVALID_TOKEN = "390144"
 ROLE_NOT_GRANTED = "390189"
 
 _TIME_LIMIT = "STATEMENT_TIMEOUT_IN_SECONDS"
+_IMPORTED_KEYS = re.compile(r'SHOW IMPORTED KEYS IN SCHEMA "((?:[^"]|"")+)"')
+_CREATED_VIEW = re.compile(r'CREATE VIEW (?:"((?:[^"]|"")+)"|(\w+))\."((?:[^"]|"")+)"')
+_TABLES = re.compile(r"\bFROM INFORMATION_SCHEMA\.TABLES\b")
 _CONTEXT_FUNCTION = re.compile(r"CURRENT_(ROLE|WAREHOUSE|DATABASE|SCHEMA)\(\)", re.IGNORECASE)
 
 
@@ -57,6 +64,8 @@ class SnowflakeApp:
         self._sessions: dict[str, Session] = {}
         self._databases: set[str] = set()
         self._time_limits: dict[str, Any] = {}
+        self._keys = StatedKeys("snowflake", unquoted=str.upper)
+        self._views: list[tuple[str, str]] = []
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -120,11 +129,39 @@ class SnowflakeApp:
         session = self._sessions.get(token)
         if body["sqlText"] == f"SHOW PARAMETERS LIKE '{_TIME_LIMIT}'":
             body["sqlText"] = f"SELECT '{_TIME_LIMIT}' AS \"key\", '{self._time_limits[token]}' AS \"value\""
+        body["sqlText"] = self._rewritten(body["sqlText"])
         if session is not None:
             body["sqlText"] = _CONTEXT_FUNCTION.sub(
                 lambda found: _literal(getattr(session, found[1].lower())), body["sqlText"]
             )
         return await _answer_of_fakesnow(request.scope, json.dumps(body).encode())
+
+    def _rewritten(self, statement: str) -> str:
+        """The statement without what the emulator does not know, or as a query for it."""
+        if found := _IMPORTED_KEYS.fullmatch(statement.strip()):
+            return self._imported_keys(found[1].replace('""', '"'))
+        if found := _CREATED_VIEW.match(statement):
+            self._views.append((found[1] or found[2].upper(), found[3].replace('""', '"')))
+        if self._views and _TABLES.search(statement):
+            columns = "TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE, ROW_COUNT"
+            views = " UNION ALL ".join(
+                f"SELECT {_literal(schema)}, {_literal(view)}, 'VIEW', NULL" for schema, view in self._views
+            )
+            both = f"(SELECT {columns} FROM INFORMATION_SCHEMA.TABLES UNION ALL {views}) AS t"
+            return _TABLES.sub(lambda _: f"FROM {both}", statement)
+        return self._keys.taken_from(statement)
+
+    def _imported_keys(self, schema: str) -> str:
+        rows = [
+            (key.target_schema, key.target, target, key.schema, key.table, column, number, "NO ACTION", key.name)
+            for key in self._keys.foreign(schema)
+            for number, (column, target) in enumerate(zip(key.columns, key.target_columns, strict=True), start=1)
+        ]
+        target, own = (
+            ("pk_schema_name", "pk_table_name", "pk_column_name"),
+            ("fk_schema_name", "fk_table_name", "fk_column_name"),
+        )
+        return literal_rows((*target, *own, "key_sequence", "delete_rule", "fk_name"), rows)
 
     def _create_databases(self, account: dict[str, Any]) -> None:
         for database, properties in account["databases"].items():

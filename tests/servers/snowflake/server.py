@@ -1,8 +1,8 @@
 """A stand-in for Snowflake: fakesnow's HTTP server with Snowflake's login, roles and warehouses in front (`app`).
 
-Engine: fakesnow answers queries from DuckDB; who may log in, and into what, is ours. Proven: that the real driver
-logs in with a password or a key pair over Snowflake's protocol, and what it makes of Snowflake's codes. Not proven:
-Snowflake's SQL, its own choice of codes, multi-factor logins, network policies, and hosts of
+Engine: fakesnow answers queries from DuckDB; who may log in, and into what, and what is said of foreign keys and of views, is
+ours. Proven: that the real driver logs in with a password or a key pair over Snowflake's protocol, and what it makes of
+Snowflake's codes. Not proven: Snowflake's SQL, its own choice of codes, multi-factor logins, network policies, and hosts of
 `snowflakecomputing.com`.
 """
 
@@ -18,6 +18,7 @@ from testkit.side_environment import side_python
 
 # Run with -P: beside it lies this module, whose name is that of the driver's package.
 _APP = Path(__file__).with_name("app.py")
+_TESTS = Path(__file__).parents[2]
 
 
 class SnowflakeServer(LocalServer):
@@ -80,7 +81,12 @@ class SnowflakeServer(LocalServer):
             "fakesnow",
             [python, "-P", _APP, str(self.port), folder / "account.json"],
             log=folder / "log",
-            environment={"PATH": os.defpath, "HOME": str(folder), "TMPDIR": str(folder)},
+            environment={
+                "PATH": os.defpath,
+                "HOME": str(folder),
+                "TMPDIR": str(folder),
+                "PYTHONPATH": str(_TESTS),
+            },
             folder=folder,
         )
         self._process.wait_for_port(self.port)
