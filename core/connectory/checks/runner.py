@@ -15,6 +15,7 @@ from connectory.checks.egress import EgressPolicy
 from connectory.checks.fork_protocol import ConnectorName
 from connectory.checks.forkservers import ForkServerHandle, ForkServerLost, ForkServers
 from connectory.checks.memory import BUDGET
+from connectory.checks.native_ports import native_ports
 from connectory.checks.process import CheckProcess
 from connectory.checks.progress import Observer, Progress
 from connectory.checks.protocol import JOB_LIMIT, Exchange, Job, encode_job
@@ -58,8 +59,9 @@ class _Subject:
         # Whoever is killed while a provider renews a token has lost it, so half of the time is kept for the test itself.
         patience = max(0.0, killed_at - time.monotonic()) / 2
         tokens = await self.turn.take(patience) if self.turn is not None else None
+        document = self.open_document()
         return Job(
-            document=self.open_document(),
+            document=document,
             settings=self.connector.settings_values or {},
             policy=policy,
             killed_at=killed_at,
@@ -68,6 +70,7 @@ class _Subject:
             exchange=self.exchange,
             cleartext_unverified=cleartext_unverified,
             traceback=traceback,
+            native_ports=native_ports(self.connector.schema, document),
         )
 
 
@@ -131,7 +134,7 @@ class CheckRunner:
         self._tasks: set[asyncio.Task[None]] = set()
         self._reports: set[asyncio.Future[CheckReport]] = set()
         self._fork_servers = ForkServers(closed, total_memory)
-        self._spares = Spares(spares)
+        self._spares = Spares(spares, policy)
         self.sessions = SessionRunner(
             self._fork_servers, policy=policy, memory=memory, cleartext_unverified=cleartext_unverified
         )
@@ -351,7 +354,7 @@ class CheckRunner:
 
     def _process(self, server: ForkServerHandle, name: ConnectorName) -> CheckProcess:
         try:
-            return self._spares.take(server, name) or CheckProcess(server, name)
+            return self._spares.take(server, name) or CheckProcess(server, name, self._policy)
         except OSError as error:
             raise no_process(error) from None
 
