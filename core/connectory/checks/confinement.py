@@ -34,6 +34,15 @@ WARNINGS: dict[Level, str] = {
 }
 """The line for the log where tests are kept from less than they could be."""
 
+NativeConnections: TypeAlias = Literal["limited", "open"]
+"""What native code in tests may connect to by TCP: the ports of its own connection; whatever the machine can."""
+
+NATIVE_WARNINGS: dict[NativeConnections, str] = {
+    "open": "This kernel does not limit TCP by port: native code in connection tests, if a far end takes it over, can connect to "
+    "whatever this machine can. Run a kernel whose Landlock does (ABI 4, Linux 6.7 or newer) on x86-64 or 64-bit ARM, or limit "
+    "it by the network's own rules.",
+}
+
 _OPEN_FILES = 256
 _RELAYS = 3
 """Ports for a test's own relays: one, and others for when that is taken."""
@@ -180,6 +189,11 @@ def _free_ports() -> Iterator[int]:
             holder = taken.enter_context(socket.socket())
             holder.bind(("127.0.0.1", 0))
             yield holder.getsockname()[1]
+
+
+def native_connections() -> NativeConnections:
+    """What native code in tests may connect to where this process starts them."""
+    return "limited" if landlock.knows_tcp() and seccomp.available() else "open"
 
 
 def _machines() -> Iterator[Path]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from connectory.catalog.loaded import LoadedConnector
 from connectory.contract.secrets import URL_FIELD
 from connectory.documents.validation import Document
 
@@ -16,14 +17,9 @@ _MOST = 65535
 _DNS = 53  # an answer that is too long for UDP comes by TCP
 
 
-def native_ports(schema: Mapping[str, Any], document: Document) -> tuple[int, ...]:
-    """Those that the secrets name, or leave to their defaults, and that of the DNS.
-
-    Args:
-        schema: the JSON Schema of the secrets.
-        document: the secrets.
-    """
-    return tuple(sorted({_DNS, *_named(schema, document)}))
+def native_ports(connector: LoadedConnector, document: Document) -> tuple[int, ...]:
+    """Those that the secrets name, or leave to their defaults, those that the connector names, and that of the DNS."""
+    return tuple(sorted({_DNS, *connector.description.native_ports, *_named(connector.schema, document)}))
 
 
 def _named(schema: Mapping[str, Any], document: Document) -> Iterator[int]:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from connectory.catalog.loaded import LoadedConnector
-from connectory.checks.confinement import WARNINGS, level
+from connectory.checks.confinement import NATIVE_WARNINGS, WARNINGS, level, native_connections
 from connectory.checks.egress import EgressPolicy
 from connectory.checks.fork_protocol import ConnectorName
 from connectory.checks.forkservers import ForkServerHandle, ForkServerLost, ForkServers
@@ -70,7 +70,7 @@ class _Subject:
             exchange=self.exchange,
             cleartext_unverified=cleartext_unverified,
             traceback=traceback,
-            native_ports=native_ports(self.connector.schema, document),
+            native_ports=native_ports(self.connector, document),
         )
 
 
@@ -105,6 +105,7 @@ class CheckRunner:
 
     Attributes:
         confinement: what keeps tests from the files of this machine.
+        native_connections: what native code in them may connect to.
         sessions: opens data sessions, under the same rules as tests.
     """
 
@@ -139,6 +140,7 @@ class CheckRunner:
             self._fork_servers, policy=policy, memory=memory, cleartext_unverified=cleartext_unverified
         )
         self.confinement = level()
+        self.native_connections = native_connections()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ending = False
 
@@ -158,8 +160,8 @@ class CheckRunner:
         self._ending = False
         self.sessions.start()
         self._fork_servers.start()
-        if self.confinement in WARNINGS:
-            _log.warning(WARNINGS[self.confinement])
+        for warning in filter(None, (WARNINGS.get(self.confinement), NATIVE_WARNINGS.get(self.native_connections))):
+            _log.warning(warning)
 
     async def stop(self) -> None:
         """Kill every running test and spare, then the fork servers, and wait for all. Calling it again does nothing."""

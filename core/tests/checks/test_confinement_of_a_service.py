@@ -169,8 +169,10 @@ def deployment(request: pytest.FixtureRequest) -> Iterator[Deployment]:
 def test_what_confines_tests_is_said(deployment):
     status = deployment.client.get("/status").json()
     assert status["confinement"] == deployment.kind.level
-    told = [line for line in deployment.service.log.read_text().splitlines() if "Landlock" in line]
-    assert len(told) == (0 if deployment.kind.landlock else 1)
+    assert status["native_connections"] == ("limited" if deployment.kind.landlock else "open")
+    lines = deployment.service.log.read_text().splitlines()
+    for about in ("does not offer Landlock", "does not limit TCP"):
+        assert sum(about in line for line in lines) == (0 if deployment.kind.landlock else 1), about
 
 
 def test_a_test_has_given_up_what_it_does_not_need(deployment):

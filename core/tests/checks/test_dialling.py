@@ -13,14 +13,26 @@ from connectory.checks.wire import ProtocolViolation
 from testkit.loopback import LoopbackServer, Peer
 
 needs_landlock = pytest.mark.skipif(not landlock.knows_tcp(), reason="this kernel's Landlock does not limit TCP")
-SCHEMA = {
-    "properties": {
-        "url": {"type": "string"},
-        "host": {"type": "string"},
-        "port": {"type": "integer", "minimum": 1, "maximum": 65535, "default": 5432},
-        "replicas": {"type": "integer", "minimum": 1},
-    }
-}
+FIELDS = """
+from connectory import Host, Port, UrlGrammar
+from typing import Annotated
+from pydantic import Field
+
+class Placed(Secrets):
+    connectory_url = UrlGrammar(schemes={"made": {}}, username=None, password=None, path=())
+    host: Host
+    port: Port = 5432
+    token: SecretText | None = None
+    replicas: Annotated[int, Field(ge=1)] = 9000
+
+@hookimpl
+def connectory_secret_schema():
+    return Placed
+
+@hookimpl
+def connectory_describe():
+    return Description(native_ports=(7444,))
+"""
 
 
 def hello(peer: Peer) -> None:
@@ -44,17 +56,18 @@ def nobody():
 @pytest.mark.parametrize(
     ("document", "ports"),
     [
-        ({"host": "h"}, {53, 5432}),
-        ({"host": "h", "port": 7000, "replicas": 9000}, {53, 7000}),
-        ({"url": "postgresql://u:p%40:1@h:7001/d"}, {53, 5432, 7001}),
-        ({"url": "postgresql://u:80@h/d"}, {53, 5432}),
-        ({"url": "redis://[2001:db8::1]:7002"}, {53, 5432, 7002}),
-        ({"url": "postgresql://h/d:7003"}, {53, 5432}),
-        ({"port": None}, {53}),
+        ({"host": "h"}, {5432}),
+        ({"host": "h", "port": 7000, "replicas": 9000}, {7000}),
+        ({"url": "made://u:p%40:1@h:7001/d"}, {5432, 7001}),
+        ({"url": "made://u:80@h/d"}, {5432}),
+        ({"url": "made://[2001:db8::1]:7002"}, {5432, 7002}),
+        ({"url": "made://h/d:7003"}, {5432}),
+        ({"port": None}, set()),
     ],
 )
-def test_native_code_may_connect_to_the_ports_that_its_connection_names(document, ports):
-    assert set(native_ports(SCHEMA, document)) == ports
+def test_native_code_may_connect_to_the_ports_that_its_connection_names(connector_of, document, ports):
+    """And to those that the connector names, and that of the DNS."""
+    assert set(native_ports(connector_of(hooks=FIELDS), document)) == {53, 7444, *ports}
 
 
 def test_the_service_connects_where_the_policy_allows_it(far_end, nobody):

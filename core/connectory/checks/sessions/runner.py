@@ -187,7 +187,7 @@ class SessionRunner:
             read_only=terms.read_only,
             over_at=over_at,
             largest_row=terms.largest_row,
-            native_ports=native_ports(connector.schema, document),
+            native_ports=native_ports(connector, document),
         )
 
     async def _open(
