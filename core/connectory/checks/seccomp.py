@@ -38,6 +38,7 @@ class _Calls(NamedTuple):
     sendmsg: int
     sendmmsg: int
     clone: int
+    of_oneself: tuple[int, ...]
     needless: tuple[int, ...]
 
 
@@ -45,18 +46,30 @@ _EVERYWHERE = (
     425,  # io_uring_setup: it opens sockets past the filter
     *(428, 429, 430, 431, 432, 433, 442),  # open_tree, move_mount, fsopen, fsconfig, fsmount, fspick, mount_setattr
     438,  # pidfd_getfd
+    *(440, 448),  # process_madvise, process_mrelease
 )
 _CLONE3 = 435  # its flags lie in memory; C libraries take `clone` where it is not there
 _BY_MACHINE = {
-    # In this order: ptrace, process_vm_readv, process_vm_writev, kcmp, bpf, userfaultfd, perf_event_open, add_key, request_key,
-    # keyctl, mount, umount2, pivot_root, setns, unshare, open_by_handle_at, init_module, finit_module.
+    # Whose first argument is a process, and 0 for oneself: prlimit64, sched_setaffinity, sched_setscheduler, sched_setparam,
+    # sched_setattr. The service's are open to who has its user, in whatever namespace, and Landlock does not look at them.
+    # Then, of no use: ptrace, process_vm_readv, process_vm_writev, kcmp, bpf, userfaultfd, perf_event_open, add_key, request_key,
+    # keyctl, mount, umount2, pivot_root, setns, unshare, open_by_handle_at, init_module, finit_module, setpriority, ioprio_set,
+    # migrate_pages, move_pages; shmget, semget, msgget, mq_open: what they make outlives the process.
     "x86_64": _Calls(
         *(0xC000003E, 41, 44, 46, 307, 56),
-        (101, 310, 311, 312, 321, 323, 298, 248, 249, 250, 165, 166, 155, 308, 272, 304, 175, 313),
+        (302, 203, 144, 142, 314),
+        (
+            *(101, 310, 311, 312, 321, 323, 298, 248, 249, 250, 165, 166, 155, 308, 272, 304, 175, 313, 141, 251),
+            *(256, 279, 29, 64, 68, 240),
+        ),
     ),
     "aarch64": _Calls(
         *(0xC00000B7, 198, 206, 211, 269, 220),
-        (117, 270, 271, 272, 280, 282, 241, 217, 218, 219, 40, 39, 41, 268, 97, 265, 105, 273),
+        (261, 122, 119, 118, 274),
+        (
+            *(117, 270, 271, 272, 280, 282, 241, 217, 218, 219, 40, 39, 41, 268, 97, 265, 105, 273, 140, 30),
+            *(238, 239, 194, 190, 186, 180),
+        ),
     ),
 }
 """Others go without a filter: some of them have a second way to `socket`."""
@@ -85,6 +98,7 @@ def _filter(calls: _Calls) -> ctypes.Array[_Instruction]:
         *_refused_if(_IF_AT_LEAST, _X32),
         *_refused_if(_IF_EQUAL, _CLONE3, errno.ENOSYS),
         *(step for number in (*_EVERYWHERE, *calls.needless) for step in _refused_if(_IF_EQUAL, number)),
+        *(step for number in calls.of_oneself for step in _on(number, [*_argument(0), *_one_of(0)])),
         *_on(calls.clone, [*_argument(0), *_refused_if(_IF_ANY_BIT, _NEW_NAMESPACES)]),
         *_on(calls.sendto, [*_argument(3), *_refused_if(_IF_ANY_BIT, _FAST_OPEN)]),
         *_on(calls.sendmsg, [*_argument(2), *_refused_if(_IF_ANY_BIT, _FAST_OPEN)]),
@@ -145,8 +159,8 @@ def give_up() -> None:
     """Have this thread, and whatever it starts from now on, make no system calls that drivers do not need.
 
     Of sockets it can make those of TCP and UDP, and of netlink that which tells routes and addresses. Pairs of connected
-    sockets, and what is open, stay. It traces no process and reads none's memory, mounts nothing, enters no namespace and makes
-    none. Needs `no_new_privileges`. Does nothing where the kernel has no filters.
+    sockets, and what is open, stay. It traces no process, reads none's memory and sets no other's limits and priority, mounts
+    nothing, enters no namespace and makes none. Needs `no_new_privileges`. Does nothing where the kernel has no filters.
 
     Raises:
         OSError: the kernel refused.

@@ -255,6 +255,10 @@ OUTSIDE = {
         "[end := native(libc.socket(1, 1, 0)), native(libc.connect(end, b'\\1\\0' + {path!r}.encode(), 2 + len({path!r})))]"
     ),
     "run a program": "os.posix_spawn('/usr/bin/env', ['env'], {{}})",
+    "take the service's descriptors": "__import__('resource').prlimit({pid}, 7, (3, 3))",
+    "slow the service down": "os.setpriority(os.PRIO_PROCESS, {pid}, 19)",
+    "keep the service to a processor": "os.sched_setaffinity({pid}, {{0}})",
+    "leave memory behind": "[left := native(libc.shmget(0, 4096, 0o1600)), libc.shmctl(left, 0, None)]",
     "read the service's memory": "native(libc.process_vm_readv({pid}, None, 0, None, 0, 0))",
     "connect elsewhere": "native(libc.connect(native(libc.socket(2, 1, 0)), {elsewhere!r}, 16))",
     "connect elsewhere by a thread": (
