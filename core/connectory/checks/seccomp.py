@@ -54,13 +54,13 @@ _BY_MACHINE = {
     # sched_setattr. The service's are open to who has its user, in whatever namespace, and Landlock does not look at them.
     # Then, of no use: ptrace, process_vm_readv, process_vm_writev, kcmp, bpf, userfaultfd, perf_event_open, add_key, request_key,
     # keyctl, mount, umount2, pivot_root, setns, unshare, open_by_handle_at, init_module, finit_module, setpriority, ioprio_set,
-    # migrate_pages, move_pages; shmget, semget, msgget, mq_open: what they make outlives the process.
+    # migrate_pages, move_pages, inotify_add_watch, fanotify_init; shmget, semget, msgget, mq_open: what they make outlives the process.
     "x86_64": _Calls(
         *(0xC000003E, 41, 44, 46, 307, 56),
         (302, 203, 144, 142, 314),
         (
             *(101, 310, 311, 312, 321, 323, 298, 248, 249, 250, 165, 166, 155, 308, 272, 304, 175, 313, 141, 251),
-            *(256, 279, 29, 64, 68, 240),
+            *(256, 279, 254, 300, 29, 64, 68, 240),
         ),
     ),
     "aarch64": _Calls(
@@ -68,7 +68,7 @@ _BY_MACHINE = {
         (261, 122, 119, 118, 274),
         (
             *(117, 270, 271, 272, 280, 282, 241, 217, 218, 219, 40, 39, 41, 268, 97, 265, 105, 273, 140, 30),
-            *(238, 239, 194, 190, 186, 180),
+            *(238, 239, 27, 262, 194, 190, 186, 180),
         ),
     ),
 }

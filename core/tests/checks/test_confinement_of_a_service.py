@@ -237,6 +237,7 @@ CHANGES = {
     "make a folder": "os.mkdir({home!r} + '/folder')",
     "remove": "os.rmdir({home!r} + '/empty')",
     "shared mapping": "__import__('mmap').mmap(os.open({home!r} + '/keys.json', os.O_RDWR), 0)",
+    "watch": "native(libc.inotify_add_watch(native(libc.inotify_init()), {home!r}.encode(), 0xFFF))",
     "mode": "os.chmod({home!r} + '/keys.json', 0)",
     "times": "os.utime({home!r} + '/keys.json', (0, 0))",
     "bind": "native(libc.mount({home!r}.encode(), b'/mnt', None, 4096, None))",
