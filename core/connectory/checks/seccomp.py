@@ -54,7 +54,8 @@ _BY_MACHINE = {
     # sched_setattr. The service's are open to who has its user, in whatever namespace, and Landlock does not look at them.
     # Then, of no use: ptrace, process_vm_readv, process_vm_writev, kcmp, bpf, userfaultfd, perf_event_open, add_key, request_key,
     # keyctl, mount, umount2, pivot_root, setns, unshare, open_by_handle_at, init_module, finit_module, setpriority, ioprio_set,
-    # migrate_pages, move_pages, inotify_add_watch, fanotify_init; shmget, semget, msgget, mq_open: what they make outlives the process.
+    # migrate_pages, move_pages, inotify_add_watch, fanotify_init; and, since what they make outlives the process: shmget, semget,
+    # msgget, mq_open.
     "x86_64": _Calls(
         *(0xC000003E, 41, 44, 46, 307, 56),
         (302, 203, 144, 142, 314),
