@@ -243,7 +243,8 @@ def _record(service: Service, connection: StoredConnection, report: CheckReport,
     }
     stored = orjson.dumps(found).decode()
     tokens = seal_tokens(service.vault, connection, report.tokens) if report.tokens is not None else None
-    with service.store.write() as database:
+    # A verdict that is lost with the machine's power is had again by a test; tokens may be the only ones.
+    with service.store.write(synchronous=tokens is not None) as database:
         if tokens is not None:
             store_first_tokens(database, connection.id, tokens, secrets_version=connection.secrets_version)
         if not report.conclusive:

@@ -9,6 +9,7 @@ import os
 import select
 import socket
 import sys
+from functools import partial
 from typing import NoReturn
 
 from connectory.catalog.loaded import LoadedConnector
@@ -71,7 +72,7 @@ def run_test(
             hide_memory()
             if connector is not None and not _can_be_read(job):
                 with limited_growth(_SPARE_MEMORY):
-                    rehearse(connector)
+                    rehearse(connector, is_over=partial(_can_be_read, job))
             emit(_do(_read_job(job), name, connector, confining, socket.socket(fileno=line), emit))
         except MemoryError:
             emit(Verdict("failed", FailureCode.RESOURCE_LIMIT))

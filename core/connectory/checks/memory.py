@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from connectory.checks.linux import processes
+from connectory.checks.linux import family
 
 BUDGET = 2 * 2**30
 """Bytes that they may take together: tests at their limit of 512 MiB are few, and one of a database takes 20 MiB."""
@@ -30,7 +30,7 @@ def usage(root: int, tests: Collection[int]) -> Usage:
 
     A fork shares its parent's memory until one of them writes to it, so of each process that counts which it has more.
     """
-    table = processes()
+    table = family(root)
     children: defaultdict[int, list[int]] = defaultdict(list)
     for process, (parent, _) in table.items():
         children[parent].append(process)

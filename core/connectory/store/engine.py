@@ -78,20 +78,25 @@ class Store:
             yield connection
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self, *, synchronous: bool = True) -> Iterator[Connection]:
         """A transaction that commits at the end of the block, or rolls back if the block raises.
 
         On SQLite it waits for every other writer first, so what it reads stays true until it ends; on PostgreSQL for those
         that change the same rows. `patience` says how long. Keep it short.
 
+        Args:
+            synchronous: whether to wait until it is on the disk, which takes milliseconds. Default: yes. What did not wait
+                outlives this process, and may be lost where the machine, or the server of PostgreSQL, ends within moments.
+
         Raises:
             StoreUnavailable: the database does not answer, or cannot take this work now.
             StoreFailed: it refused a statement.
         """
+        begin = self._engines.write if synchronous else self._engines.write_asynchronously
         if self._turns is not None and not self._turns.acquire(timeout=patience_left()):
             raise StoreUnavailable("Others write to the database for too long; try again later.")
         try:
-            with _transaction(self._engines.write) as connection:
+            with _transaction(begin) as connection:
                 yield connection
         finally:
             if self._turns is not None:

@@ -15,7 +15,8 @@ class Engines(NamedTuple):
 
     Attributes:
         read: sees one state of the database throughout a transaction, and cannot write.
-        write: may write.
+        write: may write. It is on the disk when it has ended.
+        write_asynchronously: may write. It is on the disk some moments later.
         look: runs single statements, each a transaction of its own.
         reads, writes: the engines behind them.
         close: closes all connections.
@@ -23,6 +24,7 @@ class Engines(NamedTuple):
 
     read: Transactions
     write: Transactions
+    write_asynchronously: Transactions
     look: Transactions
     reads: Engine
     writes: Engine

@@ -1,7 +1,8 @@
 """The PostgreSQL engines: connections that read, and connections that write."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 from sqlalchemy import event
@@ -83,7 +84,13 @@ def open_engines(url: URL, pool_size: int) -> Engines:
         looks.dispose()
         writes.dispose()
 
-    return Engines(reads.begin, writes.begin, looks.begin, reads, writes, close)
+    @contextmanager
+    def write_asynchronously() -> Iterator[Connection]:
+        with writes.begin() as connection:
+            connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
+            yield connection
+
+    return Engines(reads.begin, writes.begin, write_asynchronously, looks.begin, reads, writes, close)
 
 
 def _begin_snapshot(pooled: str) -> Callable[[Connection], None]:

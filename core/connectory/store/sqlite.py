@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from sqlalchemy import event
 from sqlalchemy.engine import URL, Connection, Engine, create_engine
@@ -25,11 +25,12 @@ WRITERS = 1
 """Threads that write. A second one would prepare what the first one writes next, and they hand the interpreter's lock to and
 fro: eight callers got a fifth less."""
 
-# FULL survives power loss; secrets are written too rarely for its cost to matter. secure_delete overwrites replaced
+# FULL survives power loss; secrets are written too rarely for its cost to matter. NORMAL waits for the disk only when the log is
+# copied to the database file; then a loss of power undoes the last transactions, each as a whole (sqlite.org, "PRAGMA
+# synchronous"). secure_delete overwrites replaced
 # envelopes. trusted_schema=OFF keeps a doctored database file from calling functions with side effects.
 _PRAGMAS = (
     "PRAGMA journal_mode=WAL",
-    "PRAGMA synchronous=FULL",
     "PRAGMA foreign_keys=ON",
     "PRAGMA secure_delete=ON",
     "PRAGMA trusted_schema=OFF",
@@ -47,10 +48,10 @@ def open_engines(url: URL) -> Engines:
     """
     path = Path(url.database or "")
     _create_private(path)
-    writes, reads = _engine(url), _engine(url)
+    writes, asynchronous, reads = _engine(url), _engine(url, synchronous="NORMAL"), _engine(url)
     event.listen(reads, "connect", _refuse_writes)
     _require_write_ahead_log(writes, path)
-    writers, readers = _Connections(writes), _Connections(reads)
+    writers, asynchronous_writers, readers = map(_Connections, (writes, asynchronous, reads))
     refuse_lost_file = _refuse_lost_file(path)
 
     def begin_to_write(driver: sqlite3.Connection) -> None:
@@ -62,11 +63,13 @@ def open_engines(url: URL) -> Engines:
 
     def close() -> None:
         writers.close()
+        asynchronous_writers.close()
         readers.close()
 
     return Engines(
         read=lambda: readers.transaction(lambda driver: driver.execute("BEGIN")),
         write=lambda: writers.transaction(begin_to_write),
+        write_asynchronously=lambda: asynchronous_writers.transaction(begin_to_write),
         look=lambda: readers.transaction(lambda _: None),
         reads=reads,
         writes=writes,
@@ -108,7 +111,7 @@ class _Connections:
         self._engine.dispose()
 
 
-def _engine(url: URL) -> Engine:
+def _engine(url: URL, *, synchronous: Literal["FULL", "NORMAL"] = "FULL") -> Engine:
     engine = create_engine(
         url.set(drivername="sqlite+pysqlite"),
         poolclass=NullPool,  # `_Connections` keeps them
@@ -116,13 +119,16 @@ def _engine(url: URL) -> Engine:
         # isolation_level None: the driver begins no transactions of its own, which it would do too late.
         connect_args={"isolation_level": None, "timeout": PATIENCE, "check_same_thread": False},
     )
-    event.listen(engine, "connect", _configure)
+    event.listen(engine, "connect", _configuring(*_PRAGMAS, f"PRAGMA synchronous={synchronous}"))
     return engine
 
 
-def _configure(connection: sqlite3.Connection, _record: Any) -> None:
-    for pragma in _PRAGMAS:
-        connection.execute(pragma)
+def _configuring(*pragmas: str) -> Callable[[sqlite3.Connection, Any], None]:
+    def configure(connection: sqlite3.Connection, _record: Any) -> None:
+        for pragma in pragmas:
+            connection.execute(pragma)
+
+    return configure
 
 
 def _refuse_writes(connection: sqlite3.Connection, _record: Any) -> None:

@@ -301,7 +301,7 @@ def test_a_connector_that_goes_wrong_with_made_up_secrets_is_tested_all_the_same
     async def scenario(scene):
         return [(await scene.run(connector)).status for _ in range(3)]
 
-    assert play(scenario) == ["succeeded"] * 3
+    assert play(scenario, deadline=60) == ["succeeded"] * 3
 
 
 def test_a_spare_takes_little_memory_and_its_test_has_all_of_its_own(connector_of):

@@ -46,6 +46,22 @@ def test_every_sqlite_connection_is_durable_and_guarded(sqlite_url, write):
         assert pragma(store, "query_only", write=write) == (0 if write else 1)
 
 
+def test_what_need_not_wait_for_the_disk_is_committed_all_the_same(store, store_url):
+    on_sqlite = store.dialect == "sqlite"
+    setting = "PRAGMA synchronous" if on_sqlite else "SHOW synchronous_commit"
+    waiting = "" if on_sqlite else "?options=-c%20synchronous_commit%3Don"  # the tests' server does not wait by itself
+    found = []
+    with open_store(store_url + waiting) as writing:
+        for kid, synchronous in enumerate((True, False, True)):
+            with writing.write(synchronous=synchronous) as database:
+                found.append(database.exec_driver_sql(setting).scalar_one())
+                entry = text("INSERT INTO key_ids VALUES (:kid, 'x', '2026-01-01 00:00:00')")
+                database.execute(entry, {"kid": str(kid)})
+    assert found == ([2, 1, 2] if on_sqlite else ["on", "off", "on"])
+    with store.read() as database:
+        assert database.execute(text("SELECT count(*) FROM key_ids")).scalar_one() == 3
+
+
 def test_a_relative_sqlite_path_is_relative_to_the_working_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     open_store("sqlite:///here.db").close()
