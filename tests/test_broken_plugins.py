@@ -196,12 +196,17 @@ def test_it_is_told_with_cause_and_remedy(listed, identifier: str) -> None:
     assert (record["remark"] is not None) == (plugin.status == "loaded" and plugin.told != "")
 
 
-def test_two_that_claim_one_identifier_are_told_apart(api: httpx.Client) -> None:
+def test_two_that_claim_one_identifier_are_told_apart(api: httpx.Client, command, service: RunningService) -> None:
     twins = [item for item in api.get("/plugins?size=100").json()["items"] if item["identifier"] == "twin"]
     assert [(twin["distribution"], twin["status"]) for twin in twins] == [
         ("acme-twin-one", "conflict"),
         ("acme-twin-two", "conflict"),
     ]
+    assert [item for item in json.loads(command.stdout) if item["identifier"] == "twin"] == twins
+    lines = [json.loads(line) for line in service.log.read_text().splitlines()]
+    told = [(line["distribution"], line["reason"]) for line in lines if line.get("plugin") == "twin"]
+    assert told == [(twin["distribution"], twin["reason"]) for twin in twins]
+    assert "uninstall all but one" in told[0][1]
 
 
 def test_the_command_says_the_same_as_json_and_exits_with_1(listed, command) -> None:

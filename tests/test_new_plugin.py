@@ -4,7 +4,6 @@ Everything runs in an environment that holds wheels only: first core's alone, wh
 author installs, then the service. The database's project goes the way of docs/plugin-authors.md, command by command.
 """
 
-import json
 import re
 import tomllib
 import zipfile
@@ -17,7 +16,8 @@ import pytest
 
 from documentation.pages import blocks
 from testkit.cache import REPOSITORY
-from testkit.service import running_service
+from testkit.package_index import package_index
+from testkit.service import running_service, token_of_root
 from testkit.wheels import build_wheels, finished, install, new_environment, start, wheels_of
 
 KINDS = {"database": "redis", "saas": "acme_saas", "other": "acme_other"}
@@ -90,7 +90,8 @@ def wheels(projects: Path) -> list[Path]:
 def binaries(bare: Path, core: Path, needs: object, wheels: list[Path]) -> Path:
     """The same environment with what an author installs besides, and with the wheels of the projects but the page's."""
     others = [wheel for wheel in wheels if "redis" not in wheel.name]
-    install(bare, f"connectory[testing,http] @ {core.as_uri()}", "mypy", "hatchling", "editables", *others)
+    tools = ["mypy", "hatchling", "editables", "uv"]
+    install(bare, f"connectory[testing,http] @ {core.as_uri()}", *tools, *others)
     return bare
 
 
@@ -107,19 +108,33 @@ def runs(binaries: Path, projects: Path) -> Iterator[Mapping[str, Popen[str]]]:
 
 @pytest.fixture(scope="module")
 def walked(binaries: Path, projects: Path, runs: object) -> list[str]:
-    """What the commands of the page print, a text for each block, from the second block on."""
-    commands = [text for language, text in page() if language == "sh"][1:]
+    """What the commands of the page print until there is a wheel, a text for each block, from the second block on."""
+    commands = [text for language, text in page() if language == "sh"][1:-2]
     # That test fails, as the page shows.
     lines = [re.sub("^(connectory check .*)$", r"\1 || test $? = 1", text, flags=re.MULTILINE) for text in commands]
     return shell("\necho ///\n".join(lines), binaries, projects).split("///\n")
 
 
-def shell(commands: str, binaries: Path, folder: Path) -> str:
-    """Run commands as somebody does who has activated the environment."""
+@pytest.fixture(scope="module")
+def published(binaries: Path, core: Path, projects: Path, walked: object) -> list[str]:
+    """What the page's last commands print: the wheel goes to an index, and comes from there to where the service is."""
+    install(binaries, f"connectory[server] @ {core.as_uri()}")
+    folder = projects / "connectory-redis"
+    shell("pip uninstall --yes connectory-redis", binaries, folder)
+    *_, publish, use = [text for language, text in page() if language == "sh"]
+    with package_index() as index:
+        told = shell(publish, binaries, folder, {"UV_PUBLISH_URL": f"{index}/", "UV_PUBLISH_TOKEN": "a token"})
+        source = {"PIP_INDEX_URL": f"{index}/simple/", "PIP_CONFIG_FILE": "/dev/null"}
+        return [told, shell(use, binaries, folder, source)]
+
+
+def shell(commands: str, binaries: Path, folder: Path, more: Mapping[str, str] | None = None) -> str:
+    """Run commands as somebody does who has activated the environment, with the variables `more`."""
     settings = {
         "PATH": f"{binaries}:/usr/bin:/bin",
         "PIP_NO_BUILD_ISOLATION": "0",  # pip's way to say: with what is installed
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        **(more or {}),
     }
     return finished(start(["bash", "-euo", "pipefail", "-c", commands], folder=folder, settings=settings))
 
@@ -132,13 +147,13 @@ def test_without_an_extra_the_other_commands_say_which_they_need(needs: dict[str
 
 
 def test_the_page_leads_from_an_idea_to_a_wheel(walked: list[str], projects: Path) -> None:
-    tested, schema, checked, kit, published = walked
+    tested, schema, checked, kit, built = walked
     assert re.search(_PASSED, tested.splitlines()[-1].strip("= "))
     assert schema == (projects / "connectory-redis/tests/secret_schema.json").read_text()
     shown = next(text for language, text in page() if language == "text")
     assert _without_times(checked) == _without_times(shown)
     assert re.fullmatch(r"\d+ passed, 0 failed, 6 not run\.", kit.splitlines()[-1])
-    assert "Success: no issues found in 2 source files" in published
+    assert "Success: no issues found in 2 source files" in built
     assert [path.name for path in (projects / "connectory-redis/dist").iterdir()] == [
         "connectory_redis-0.1.0-py3-none-any.whl"
     ]
@@ -159,16 +174,20 @@ def test_its_types_are_right(binaries: Path, projects: Path, walked: object) -> 
         assert "Success" in shell("python -m mypy", binaries, projects / folder_of(kind))
 
 
-def test_the_service_lists_each(binaries: Path, core: Path, walked: object, tmp_path: Path) -> None:
-    install(binaries, f"connectory[server] @ {core.as_uri()}")
+def test_the_page_leads_from_the_wheel_to_an_index_and_to_whoever_installs_it(published: list[str]) -> None:
+    uploaded, used = published
+    assert "Uploading connectory_redis-0.1.0-py3-none-any.whl" in uploaded
+    assert re.search(r"Downloading .*connectory_redis-0\.1\.0-py3-none-any\.whl", used)
+    shown = [text for language, text in page() if language == "text"][-1]
+    assert [line for line in shown.splitlines() if line not in used.splitlines()] == []
+
+
+def test_the_service_lists_each(binaries: Path, published: object, tmp_path: Path) -> None:
+    """That of the page as it came from the index."""
     home = tmp_path / "home"
     with running_service(home, command=binaries / "connectory") as service:
-        credentials = json.loads((home / "root_client.json").read_text())
-        granted = httpx.post(
-            f"{service.url}/api/v1/oauth/token", data={"grant_type": "client_credentials"} | credentials
-        )
-        headers = {"Authorization": f"Bearer {granted.json()['access_token']}"}
-        listed = httpx.get(f"{service.url}/api/v1/connection_type", headers=headers).json()["items"]
+        headers = {"Authorization": f"Bearer {token_of_root(home, service.url)}"}
+        listed = httpx.get(f"{service.url}/api/v1/connection_type", headers=headers, timeout=60).json()["items"]
     found = {item["identifier"]: item["type"] for item in listed}
     assert found == {"manual": "manual"} | {identifier: kind for kind, identifier in KINDS.items()}
 

@@ -12,6 +12,7 @@ from subprocess import Popen
 import httpx
 import pytest
 
+from documentation.pages import blocks
 from servers.redis.server import RedisServer
 from testkit.cache import REPOSITORY
 from testkit.debian import REDIS_PACKAGES, SLAPD_PACKAGES, libraries_in, unpacked
@@ -136,3 +137,15 @@ def test_their_types_are_right(binaries: Path) -> None:
 @each
 def test_each_passes_the_kit_and_its_own_tests(runs: Mapping[str, Popen[str]], name: str) -> None:
     assert "34 passed" in finished(runs[name])
+
+
+def test_what_their_pages_say_to_install_can_be(binaries: Path) -> None:
+    """From a clone, so after all that needs the wheels; uv stands in for pip, which is slower. Then they say what was run."""
+    named: set[str] = set()
+    for name in STRANGERS:
+        [(_, block)] = blocks(EXAMPLES / f"connectory-{name}" / "README.md")
+        to_install, to_test = block.splitlines()
+        assert to_test == f"python -m pytest examples/connectory-{name}"
+        named |= set(to_install.removeprefix("pip install ").replace("-e ", "").replace('"', "").split())
+    assert named == {"core[testing]", *(f"examples/connectory-{name}[test]" for name in STRANGERS)}
+    install(binaries, *(f"--editable={REPOSITORY / project}" for project in named))

@@ -1,5 +1,9 @@
-"""An author's own type checker finds mistakes: `mypy --strict`, with the built wheel of core in a clean environment."""
+"""An author's own type checker finds mistakes, with the built wheel of core in a clean environment.
 
+`mypy --strict`, and in the editor Pyright, which most editors run: with what it checks by default.
+"""
+
+import json
 import os
 import re
 import subprocess
@@ -8,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from testkit.cache import REPOSITORY
+from testkit.side_environment import side_python
 from testkit.wheels import install, new_environment, wheels_of
 
 GOOD = """\
@@ -120,3 +125,32 @@ def test_a_mistake_is_one_error_where_it_is(
     assert GOOD.count(good) == 1
     found = errors(python, project, GOOD.replace(good, bad))
     assert any(place in line and each == code for line, each in found), found
+
+
+@pytest.fixture(scope="module")
+def underlined(python: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    """The lines that Pyright has errors on, of the good plugin and of each wrong one, by what is wrong."""
+    folder = tmp_path_factory.mktemp("editor")
+    (folder / "pyproject.toml").write_text('[tool.basedpyright]\ntypeCheckingMode = "standard"\n')
+    sources = {"nothing": GOOD} | {what: GOOD.replace(good, bad) for what, (good, bad, _, _) in WRONG.items()}
+    for number, source in enumerate(sources.values()):
+        (folder / f"plugin_{number}.py").write_text(source)
+    command = [side_python("pyright").with_name("basedpyright"), "--outputjson", "--pythonpath", python]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    said = json.loads(done.stdout)
+    assert said["summary"]["filesAnalyzed"] == len(sources)
+    found: dict[str, list[str]] = {what: [] for what in sources}
+    for each in said["generalDiagnostics"]:
+        assert each["severity"] == "error"
+        what = list(sources)[int(re.findall(r"plugin_(\d+)\.py", each["file"])[0])]
+        found[what].append(sources[what].splitlines()[each["range"]["start"]["line"]])
+    return found
+
+
+def test_a_good_plugin_has_no_errors_in_an_editor(underlined: dict[str, list[str]]) -> None:
+    assert underlined["nothing"] == []
+
+
+@pytest.mark.parametrize(("what", "place"), [(what, place) for what, (_, _, _, place) in WRONG.items()], ids=WRONG)
+def test_a_mistake_is_an_error_in_an_editor(underlined: dict[str, list[str]], what: str, place: str) -> None:
+    assert any(place in line for line in underlined[what]), underlined[what]

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from connectory.testing.ports import free_port
 from documentation.pages import blocks
 from servers.postgres.server import PostgresServer
 from testkit.cache import REPOSITORY
+from testkit.curl import environment_with_curl
 from testkit.service import running_service, token_of_root
 from testkit.wheels import finished, install, new_environment, start, wheels_of
 
@@ -67,7 +69,7 @@ def used(binaries: Path, tmp_path_factory: pytest.TempPathFactory, postgres: Pos
         types = identifiers(api)
         assert api.patch("/connection", json=[item]).json()["failed"] == []
         tested = api.put("/connection/from_wheels/secret", json=secrets).json()["test_status"]
-        console = httpx.get(f"{service.url}/console/")
+        console = httpx.get(f"{service.url}/console/", timeout=60)
         return Used(home, types, tested, console, service.end()[0])
 
 
@@ -106,19 +108,23 @@ def test_without_the_console_there_is_no_trace_of_it(binaries: Path, used: Used)
 
 
 def test_the_console_is_there_once_it_is_installed(binaries: Path, wheels: list[Path], used: Used) -> None:
-    """And its extra is the way to it; what it requires was not there before."""
+    """By the command of its page; what it requires was not there before."""
     install(binaries, "--requirement", REPOSITORY / "console/pyproject.toml")
-    pip(binaries, wheels, "install", "connectory[console]")
+    [block] = commands_of("console/README.md")
+    _, *words = shlex.split(block.splitlines()[0])
+    pip(binaries, wheels, *words)
     try:
         with running_service(used.home, command=binaries / "connectory") as service:
-            page = httpx.get(f"{service.url}/console/sign-in").text
+            page = httpx.get(f"{service.url}/console/sign-in", timeout=60).text
             assert "Client secret" in page
             for address in re.findall(r'(?:href|src)="(/console/static/[^"]+)"', page):
-                assert httpx.get(service.url + address).status_code == 200
+                assert httpx.get(service.url + address, timeout=60).status_code == 200
             settings = {"CONNECTORY_HOME": str(used.home), "CONNECTORY_PORT": service.url.rpartition(":")[2]}
             link = finished(start([binaries / "connectory", "console"], settings=settings)).strip()
             code = {"code": link.partition("#code=")[2]}
-            answer = httpx.post(f"{service.url}/console/sign-in/code", data=code, headers={"Origin": service.url})
+            answer = httpx.post(
+                f"{service.url}/console/sign-in/code", data=code, headers={"Origin": service.url}, timeout=60
+            )
             assert (answer.status_code, answer.headers["location"]) == (303, "/console/")
             assert f"connectory_{settings['CONNECTORY_PORT']}=" in answer.headers["set-cookie"]
     finally:
@@ -152,14 +158,17 @@ def test_a_plugin_author_s_process_imports_nothing_of_the_service(binaries: Path
     assert finished(start([binaries / "python", "-I", "-c", program])).strip() == "[] 2"
 
 
-_SERVE_ONCE = """
-serve_once() {
-  rm -f served.txt
-  "$@" > served.txt & local service=$!
-  until grep -qs ready served.txt; do kill -0 $service; sleep 0.1; done
-  kill -TERM $service; wait $service
+_SERVE = """
+set -euo pipefail
+service=
+trap 'test -z "$service" || kill -KILL $service' EXIT
+serve() {
+  rm -f "$SERVED"; "$@" > "$SERVED" & service=$!
+  until grep -qs ready "$SERVED"; do kill -0 $service; sleep 0.1; done
 }
+end() { kill -TERM $service; wait $service; service=; }
 """
+"""To start a service in the background and wait for it, where a page has it in the foreground; and to end it."""
 
 
 def test_the_commands_of_the_deployers_page_work(
@@ -169,16 +178,51 @@ def test_the_commands_of_the_deployers_page_work(
     settings = _with(wheels) | {
         "PATH": f"{binaries}:{os.environ['PATH']}",
         "CONNECTORY_PORT": str(free_port()),
+        "SERVED": str(tmp_path / "served.txt"),
         "DB_HOST": postgres.host,
         "DB_PORT": str(postgres.port),
         "DB_NAME": "deployed",
         "DB_USER": postgres.superuser,
         "DB_PASSWORD": postgres.password,
     }
-    commands = [text for language, text in blocks(REPOSITORY / "docs/deployers.md") if language == "sh"]
+    commands = commands_of("docs/deployers.md")
     assert len(commands) >= 5
     for command in commands:
-        # A service in the foreground is started, waited for, and ended.
-        lines = [f"serve_once {line}" if line.startswith("connectory serve") else line for line in command.splitlines()]
-        script = "\n".join(["set -euo pipefail", _SERVE_ONCE, *lines]).replace("--port 8000", "")
-        finished(start(["bash", "-c", script], folder=tmp_path, settings=settings))
+        script = _SERVE + re.sub("^connectory serve.*$", r"serve \g<0>; end", command, flags=re.MULTILINE)
+        finished(start(["bash", "-c", script.replace("--port 8000", "")], folder=tmp_path, settings=settings))
+
+
+def test_the_commands_of_readme_work(binaries: Path, wheels: list[Path], tmp_path: Path) -> None:
+    """They install from a clone; and the call on the page of the package core, to the same service."""
+    install(binaries, "hatchling", "--requirement", REPOSITORY / "console/pyproject.toml")
+    port = str(free_port())
+    settings = {
+        "CONNECTORY_HOME": str(tmp_path / "home"),
+        "CONNECTORY_PORT": port,
+        "SERVED": str(tmp_path / "served.txt"),
+        "BROWSER": "true",
+        "PIP_NO_BUILD_ISOLATION": "0",
+    }
+    settings |= _with(wheels) | environment_with_curl(str(binaries))
+    run_it, console = [block for block in commands_of("README.md") if block.startswith("pip ")]
+    _, call = commands_of("core/README.md")
+    for block in (run_it, console + call):
+        script = _SERVE + re.sub("^connectory serve$", r"serve \g<0>", block, flags=re.MULTILINE) + "end\n"
+        script = script.replace(":8000", f":{port}")
+        printed = finished(start(["bash", "-c", script], folder=REPOSITORY, settings=settings))
+    assert f"Opened http://127.0.0.1:{port}/console/ in a browser" in printed
+    assert '"identifier":"postgres"' in printed
+
+
+def test_the_pages_of_core_and_console_show_no_command_that_is_not_run_here() -> None:
+    """The first of the console's is run where it is installed."""
+    run = {
+        line for page in ("README.md", "docs/deployers.md") for text in commands_of(page) for line in text.splitlines()
+    }
+    (first, _), [console] = commands_of("core/README.md"), commands_of("console/README.md")
+    assert {*first.splitlines(), *console.splitlines()[1:]} <= run
+
+
+def commands_of(page: str) -> list[str]:
+    """The blocks of a page that hold commands."""
+    return [text for language, text in blocks(REPOSITORY / page) if language == "sh"]

@@ -47,7 +47,7 @@ def sqlite_url(tmp_path: Path, sqlite_template: Path) -> str:
 def postgres_url(postgres: PostgresServer, postgres_template: str) -> Iterator[str]:
     """The URL of an upgraded, empty PostgreSQL database."""
     name = f"test_{uuid4().hex}"
-    postgres.execute(f"CREATE DATABASE {name} TEMPLATE {postgres_template}")
+    postgres.copy_database(postgres_template, name)
     yield url_of(postgres, name)
     postgres.execute(f"DROP DATABASE {name} WITH (FORCE)")
 

@@ -55,4 +55,4 @@ class Redis(Connector[RedisSecrets]):
                 if not client.ping():
                     raise CheckFailed(FailureCode.PROTOCOL_MISMATCH)
             with context.step("query", failures | {redis.ResponseError: FailureCode.DATABASE_NOT_FOUND}):
-                client.execute_command("SELECT", secrets.database)  # type: ignore[no-untyped-call]
+                client.select(secrets.database)

@@ -3,17 +3,17 @@
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import chain
 
 import pytest
 
 from connectory.testing.ports import free_port
 from documentation.pages import ROOT, Example, blocks, differences, examples
-from testkit.debian import unpacked
+from testkit.curl import environment_with_curl
 
 _EXPORT = re.compile(r"^export (\w+)='?([^'\n]*)'?$", re.MULTILINE)
 
@@ -41,23 +41,10 @@ def demo() -> Iterator[dict[str, str]]:
         process.stdout.close()
 
 
-# curl and what it links to beyond a minimal Debian.
-_CURL_PACKAGES = (
-    "curl", "libbrotli1", "libcurl4", "libffi8", "libgmp10", "libgnutls30", "libgssapi-krb5-2", "libhogweed6", "libidn2-0",
-    "libk5crypto3", "libkeyutils1", "libkrb5-3", "libkrb5support0", "libldap-2.5-0", "libnettle8", "libnghttp2-14",
-    "libp11-kit0", "libpsl5", "librtmp1", "libsasl2-2", "libssh2-1", "libssl3", "libtasn1-6", "libunistring2", "libzstd1",
-)  # fmt: skip
-
-
 @pytest.fixture(scope="session")
 def with_curl() -> dict[str, str]:
-    """An environment that has curl: the machine's, else Debian's."""
-    environment = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
-    if shutil.which("curl"):
-        return environment
-    root = unpacked("curl", _CURL_PACKAGES)
-    libraries = ":".join(str(folder) for folder in (root / "usr/lib").glob("*-linux-gnu"))
-    return environment | {"PATH": f"{root}/usr/bin:{environment['PATH']}", "LD_LIBRARY_PATH": libraries}
+    """An environment that has curl."""
+    return environment_with_curl() | {"HOME": os.environ.get("HOME", "/")}
 
 
 def run(command: str, variables: dict[str, str], with_curl: dict[str, str]) -> str:
@@ -81,6 +68,27 @@ def test_the_tour_in_the_readme_is_the_demo_s_and_works(demo: dict[str, str], wi
     assert dataset["failed"] == []
     assert one["secrets"]["password"] == "**********"
     assert [item["key"] for item in passed["items"]] == ["application_postgresql_db"]
+
+
+def test_the_readme_opens_with_calls_that_answer_what_it_shows(demo: dict[str, str], with_curl: dict[str, str]) -> None:
+    """Sent as JSON with a token, and to the demo's database; its name stands for somebody's."""
+    [(_, calls), (_, shown), *_] = blocks(ROOT / "README.md")
+    assert calls.count('"host": "db.example"') == 1
+    calls = calls.replace('"host": "db.example"', f'"host": "{demo["DB_HOST"]}", "port": {demo["DB_PORT"]}')
+    headers = '-H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json"'
+    answers = run(f'curl() {{ command curl -sS {headers} "$@"; echo; }}\n{calls}', demo, with_curl).splitlines()
+    types, schema, saved, stored = map(json.loads, answers)
+    assert f"{types['total']} systems" in calls
+    assert schema["title"] == "postgres_schema"
+    assert saved["succeeded"][0]["key"] == "shop"
+    said = json.loads(shown.replace(", …}", "}"))
+    steps = [
+        (step["name"], step.get("status", found["status"]))
+        for step, found in zip(said.pop("steps"), stored["steps"], strict=True)
+    ]
+    assert said == {name: stored[name] for name in said}
+    assert steps == [(step["name"], step["status"]) for step in stored["steps"]]
+    run(f'curl -sS -o /dev/null -X DELETE "$API/connection/shop" {headers}', demo, with_curl)
 
 
 def test_the_examples_for_rest_users_answer_what_the_page_shows(
@@ -110,7 +118,8 @@ def test_the_plugin_authors_page_ends_in_the_example_connector() -> None:
 
 
 def test_links_between_pages_lead_somewhere() -> None:
-    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("plugins/*/README.md")]
+    packages = (ROOT.glob(f"{place}/README.md") for place in ("core", "console", "plugins/*", "examples/*"))
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *chain.from_iterable(packages)]
     broken = [
         f"{page.relative_to(ROOT)}: {target}"
         for page in pages

@@ -15,6 +15,8 @@ from typing import Self
 from connectory.testing.processes import ServerFailed, ServerProcess
 
 _LOG_TAIL_LINES = 60
+_IN_MEMORY = Path("/dev/shm")
+_ROOM = 2 * 2**30
 
 
 def run(name: str, command: Sequence[str | Path], **options) -> None:
@@ -53,10 +55,19 @@ def give_to_unprivileged_account(*paths: Path) -> None:
 
 
 def temporary_folder(name: str) -> Path:
-    """A new folder for one server's files that an unprivileged server can enter; `remove_folder` deletes it."""
-    folder = Path(tempfile.mkdtemp(prefix=f"connectory-{name}-"))
+    """A new folder for one server's files that an unprivileged server can enter; `remove_folder` deletes it.
+
+    It is in memory where there is room: a database is made in a tenth of the time that a disk takes to make its 300 files.
+    Nothing in it may have to be executed.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=f"connectory-{name}-", dir=_IN_MEMORY if _has_room(_IN_MEMORY) else None))
     folder.chmod(0o755)
     return folder
+
+
+def _has_room(folder: Path) -> bool:
+    """Whether more than 2 GiB can be written there; a container's is often 64 MB."""
+    return os.access(folder, os.W_OK) and shutil.disk_usage(folder).free > _ROOM
 
 
 def remove_folder(folder: Path) -> None:

@@ -22,20 +22,9 @@ import psutil
 
 from connectory.testing.processes import ServerFailed
 from testkit.service import READY, environment_of, first_line
+from testkit.warm import IMPORTED
 
 _PR_SET_CHILD_SUBREAPER = 36
-_IMPORTED = (
-    "alembic.command",
-    "connectory.api.app",
-    "connectory.api.serving",
-    "connectory.commands",
-    "connectory.keys",
-    "connectory.startup",
-    "connectory.store.postgresql",
-    "connectory.store.sqlite",
-    "psycopg2",
-    "uvicorn",
-)
 
 
 class Restarts:
@@ -107,7 +96,7 @@ class Restarts:
 
 def _fork_services() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # orphans of a killed service become children of this
-    for module in _IMPORTED:
+    for module in IMPORTED:
         importlib.import_module(module)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries them
     for _ in sys.stdin:

@@ -1,4 +1,8 @@
-"""The service itself, as its users run it: `connectory serve` in a process of its own, on a free port."""
+"""The service itself, as its users run it: `connectory serve` in a process of its own, on a free port.
+
+Commands and services are forks of a process that has everything imported (see `testkit.warm`), unless a test asks for the program
+itself, as those of the command line do: a start of it takes a second of a processor, and a service's more than two.
+"""
 
 import json
 import os
@@ -6,24 +10,26 @@ import re
 import selectors
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
 
 import httpx
 
 from connectory.testing.processes import ServerFailed
+from testkit.warm import PROGRAM as COMMAND
+from testkit.warm import WarmCommand, start_warm
 
-COMMAND = Path(sys.executable).with_name("connectory")
 READY = re.compile(r"ready on (http://\S+)")
 
 
 class RunningService:
     """One `connectory serve`. `url` is where it listens, `log` the file that its standard error goes to."""
 
-    def __init__(self, process: subprocess.Popen[str], url: str, ready_line: str, log: Path) -> None:
+    def __init__(self, process: subprocess.Popen[str] | WarmCommand, url: str, ready_line: str, log: Path) -> None:
         self.process, self.url, self.ready_line, self.log = process, url, ready_line, log
 
     def end(self, number: signal.Signals = signal.SIGTERM, *, patience: float = 20) -> tuple[int, float]:
@@ -43,7 +49,24 @@ def environment_of(home: Path, settings: Mapping[str, str] | None = None) -> dic
 def run_command(
     home: Path, *arguments: str, settings: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run `connectory ARGUMENTS` to its end."""
+    """Run `connectory ARGUMENTS` to its end, in a fork."""
+    with TemporaryFile("w+") as printed, TemporaryFile("w+") as errors:
+        process = start_warm(
+            list(arguments), environment_of(home, settings), stdout=printed.fileno(), stderr=errors.fileno()
+        )
+        try:
+            code = process.wait(60)
+        finally:
+            process.kill()
+        printed.seek(0)
+        errors.seek(0)
+        return subprocess.CompletedProcess(["connectory", *arguments], code, printed.read(), errors.read())
+
+
+def run_program(
+    home: Path, *arguments: str, settings: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run `connectory ARGUMENTS` to its end, as an installer has put it there."""
     return subprocess.run(
         [COMMAND, *arguments],
         env=environment_of(home, settings),
@@ -66,25 +89,22 @@ def running_service(
     home: Path,
     settings: Mapping[str, str] | None = None,
     launcher: Sequence[str | Path] = (),
-    command: Path = COMMAND,
+    command: Path | None = None,
     port: int = 0,
 ) -> Iterator[RunningService]:
     """Start the service and wait for its line; it is killed at the end of the block if it still runs.
 
-    `launcher` is a command that becomes the one that stands after it; `command` is the `connectory` of an environment;
-    `port` is where to listen, 0 for a free one.
+    `launcher` is a command that becomes the one that stands after it; `command` is the `connectory` of an environment, COMMAND
+    for the workspace's; with neither the service is a fork. `port` is where to listen, 0 for a free one.
     """
     home.mkdir(parents=True, exist_ok=True)
     log = home.with_name(f"{home.name}.log")
+    arguments = ["serve", "--port", str(port)]
     with log.open("ab") as errors:
-        process = subprocess.Popen(
-            [*launcher, command, "serve", "--port", str(port)],
-            env=environment_of(home, settings),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-        )
+        if launcher or command:
+            process = _program([*launcher, command or COMMAND, *arguments], environment_of(home, settings), errors)
+        else:
+            process = _fork(arguments, environment_of(home, settings), errors)
     try:
         line = first_line(process, 60)
         found = READY.search(line)
@@ -98,7 +118,21 @@ def running_service(
         process.stdout.close()
 
 
-def first_line(process: subprocess.Popen[str], seconds: float) -> str:
+def _program(command: Sequence[str | Path], environment: Mapping[str, str], errors: IO[bytes]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True
+    )
+
+
+def _fork(arguments: list[str], environment: Mapping[str, str], errors: IO[bytes]) -> WarmCommand:
+    ours, theirs = os.pipe()
+    try:
+        return start_warm(arguments, environment, stdout=theirs, stderr=errors.fileno(), reading=os.fdopen(ours))
+    finally:
+        os.close(theirs)
+
+
+def first_line(process: subprocess.Popen[str] | WarmCommand, seconds: float) -> str:
     """The next line that a process prints; empty if none comes in time."""
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)

@@ -44,7 +44,7 @@ from connectory.api.connection_types import RenderedTypes
 from connectory.api.console import PATH, Console
 from connectory.api.errors import install_error_handlers
 from connectory.api.failed_logins import FailedLogins
-from connectory.api.heartbeat import NODE, Heartbeat
+from connectory.api.heartbeat import Heartbeat, node_name
 from connectory.api.hosts import HostCheck, names_of
 from connectory.api.limits import TokenBuckets
 from connectory.api.logs import log
@@ -86,7 +86,7 @@ def open_service(settings: Settings, catalog: Catalog | None = None) -> Service:
         vault = open_vault(settings, store, warn=lambda text: log.warning("keys", warning=text))
         ensure_root_client(settings, store)
         with store.write() as database:
-            started = {"node": NODE, **changed_settings(settings, catalog, os.environ)}
+            started = {"node": node_name(), **changed_settings(settings, catalog, os.environ)}
             append(database, Actor("serve").did("service_started", details=started))
     except BaseException:
         store.close()

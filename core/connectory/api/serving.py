@@ -16,7 +16,7 @@ import uvicorn
 
 from connectory.api.app import create_app, open_service
 from connectory.api.console import installed_console
-from connectory.api.heartbeat import NODE
+from connectory.api.heartbeat import node_name
 from connectory.api.http_connections import bounded_connections, end_late
 from connectory.api.logs import configure_logs, log
 from connectory.api.service import Service
@@ -205,7 +205,10 @@ def _note_reload(service: Service, *, result_code: str = "succeeded", **more: st
     ring = service.vault.ring
     held = " ".join(f"{kid}={fingerprint}" for kid, fingerprint in ring.fingerprints().items())
     entry = Actor("serve").did(
-        "keys_reloaded", object=ring.primary, result_code=result_code, details={"node": NODE, "keys": held, **more}
+        "keys_reloaded",
+        object=ring.primary,
+        result_code=result_code,
+        details={"node": node_name(), "keys": held, **more},
     )
     try:
         with service.store.write() as database:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,7 +23,12 @@ def run(arguments: Sequence[str]) -> int:
                 f"There are arguments that it does not take; `connectory {options.command} --help` lists those it does."
             )
         work: Callable[[argparse.Namespace], int] = options.run
-        return work(options)
+        code = work(options)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # whoever reads it, such as head, has enough; what is left has nowhere to go
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "connectory":
             raise
@@ -116,6 +122,13 @@ def _add_check_plugin(parser: argparse.ArgumentParser) -> None:
         help="a deployer's setting that leads the connectors to the kit's own far ends, where secrets alone do not: {origin}, "
         "{host} and {port} in VALUE stand for one; may be repeated",
     )
+    parser.add_argument(
+        "--exception",
+        metavar="RULE=REASON",
+        action="append",
+        default=[],
+        help="a rule that cannot hold for the connectors, and why; the report repeats both; may be repeated",
+    )
 
 
 def _check_plugin(options: argparse.Namespace) -> int:
@@ -123,11 +136,18 @@ def _check_plugin(options: argparse.Namespace) -> int:
     from connectory.authoring.secrets_file import read_secrets
 
     secrets = read_secrets(options.secrets) if options.secrets else None
-    return check_plugin(options.plugin, secrets, _settings(options.setting), as_json=options.json)
+    settings = _pairs(options.setting, "--setting takes NAME=VALUE, the name of an environment variable and its value.")
+    exceptions = _pairs(
+        options.exception,
+        "--exception takes RULE=REASON, the name of a rule as the report has it, and why it cannot hold.",
+    )
+    if not all(reason.strip() for reason in exceptions.values()):
+        raise Refused("--exception needs a reason after the rule: RULE=REASON. The report repeats it.")
+    return check_plugin(options.plugin, secrets, settings, exceptions, as_json=options.json)
 
 
-def _settings(given: Sequence[str]) -> dict[str, str]:
-    pairs = [setting.partition("=") for setting in given]
+def _pairs(given: Sequence[str], wrong: str) -> dict[str, str]:
+    pairs = [one.partition("=") for one in given]
     if not all(name and equals for name, equals, _ in pairs):
-        raise Refused("--setting takes NAME=VALUE, the name of an environment variable and its value.")
+        raise Refused(wrong)
     return {name: value for name, _, value in pairs}

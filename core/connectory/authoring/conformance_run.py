@@ -73,6 +73,13 @@ class Listener:
         self._tell(rules=[_rule(item) for item in session.items])
 
     @pytest.hookimpl
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Leave out the rules that cannot hold."""
+        reason = self._job["exceptions"].get(getattr(item, "originalname", None))
+        if reason is not None:
+            pytest.skip(f"Left out: {reason}")
+
+    @pytest.hookimpl
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Tell how a rule ended."""
         if report.outcome == "skipped" and isinstance(report.longrepr, tuple):

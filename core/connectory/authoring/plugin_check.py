@@ -52,23 +52,34 @@ class RuleReport:
     notes: tuple[str, ...] = ()
 
 
-def check_plugin(named: str, secrets: Payload | None, settings: Mapping[str, str], *, as_json: bool) -> int:
+def check_plugin(
+    named: str, secrets: Payload | None, settings: Mapping[str, str], exceptions: Mapping[str, str], *, as_json: bool
+) -> int:
     """Check a distribution, or the project in a folder, print a report, and return the exit code: 1 where a rule is broken.
 
     Args:
         secrets: secrets that work; of several connectors, by identifier.
         settings: deployer's settings that lead to the kit's far ends, with `{origin}`, `{host}` and `{port}` in their values.
+        exceptions: the reason for each rule that is left out, by the rule's name.
 
     Raises:
         Refused: there is nothing to check, or no kit to check it with.
     """
     with tempfile.TemporaryDirectory(prefix="connectory-") as workplace:
         plugin = find_plugin(named, Path(workplace))
-        by_identifier = _by_identifier(plugin, secrets)
+        job = {
+            "distribution": plugin.distribution,
+            "identifiers": plugin.identifiers,
+            "secrets": _by_identifier(plugin, secrets),
+            "settings": dict(settings),
+            "exceptions": _by_rule(exceptions),
+            "golden": plugin.golden,
+            "folder": workplace,
+        }
         reports: list[RuleReport] = []
         progress = sys.stderr if as_json else sys.stdout
         print(f"{plugin.distribution} {plugin.version}: {', '.join(plugin.identifiers)}", file=progress, flush=True)
-        for answer in _answers(plugin, by_identifier, settings, workplace):
+        for answer in _answers(plugin, job):
             if isinstance(answer, list):
                 return print_problems(answer, as_json=as_json)
             number, total, report = answer
@@ -96,22 +107,28 @@ def _by_identifier(plugin: PluginUnderCheck, secrets: Payload | None) -> Payload
     )
 
 
-def _answers(
-    plugin: PluginUnderCheck, secrets: Payload, settings: Mapping[str, str], workplace: str
-) -> Iterator[tuple[int, int, RuleReport] | list[Any]]:
+def _by_rule(exceptions: Mapping[str, str]) -> dict[str, str]:
+    """The reasons by the ids of the rules."""
+    if not exceptions:
+        return {}
+    from connectory.testing import RULES  # pytest comes with it
+    from connectory.testing.rules.exceptions import ALWAYS
+
+    ids = {name: rule.id for rule in RULES if rule.id != ALWAYS for name in (rule.id, rule.name)}
+    if not exceptions.keys() <= ids.keys():
+        raise Refused(
+            "--exception names what is not a rule, or one that always holds; the report has the names of the rules, such as "
+            f"'{RULES[0].name}'."
+        )
+    return {ids[name]: reason for name, reason in exceptions.items()}
+
+
+def _answers(plugin: PluginUnderCheck, job: dict[str, Any]) -> Iterator[tuple[int, int, RuleReport] | list[Any]]:
     """Each rule with its number and how many there are, as it ends; or the problems of the secrets.
 
     Raises:
         Refused: the kit could not be run.
     """
-    job = {
-        "distribution": plugin.distribution,
-        "identifiers": plugin.identifiers,
-        "secrets": secrets,
-        "settings": dict(settings),
-        "golden": plugin.golden,
-        "folder": workplace,
-    }
     rules: dict[str, RuleReport] = {}
     ended: set[str] = set()
     with tempfile.TemporaryFile("w+") as noise, _process(plugin, noise) as process:

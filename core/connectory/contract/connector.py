@@ -7,7 +7,7 @@ import difflib
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, get_args, get_origin
 
 from connectory.contract.check import CheckContext
 from connectory.contract.consent import Authorization
@@ -76,7 +76,22 @@ def _refuse_signature(cls: type[Connector[Any]], name: str, function: Any, argum
         raise ConnectorMisdeclared(f"{cls.__name__}.{name}() must take just these arguments: {taken}.") from None
 
 
-class Connector(ABC, Generic[SecretsT]):
+if TYPE_CHECKING:
+
+    class _Declared(Protocol):
+        """What a class derived from `Connector` must declare; without it, it is abstract, which type checkers say.
+
+        Abstract properties would do for mypy, but Pyright, and with it most editors, wants no plain attribute for one.
+        """
+
+        identifier: str
+        type: str
+
+else:
+    _Declared = ABC
+
+
+class Connector(_Declared, Generic[SecretsT]):
     """One connector. Derive a class from it, with the class of its secrets in brackets, and name that class in the entry point.
 
     The hooks below are what the service calls; the class answers them from its attributes and from `test`.
@@ -114,16 +129,17 @@ class Connector(ABC, Generic[SecretsT]):
     settings: builtins.type[DeployerSettings] | None = None
     secrets: ClassVar[builtins.type[Secrets]]
 
-    # Properties, so that a class without them is abstract, for a type checker too. A plain attribute takes their place.
-    @property
-    @abstractmethod
-    def identifier(self) -> str:
-        """The connector's identifier."""
+    if not TYPE_CHECKING:
+        # Properties, so that a class without them is abstract in Python, too. A plain attribute takes their place.
+        @property
+        @abstractmethod
+        def identifier(self) -> str:
+            """The connector's identifier."""
 
-    @property
-    @abstractmethod
-    def type(self) -> str:
-        """The kind of system behind it."""
+        @property
+        @abstractmethod
+        def type(self) -> str:
+            """The kind of system behind it."""
 
     @abstractmethod
     def test(self, secrets: SecretsT, context: CheckContext) -> None:

@@ -19,6 +19,7 @@ from testkit.service import run_command
 
 ROOT = Path(__file__).parents[3]
 TOKEN = "open-sesame-4711"
+LEFT_OUT, REASON = "a server that hangs up is a failure", "Keepers hang up when they are full."
 KEEPER = '''
 from typing import Annotated
 
@@ -87,6 +88,7 @@ def checked(site, tmp_path_factory) -> subprocess.CompletedProcess[str]:
         (folder / "secrets.json").write_text(json.dumps({"keeper": given}))
         settings = {"PYTHONPATH": str(site), "PYTEST_ADDOPTS": "--made-up-option"}
         arguments = ["check-plugin", "Acme_Pair", "--json", "--secrets", str(folder / "secrets.json")]
+        arguments += ["--exception", f"{LEFT_OUT}={REASON}"]
         return run_command(folder / "home", *arguments, settings=settings)
 
 
@@ -249,6 +251,25 @@ def test_secrets_are_made_up_where_only_settings_say_where_to_go(identifier):
     made = any_secrets(connector, {})
     assert made is not None
     assert parse_secrets(connector.secrets_model, made)
+
+
+def test_a_rule_is_left_out_with_a_reason_that_the_report_says(rules):
+    left_out = rules["keeper", LEFT_OUT]
+    assert (left_out["status"], left_out["reason"]) == ("not_run", f"Left out: {REASON}")
+
+
+@pytest.mark.parametrize(
+    ("exception", "told"),
+    [
+        (LEFT_OUT, "--exception takes RULE=REASON"),
+        (f"{LEFT_OUT}= ", "--exception needs a reason after the rule"),
+        (f"a rule of my own={REASON}", "--exception names what is not a rule, or one that always holds"),
+        (f"{RULES[-1].name}={REASON}", "--exception names what is not a rule, or one that always holds"),
+    ],
+)
+def test_an_exception_is_one_and_has_a_reason(exception, told, capsys):
+    assert run(["check-plugin", "connectory", "--exception", exception]) == 2
+    assert capsys.readouterr().err.startswith(told)
 
 
 @pytest.mark.parametrize("setting", ["CONNECTORY_X", "=x"])

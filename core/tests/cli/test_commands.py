@@ -1,4 +1,7 @@
-"""The command line, run as its users run it: in a process of its own. What that would not show runs in this process."""
+"""The command line, run in a process of its own: a few as what an installer puts there, the others as forks that run the same.
+
+What a process of its own would not show runs in this one.
+"""
 
 import json
 import os
@@ -18,7 +21,15 @@ import pytest
 from connectory.scopes import SCOPES
 from connectory.settings import Settings
 from testkit.distribution import install
-from testkit.service import COMMAND, RunningService, environment_of, run_command, running_service, token_of_root
+from testkit.service import (
+    COMMAND,
+    RunningService,
+    environment_of,
+    run_command,
+    run_program,
+    running_service,
+    token_of_root,
+)
 
 
 def as_root(home: Path, service: RunningService) -> dict[str, str]:
@@ -36,7 +47,7 @@ def refusal(done: subprocess.CompletedProcess[str]) -> str:
 
 
 def test_serve_prints_one_line_and_makes_private_files(home):
-    with running_service(home) as service:
+    with running_service(home, command=COMMAND) as service:
         assert httpx.get(f"{service.url}/health").json() == {"status": "healthy"}
         assert str(home / "root_client.json") in service.ready_line
         assert "tests may connect to loopback" in service.ready_line
@@ -53,7 +64,7 @@ def test_serve_prints_one_line_and_makes_private_files(home):
 
 def test_token_prints_a_working_token_and_nothing_else(home):
     """It needs no running service."""
-    done = run_command(home, "token", "--scope", "connection:read")
+    done = run_program(home, "token", "--scope", "connection:read")
     assert (done.returncode, done.stderr) == (0, "")
     assert re.fullmatch(r"[A-Za-z0-9_-]{40,}\n", done.stdout)
     headers = {"Authorization": f"Bearer {done.stdout.strip()}"}
@@ -79,7 +90,7 @@ def test_clients_are_created_listed_and_deleted(home, command):
         headers = {"Authorization": f"Bearer {token}"}
         assert httpx.get(f"{service.url}/api/v1/connection", headers=headers).status_code == 200
         assert run_command(home, "client", "delete", created["client_id"]).returncode == 0
-        deadline = time.monotonic() + 10  # a running service looks a token up again after 5 s
+        deadline = time.monotonic() + 30  # a running service looks a token up again after 5 s
         while httpx.get(f"{service.url}/api/v1/connection", headers=headers).status_code == 200:
             assert time.monotonic() < deadline
             time.sleep(0.2)
@@ -239,7 +250,7 @@ def test_a_name_that_is_no_setting_is_told(home, command):
 
 
 def test_the_version_is_shown(home):
-    done = run_command(home, "--version")
+    done = run_program(home, "--version")
     assert (done.returncode, done.stdout) == (0, f"connectory {version('connectory')}\n")
 
 

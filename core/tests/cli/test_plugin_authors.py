@@ -1,7 +1,9 @@
 """`connectory new-plugin`, `check` and `schema`. What the first one writes is built in tests/test_new_plugin.py."""
 
 import json
+import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -245,6 +247,17 @@ def test_the_schema_is_what_consumers_read(author):
     code, printed, told = author("schema", "errand")
     assert (code, told) == (0, "")
     assert list(json.loads(printed)["properties"]) == ["host", "port", "task", "token"]
+
+
+def test_a_reader_that_has_enough_is_no_error(site, monkeypatch):
+    """`| head -1` closes the pipe while more comes."""
+    monkeypatch.syspath_prepend(site)
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as pipe:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        assert run(["schema", "errand"]) == 1
+        print("and nothing is said at the end", flush=True)
 
 
 def test_the_commands_are_listed_with_the_others(command):

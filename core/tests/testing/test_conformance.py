@@ -686,9 +686,12 @@ def test_a_check_is_not_left_out_without_a_reason(kit, change):
     assert "test_good_secrets_succeed is replaced without a reason" in verdicts.messages
 
 
-def test_a_check_may_be_left_out_for_a_reason(kit):
+def test_a_check_may_be_left_out_for_a_reason_that_the_report_says(kit, capfd):
+    """Whatever pytest captures, and though warnings are errors in the run."""
     kit.tests += REMOVAL + '    exceptions = {"test_good_secrets_succeed": "nobody has such a server"}\n'
     verdicts = kit.run(only="no_check_is_left_out or good_secrets")
+    _, _, summary = capfd.readouterr().out.partition("warnings summary")
+    assert "ConformanceNote: test_good_secrets_succeed is replaced: nobody has such a server\n" in summary
     assert verdicts.passed == {"no_check_is_left_out_without_a_reason"}
     assert verdicts.failed == set()
 
@@ -697,6 +700,13 @@ def test_a_check_may_be_left_out_for_a_reason(kit):
 def test_a_reason_must_be_one_and_for_something(kit, reasons):
     kit.tests += REMOVAL + f"    exceptions = {reasons}\n"
     assert kit.run(only="no_check_is_left_out").failed == {"no_check_is_left_out_without_a_reason"}
+
+
+def test_the_rule_about_reasons_cannot_be_left_out():
+    with pytest.raises(TypeError, match="test_no_check_is_left_out_without_a_reason holds for every connector"):
+
+        class Silent(ConnectorConformance):
+            test_no_check_is_left_out_without_a_reason = None
 
 
 def test_the_whole_class_cannot_be_skipped_unseen():

@@ -34,13 +34,15 @@ AuthHost = Literal["scram-sha-256", "md5", "password", "trust"]
 
 _ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
 
-# A test server: nothing must survive a power cut, a small buffer is enough, and a busy test run needs connections.
+# A test server: nothing must survive a power cut, a small buffer and a short log are enough (both are in memory), and a busy
+# test run needs connections.
 _SETTINGS = {
     "fsync": "off",
     "full_page_writes": "off",
     "synchronous_commit": "off",
     "autovacuum": "off",
     "shared_buffers": "32MB",
+    "max_wal_size": "64MB",
     "max_connections": "200",
     "unix_socket_directories": "",
 }
@@ -120,8 +122,13 @@ class PostgresServer(LocalServer):
 
     def create_database(self, name: str, *, owner: str | None = None) -> None:
         """Create a database, owned by the superuser unless `owner` names a role."""
-        statement = sql.SQL("CREATE DATABASE {} OWNER {}")
+        statement = sql.SQL("CREATE DATABASE {} OWNER {} STRATEGY FILE_COPY")
         self.execute(statement.format(sql.Identifier(name), sql.Identifier(owner or self.superuser)))
+
+    def copy_database(self, template: str, name: str) -> None:
+        """Create a database with all that `template` holds, to which nobody may be connected."""
+        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY")
+        self.execute(statement.format(sql.Identifier(name), sql.Identifier(template)))
 
     def create_role(self, name: str, password: str | None, *, login: bool = True, createdb: bool = False) -> None:
         """Create a role. With `password=None` it has none, so that only `trust` lets it in."""

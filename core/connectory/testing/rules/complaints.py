@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -27,12 +28,20 @@ def expect_none(complaints: list[str]) -> None:
         pytest.fail("\n".join(complaints), pytrace=False)
 
 
+class ConformanceNote(UserWarning):
+    """What a reader of a run's report should know, though the rule passed."""
+
+
 def note(request: pytest.FixtureRequest, text: str) -> None:
-    """Have the report of the run say `text`."""
-    request.node.user_properties.append((NOTE, text))
-    terminal = request.config.pluginmanager.get_plugin("terminalreporter")
-    if terminal is not None:  # there is none in the workers of pytest-xdist
-        terminal.write_line(f"{request.node.nodeid}: {text}")
+    """Have the report of the run say `text`: among the warnings at its end, and in JUnit's XML.
+
+    It is no warning that a filter could make an error of, or hide: pytest is told of it directly, and pytest-xdist passes it on.
+    """
+    node = request.node
+    node.user_properties.append((NOTE, text))
+    said = warnings.WarningMessage(ConformanceNote(text), ConformanceNote, str(node.path), 1, line="")
+    told = {"warning_message": said, "when": "runtest", "nodeid": node.nodeid, "location": None}
+    node.ihook.pytest_warning_recorded.call_historic(kwargs=told)
 
 
 def failure_complaints(report: CheckReport, codes: Iterable[FailureCode]) -> list[str]:

@@ -8,9 +8,17 @@ from connectory.testing.rules.complaints import expect_none, note
 from connectory.testing.rules.facts import Facts
 from connectory.testing.rules.rule import rule, standard_checks
 
+ALWAYS = "test_no_check_is_left_out_without_a_reason"
+"""The id of the rule that no connector is excepted from."""
+
 
 class ExceptionRules(Facts):
     """Whether no rule is weakened in silence."""
+
+    def __init_subclass__(cls, **options: object) -> None:
+        super().__init_subclass__(**options)
+        if getattr(cls, ALWAYS) is not getattr(ExceptionRules, ALWAYS):
+            raise TypeError(f"{ALWAYS} holds for every connector; remove its replacement from {cls.__name__}.")
 
     @rule(fix="Name the rule in exceptions, with the reason, or remove the replacement.")
     def test_no_check_is_left_out_without_a_reason(self, request: pytest.FixtureRequest) -> None:
