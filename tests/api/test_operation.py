@@ -38,6 +38,7 @@ def test_health_and_ready_need_no_token(anonymous, api):
 def test_the_operator_is_told_more(api, token_for):
     said = api.get("/status").json()
     assert said.pop("confinement") in {"landlock", "uid", "none"}
+    assert said.pop("native_connections") in {"limited", "open"}
     assert said == {"status": "ready", "failing": [], "unreadable_rows": 0, "missing_kids": []}
     other = {"Authorization": f"Bearer {token_for('connection_type:read')}"}
     assert api.get("/status", headers=other).status_code == 403

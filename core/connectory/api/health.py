@@ -16,7 +16,7 @@ from connectory.api.errors import PROTECTED, errors
 from connectory.api.health_counts import HealthCounts
 from connectory.api.service import Service, service_of
 from connectory.catalog.record import PluginStatus
-from connectory.checks.confinement import Level
+from connectory.checks.confinement import Level, NativeConnections
 
 router = APIRouter(tags=["Operation"])
 
@@ -49,6 +49,14 @@ class NodeStatus(Ready):
     """The state of this node, with what only its operator should know."""
 
     confinement: Annotated[Level, Field(description="What confines connection tests.", examples=["landlock"])]
+    native_connections: Annotated[
+        NativeConnections,
+        Field(
+            description="What native code in connection tests connects to by TCP: `limited`, ports of its own connection; "
+            "`open`, whatever the machine can.",
+            examples=["limited"],
+        ),
+    ]
     unreadable_rows: Annotated[
         int,
         Field(
@@ -98,6 +106,7 @@ async def status(request: Request) -> NodeStatus:
         status="not_ready" if failing else "ready",
         failing=failing,
         confinement=service.runner.confinement,
+        native_connections=service.runner.native_connections,
         unreadable_rows=secrets.unreadable_rows if secrets else 0,
         missing_kids=sorted({*secrets.missing_kids, *secrets.mismatched_kids}) if secrets else [],
     )

@@ -98,6 +98,13 @@ class VettedAddresses:
             raise answer
         return answer
 
+    def name_of_address(self, ip: str) -> str:
+        """The host that `ip` was looked up for, as rules know it; empty where none was."""
+        for host, found in self._answers.items():
+            if isinstance(found, Found) and found.canonical and ip in found.ips:
+                return name_of(host)
+        return ""
+
     def admit(self, ips: Iterable[str], port: int) -> None:
         """Let connections to `port` of `ips`, which must come from `of`, through."""
         self._admitted |= {(_plain(ip), port) for ip in ips}

@@ -10,7 +10,7 @@ from typing import TypeVar
 from connectory.checks.fork_protocol import MESSAGE_LIMIT
 from connectory.checks.wire import ProtocolViolation
 
-_MOST_DESCRIPTORS = 2
+_MOST_DESCRIPTORS = 3
 _MessageT = TypeVar("_MessageT")
 
 

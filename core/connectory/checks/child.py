@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import select
+import socket
 import sys
 from functools import partial
 from typing import NoReturn
@@ -45,6 +46,7 @@ def run_test(
     parent: int,
     job: int,
     result: int,
+    line: int,
     name: ConnectorName,
     connector: LoadedConnector | None,
     confinement: Confinement,
@@ -55,12 +57,13 @@ def run_test(
         parent: the process id of the fork server.
         job: the descriptor to read the job from.
         result: the descriptor to report events to.
+        line: the descriptor to ask the service for connections on.
         name: which connector to test with.
         connector: that connector, where the fork server has it imported.
         confinement: what to keep the test to.
     """
     try:
-        leave_parent_behind(job, result)
+        leave_parent_behind(job, result, line)
         sys.dont_write_bytecode = True
         emit = _emitter(result)
         try:
@@ -70,7 +73,7 @@ def run_test(
             if connector is not None and not _can_be_read(job):
                 with limited_growth(_SPARE_MEMORY):
                     rehearse(connector, is_over=partial(_can_be_read, job))
-            emit(_do(_read_job(job), name, connector, confining, emit))
+            emit(_do(_read_job(job), name, connector, confining, socket.socket(fileno=line), emit))
         except MemoryError:
             emit(Verdict("failed", FailureCode.RESOURCE_LIMIT))
         except BaseException as error:
@@ -102,9 +105,16 @@ def _read_job(descriptor: int) -> Job:
     return decode_job(bytes(data))
 
 
-def _do(job: Job, name: ConnectorName, connector: LoadedConnector | None, confining: Confining, emit: Emit) -> Verdict:
+def _do(
+    job: Job,
+    name: ConnectorName,
+    connector: LoadedConnector | None,
+    confining: Confining,
+    line: socket.socket,
+    emit: Emit,
+) -> Verdict:
     try:
-        prepared = prepare(job, name, connector, confining, emit, _context)
+        prepared = prepare(job, name, connector, confining, line, emit, _context)
     except NotPrepared as problem:
         return problem.verdict
     try:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import os
 import resource
+import socket
 import ssl
 import stat
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -33,7 +34,18 @@ WARNINGS: dict[Level, str] = {
 }
 """The line for the log where tests are kept from less than they could be."""
 
+NativeConnections: TypeAlias = Literal["limited", "open"]
+"""What native code in tests may connect to by TCP: the ports of its own connection; whatever the machine can."""
+
+NATIVE_WARNINGS: dict[NativeConnections, str] = {
+    "open": "This kernel does not limit TCP by port: native code in connection tests, if a far end takes it over, can connect to "
+    "whatever this machine can. Run a kernel whose Landlock does (ABI 4, Linux 6.7 or newer) on x86-64 or 64-bit ARM, or limit "
+    "it by the network's own rules.",
+}
+
 _OPEN_FILES = 256
+_RELAYS = 3
+"""Ports for a test's own relays: one, and others for when that is taken."""
 _DEVICES = ("/dev/null", "/dev/random", "/dev/urandom", "/dev/zero")
 _SYSTEM = (
     # What the loader and the C library read: libraries, locales, and how names are resolved.
@@ -85,14 +97,14 @@ class Confinement:
             alone = privileges.stand_apart()
         privileges.limit_processes(alone=alone)
         privileges.no_new_privileges()
-        seccomp.internet_sockets_only()
+        seccomp.give_up()
         for kind, allowed in (
             (resource.RLIMIT_FSIZE, 0),
             (resource.RLIMIT_CORE, 0),
             (resource.RLIMIT_NOFILE, _OPEN_FILES),
         ):
             limit(kind, allowed)
-        return Confining(ruleset, self.closed, used)
+        return Confining(ruleset, self.closed, used, tuple(_free_ports()) if landlock.knows_tcp() else ())
 
     def _ruleset(self) -> landlock.Ruleset:
         ruleset = landlock.Ruleset()
@@ -106,18 +118,29 @@ class Confinement:
 
 @dataclass(frozen=True)
 class Confining:
-    """A process whose confinement has begun. What is left needs its job, so that a process may wait for one like this."""
+    """A process whose confinement has begun. What is left needs its job, so that a process may wait for one like this.
+
+    Attributes:
+        relays: ports for listeners of this process that native code in it connects to.
+    """
 
     _ruleset: landlock.Ruleset | None
     _closed: tuple[Path, ...]
     _used: int
+    relays: tuple[int, ...]
 
-    def complete(self, *, memory: int, also_readable: Iterable[str]) -> None:
-        """Close the files, and limit the memory, for good. Nothing of a connector must run before.
+    @property
+    def limits_connections(self) -> bool:
+        """Whether a completed confinement keeps this process from TCP ports."""
+        return self._ruleset is not None and landlock.knows_tcp()
+
+    def complete(self, *, memory: int, also_readable: Iterable[str], ports: Iterable[int]) -> None:
+        """Close the files and the ports, and limit the memory, for good. Nothing of a connector must run before.
 
         Args:
             memory: bytes of address space to have besides what was there when the confinement began.
             also_readable: files and folders that this job's connector reads, by the deployer's settings.
+            ports: TCP ports that native code may connect to, at any address.
 
         Raises:
             OSError: the kernel refused; then the job must not be done.
@@ -125,6 +148,10 @@ class Confining:
         if self._ruleset is not None:
             for path in _without(self._closed, map(Path, also_readable)):
                 self._ruleset.allow_reading(str(path))
+            for port in {*ports, *self.relays}:
+                self._ruleset.allow_connecting(port)
+            for port in self.relays:
+                self._ruleset.allow_listening(port)
             self._ruleset.restrict()
         limit_memory(self._used + memory)
 
@@ -153,6 +180,20 @@ def level() -> Level:
         return "landlock"
     planned = plan()
     return "uid" if planned.users is not None and not planned.reads_for_others else "none"
+
+
+def _free_ports() -> Iterator[int]:
+    """Ports of loopback that nobody listens on. They are free for others meanwhile: a relay takes the first that still is."""
+    with ExitStack() as taken:
+        for _ in range(_RELAYS):
+            holder = taken.enter_context(socket.socket())
+            holder.bind(("127.0.0.1", 0))
+            yield holder.getsockname()[1]
+
+
+def native_connections() -> NativeConnections:
+    """What native code in tests may connect to where this process starts them."""
+    return "limited" if landlock.knows_tcp() and seccomp.available() else "open"
 
 
 def _machines() -> Iterator[Path]:

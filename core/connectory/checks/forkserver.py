@@ -182,7 +182,8 @@ class ForkServer:
             if request.task in ("branch", "session_branch"):
                 _be_branch(parent, descriptors[0], request, self._confinement)
             run = run_session if request.task == "session" else run_test
-            run(parent, descriptors[0], descriptors[1], request.name, connector, self._confinement)
+            down, up, line = descriptors
+            run(parent, down, up, line, request.name, connector, self._confinement)
         for descriptor in descriptors:
             os.close(descriptor)
         self._running[request.number] = pid

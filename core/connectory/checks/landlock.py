@@ -22,6 +22,7 @@ _READ_DIR = 1 << 3
 _TRUNCATE = 1 << 14
 _IOCTL_DEV = 1 << 15
 _BIND_TCP = 1 << 0
+_CONNECT_TCP = 1 << 1
 
 _RIGHTS_SINCE = {1: (1 << 13) - 1, 2: 1 << 13, 3: _TRUNCATE, 5: _IOCTL_DEV}
 """Rights on files by the ABI that brought them: the first thirteen; to move between folders; to truncate; to use devices."""
@@ -51,13 +52,17 @@ def abi() -> int:
     return max(0, int(_libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), _CREATE_RULESET_VERSION)))
 
 
+def knows_tcp() -> bool:
+    """Whether it limits what TCP ports a process connects to and listens on."""
+    return abi() >= 4
+
+
 class Ruleset:
     """What will still be allowed, once `restrict` is called, of everything that this kernel's Landlock can deny.
 
     Denied by then, except as allowed here: to open, list, change, move, make or delete files, to run programs, to listen on a
-    TCP port of one's choice, to signal processes and to connect to abstract Unix sockets of processes that are not restricted
-    by the same call. What is open stays open. TCP connections are not limited: the port of a far end, and that of a relay in
-    the process itself, is known only when it is dialled.
+    TCP port of one's choice, to connect to a TCP port, to signal processes and to connect to abstract Unix sockets of processes
+    that are not restricted by the same call. What is open stays open, and a socket that is connected stays connected.
 
     Raises:
         OSError: this kernel's Landlock does not work.
@@ -65,13 +70,12 @@ class Ruleset:
 
     def __init__(self) -> None:
         self._rights = sum(rights for since, rights in _RIGHTS_SINCE.items() if since <= abi())
-        listens = abi() >= 4
-        attributes = _RulesetAttributes(self._rights, _BIND_TCP if listens else 0, _SCOPES if abi() >= 6 else 0)
+        net = _BIND_TCP | _CONNECT_TCP if knows_tcp() else 0
+        attributes = _RulesetAttributes(self._rights, net, _SCOPES if abi() >= 6 else 0)
         # An older kernel takes the members that it knows, and refuses a structure with more.
-        size = 8 * (1 + (abi() >= 4) + (abi() >= 6))
+        size = 8 * (1 + knows_tcp() + (abi() >= 6))
         self._descriptor = _call(_CREATE_RULESET, ctypes.byref(attributes), ctypes.c_size_t(size), 0)
-        if listens:
-            self._add(_RULE_NET_PORT, _NetPort(_BIND_TCP, 0))  # a free port, as relays take one
+        self._allow_port(_BIND_TCP, 0)  # a free port
 
     def allow_reading(self, path: str) -> None:
         """Allow reading the file, or everything in the folder, that `path` leads to now. No file there: nothing."""
@@ -80,6 +84,18 @@ class Ruleset:
     def allow_device(self, path: str) -> None:
         """Allow reading and writing the device `path`."""
         self._allow(path, _READ_FILE | _WRITE_FILE | _TRUNCATE | _IOCTL_DEV)
+
+    def allow_connecting(self, port: int) -> None:
+        """Allow connecting to the TCP port, of whatever address: the kernel compares no more."""
+        self._allow_port(_CONNECT_TCP, port)
+
+    def allow_listening(self, port: int) -> None:
+        """Allow listening on the TCP port."""
+        self._allow_port(_BIND_TCP, port)
+
+    def _allow_port(self, right: int, port: int) -> None:
+        if knows_tcp():
+            self._add(_RULE_NET_PORT, _NetPort(right, port))
 
     def _allow(self, path: str, rights: int) -> None:
         with suppress(OSError):

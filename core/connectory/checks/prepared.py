@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
@@ -11,6 +12,7 @@ from typing import Generic, TypeVar
 from connectory.catalog.catalog import find_connector
 from connectory.catalog.loaded import LoadedConnector
 from connectory.catalog.loading import PluginBroken
+from connectory.checks import calling
 from connectory.checks.addresses import AddressDenied, VettedAddresses
 from connectory.checks.confinement import Confining
 from connectory.checks.context import ChildContext
@@ -131,6 +133,7 @@ def prepare(
     name: ConnectorName,
     connector: LoadedConnector | None,
     confining: Confining,
+    line: socket.socket,
     emit: Emit,
     context_of: Callable[[Job, VettedAddresses, Emit], ContextT],
 ) -> Prepared[ContextT]:
@@ -141,6 +144,7 @@ def prepare(
         name: which connector to do it with.
         connector: that connector, where the fork server has it imported.
         confining: the confinement that has begun.
+        line: by which to ask the service for connections.
         emit: sends one event to the service.
         context_of: makes the context.
 
@@ -148,7 +152,9 @@ def prepare(
         NotPrepared: the connector's code cannot be run.
     """
     # Before the connector is imported, where it still has to be: a thread that it starts then is confined too.
-    confining.complete(memory=job.memory, also_readable=_paths(name.target, *job.settings.values()))
+    confining.complete(
+        memory=job.memory, also_readable=_paths(name.target, *job.settings.values()), ports=job.native_ports
+    )
     connector = connector or _imported(job, name, emit)
     connector = connector.configured(job.settings)
     try:
@@ -159,6 +165,8 @@ def prepare(
     addresses = VettedAddresses(job.policy, on_denial=lambda: emit(Denied()))
     context = context_of(job, addresses, emit)
     much_memory = peak_memory() + job.memory // 2
+    if confining.limits_connections:
+        calling.install(line, addresses, confining.relays)
     addresses.enforce()
     return Prepared(connector, secrets, context, name, job, addresses, much_memory, emit)
 

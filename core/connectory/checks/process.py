@@ -7,6 +7,9 @@ import os
 import select
 from contextlib import ExitStack, suppress
 
+from connectory.checks import channel
+from connectory.checks.dialling import Dialler
+from connectory.checks.egress import EgressPolicy
 from connectory.checks.fork_protocol import ConnectorName, Task
 from connectory.checks.forkservers import ForkServerHandle
 from connectory.checks.protocol import RESULT_LIMIT
@@ -25,12 +28,15 @@ def _pipe(readers: ExitStack, writers: ExitStack) -> tuple[int, int]:
 
 
 class PipedProcess:
-    """A process of a fork server, with a pipe down to it and a pipe up from it. Whoever makes it must see to its end.
+    """A process of a fork server, with a pipe down to it, a pipe up from it, and a line by which it asks for connections.
+
+    Whoever makes it must see to its end.
 
     Args:
         server: forks it.
         task: what it is for.
         name: the connector to work with.
+        policy: where it may connect.
 
     Attributes:
         server: that fork server.
@@ -41,15 +47,19 @@ class PipedProcess:
         OSError: this process has no more descriptors.
     """
 
-    def __init__(self, server: ForkServerHandle, task: Task, name: ConnectorName) -> None:
+    def __init__(self, server: ForkServerHandle, task: Task, name: ConnectorName, policy: EgressPolicy) -> None:
         self._loop = asyncio.get_running_loop()
         self.server = server
         self.name = name
         with ExitStack() as theirs, ExitStack() as ours:
             job_reader, self._job = _pipe(theirs, ours)
             result_writer, self._result = reversed(_pipe(ours, theirs))
-            self._fork = server.fork(task, name, job_reader, result_writer)
+            line, other_end = channel.channel()
+            ours.callback(line.close)
+            theirs.callback(other_end.close)
+            self._fork = server.fork(task, name, job_reader, result_writer, other_end.fileno())
             ours.pop_all()
+        self._dialler = Dialler(line, policy)
         os.set_blocking(self._job, False)
         os.set_blocking(self._result, False)
 
@@ -77,6 +87,7 @@ class CheckProcess(PipedProcess):
     Args:
         server: forks it.
         name: the connector to test with.
+        policy: where the test may connect.
 
     Attributes:
         server: that fork server.
@@ -89,8 +100,8 @@ class CheckProcess(PipedProcess):
         OSError: this process has no more descriptors.
     """
 
-    def __init__(self, server: ForkServerHandle, name: ConnectorName) -> None:
-        super().__init__(server, "test", name)
+    def __init__(self, server: ForkServerHandle, name: ConnectorName, policy: EgressPolicy) -> None:
+        super().__init__(server, "test", name, policy)
         self._transcript: Transcript
         self._unwritten = memoryview(b"")
         self.finished: asyncio.Future[None] = self._loop.create_future()
@@ -152,6 +163,7 @@ class CheckProcess(PipedProcess):
     def kill(self) -> None:
         """Have the process killed, with whatever it has started. Once: then wait until it is `gone`."""
         self._fork.exit.remove_done_callback(self._exited)
+        self._dialler.close()
         self._close_job()
         self._loop.remove_reader(self._result)
         os.close(self._result)

@@ -21,6 +21,7 @@ from connectory.checks.wire import (
     is_count,
     is_duration,
     is_printable,
+    is_whole,
     members_of,
     parsed,
     plain,
@@ -81,6 +82,7 @@ class Job:
         read_only: whether a session may only read.
         largest_row: bytes that a single row of the session may have, where they are more than a frame has otherwise.
         over_at: when the session that this opens will be over, on the same clock; `killed_at` counts for its opening.
+        native_ports: TCP ports that native code may connect to by itself, where the kernel keeps it from others.
     """
 
     document: Document = field(repr=False)
@@ -95,6 +97,7 @@ class Job:
     read_only: bool = False
     over_at: float = 0.0
     largest_row: int = 0
+    native_ports: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         require(isinstance(self.document, Mapping), "secrets must be an object")
@@ -107,6 +110,8 @@ class Job:
         require(is_duration(self.killed_at) and is_duration(self.over_at), "a time must be a number of seconds")
         require(isinstance(self.cleartext_unverified, bool), "a password may travel in clear or may not")
         require(is_count(self.memory) and is_count(self.largest_row), "memory must be a number of bytes")
+        ports = isinstance(self.native_ports, tuple) and all(is_whole(port) for port in self.native_ports)
+        require(ports and all(1 <= port <= 65535 for port in self.native_ports), "a port is a number from 1 to 65535")
 
 
 # Up from the process of a test.
@@ -256,6 +261,8 @@ def decode_job(data: bytes) -> Job:
     exchange = members["exchange"]
     if exchange is not None:
         members["exchange"] = Exchange(**members_of(exchange, Exchange))
+    require(isinstance(members["native_ports"], list), "ports are a list")
+    members["native_ports"] = tuple(members["native_ports"])
     members["policy"] = _policy(members_of(members["policy"], EgressPolicy))
     return Job(**members)
 

@@ -10,11 +10,12 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from connectory.catalog.loaded import LoadedConnector
-from connectory.checks.confinement import WARNINGS, level
+from connectory.checks.confinement import NATIVE_WARNINGS, WARNINGS, level, native_connections
 from connectory.checks.egress import EgressPolicy
 from connectory.checks.fork_protocol import ConnectorName
 from connectory.checks.forkservers import ForkServerHandle, ForkServerLost, ForkServers
 from connectory.checks.memory import BUDGET
+from connectory.checks.native_ports import native_ports
 from connectory.checks.process import CheckProcess
 from connectory.checks.progress import Observer, Progress
 from connectory.checks.protocol import JOB_LIMIT, Exchange, Job, encode_job
@@ -58,8 +59,9 @@ class _Subject:
         # Whoever is killed while a provider renews a token has lost it, so half of the time is kept for the test itself.
         patience = max(0.0, killed_at - time.monotonic()) / 2
         tokens = await self.turn.take(patience) if self.turn is not None else None
+        document = self.open_document()
         return Job(
-            document=self.open_document(),
+            document=document,
             settings=self.connector.settings_values or {},
             policy=policy,
             killed_at=killed_at,
@@ -68,6 +70,7 @@ class _Subject:
             exchange=self.exchange,
             cleartext_unverified=cleartext_unverified,
             traceback=traceback,
+            native_ports=native_ports(self.connector, document),
         )
 
 
@@ -102,6 +105,7 @@ class CheckRunner:
 
     Attributes:
         confinement: what keeps tests from the files of this machine.
+        native_connections: what native code in them may connect to.
         sessions: opens data sessions, under the same rules as tests.
     """
 
@@ -131,11 +135,12 @@ class CheckRunner:
         self._tasks: set[asyncio.Task[None]] = set()
         self._reports: set[asyncio.Future[CheckReport]] = set()
         self._fork_servers = ForkServers(closed, total_memory)
-        self._spares = Spares(spares)
+        self._spares = Spares(spares, policy)
         self.sessions = SessionRunner(
             self._fork_servers, policy=policy, memory=memory, cleartext_unverified=cleartext_unverified
         )
         self.confinement = level()
+        self.native_connections = native_connections()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ending = False
 
@@ -155,8 +160,8 @@ class CheckRunner:
         self._ending = False
         self.sessions.start()
         self._fork_servers.start()
-        if self.confinement in WARNINGS:
-            _log.warning(WARNINGS[self.confinement])
+        for warning in filter(None, (WARNINGS.get(self.confinement), NATIVE_WARNINGS.get(self.native_connections))):
+            _log.warning(warning)
 
     async def stop(self) -> None:
         """Kill every running test and spare, then the fork servers, and wait for all. Calling it again does nothing."""
@@ -351,7 +356,7 @@ class CheckRunner:
 
     def _process(self, server: ForkServerHandle, name: ConnectorName) -> CheckProcess:
         try:
-            return self._spares.take(server, name) or CheckProcess(server, name)
+            return self._spares.take(server, name) or CheckProcess(server, name, self._policy)
         except OSError as error:
             raise no_process(error) from None
 

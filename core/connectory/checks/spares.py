@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from connectory.checks.egress import EgressPolicy
 from connectory.checks.fork_protocol import ConnectorName
 from connectory.checks.forkservers import ForkServerHandle, ForkServerLost
 from connectory.checks.process import CheckProcess
@@ -28,10 +29,12 @@ class Spares:
 
     Args:
         each: how many to keep for each connector in use; 0 keeps none.
+        policy: where tests may connect.
     """
 
-    def __init__(self, each: int) -> None:
+    def __init__(self, each: int, policy: EgressPolicy) -> None:
         self._each = each
+        self._policy = policy
         self._waiting: list[_Spare] = []  # the one that waits longest comes first
         self._ending: set[asyncio.Task[None]] = set()
 
@@ -48,7 +51,7 @@ class Spares:
         """Fork what is missing for this connector. Where too many wait for others, the oldest of them are ended."""
         with suppress(ForkServerLost, OSError):  # where descriptors are short, tests need them more
             for _ in range(self._each - len(list(self._of(server, name)))):
-                self._add(CheckProcess(server, name))
+                self._add(CheckProcess(server, name, self._policy))
         while len(self._waiting) > MOST:
             self._retire(self._waiting[0])
 

@@ -51,6 +51,8 @@ class Description(BaseModel):
             test answers `driver_missing` with the command that installs `distribution`.
         session_modules: modules that `open_session` imports besides. They are imported ahead of the first session, in a process
             apart from that of tests, which stay as small and as quick as they are.
+        native_ports: TCP ports that native code of a driver connects to by itself, where no field of the secrets is a `Port` that
+            holds them. Python code needs none of them. Default: none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -64,6 +66,7 @@ class Description(BaseModel):
     sentences: Mapping[FailureCode, Sentence] = {}
     drivers: tuple[str, ...] = ()
     session_modules: tuple[str, ...] = ()
+    native_ports: tuple[Annotated[int, Field(ge=1, le=65535)], ...] = Field(default=(), max_length=16)
 
     @field_validator("sentences")
     @classmethod

@@ -57,7 +57,7 @@ def test_home_is_nowhere_and_the_current_folder_is_the_root(check):
 
 
 def test_it_has_no_descriptors_but_its_own(check):
-    """The standard streams, and the pipe that it reports to."""
+    """The standard streams, the pipe that it reports to, and the line on which it asks for connections."""
     report = check(
         """
         import os
@@ -70,7 +70,7 @@ def test_it_has_no_descriptors_but_its_own(check):
         raise CheckFailed(FailureCode.QUERY_FAILED, remedy=f"{found}")
         """
     )
-    assert len(json.loads(told(report))) == 4
+    assert len(json.loads(told(report))) == 5
 
 
 def test_the_standard_streams_lead_nowhere(check):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -44,6 +45,7 @@ def run_session(
     parent: int,
     orders: int,
     answers: int,
+    line: int,
     name: ConnectorName,
     connector: LoadedConnector | None,
     confinement: Confinement,
@@ -54,22 +56,22 @@ def run_session(
         parent: the process id of the fork server.
         orders: the descriptor to read the job and the operations from, as frames.
         answers: the descriptor to write events and answers to, as frames.
+        line: the descriptor to ask the service for connections on.
         name: which connector to do it with.
         connector: that connector, where the fork server has it imported.
         confinement: what to keep the session to.
     """
     emit = _Telling(answers)
     try:
-        leave_parent_behind(orders, answers)
+        leave_parent_behind(orders, answers, line)
         sys.dont_write_bytecode = True
         try:
             confining = confinement.begin()
             die_with_parent(parent)
             hide_memory()
             job = _job(orders)
-            prepared = prepare(
-                job, name, connector, confining, emit, partial(ChildSessionContext, tell_login=emit.login)
-            )
+            context_of = partial(ChildSessionContext, tell_login=emit.login)
+            prepared = prepare(job, name, connector, confining, socket.socket(fileno=line), emit, context_of)
             _serve(prepared, orders, answers, emit, max(job.largest_row, FRAME_LIMIT))
         except NotPrepared as problem:
             emit(problem.verdict)

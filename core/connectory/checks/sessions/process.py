@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 
+from connectory.checks.egress import EgressPolicy
 from connectory.checks.fork_protocol import ConnectorName
 from connectory.checks.forkservers import ForkServerHandle, settle
 from connectory.checks.process import PipedProcess
@@ -18,6 +19,7 @@ class SessionProcess(PipedProcess):
     Args:
         server: forks it.
         name: the connector to work with.
+        policy: where it may connect.
         limit: bytes of a frame that it may send.
 
     Attributes:
@@ -29,8 +31,10 @@ class SessionProcess(PipedProcess):
         OSError: this process has no more descriptors.
     """
 
-    def __init__(self, server: ForkServerHandle, name: ConnectorName, limit: int = FRAME_LIMIT) -> None:
-        super().__init__(server, "session", name)
+    def __init__(
+        self, server: ForkServerHandle, name: ConnectorName, policy: EgressPolicy, limit: int = FRAME_LIMIT
+    ) -> None:
+        super().__init__(server, "session", name, policy)
         self._reader = FrameReader(self._result, limit)
         self.killed = False
         self.busy = False
@@ -80,6 +84,7 @@ class SessionProcess(PipedProcess):
             return
         self.killed = True
         self._reader.stop()
+        self._dialler.close()
         self._close_job()
         os.close(self._result)
         self.server.end(self._fork)

@@ -15,6 +15,7 @@ from connectory.catalog.loaded import LoadedConnector
 from connectory.checks.egress import EgressPolicy
 from connectory.checks.fork_protocol import ConnectorName, Task
 from connectory.checks.forkservers import ForkServerLost, ForkServers
+from connectory.checks.native_ports import native_ports
 from connectory.checks.protocol import JOB_LIMIT, Job, encode_job
 from connectory.checks.refusals import ShuttingDown, no_process
 from connectory.checks.report import CheckReport
@@ -186,6 +187,7 @@ class SessionRunner:
             read_only=terms.read_only,
             over_at=over_at,
             largest_row=terms.largest_row,
+            native_ports=native_ports(connector, document),
         )
 
     async def _open(
@@ -200,7 +202,7 @@ class SessionRunner:
             async with asyncio.timeout(max(0.0, killed_at - time.monotonic())):
                 kind: Task = "session_branch" if connector.description.session_modules else "branch"
                 server = await self._fork_servers.server_for(name, kind)
-                process = SessionProcess(server, name, largest_row)
+                process = SessionProcess(server, name, self._policy, largest_row)
                 self._processes.add(process)
                 await process.send(job)
                 report = await self._told(process, transcript)
