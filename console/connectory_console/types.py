@@ -12,43 +12,49 @@ from connectory_console.web import Visit
 
 @dataclass(frozen=True)
 class Kind:
-    """One connection type, with the schema of its secrets and what the API says of their fields."""
+    """One connection type, with the schema of its secrets and what the API says of their form."""
 
-    about: dict[str, Any]
+    identifier: str
     schema: Any
     described: dict[str, Any]
 
     @property
-    def identifier(self) -> str:
-        """As in `connection_type`."""
-        return str(self.about["identifier"])
+    def needs_consent(self) -> bool:
+        """Whether a person has to consent before a test can succeed."""
+        return bool(self.described["authorization_required"])
+
+
+@dataclass(frozen=True)
+class ShownKind(Kind):
+    """The same, with what lists show of it."""
+
+    about: dict[str, Any]
 
     @property
     def name(self) -> str:
         """For people."""
         return str(self.about["human_readable"])
 
-    @property
-    def needs_consent(self) -> bool:
-        """Whether a person has to consent before a test can succeed."""
-        return bool(self.about["authorization_required"])
-
 
 async def kind_of(visit: Visit, identifier: str) -> Kind | None:
     """The type called `identifier`, or `None` where the service does not have it."""
     path = f"/connection_type/{segment(identifier)}"
     try:
-        listed, schema, described = await asyncio.gather(
-            visit.api.get("/connection_type", search=identifier, size=100),
-            visit.api.get(f"{path}/secret"),
-            visit.api.get(f"{path}/form"),
-        )
+        schema, described = await asyncio.gather(visit.api.get(f"{path}/secret"), visit.api.get(f"{path}/form"))
     except ApiFailed as failed:
         if failed.status == 404:
             return None
         raise
+    return Kind(identifier, schema, described)
+
+
+async def shown_kind_of(visit: Visit, identifier: str) -> ShownKind | None:
+    """The same, for a page that is about the type."""
+    kind, listed = await asyncio.gather(
+        kind_of(visit, identifier), visit.api.get("/connection_type", search=identifier, size=100)
+    )
     about = next((found for found in listed["items"] if found["identifier"] == identifier), None)
-    return None if about is None else Kind(about, schema, described)
+    return None if kind is None or about is None else ShownKind(kind.identifier, kind.schema, kind.described, about)
 
 
 async def names_of_types(visit: Visit) -> dict[str, dict[str, Any]]:

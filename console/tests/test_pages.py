@@ -190,12 +190,15 @@ def take_picture(page: Page, name: str, theme: str) -> None:
 
 @pytest.mark.parametrize("name", [*FULL, *(name for name in EMPTY if name not in BEFORE_ANYTHING)])
 def test_a_page(reader: Person, filled: Console, name: str) -> None:
-    """It is small besides: at most 60 kB and 8 requests for everything in it, as it travels."""
+    """It is small besides: at most 60 kB and 8 requests for everything in it, as it travels, and 3 calls of the API behind it."""
     sizes: list[int] = []
+    address = _path({**FULL, **EMPTY}[name], filled)
+    called = _calls(filled)
     note = partial(_note_size, sizes)
     reader.page.on("requestfinished", note)
-    page = reader.go(_path({**FULL, **EMPTY}[name], filled))
+    page = reader.go(address)
     expect(page.locator("main h1")).to_have_count(1)
+    assert 1 <= _calls(filled) - called <= 3
     look_at(page, name)
     if name in FULL:
         page.evaluate(LEAVE)
@@ -211,6 +214,11 @@ def _path(path: str, console: Console) -> str:
         [root] = [client for client in console.api.get("/client").json()["items"] if client["name"] == "root"]
         return path.format(client_id=root["client_id"])
     return path
+
+
+def _calls(console: Console) -> int:
+    """How many calls of the API the service's log tells of."""
+    return console.service.log.read_text().count('"route":"/api/v1/')
 
 
 def _note_size(sizes: list[int], request: Request) -> None:

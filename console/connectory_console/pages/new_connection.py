@@ -10,7 +10,7 @@ from starlette.responses import Response
 from connectory_console.api import ApiFailed, segment
 from connectory_console.forms import Form, make_form, plain_values, read_form
 from connectory_console.live import follow, input_name, refusal, wants_events
-from connectory_console.types import Kind, kind_of
+from connectory_console.types import ShownKind, shown_kind_of
 from connectory_console.web import Visit, problems_as_data
 
 _MEMBERS = ("name", "key", "description")
@@ -19,7 +19,7 @@ SUCCEEDS_NOT = "Nothing is stored: the test failed. Correct what it names, or sa
 
 async def show(visit: Visit) -> Response:
     """An empty form for the type in the address."""
-    kind = await kind_of(visit, visit.query("type"))
+    kind = await shown_kind_of(visit, visit.query("type"))
     if kind is None:
         return visit.page("failed.html", 404, failed=ApiFailed(404, "The service does not have this connection type."))
     known = {"field.redirect_uri": visit.redirect_uri} if kind.needs_consent else {}
@@ -29,7 +29,7 @@ async def show(visit: Visit) -> Response:
 async def act(visit: Visit) -> Response:
     """Test; save if the test succeeds; or save without a test."""
     entered = await visit.form()
-    kind = await kind_of(visit, visit.query("type"))
+    kind = await shown_kind_of(visit, visit.query("type"))
     if kind is None:
         raise ApiFailed(404, "The service does not have this connection type.")
     form = make_form(kind.schema, kind.described)
@@ -64,7 +64,7 @@ async def act(visit: Visit) -> Response:
 
 
 async def _store(
-    visit: Visit, kind: Kind, entered: Mapping[str, str], document: Mapping[str, Any], *, test: bool
+    visit: Visit, kind: ShownKind, entered: Mapping[str, str], document: Mapping[str, Any], *, test: bool
 ) -> Response:
     done = await _stored(visit, kind, entered, document, test=test)
     if "location" in done:
@@ -73,7 +73,7 @@ async def _store(
 
 
 async def _stored(
-    visit: Visit, kind: Kind, entered: Mapping[str, str], document: Mapping[str, Any], *, test: bool
+    visit: Visit, kind: ShownKind, entered: Mapping[str, str], document: Mapping[str, Any], *, test: bool
 ) -> dict[str, Any]:
     item: dict[str, Any] = {name: entered[name].strip() for name in _MEMBERS if entered.get(name, "").strip()}
     access = "write" if entered.get("access") == "write" else "read"
@@ -117,7 +117,7 @@ async def _exists(visit: Visit, key: str) -> bool:
 
 def _again(
     visit: Visit,
-    kind: Kind,
+    kind: ShownKind,
     entered: Mapping[str, str],
     problems: Mapping[str, str],
     summary: str,
@@ -140,7 +140,7 @@ def _again(
 
 def _page(
     visit: Visit,
-    kind: Kind,
+    kind: ShownKind,
     form: Form,
     entered: Mapping[str, str],
     problems: Mapping[str, str] | None = None,

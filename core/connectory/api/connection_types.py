@@ -114,6 +114,12 @@ class SecretForm(Answer):
 
     fields: list[FormField]
     choices: Annotated[list[FormChoice], Field(examples=[[]])]
+    authorization_required: Annotated[
+        bool,
+        Field(
+            description="Whether a person has to consent at the provider before a test can succeed.", examples=[False]
+        ),
+    ]
 
 
 def connection_type(connector: LoadedConnector) -> ConnectionType:
@@ -138,7 +144,10 @@ class RenderedTypes:
         self._catalog = catalog
         self.schemas = {name: orjson.dumps(found.schema) for name, found in catalog.connectors.items()}
         self.forms = {
-            name: orjson.dumps(form_description(found.fields, found.schema))
+            name: orjson.dumps(
+                form_description(found.fields, found.schema)
+                | {"authorization_required": found.description.authorization_required}
+            )
             for name, found in catalog.connectors.items()
         }
         self.page = lru_cache(maxsize=256)(self._render)
