@@ -59,18 +59,24 @@ def test_a_key_file_that_another_start_makes_meanwhile_is_used(home, monkeypatch
 
 def test_a_file_that_another_start_gives_its_log_meanwhile_is_waited_for(home, monkeypatch):
     busy = [sqlite3.OperationalError("database is locked") for _ in range(2)]
-    configure = sqlite._configure
+    configuring = sqlite._configuring
 
-    def configure_later(connection, record):
-        if busy:
-            error = busy.pop()
-            error.sqlite_errorname = "SQLITE_BUSY"
-            raise error
-        configure(connection, record)
+    def configuring_later(*pragmas):
+        configure = configuring(*pragmas)
 
-    monkeypatch.setattr(sqlite, "_configure", configure_later)
+        def configure_later(connection, record):
+            if busy:
+                error = busy.pop()
+                error.sqlite_errorname = "SQLITE_BUSY"
+                raise error
+            configure(connection, record)
+
+        return configure_later
+
+    monkeypatch.setattr(sqlite, "_configuring", configuring_later)
     with open_database(read_settings(home=home)) as store, store.read() as database:
         assert list_clients(database) == []
+    assert busy == []
 
 
 @pytest.mark.parametrize("kind", ["sqlite home", "postgresql"])
