@@ -85,34 +85,31 @@ def test_pages_show_no_language_that_no_test_runs() -> None:
         page for place in ("core", "console", "plugins/*", "examples/*") for page in ROOT.glob(f"{place}/README.md")
     ]
     shown = {f"{page.relative_to(ROOT)}: {language}" for page in pages for language, _ in blocks(page)}
-    assert (
-        {line for line in shown if not line.endswith((": text", ": "))}
-        == {
-            "CONTRIBUTING.md: sh",  # below
-            "README.md: sh",  # test_readme.py, tests/test_wheels.py; `make demo` and `make test` are this run
-            "console/README.md: sh",  # tests/test_wheels.py
-            "core/README.md: python",  # core/tests/catalog/test_readme.py
-            "core/README.md: sh",  # tests/test_wheels.py
-            "core/README.md: toml",  # core/tests/catalog/test_readme.py
-            "docs/datasets.md: sh",  # test_datasets_page.py, with the commands of the blocks of text
-            "docs/deployers.md: sh",  # tests/test_wheels.py
-            "docs/deployers.md: yaml",  # below
-            "docs/plugin-authors.md: python",  # here and in test_plugin_authors.py
-            "docs/plugin-authors.md: sh",  # tests/test_new_plugin.py
-            "docs/plugin-authors.md: toml",  # here
-            "docs/rest.md: json",  # test_readme.py
-            "docs/rest.md: python",  # tests/api/test_webhooks.py
-            "docs/rest.md: sh",  # test_readme.py
-            "examples/connectory-ldap/README.md: sh",  # tests/test_strangers.py
-            "examples/connectory-ledger/README.md: sh",  # tests/test_new_plugin.py, from the page for plugin authors
-            "examples/connectory-redis/README.md: sh",  # tests/test_strangers.py
-            "examples/connectory-s3/README.md: sh",  # tests/test_strangers.py
-            "plugins/mysql/README.md: python",  # below
-            "plugins/saas/README.md: yaml",  # plugins/saas/tests/test_definitions.py
-            "plugins/sql/README.md: python",  # below
-            *(f"plugins/{path.parent.name}/README.md: sh" for path in ROOT.glob("plugins/*/pyproject.toml")),  # below
-        }
-    )
+    assert {line for line in shown if not line.endswith((": text", ": "))} == {
+        "CONTRIBUTING.md: sh",  # below
+        "README.md: sh",  # test_readme.py, tests/test_wheels.py; `make demo` and `make test` are this run
+        "console/README.md: sh",  # tests/test_wheels.py
+        "core/README.md: python",  # core/tests/catalog/test_readme.py
+        "core/README.md: sh",  # tests/test_wheels.py
+        "core/README.md: toml",  # core/tests/catalog/test_readme.py
+        "docs/datasets.md: sh",  # test_datasets_page.py, with the commands of the blocks of text
+        "docs/deployers.md: sh",  # tests/test_wheels.py
+        "docs/deployers.md: yaml",  # below
+        "docs/plugin-authors.md: python",  # here and in test_plugin_authors.py
+        "docs/plugin-authors.md: sh",  # tests/test_new_plugin.py
+        "docs/plugin-authors.md: toml",  # here
+        "docs/rest.md: json",  # test_readme.py
+        "docs/rest.md: python",  # tests/api/test_webhooks.py
+        "docs/rest.md: sh",  # test_readme.py
+        "examples/connectory-ldap/README.md: sh",  # tests/test_strangers.py
+        "examples/connectory-ledger/README.md: sh",  # tests/test_new_plugin.py, from the page for plugin authors
+        "examples/connectory-redis/README.md: sh",  # tests/test_strangers.py
+        "examples/connectory-s3/README.md: sh",  # tests/test_strangers.py
+        "plugins/mysql/README.md: python",  # below
+        "plugins/saas/README.md: yaml",  # plugins/saas/tests/test_definitions.py
+        "plugins/sql/README.md: python",  # below
+        *(f"plugins/{path.parent.name}/README.md: sh" for path in ROOT.glob("plugins/*/pyproject.toml")),  # below
+    }
 
 
 @pytest.mark.parametrize("name", ["mysql", "sql"])
