@@ -78,7 +78,7 @@ def test_a_code_becomes_tokens_and_no_test_runs(exchanging):
     ids=["refused", "no tokens", "returned", "raised", "hung", "crashed", "denied"],
 )
 def test_an_exchange_fails_as_a_test_does(exchanging, body, code):
-    with running(deadline=2) as run:
+    with running(deadline=2 if code is FailureCode.TIMEOUT else 30) as run:
         report = run(exchanging(body), exchange=CODE)
     assert (report.status, report.code, report.tokens) == ("failed", code, None)
     assert "code-3f7a91" not in repr(report)

@@ -57,7 +57,7 @@ def test_tokens_survive_a_test_that_fails_is_killed_or_crashes(connector_of):
         "import time; time.sleep(60)": FailureCode.TIMEOUT,
         "import os; os.abort()": FailureCode.CRASHED,
     }.items():
-        with running(deadline=2) as run:
+        with running(deadline=5 if code is FailureCode.TIMEOUT else 30) as run:
             report = run(connector_of(store + end))
         assert (report.code, report.tokens) == (code, {"refresh_token": "renewed"})
 

@@ -52,11 +52,11 @@ def test_each_deadline_is_kept(workbench, made):
 
 
 def test_several_are_tested_at_once_and_answered_in_order(workbench, made):
-    workbench.import_ahead(*made, {"token": "work"}, deadline=2)
-    outcomes = workbench.test_all(*made, [{"token": word} for word in ("hang", "break", "work", "hang")], deadline=2)
+    workbench.import_ahead(*made, {"token": "work"}, deadline=5)
+    outcomes = workbench.test_all(*made, [{"token": word} for word in ("hang", "break", "work", "hang")], deadline=5)
     codes = [outcome.report.code for outcome in outcomes]
     assert codes == [FailureCode.TIMEOUT, FailureCode.INTERNAL_DRIVER_ERROR, None, FailureCode.TIMEOUT]
-    assert max(outcome.seconds for outcome in outcomes) < 4
+    assert max(outcome.seconds for outcome in outcomes) < 9
 
 
 def test_secrets_that_do_not_fit_are_refused_before_anything_is_tested(workbench, made):

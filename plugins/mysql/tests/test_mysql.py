@@ -310,7 +310,7 @@ class TestHostileServers:
     @pytest.mark.parametrize("answer", [b"", b"\xfb", b"\xfc", b"\xff", b"\x00", b"\x01\x02\x03"])
     def test_a_malformed_answer_is_a_failed_test(self, check: Check, answer: bytes) -> None:
         with mysql_hostile.malformed_answer(answer) as server:
-            report = check(**at(server), deadline=2)
+            report = check(**at(server), deadline=5)
         assert report.code in {FailureCode.PROTOCOL_MISMATCH, FailureCode.TIMEOUT}
         assert step_statuses(report)["query"] == "failed"
 

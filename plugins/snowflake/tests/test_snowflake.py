@@ -373,7 +373,7 @@ class TestTls:
             peer.drain()
 
         with LoopbackServer(change) as server:
-            report = check(endpoint=f"https://127.0.0.1:{server.port}", deadline=4)
+            report = check(endpoint=f"https://127.0.0.1:{server.port}", deadline=8)
             assert report.status == "failed"
             assert server.connections == 2
             assert b"p@ss" not in server.received
@@ -418,7 +418,7 @@ class TestFarEnds:
 
     def test_another_protocol_is_told_apart(self, check: Check) -> None:
         with hostile.speaks_ssh() as server:
-            report = check(endpoint=f"http://127.0.0.1:{server.port}", deadline=4)
+            report = check(endpoint=f"http://127.0.0.1:{server.port}", deadline=8)
         assert outcome(report) == ("failed", FailureCode.PROTOCOL_MISMATCH, "authenticate")
 
     @pytest.mark.parametrize(
