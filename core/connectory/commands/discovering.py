@@ -37,7 +37,7 @@ from connectory.store.timestamps import utc_now
 from connectory.vault import Vault
 
 _EVERY = 500
-"""Where there is no terminal, progress is told after each time so many collections."""
+"""Collections after which progress is told once more, where there is no terminal."""
 _PAGE = 50
 
 
