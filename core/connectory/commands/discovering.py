@@ -37,7 +37,7 @@ from connectory.store.timestamps import utc_now
 from connectory.vault import Vault
 
 _EVERY = 500
-"""Collections after which progress is told once more, where there is no terminal."""
+"""Collections between one line of progress and the next, where there is no terminal."""
 _PAGE = 50
 
 
