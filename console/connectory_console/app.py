@@ -49,6 +49,7 @@ _PAGES: tuple[tuple[str, str, Page], ...] = (
     ("POST", "/sign-out", sign_in.sign_out),
     ("POST", "/theme", sign_in.set_theme),
     ("GET", "/find", find.show),
+    ("POST", "/find", find.offer),
     ("GET", "/catalogue", catalogue.show),
     ("GET", "/connections", connection_list.show),
     ("POST", "/connections/bulk", bulk.run),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -107,6 +108,27 @@ def health(connection: dict[str, Any]) -> tuple[str, str]:
 def code_in_words(code: str | None) -> str:
     """A failure code as words."""
     return "" if code is None else code.replace("_", " ").replace("dns", "DNS").replace("tls", "TLS").capitalize()
+
+
+def step_name(step: Mapping[str, Any]) -> str:
+    """What a step of a test is called."""
+    return str(step["name"]).replace("_", " ")
+
+
+def step_status(step: Mapping[str, Any]) -> str:
+    """How a step of a test went, with the reason where there is one."""
+    reason = step.get("reason")
+    return f"{step['status']}, {reason.replace('_', ' ')}" if reason else str(step["status"])
+
+
+def step_time(step: Mapping[str, Any]) -> str:
+    """How long a step of a test took; empty where it has not ended, or never began."""
+    return "" if step["status"] in {"running", "skipped"} else milliseconds(step["elapsed_ms"])
+
+
+def verdict_title(verdict: Mapping[str, Any]) -> str:
+    """What came of a test, in a few words."""
+    return f"Failed: {code_in_words(verdict['failure_code'])}" if verdict["test_status"] == "failed" else "Passed"
 
 
 _COMMAND = re.compile(r"\brun: (.+)$")

@@ -29,7 +29,7 @@ def test_from_the_catalogue_to_a_connection_that_passed(person: Person, console:
     page.get_by_role("button", name="Test and save").click()
     failed = page.locator(".steps .failed")
     expect(failed).to_contain_text("authenticate")
-    expect(page.locator(".verdict")).to_contain_text("Failed: auth failed")
+    expect(page.locator(".verdict")).to_contain_text("Failed: Auth failed")
     password = page.get_by_label("Password", exact=False).first
     expect(password).to_have_attribute("aria-invalid", "true")
     expect(password).to_be_focused()

@@ -283,7 +283,7 @@ def test_a_form_with_problems_and_a_test(reader: Person, filled: Console, good_s
     page.get_by_label("Host").fill(str(good_secrets["host"]))
     page.get_by_label("Username").fill("nobody")
     page.get_by_role("button", name="Test", exact=True).click()
-    expect(page.locator(".verdict.bad")).to_be_visible()
+    expect(page.locator(".test[data-state=bad]")).to_be_visible()
     look_at(page, "new-failed")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -25,13 +25,14 @@ _DONE = {"test": "tested", "disable": "disabled", "enable": "enabled", "delete":
 async def run(visit: Visit) -> Response:
     """Test, disable, enable or delete the connections that are ticked, or all that the filters find."""
     pairs = await visit.form_pairs()
-    form, keys = dict(pairs), [value for name, value in pairs if name == "key"]
-    action, back = form.get("do", ""), form.get("back", "")
-    if "all" in form:
+    form, again = dict(pairs), "again" in dict(pairs)  # those that failed, and not what is ticked
+    keys = [value for name, value in pairs if name == ("failed" if again else "key")]
+    action, back = form.get("again", form.get("do", "")), form.get("back", "")
+    if "all" in form and not again:
         keys = await _found(visit, back)
     if action not in _DONE or not 0 < len(keys) <= MOST:
         return _refused(visit, f"Choose an action, and from 1 to {MOST:,} connections.")
-    if action == "delete" and form.get("count", "").strip() != str(len(keys)):
+    if action == "delete" and not again and form.get("count", "").strip() != str(len(keys)):
         return _refused(visit, f"To delete {len(keys)} connections, type this number.")
     if wants_events(visit):
         events = _events(visit, action, keys, back)
@@ -69,11 +70,18 @@ async def _events(visit: Visit, action: str, keys: list[str], back: str) -> Asyn
             async for outcome in outcomes:
                 done += 1
                 failed += not outcome["ok"]
-                yield event("outcome", {**outcome, "done": done, "total": len(keys)})
-        if not failed:
-            yield event("done", {"location": visit.place(_list_at(back), f"many-{_DONE[action]}")})
-    except ApiFailed as failed:
-        yield event("refused", refusal(failed))
+                said = f"{done} of {len(keys)} done, {failed} failed."
+                texts = {".so-far": said, "progress": done / len(keys), "[data-retries]": action}
+                yield event("outcome", {"texts": texts} | ({} if outcome["ok"] else {"row": _row(outcome)}))
+        yield event("done", {"summary": ""} if failed else {"location": visit.place(_list_at(back), f"many-{_DONE[action]}")})
+    except ApiFailed as refused:
+        yield event("refused", refusal(refused))
+
+
+def _row(outcome: Mapping[str, Any]) -> dict[str, Any]:
+    """What our script shows of one that failed, and sends where it is tried again."""
+    key, text = outcome["key"], outcome["text"]
+    return {"name": key, "status": "failed", "texts": {".step-name": key, ".step-status": text, "[name=failed]": key}}
 
 
 async def _outcomes(visit: Visit, action: str, keys: list[str]) -> AsyncGenerator[dict[str, Any]]:
