@@ -19,6 +19,7 @@ from starlette.routing import Route
 
 from connectory_console.api import ApiFailed
 from connectory_console.guard import HEADERS, admitted
+from connectory_console.languages import gettext as _
 from connectory_console.pages import (
     audit,
     bulk,
@@ -48,6 +49,7 @@ _PAGES: tuple[tuple[str, str, Page], ...] = (
     ("POST", "/sign-in/code", sign_in.with_code),
     ("POST", "/sign-out", sign_in.sign_out),
     ("POST", "/theme", sign_in.set_theme),
+    ("POST", "/language", sign_in.set_language),
     ("GET", "/find", find.show),
     ("GET", "/catalogue", catalogue.show),
     ("GET", "/connections", connection_list.show),
@@ -161,7 +163,7 @@ def _failed(visit: Visit, failed: ApiFailed) -> Response:
 
 
 async def _no_such_page(visit: Visit) -> Response:
-    return visit.page("failed.html", 404, failed=ApiFailed(404, "There is no such page."))
+    return visit.page("failed.html", 404, failed=ApiFailed(404, _("There is no such page.")))
 
 
 async def _static(request: Request) -> Response:
