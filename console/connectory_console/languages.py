@@ -43,7 +43,7 @@ _spoken: ContextVar[Language] = ContextVar("spoken", default=_english)
 """Of the request that is answered. Tasks and threads that a request starts speak it too."""
 
 
-def languages() -> dict[str, Language]:
+def read_languages() -> dict[str, Language]:
     """Every language by its tag, English first. A compiled catalogue is read by Python itself, so nothing more is installed."""
     found = {ENGLISH: _english}
     folder = files("connectory_console").joinpath("locale")

@@ -73,16 +73,16 @@ class Web:
     Attributes:
         client: of the service's address.
         sessions: seals and opens the session cookies.
+        languages: those that there are, by tag.
         public_url: where browsers find the service, if the deployer said so.
         service_url: the service's address where it is another than the console's.
-        languages: those that there are, by tag.
     """
 
     client: httpx.AsyncClient
     sessions: Sessions
+    languages: Mapping[str, languages.Language]
     public_url: str | None = None
     service_url: str | None = None
-    languages: Mapping[str, languages.Language] = field(default_factory=languages.languages)
     pages: jinja2.Environment = field(default_factory=templates)
     versions: dict[str, str] = field(default_factory=_versions)
 

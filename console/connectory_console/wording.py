@@ -64,6 +64,8 @@ FAILURES = {
     "permission_denied": N_("Permission denied"),
     "query_failed": N_("Query failed"),
     "unexpected_redirect": N_("Unexpected redirect"),
+    "http_4xx": N_("HTTP 4xx"),
+    "http_5xx": N_("HTTP 5xx"),
     "rate_limited": N_("Rate limited"),
     "timeout": N_("Timeout"),
     "resource_limit": N_("Resource limit"),
