@@ -12,6 +12,7 @@ from starlette.responses import Response, StreamingResponse
 
 from connectory_console import wording
 from connectory_console.api import ApiFailed, Problem
+from connectory_console.languages import gettext as _
 from connectory_console.web import Visit
 
 _LONGEST_EVENT = 1 << 20
@@ -50,7 +51,7 @@ async def follow(visit: Visit, path: str, body: Any = None, afterwards: Afterwar
                         verdict = data
                     yield event(name.decode(), _TOLD[name](data)) if name in _TOLD else block
                 if verdict is None:
-                    raise ApiFailed(0, "The service ended before the test did. Test again.")
+                    raise ApiFailed(0, _("The service ended before the test did. Test again."))
                 if afterwards is not None and verdict["test_status"] != "failed":
                     yield event("done", await afterwards(verdict))
             except ApiFailed as failed:
@@ -69,11 +70,11 @@ def _waits(words: str) -> dict[str, str]:
 
 
 def _queued(data: Mapping[str, Any]) -> dict[str, Any]:
-    return {"texts": _waits(f"for its turn, {data['position']} before it")}
+    return {"texts": _waits(_("for its turn, %(position)s before it", position=data["position"]))}
 
 
 def _started(data: Mapping[str, Any]) -> dict[str, Any]:
-    return {"seconds": math.ceil(data["deadline_ms"] / 1000), "texts": _waits("for its turn")}
+    return {"seconds": math.ceil(data["deadline_ms"] / 1000), "texts": _waits(_("for its turn"))}
 
 
 def _step(step: Mapping[str, Any]) -> dict[str, Any]:
@@ -123,8 +124,8 @@ async def _blocks(chunks: AsyncIterator[bytes]) -> AsyncIterator[tuple[bytes, by
     async for chunk in chunks:
         held += chunk
         while b"\n\n" in held:
-            block, _, held = held.partition(b"\n\n")
+            block, _separator, held = held.partition(b"\n\n")
             first = block.split(b"\n", 1)[0]
             yield first.removeprefix(b"event:").strip() if first.startswith(b"event:") else b"", block + b"\n\n"
         if len(held) > _LONGEST_EVENT:
-            raise ApiFailed(0, "The service sent an event that is too long.")
+            raise ApiFailed(0, _("The service sent an event that is too long."))

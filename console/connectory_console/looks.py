@@ -7,12 +7,14 @@ from typing import Any
 
 from connectory_console.api import ApiFailed, segment
 from connectory_console.fields import Entered
+from connectory_console.languages import N_
+from connectory_console.languages import gettext as _
 from connectory_console.live import input_name
 from connectory_console.naming import is_key, key_from
 from connectory_console.types import Kind
 from connectory_console.web import Visit
 
-TAKEN = "Another connection has this key. Choose another one."
+TAKEN = N_("Another connection has this key. Choose another one.")
 
 
 async def problems_of_secrets(visit: Visit, kind: Kind, found: Entered, **more: Any) -> dict[str, str]:
@@ -36,15 +38,15 @@ async def problems_of_naming(visit: Visit, entered: Mapping[str, str]) -> dict[s
     """What is wrong with the name and the key of a new connection, by input."""
     name, key = entered.get("name", "").strip(), entered.get("key", "").strip()
     if not name:
-        return {"name": "Give the connection a name."}
+        return {"name": _("Give the connection a name.")}
     if key and not is_key(key):
-        return {"key": "A key has 1 to 200 letters, digits, '_', '.' or '-'."}
+        return {"key": _("A key has 1 to 200 letters, digits, '_', '.' or '-'.")}
     if not is_key(key or key_from(name)):
-        return {"name": "No key can be made of this name. Give the connection a key."}
+        return {"name": _("No key can be made of this name. Give the connection a key.")}
     if not await key_exists(visit, key or key_from(name)):
         return {}
-    made = f"Another connection has the key {key_from(name)}. Choose another name, or give a key."
-    return {"key": TAKEN} if key else {"name": made}
+    made = _("Another connection has the key %(key)s. Choose another name, or give a key.", key=key_from(name))
+    return {"key": _(TAKEN)} if key else {"name": made}
 
 
 async def key_exists(visit: Visit, key: str) -> bool:

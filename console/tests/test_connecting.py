@@ -73,12 +73,84 @@ def test_what_the_api_does_not_take_is_told_at_its_field(person: Person) -> None
     expect(page.get_by_label(re.compile("^Host"))).to_have_value("http://db.example")
 
 
+def test_a_changed_field_is_looked_at_as_it_is_left(person: Person, console: Console) -> None:
+    """Its problem comes and goes, focus stays where the person is, and of what nobody was at yet nothing is said."""
+    console.make("looked_at")
+    page = person.go("/connections/new?type=postgres")
+    looks, given_up = [], []
+    page.on("request", lambda request: looks.append(request) if request.method == "POST" else None)
+    page.on("requestfailed", given_up.append)
+    name, key, invalid = page.get_by_label("Name", exact=True), page.locator("#f-key"), page.locator("[aria-invalid]")
+    name.fill("Looked at")
+    expect(page.locator("[data-key]")).to_have_text("looked_at")
+    page.keyboard.press("Tab")
+    expect(page.locator("#f-name-problem")).to_contain_text("Another connection has the key looked_at.")
+    expect(key).to_be_focused()
+    expect(invalid).to_have_count(1)
+    key.fill("looked_at")
+    page.keyboard.press("Tab")
+    expect(page.locator("#f-key-problem")).to_contain_text("Another connection has this key.")
+    expect(page.locator("#f-name-problem")).to_have_count(0)
+    key.fill("")
+    name.fill("Élan vital")
+    expect(page.locator("[data-key]")).to_have_text("elan_vital")
+    expect(invalid).to_have_count(0)
+    page.keyboard.press("Tab")
+
+    page.wait_for_load_state("networkidle")
+    before, port = len(looks), page.get_by_label(re.compile("^Port"))
+    port.fill("high")
+    page.keyboard.press("Tab")
+    expect(page.locator("#f-port-problem")).to_have_text("Must be an integer from 1 to 65535.")
+    expect(page.locator("[data-says]")).to_have_text("Port: Must be an integer from 1 to 65535.")
+    expect(page.get_by_label(re.compile("^Username"))).to_be_focused()
+    assert len(looks) == before + 1
+    held: list = []
+    page.route("**/connections/new?*", held.append, times=1)
+    port.fill("higher")
+    with page.expect_request(lambda request: request.method == "POST"):
+        page.keyboard.press("Tab")
+    port.fill("5432")
+    page.keyboard.press("Tab")
+    expect(invalid).to_have_count(0)
+    assert given_up == [held[0].request]  # its answer would be late
+    assert console.api.get("/connection", params={"search": "vital"}).json()["total"] == 0
+
+
+def test_hints_are_no_problems_and_a_url_in_the_host_moves_to_its_own_field(person: Person) -> None:
+    page = person.go("/connections/new?type=postgres")
+    host, password = page.get_by_label(re.compile("^Host")), page.get_by_label(re.compile("^Password"))
+    password.fill("marker-with-a-blank ")
+    page.keyboard.press("Tab")
+    expect(page.get_by_text("The value begins or ends with a blank. It is kept as it is.")).to_be_visible()
+    expect(password).to_have_value("marker-with-a-blank ")
+    expect(password).not_to_have_attribute("aria-invalid", "true")
+    password.fill("marker-without")
+    page.keyboard.press("Tab")
+    expect(page.locator("#f-password-hint")).to_be_hidden()
+    host.fill("db.example")
+    page.keyboard.press("Tab")
+    host.fill("postgresql://reader:marker@other.example/app")
+    page.get_by_role("button", name="Use it as the URL").click()
+    expect(page.get_by_role("radio", name="One URL")).to_be_checked()
+    expect(page.locator("#f-url")).to_be_focused()
+    expect(page.locator("#f-url")).to_have_value("postgresql://reader:marker@other.example/app")
+    expect(host).to_have_value("db.example")
+    page.reload()
+    page.get_by_role("radio", name="One field each").check(force=True)
+    expect(host).to_have_value("db.example")
+
+
 def test_a_form_half_filled_outlives_reload_and_back_without_its_secrets(person: Person) -> None:
     page = person.go("/connections/new?type=postgres")
     page.get_by_label("Name", exact=True).fill("Half done")
     fill(page, {"host": "db.example", "password": "marker-secret"})
     page.get_by_role("radio", name="Read and write").check(force=True)
+    expect(page.locator("details.advanced")).not_to_have_attribute("open", "")
+    page.get_by_text("Advanced", exact=True).click()
+    page.locator("[name='field.sslmode']").select_option('"require"')
     page.reload()
+    expect(page.locator("details.advanced")).to_have_attribute("open", "")
     expect(page.get_by_label("Name", exact=True)).to_have_value("Half done")
     expect(page.get_by_role("radio", name="Read and write")).to_be_checked()
     person.go("/connections")
@@ -146,6 +218,11 @@ def test_another_host_asks_for_the_secrets_at_once(person: Person, console: Cons
     page.get_by_role("button", name=re.compile("^Undo")).click()
     expect(page.get_by_role("radio", name="Keep")).to_be_checked()
     expect(page.get_by_label(re.compile("^Host"))).to_have_value(str(good_secrets["host"]))
+    page.get_by_label(re.compile("^Database")).fill("a\x7fb")
+    page.keyboard.press("Tab")
+    expect(page.locator("#f-dbname-problem")).to_be_visible()
+    expect(page.locator("[aria-invalid]")).to_have_count(1)
+    expect(page.get_by_role("radio", name="Keep")).to_be_checked()
 
 
 def test_two_people_edit_one_connection(person: Person, colleague: Person, console: Console) -> None:
@@ -194,6 +271,9 @@ def test_everything_works_before_any_script_ran(another, console: Console, good_
     expect(page.get_by_text("The connection is stored.")).to_be_visible()
     page.get_by_role("button", name="Test now").click()
     expect(page.locator(".verdict")).to_contain_text("Passed")
+    page.get_by_role("combobox", name="Go to a page, a connection or a system").fill("without scr")
+    page.keyboard.press("Enter")
+    page.wait_for_url(console.page("/connections/without_scripts"))
 
 
 def scopes(console: Console) -> set[str]:

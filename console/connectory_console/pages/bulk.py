@@ -11,6 +11,8 @@ from urllib.parse import parse_qsl, urlencode
 from starlette.responses import Response, StreamingResponse
 
 from connectory_console.api import ApiFailed, segment
+from connectory_console.languages import gettext as _
+from connectory_console.languages import ngettext, number
 from connectory_console.live import HEADERS, event, refusal, wants_events
 from connectory_console.pages.connection_list import FILTERS
 from connectory_console.web import Visit, problems_as_data
@@ -31,9 +33,14 @@ async def run(visit: Visit) -> Response:
     if "all" in form and not again:
         keys = await _found(visit, back)
     if action not in _DONE or not 0 < len(keys) <= MOST:
-        return _refused(visit, f"Choose an action, and from 1 to {MOST:,} connections.")
+        return _refused(visit, _("Choose an action, and from 1 to %(most)s connections.", most=number(MOST)))
     if action == "delete" and not again and form.get("count", "").strip() != str(len(keys)):
-        return _refused(visit, f"To delete {len(keys)} connections, type this number.")
+        told = ngettext(
+            "To delete %(num)s connection, type this number.",
+            "To delete %(num)s connections, type this number.",
+            len(keys),
+        )
+        return _refused(visit, told)
     if wants_events(visit):
         events = _events(visit, action, keys, back)
         return StreamingResponse(events, media_type="text/event-stream", headers=HEADERS)
@@ -53,13 +60,13 @@ def _list_at(query: str) -> str:
 async def _found(visit: Visit, query: str) -> list[str]:
     filters = {name: value for name, value in parse_qsl(query.removeprefix("?")) if name in FILTERS}
     keys: list[str] = []
-    number = 1
+    page = 1
     while len(keys) <= MOST:
-        listed = await visit.api.get("/connection", **filters, sort="key", page=number, size=100)
+        listed = await visit.api.get("/connection", **filters, sort="key", page=page, size=100)
         if not listed["items"]:
             break
         keys += [connection["key"] for connection in listed["items"]]
-        number += 1
+        page += 1
     return keys
 
 
@@ -70,7 +77,7 @@ async def _events(visit: Visit, action: str, keys: list[str], back: str) -> Asyn
             async for outcome in outcomes:
                 done += 1
                 failed += not outcome["ok"]
-                said = f"{done} of {len(keys)} done, {failed} failed."
+                said = _("%(done)s of %(all)s done, %(failed)s failed.", done=done, all=len(keys), failed=failed)
                 texts = {".so-far": said, "progress": done / len(keys), "[data-retries]": action}
                 yield event("outcome", {"texts": texts} | ({} if outcome["ok"] else {"row": _row(outcome)}))
         yield event("done", {"summary": ""} if failed else {"location": visit.place(_list_at(back), f"many-{_DONE[action]}")})
@@ -118,13 +125,13 @@ async def _one(visit: Visit, action: str, key: str) -> dict[str, Any]:
     path = f"/connection/{segment(key)}"
     if action == "test":
         result = (await visit.api.send("POST", f"{path}/test", patient=True)).json()
-        return {"key": key, "ok": result["test_status"] != "failed", "text": result["failure_reason"] or "Passed."}
+        return {"key": key, "ok": result["test_status"] != "failed", "text": result["failure_reason"] or _("Passed.")}
     if action == "delete":
         await visit.api.send("DELETE", path)
-        return {"key": key, "ok": True, "text": "Deleted."}
+        return {"key": key, "ok": True, "text": _("Deleted.")}
     answer = (await visit.api.send("PATCH", "/connection", json=[{"key": key, "disabled": action == "disable"}])).json()
     problem = next((found["message"] for found in answer["failed"]), None)
-    return {"key": key, "ok": problem is None, "text": problem or "Saved."}
+    return {"key": key, "ok": problem is None, "text": problem or _("Saved.")}
 
 
 def _refused(visit: Visit, text: str) -> Response:

@@ -10,6 +10,7 @@ const enter = (input, value) => { // as a person does who then leaves the field
   input.value = value;
   ["input", "change"].forEach((type) => input.dispatchEvent(new Event(type, { bubbles: true })));
 };
+const spoken = document.body.dataset; // texts in the language of the page
 document.documentElement.classList.add("scripted");
 
 // --- Questions to the server.
@@ -84,7 +85,7 @@ function showProblems(form, { problems = {}, summary = "", retry_after: wait = n
   say(summary);
   box.hidden = false;
   box.focus();
-  if (wait) countDown(wait, (left) => say(left ? `${summary} Try again in ${left} s.` : "Try again now."));
+  if (wait) countDown(wait, (left) => say(left ? `${summary} ${spoken.again.replace("{}", left)}` : spoken.now));
 }
 function countDown(seconds, say) {
   say(seconds);
@@ -94,8 +95,7 @@ function countDown(seconds, say) {
 // --- A changed field is looked at as it is left, by the server, which stores nothing. Where nobody was yet, nothing is said.
 const looks = new Asker();
 async function look(form, left, pause) {
-  const button = find("[value=look]", form);
-  const told = button && await looks.ask(form.action, bodyOf(form, button), pause);
+  const button = find("[value=look]", form), told = button && await looks.ask(form.action, bodyOf(form, button), pause);
   if (!told) return;
   clearProblems(form, told.problems);
   Object.entries(told.problems).forEach(([name, message]) => markField(form, name, message, "[data-left]"));
@@ -134,7 +134,7 @@ class Panel {
     const marked = names.map((name) => markField(this.form, `field.${name}`, reason)).filter(Boolean);
     const first = marked.find((input) => input.matches("[data-secret]")) ?? marked[0];
     if (!first) return;
-    find(".verdict-where", this.box).append(linkTo(first, `Go to ${titleOf(first)}`));
+    find(".verdict-where", this.box).append(linkTo(first, spoken.goTo.replace("{}", titleOf(first))));
     first.focus(), first.select?.(); // what is wrong is typed over
   }
   end(good, title, reason = "") {
@@ -175,7 +175,7 @@ async function submit(form, button, panel) {
       "summary" in told ? say(told) : panel.take(told);
     }
   } catch {
-    say({ summary: stop.signal.reason ?? "The service does not answer. What you typed stays; try again." });
+    say({ summary: stop.signal.reason ?? spoken.silent });
   } finally {
     form.ariaBusy = null;
   }
@@ -265,7 +265,7 @@ document.addEventListener("click", async ({ target }) => {
     part.type = part.type === "text" ? "password" : "text";
   } else if (dataset.copies) {
     await navigator.clipboard.writeText(part.textContent);
-    fill(document, { "#notices": "Copied." });
+    fill(document, { "#notices": spoken.copied });
   } else if (dataset.uses) {
     const entered = find("input", button.closest(".field"));
     find(`[data-option="${dataset.way}"]`).click();
