@@ -110,9 +110,10 @@ class Form:
         return any(field.problem or field.stored or field.differs for field in self.advanced)
 
     def url_beside(self, field: Field) -> tuple[str, str] | None:
-        """Where a URL goes that somebody enters in `field`, which is for one part of it: the way to fill in the form, and the field.
+        """Where a URL goes that somebody enters in `field`, which is for a part of it; `None` where it goes nowhere.
 
-        `None` where there is no such way.
+        Returns:
+            The way to fill in the form, as the page calls it, and the name of the field.
         """
         for number, choice in enumerate(self.choices):
             for index, option in enumerate(choice.options):

@@ -79,7 +79,7 @@ def _started(data: Mapping[str, Any]) -> dict[str, Any]:
 
 def _step(step: Mapping[str, Any]) -> dict[str, Any]:
     name, words, time = wording.step_name(step), wording.step_status(step), wording.step_time(step)
-    mark = {"passed": "✓", "failed": "✕", "skipped": "–"}.get(step["status"], "")
+    mark = {"passed": "✓", "failed": "✕", "skipped": "\N{EN DASH}"}.get(step["status"], "")
     texts = {".step-mark": mark, ".step-name": name, ".step-status": words, ".step-time": time}
     line = [] if step["status"] == "running" else [f"{name}: {words} {time}".strip()]
     return {"row": {"name": step["name"], "status": step["status"], "texts": texts, "line": line}}

@@ -80,7 +80,8 @@ async def _events(visit: Visit, action: str, keys: list[str], back: str) -> Asyn
                 said = _("%(done)s of %(all)s done, %(failed)s failed.", done=done, all=len(keys), failed=failed)
                 texts = {".so-far": said, "progress": done / len(keys), "[data-retries]": action}
                 yield event("outcome", {"texts": texts} | ({} if outcome["ok"] else {"row": _row(outcome)}))
-        yield event("done", {"summary": ""} if failed else {"location": visit.place(_list_at(back), f"many-{_DONE[action]}")})
+        address = visit.place(_list_at(back), f"many-{_DONE[action]}")
+        yield event("done", {"summary": ""} if failed else {"location": address})
     except ApiFailed as refused:
         yield event("refused", refusal(refused))
 
