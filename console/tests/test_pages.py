@@ -47,7 +47,7 @@ LEAVE = """() => {
   for (const one of document.querySelector('.progress').getAnimations()) { one.pause(); one.currentTime = 1500; }
 }"""
 TOO_WIDE = """() => document.documentElement.scrollWidth <= innerWidth ? [] : [...document.querySelectorAll('body *')]
-  .filter((one) => one.getBoundingClientRect().right > innerWidth && !one.closest('.scroll'))
+  .filter((one) => one.checkVisibility() && one.getBoundingClientRect().right > innerWidth && !one.closest('.scroll, .side'))
   .map((one) => one.outerHTML.slice(0, 120))"""
 DATASET = {
     "fides_key": "page_shop",
@@ -324,7 +324,11 @@ class Abroad:
         if self.failure is not None:
             raise self.failure
         answer = httpx.Response(200, json=self.instead[path]) if path in self.instead else None
-        answer = answer or await ask(api, method, path, **more)
+        try:
+            answer = answer or await ask(api, method, path, **more)
+        except ApiFailed as failed:
+            self.told |= {failed.message, *(text for found in failed.problems for text in (found.message, found.field))}
+            raise
         self.told.update(names_in(answer.json() if answer.content else None))
         return answer
 

@@ -28,6 +28,7 @@ _NAMES = {
     "description",
     "distribution",
     "enum",
+    "failure_reason",
     "fides_key",
     "human_readable",
     "identifier",
