@@ -396,7 +396,7 @@ SENT = (
     ("/connections/new?type=postgres", {"do": "save"}),
     ("/connections/page_bad/test", {}),
     ("/connections/page_bad/delete", {"typed": "no"}),
-    ("/connections/page_good", {"do": "save", "name": "Other", "access": "read", "version": '"0"'}),
+    ("/connections/page_good", {"do": "save", "name": "Page Good", "access": "read", "version": '"0"'}),
     ("/connections/page_good/secrets", {"do": "test", "state.password": "keep"}),
     ("/connections/page_good/datasets/edit", {"do": "check", "text": "fides_key: ["}),
     ("/connections/page_good/datasets/edit", {"do": "check", "text": json.dumps(DATASET | {"name": "Store"})}),
