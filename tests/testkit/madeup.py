@@ -25,6 +25,7 @@ _NAMES = {
     "changed_fields",
     "client_id",
     "client_name",
+    "connection_key",
     "default",
     "description",
     "distribution",
