@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from connectory_console.languages import N_, ngettext, number
+from connectory_console.languages import N_, ngettext, number, pgettext
 from connectory_console.languages import gettext as _
 
 DONE = {
@@ -188,6 +188,19 @@ def command_in(reason: str | None) -> str:
         return found[1]
     found = _SETTING.search(reason or "")
     return f"export {found[1]}='{found[2]}'" if found else ""
+
+
+def member(name: str) -> str:
+    """What an input is about: a member of ours, or as a connection type calls its field."""
+    ours = {
+        "name": pgettext("member", "name"),
+        "key": pgettext("member", "key"),
+        "description": pgettext("member", "description"),
+        "access": pgettext("member", "access"),
+        "scopes": pgettext("member", "scopes"),
+        "typed": pgettext("member", "typed"),
+    }
+    return ours.get(name) or name.removeprefix("field.").replace("_", " ")
 
 
 def is_broken(plugin: dict[str, Any]) -> bool:
