@@ -42,6 +42,7 @@ def templates() -> jinja2.Environment:
     )
     environment.filters |= {
         "ago": wording.ago,
+        "ahead": wording.ahead,
         "moment": wording.moment,
         "counted": wording.counted,
         "milliseconds": wording.milliseconds,

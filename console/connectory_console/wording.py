@@ -14,6 +14,10 @@ DONE = {
     "enabled": "The connection is enabled.",
     "dataset-saved": "The dataset is saved.",
     "dataset-deleted": "The dataset is deleted.",
+    "schedule-saved": "The schedule is saved.",
+    "schedule-ended": "Nobody tests it any more unless somebody asks.",
+    "webhook-saved": "Changes will be told there.",
+    "webhook-removed": "Nobody is told of changes any more.",
     "client-deleted": "The client is deleted, with its tokens.",
     "token-revoked": "The token is revoked.",
     "tokens-revoked": "All tokens of the client are revoked.",
@@ -41,6 +45,18 @@ SCOPES = {
 """What a scope lets its holder do, to follow "you may"."""
 
 _UNITS = (("day", 86_400), ("hour", 3600), ("minute", 60))
+_LETTERS = {"m": "minute", "h": "hour", "d": "day"}
+_OUTCOMES = {
+    "succeeded": ("good", "Passed"),
+    "fits": ("good", "Fits"),
+    "drifted": ("broken", "Drifted"),
+    "failed": ("bad", "Failed"),
+}
+_DELIVERIES = {
+    "delivered": ("good", "Taken"),
+    "retrying": ("broken", "Not taken, will be called again"),
+    "given_up": ("bad", "Not taken, given up"),
+}
 STALE_AFTER = 86_400.0
 """Seconds after which a test says little about today."""
 
@@ -68,6 +84,21 @@ def ago(text: str | None) -> str:
         if seconds >= length:
             return f"{counted(int(seconds // length), name)} ago"
     return "just now"
+
+
+def ahead(text: str | None) -> str:
+    """How long it is until a time of the API."""
+    seconds = -(age(text) or 0)
+    for name, length in _UNITS:
+        if seconds >= length:
+            return f"in {counted(int(seconds // length), name)}"
+    return "in a moment"
+
+
+def interval(text: str) -> str:
+    """An interval of the API, to follow "every": `15 minutes` of `15m`, `day` of `1d`."""
+    unit = _LETTERS[text[-1]]
+    return unit if text[:-1] == "1" else counted(int(text[:-1]), unit)
 
 
 def moment(text: str | None) -> str:
@@ -102,6 +133,16 @@ def health(connection: dict[str, Any]) -> tuple[str, str]:
     if connection["last_test_succeeded"] is None:
         return "idle", "Untested"
     return ("good", "Passed") if connection["last_test_succeeded"] else ("bad", "Failed")
+
+
+def outcome(verdict: dict[str, Any]) -> tuple[str, str]:
+    """How a test or a check ended: a word for the style sheet, and one for people."""
+    return _OUTCOMES[verdict["outcome"]]
+
+
+def delivery(last: dict[str, Any]) -> tuple[str, str]:
+    """How the last call of a webhook went: a word for the style sheet, and one for people."""
+    return _DELIVERIES[last["state"]]
 
 
 def code_in_words(code: str | None) -> str:
