@@ -41,6 +41,9 @@ from connectory_console.sessions import open_sessions
 from connectory_console.settings import ConsoleSettings
 from connectory_console.web import FormRefused, Page, Visit, Web, problems_as_data, static_bytes
 
+_KEPT = 4.0
+"""Seconds that a connection to the API is kept unused: many servers close theirs after five, and lose what is being sent."""
+
 _PAGES: tuple[tuple[str, str, Page], ...] = (
     ("GET", "/", home.show),
     ("GET", "/sign-in", sign_in.show),
@@ -110,7 +113,7 @@ def create_console(
     client = httpx.AsyncClient(
         trust_env=False,  # no proxy gets to see tokens
         verify=ssl.create_default_context(),  # whom the machine trusts, and `SSL_CERT_FILE`
-        limits=httpx.Limits(max_connections=64, max_keepalive_connections=8),
+        limits=httpx.Limits(max_connections=64, max_keepalive_connections=8, keepalive_expiry=_KEPT),
     )
     web = Web(client, sessions, public_url, None if callable(api_url) else api_url)
 
