@@ -11,6 +11,8 @@ from urllib.parse import quote
 
 import httpx
 
+from connectory_console.languages import gettext as _
+
 BASE = "/api/v1"
 _PATIENCE = httpx.Timeout(30.0, connect=5.0)
 _TEST_PATIENCE = httpx.Timeout(120.0, connect=5.0)
@@ -144,7 +146,7 @@ class Api:
 
 
 def _no_answer(problem: httpx.HTTPError) -> ApiFailed:
-    return ApiFailed(0, f"The API does not answer ({type(problem).__name__}).")
+    return ApiFailed(0, _("The API does not answer (%(problem)s).", problem=type(problem).__name__))
 
 
 def _failure(answer: httpx.Response) -> ApiFailed:
@@ -156,12 +158,12 @@ def _failure(answer: httpx.Response) -> ApiFailed:
     problems: list[Problem] = []
     if isinstance(detail, list):
         problems = [Problem(tuple(found.get("loc", ())), str(found.get("msg", ""))) for found in detail]
-        detail = "Some fields are not accepted."
+        detail = _("Some fields are not accepted.")
     scope = _SCOPE.search(answer.headers.get("www-authenticate", ""))
     wait = answer.headers.get("retry-after", "")
     return ApiFailed(
         answer.status_code,
-        detail if isinstance(detail, str) else f"The API answered with status {answer.status_code}.",
+        detail if isinstance(detail, str) else _("The API answered with status %(status)s.", status=answer.status_code),
         problems=tuple(problems),
         request_id=answer.headers.get("x-request-id"),
         retry_after=int(wait) if wait.isdecimal() else None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mimetypes
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from starlette.routing import Route
 
 from connectory_console.api import ApiFailed
 from connectory_console.guard import HEADERS, admitted
+from connectory_console.languages import Language, read_languages
+from connectory_console.languages import gettext as _
 from connectory_console.pages import (
     audit,
     bulk,
@@ -52,6 +54,7 @@ _PAGES: tuple[tuple[str, str, Page], ...] = (
     ("POST", "/sign-in/code", sign_in.with_code),
     ("POST", "/sign-out", sign_in.sign_out),
     ("POST", "/theme", sign_in.set_theme),
+    ("POST", "/language", sign_in.set_language),
     ("GET", "/find", find.show),
     ("GET", "/catalogue", catalogue.show),
     ("GET", "/connections", connection_list.show),
@@ -93,6 +96,7 @@ def create_console(
     public_url: str | None = None,
     home: Path | None = None,
     settings: ConsoleSettings | None = None,
+    languages: Mapping[str, Language] | None = None,
 ) -> Starlette:
     """The console of one service.
 
@@ -102,6 +106,7 @@ def create_console(
         public_url: where browsers find the console. Default: what their requests say.
         home: folder of the session key, where the settings hold none.
         settings: default: of the environment.
+        languages: by tag. Default: those of the folder `locale`.
 
     Raises:
         KeyUnusable: the key of the session cookie cannot be used.
@@ -115,7 +120,7 @@ def create_console(
         verify=ssl.create_default_context(),  # whom the machine trusts, and `SSL_CERT_FILE`
         limits=httpx.Limits(max_connections=64, max_keepalive_connections=8, keepalive_expiry=_KEPT),
     )
-    web = Web(client, sessions, public_url, None if callable(api_url) else api_url)
+    web = Web(client, sessions, languages or read_languages(), public_url, None if callable(api_url) else api_url)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -169,7 +174,7 @@ def _failed(visit: Visit, failed: ApiFailed) -> Response:
 
 
 async def _no_such_page(visit: Visit) -> Response:
-    return visit.page("failed.html", 404, failed=ApiFailed(404, "There is no such page."))
+    return visit.page("failed.html", 404, failed=ApiFailed(404, _("There is no such page.")))
 
 
 async def _static(request: Request) -> Response:

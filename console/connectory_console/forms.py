@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from connectory_console.languages import gettext as _
+
 MASK = "**********"
 """What the API shows in place of what is sensitive, and takes for "unchanged"."""
 WHOLE = "$document"
@@ -189,7 +191,7 @@ def read_form(form: Form, entered: Mapping[str, str], stored: Mapping[str, Any] 
     if form.fields and form.fields[0].name == WHOLE:
         whole = document.get(WHOLE, {})
         if not isinstance(whole, dict):
-            return Entered({}, {WHOLE: "Must be a JSON object."})
+            return Entered({}, {WHOLE: _("Must be a JSON object.")})
         document = whole
     return Entered(document, problems)
 
@@ -222,11 +224,12 @@ def _json(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError as problem:
-        line = getattr(problem, "lineno", None)
-        place = f" (line {line}, column {problem.colno})" if isinstance(problem, json.JSONDecodeError) else ""
-        raise ValueError(f"Must be JSON{place}." if line else "Must be JSON.") from None
+        if not isinstance(problem, json.JSONDecodeError):
+            raise ValueError(_("Must be JSON.")) from None
+        place = {"line": problem.lineno, "column": problem.colno}
+        raise ValueError(_("Must be JSON (line %(line)s, column %(column)s).", **place)) from None
     except RecursionError:
-        raise ValueError("Must be JSON that is nested less deeply.") from None
+        raise ValueError(_("Must be JSON that is nested less deeply.")) from None
 
 
 def _field(name: str, about: Any, more: Mapping[str, Any], required: bool) -> Field:
@@ -304,8 +307,8 @@ def _whole(stored: Mapping[str, Any], entered: Mapping[str, str], problems: Mapp
     value = entered.get(_PREFIX + WHOLE, json.dumps(stored, indent=2) if stored else "")
     return Field(
         WHOLE,
-        "Secrets",
-        "All secrets as one JSON object; the connection type says no more about them.",
+        _("Secrets"),
+        _("All secrets as one JSON object; the connection type says no more about them."),
         "json",
         value=value,
         problem=problems.get(WHOLE) or next(iter(problems.values()), None),

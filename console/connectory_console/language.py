@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from connectory_console.languages import N_
+
 
 class Member(NamedTuple):
     """One member of an object.
@@ -34,62 +36,62 @@ def _meta(example: str, meaning: str) -> Member:
 
 
 _SHARED = (
-    Member("description: Who buys here", "for people, in a sentence"),
-    Member("data_categories: [user.contact.email]", "what it holds; search the words below"),
-    Member("data_uses: [essential.service]", "what it is used for, as Fides names uses"),
-    Member("data_subjects: [customer]", "whose data it is, as Fides names people"),
+    Member("description: Who buys here", N_("for people, in a sentence")),
+    Member("data_categories: [user.contact.email]", N_("what it holds; search the words below")),
+    Member("data_uses: [essential.service]", N_("what it is used for, as Fides names uses")),
+    Member("data_subjects: [customer]", N_("whose data it is, as Fides names people")),
 )
-_REDACT = _meta("redact: name", "its name is not shown in reports")
+_REDACT = _meta("redact: name", N_("its name is not shown in reports"))
 
 PARTS = (
     Part(
-        "Dataset",
+        N_("Dataset"),
         (
-            Member("fides_key: my_shop", "its key: letters, digits, . _ < > and -"),
-            Member("name: My shop", "for people"),
+            Member("fides_key: my_shop", N_("its key: letters, digits, . _ < > and -")),
+            Member("name: My shop", N_("for people")),
             *_SHARED,
-            Member("collections: []", "its tables, or whatever holds records"),
-            Member("tags: [europe]", "words of your own"),
-            Member("meta: {team: sales}", "anything else that you keep about it"),
-            Member("organization_fides_key: default_organization", "whose it is"),
-            _meta("after: [another_dataset]", "datasets that are looked at before it"),
-            _meta("namespace: {schema: public}", "where its collections are, if not where the connection points"),
-            _meta("resource_id: '42'", "its number in another system"),
+            Member("collections: []", N_("its tables, or whatever holds records")),
+            Member("tags: [europe]", N_("words of your own")),
+            Member("meta: {team: sales}", N_("anything else that you keep about it")),
+            Member("organization_fides_key: default_organization", N_("whose it is")),
+            _meta("after: [another_dataset]", N_("datasets that are looked at before it")),
+            _meta("namespace: {schema: public}", N_("where its collections are, if not where the connection points")),
+            _meta("resource_id: '42'", N_("its number in another system")),
             _REDACT,
         ),
     ),
     Part(
-        "Collection",
+        N_("Collection"),
         (
-            Member("name: customer", "as the system calls it"),
+            Member("name: customer", N_("as the system calls it")),
             *_SHARED,
-            Member("fields: []", "its columns"),
-            _meta("after: [my_shop.order]", "collections that are looked at before it: dataset.collection"),
-            _meta("erase_after: [my_shop.order]", "collections that are erased before it"),
-            _meta("skip_processing: true", "requests leave it out"),
-            _meta("masking_strategy_override: {strategy: delete}", "erasing deletes its rows"),
-            _meta("partitioning: {where_clauses: ['id < 1000']}", "it is asked in these pieces"),
+            Member("fields: []", N_("its columns")),
+            _meta("after: [my_shop.order]", N_("collections that are looked at before it: dataset.collection")),
+            _meta("erase_after: [my_shop.order]", N_("collections that are erased before it")),
+            _meta("skip_processing: true", N_("requests leave it out")),
+            _meta("masking_strategy_override: {strategy: delete}", N_("erasing deletes its rows")),
+            _meta("partitioning: {where_clauses: ['id < 1000']}", N_("it is asked in these pieces")),
             _REDACT,
         ),
     ),
     Part(
-        "Field",
+        N_("Field"),
         (
-            Member("name: email", "as the system calls it"),
+            Member("name: email", N_("as the system calls it")),
             *_SHARED,
-            Member("fields: []", "the fields inside, where it is an object"),
-            _meta("primary_key: true", "it tells rows apart; erasing needs one"),
-            _meta("identity: email", "a person is found by it, as by an email or phone_number"),
+            Member("fields: []", N_("the fields inside, where it is an object")),
+            _meta("primary_key: true", N_("it tells rows apart; erasing needs one")),
+            _meta("identity: email", N_("a person is found by it, as by an email or phone_number")),
             _meta(
                 "references: [{dataset: my_shop, field: customer.id, direction: from}]",
-                "it holds what another field holds: from there, or to there",
+                N_("it holds what another field holds: from there, or to there"),
             ),
-            _meta("data_type: string", "string, integer, object, or with [] a list of these"),
-            _meta("length: 40", "characters that fit"),
-            _meta("read_only: true", "erasing leaves it as it is"),
-            _meta("return_all_elements: true", "of a list all elements, not only those that match"),
-            _meta("custom_request_field: customer_number", "the name of what a request brings for it"),
-            _meta("masking_strategy_override: {strategy: hash}", "how erasing masks it"),
+            _meta("data_type: string", N_("string, integer, object, or with [] a list of these")),
+            _meta("length: 40", N_("characters that fit")),
+            _meta("read_only: true", N_("erasing leaves it as it is")),
+            _meta("return_all_elements: true", N_("of a list all elements, not only those that match")),
+            _meta("custom_request_field: customer_number", N_("the name of what a request brings for it")),
+            _meta("masking_strategy_override: {strategy: hash}", N_("how erasing masks it")),
             _REDACT,
         ),
     ),

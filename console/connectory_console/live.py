@@ -10,6 +10,7 @@ from typing import Any
 from starlette.responses import Response, StreamingResponse
 
 from connectory_console.api import ApiFailed, Problem
+from connectory_console.languages import gettext as _
 from connectory_console.web import Visit
 
 _LONGEST_EVENT = 1 << 20
@@ -48,7 +49,7 @@ async def follow(visit: Visit, path: str, body: Any = None, afterwards: Afterwar
                         verdict = json.loads(block.partition(b"data:")[2])
                     yield block
                 if verdict is None:
-                    raise ApiFailed(0, "The service ended before the test did. Test again.")
+                    raise ApiFailed(0, _("The service ended before the test did. Test again."))
                 if afterwards is not None and verdict["test_status"] != "failed":
                     yield event("done", await afterwards(verdict))
             except ApiFailed as failed:
@@ -91,8 +92,8 @@ async def _blocks(chunks: AsyncIterator[bytes]) -> AsyncIterator[tuple[bytes, by
     async for chunk in chunks:
         held += chunk
         while b"\n\n" in held:
-            block, _, held = held.partition(b"\n\n")
+            block, _separator, held = held.partition(b"\n\n")
             first = block.split(b"\n", 1)[0]
             yield first.removeprefix(b"event:").strip() if first.startswith(b"event:") else b"", block + b"\n\n"
         if len(held) > _LONGEST_EVENT:
-            raise ApiFailed(0, "The service sent an event that is too long.")
+            raise ApiFailed(0, _("The service sent an event that is too long."))

@@ -12,18 +12,24 @@ from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
+import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, Request, expect
 from starlette.routing import Route
 
 from connectory.testing import free_port, running_server
+from connectory_console.api import Api
 from connectory_console.app import create_console
+from connectory_console.languages import read_languages
 from connectory_console.sessions import Sessions
 from connectory_console.settings import ConsoleSettings
 from connectory_console.wording import SCOPES
 from testkit.cache import REPOSITORY
 from testkit.failing_api import REQUEST_ID, failing_api
+from testkit.listening import listening
+from testkit.madeup import TAG as MADE_UP
+from testkit.madeup import made_up, names_in, unmarked
 from testkit.people import Console, Person, person_in
 
 PICTURES = REPOSITORY / ".cache/screenshots"
@@ -309,12 +315,52 @@ def test_the_sign_in_page(somebody: Person, console: Console) -> None:
     look_at(page, "sign-in-code")
 
 
-def test_pages_fit_small_screens(browser, filled: Console, cookies_of_root) -> None:
-    """Without scrolling sideways, as WCAG 2.2 has it for 320 CSS pixels (1.4.10)."""
-    with person_in(browser, filled, storage_state=cookies_of_root) as person:
-        for name, path in FULL.items():
-            page = person.go(_path(path, filled))
-            for width in (768, 320):
-                page.set_viewport_size({"width": width, "height": 700})
-                assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, f"{name} at {width}"
-            page.screenshot(path=PICTURES / f"{name}-320.png", full_page=True)
+@pytest.fixture(scope="module")
+def speaking(filled: Console, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, set[str]]]:
+    """A console beside the service that speaks a made-up language too: its address, and the names that the API told it."""
+    names: set[str] = set()
+    send = Api.send
+
+    async def noted(self: Api, *given: object, **more: object) -> httpx.Response:
+        answer = await send(self, *given, **more)
+        names.update(names_in(answer.json() if answer.content else None))
+        return answer
+
+    home = tmp_path_factory.mktemp("speaking")
+    console = create_console(api_url=filled.url, home=home, languages=read_languages() | {MADE_UP: made_up()})
+    with pytest.MonkeyPatch.context() as patch, listening(console) as address:
+        patch.setattr(Api, "send", noted)
+        yield address, names
+
+
+@pytest.fixture(scope="module")
+def foreigner(browser, filled: Console, speaking: tuple[str, set[str]]) -> Iterator[Person]:
+    """Somebody who is signed in there."""
+    with person_in(browser, Console(SimpleNamespace(url=speaking[0]), filled.home, filled.api)) as person:
+        person.page.goto(f"{speaking[0]}/console/#{filled.link().partition('#')[2]}")
+        person.page.get_by_role("button", name="Sign in").click()
+        person.page.wait_for_url(person.console.page("/"))
+        yield person
+
+
+def speak(person: Person, tag: str) -> None:
+    person.context.add_cookies([{"name": "connectory_language", "value": tag, "url": person.console.url}])
+
+
+@pytest.mark.parametrize("name", FULL)
+def test_a_page_in_longer_words_and_in_german(
+    foreigner: Person, filled: Console, speaking: tuple[str, set[str]], name: str
+) -> None:
+    """It fits small screens without scrolling sideways, as WCAG 2.2 has it for 320 CSS pixels (1.4.10)."""
+    for tag in (MADE_UP, "de"):
+        speak(foreigner, tag)
+        page = foreigner.go(_path(FULL[name], filled))
+        expect(page.locator("html")).to_have_attribute("lang", tag)
+        for width in (768, 320):
+            page.set_viewport_size({"width": width, "height": 700})
+            assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, f"{tag} at {width}"
+        page.evaluate(AXE.axe_script)
+        assert page.evaluate(VIOLATIONS, {"resultTypes": ["violations"]}) == [], tag
+        if tag == MADE_UP:
+            assert unmarked(page.content(), speaking[1]) == []
+    page.screenshot(path=PICTURES / f"{name}-320.png", full_page=True)

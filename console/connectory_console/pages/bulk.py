@@ -11,6 +11,8 @@ from urllib.parse import parse_qsl, urlencode
 from starlette.responses import Response, StreamingResponse
 
 from connectory_console.api import ApiFailed, segment
+from connectory_console.languages import gettext as _
+from connectory_console.languages import ngettext, number
 from connectory_console.live import HEADERS, event, refusal, wants_events
 from connectory_console.pages.connection_list import FILTERS
 from connectory_console.selection import Selection, found_by, patiently, ticked
@@ -33,9 +35,14 @@ async def run(visit: Visit) -> Response:
     action, back = form.get("do", ""), form.get("back", "")
     chosen = await found_by(visit, _filters(back)) if "all" in form else ticked(keys)
     if action not in _DONE or not chosen.total:
-        return _refused(visit, "Choose an action, and at least one connection.")
+        return _refused(visit, _("Choose an action, and at least one connection."))
     if action == "delete" and form.get("count", "").strip() != str(chosen.total):
-        return _refused(visit, f"To delete {chosen.total} connections, type this number.")
+        told = ngettext(
+            "To delete %(num)s connection, type this number.",
+            "To delete %(num)s connections, type this number.",
+            chosen.total,
+        )
+        return _refused(visit, told)
     if wants_events(visit):
         events = _events(visit, action, chosen, back)
         return StreamingResponse(events, media_type="text/event-stream", headers=HEADERS)
@@ -102,7 +109,8 @@ async def _outcomes(visit: Visit, action: str, chosen: Selection) -> AsyncGenera
                 yield outcome
                 failed += not outcome["ok"]
             if failed >= MOST_FAILURES:
-                raise ApiFailed(422, f"It stopped after {failed:,} failures. Mend their cause, then go on.")
+                told = _("It stopped after %(count)s failures. Mend their cause, then go on.", count=number(failed))
+                raise ApiFailed(422, told)
     finally:
         for task in running:
             task.cancel()
@@ -123,15 +131,15 @@ async def _done(visit: Visit, action: str, keys: list[str]) -> list[Outcome]:
     path = f"/connection/{segment(keys[0])}"
     if action == "test":
         result = (await visit.api.send("POST", f"{path}/test", patient=True)).json()
-        text = result["failure_reason"] or "Passed."
+        text = result["failure_reason"] or _("Passed.")
         return [{"key": keys[0], "ok": result["test_status"] != "failed", "text": text}]
     if action == "delete":
         await visit.api.send("DELETE", path)
-        return [{"key": keys[0], "ok": True, "text": "Deleted."}]
+        return [{"key": keys[0], "ok": True, "text": _("Deleted.")}]
     items = [{"key": key, "disabled": action == "disable"} for key in keys]
     answer = (await visit.api.send("PATCH", "/connection", json=items)).json()
     problems = {found["data"].get("key"): found["message"] for found in answer["failed"]}
-    return [{"key": key, "ok": key not in problems, "text": problems.get(key, "Saved.")} for key in keys]
+    return [{"key": key, "ok": key not in problems, "text": problems.get(key, _("Saved."))} for key in keys]
 
 
 def _refused(visit: Visit, text: str) -> Response:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from starlette.responses import JSONResponse, Response
 
 from connectory_console.api import Api, ApiFailed, segment
+from connectory_console.languages import gettext as _
 from connectory_console.pages.connection import path_of
 from connectory_console.web import Visit, problems_as_data
 
@@ -38,7 +39,7 @@ async def ask(visit: Visit) -> Response:
         return await _page(visit, problem=problem, status=failed.status)
     address = str(answer.json())
     if urlsplit(address).scheme not in {"https", "http"}:
-        raise ApiFailed(502, "The provider's address is not one of the web.")
+        raise ApiFailed(502, _("The provider's address is not one of the web."))
     if visit.wants_data:
         response: Response = JSONResponse({"location": address})
     else:

@@ -7,16 +7,18 @@ import asyncio
 from starlette.responses import RedirectResponse, Response
 
 from connectory_console.api import ApiFailed, segment
+from connectory_console.languages import N_
+from connectory_console.languages import gettext as _
 from connectory_console.web import Visit
 
 _PAGES = {
-    "Home": "/",
-    "Connections": "/connections",
-    "Catalogue": "/catalogue",
-    "Plugins": "/plugins",
-    "Keys": "/keys",
-    "Clients and tokens": "/clients",
-    "Audit": "/audit",
+    N_("Home"): "/",
+    N_("Connections"): "/connections",
+    N_("Catalogue"): "/catalogue",
+    N_("Plugins"): "/plugins",
+    N_("Keys"): "/keys",
+    N_("Clients and tokens"): "/clients",
+    N_("Audit"): "/audit",
 }
 
 
@@ -26,17 +28,21 @@ async def show(visit: Visit) -> Response:
     connections, types = await asyncio.gather(
         visit.attempt("/connection", search=search, size=20), visit.attempt("/connection_type", search=search, size=20)
     )
-    found = [("Page", title, path) for title, path in _PAGES.items() if search.casefold() in title.casefold()]
+    pages = {_(title): path for title, path in _PAGES.items()}
+    found = [(_("Page"), title, path) for title, path in pages.items() if search.casefold() in title.casefold()]
     if not isinstance(connections, ApiFailed):
-        found += [("Connection", one["name"], f"/connections/{segment(one['key'])}") for one in connections["items"]]
+        found += [(_("Connection"), one["name"], f"/connections/{segment(one['key'])}") for one in connections["items"]]
     if not isinstance(types, ApiFailed):
         found += [
-            ("Connect", one["human_readable"], f"/connections/new?type={segment(one['identifier'])}")
+            (_("Connect"), one["human_readable"], f"/connections/new?type={segment(one['identifier'])}")
             for one in types["items"]
         ]
     hidden = {
         title: answer
-        for title, answer in (("Connections", connections), ("Systems", types))
+        for title, answer in (
+            (_("The connections cannot be shown."), connections),
+            (_("The systems cannot be shown."), types),
+        )
         if isinstance(answer, ApiFailed)
     }
     if search and len(found) == 1 and not hidden:

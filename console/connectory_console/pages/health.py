@@ -8,6 +8,8 @@ from typing import Any
 from starlette.responses import Response
 
 from connectory_console.api import ApiFailed, segment
+from connectory_console.languages import N_
+from connectory_console.languages import gettext as _
 from connectory_console.live import input_name
 from connectory_console.pages.connection import path_of
 from connectory_console.web import Visit
@@ -15,7 +17,7 @@ from connectory_console.web import Visit
 FILTERS = ("kind", "outcome", "dataset")
 _SIZE = 50
 _INTERVALS = ("test_every", "check_every")
-_AGAIN = "The address changes, so what is stored will not be sent there; enter it again."
+_AGAIN = N_("The address changes, so what is stored will not be sent there; enter it again.")
 
 
 async def show(visit: Visit) -> Response:
@@ -90,7 +92,7 @@ async def webhook(visit: Visit) -> Response:
         stored = await _if_any(visit, path)
         if stored and not isinstance(stored, ApiFailed) and stored["url"] == url:
             return _back(visit, "webhook-saved")
-        return await _page(visit, problems={"secret": _AGAIN}, entered=form, status=422)
+        return await _page(visit, problems={"secret": _(_AGAIN)}, entered=form, status=422)
     try:
         await visit.api.send("PUT", path, json={"url": url, "secret": form.get("secret", "")})
     except ApiFailed as failed:
@@ -117,7 +119,7 @@ async def _again(visit: Visit, failed: ApiFailed, form: dict[str, str], *, at: s
     problems = {at: failed.message} if at else {input_name(found, ""): found.message for found in failed.problems}
     summary = failed.message if not problems else problems.pop("", "")
     if failed.retry_after:
-        summary += f" Try again in {failed.retry_after} s."
+        summary += " " + _("Try again in %(seconds)s s.", seconds=failed.retry_after)
     return await _page(visit, problems=problems, summary=summary, entered=form, status=failed.status)
 
 

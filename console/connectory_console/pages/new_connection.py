@@ -9,19 +9,23 @@ from starlette.responses import Response
 
 from connectory_console.api import ApiFailed, segment
 from connectory_console.forms import Form, make_form, plain_values, read_form
+from connectory_console.languages import N_
+from connectory_console.languages import gettext as _
 from connectory_console.live import follow, input_name, refusal, wants_events
 from connectory_console.types import ShownKind, shown_kind_of
 from connectory_console.web import Visit, problems_as_data
 
 _MEMBERS = ("name", "key", "description")
-SUCCEEDS_NOT = "Nothing is stored: the test failed. Correct what it names, or save without testing."
+SUCCEEDS_NOT = N_("Nothing is stored: the test failed. Correct what it names, or save without testing.")
 
 
 async def show(visit: Visit) -> Response:
     """An empty form for the type in the address."""
     kind = await shown_kind_of(visit, visit.query("type"))
     if kind is None:
-        return visit.page("failed.html", 404, failed=ApiFailed(404, "The service does not have this connection type."))
+        return visit.page(
+            "failed.html", 404, failed=ApiFailed(404, _("The service does not have this connection type."))
+        )
     known = {"field.redirect_uri": visit.redirect_uri} if kind.needs_consent else {}
     return _page(visit, kind, make_form(kind.schema, kind.described, entered=known), {})
 
@@ -31,15 +35,15 @@ async def act(visit: Visit) -> Response:
     entered = await visit.form()
     kind = await shown_kind_of(visit, visit.query("type"))
     if kind is None:
-        raise ApiFailed(404, "The service does not have this connection type.")
+        raise ApiFailed(404, _("The service does not have this connection type."))
     form = make_form(kind.schema, kind.described)
     found = read_form(form, entered)
     action = entered.get("do", "test")
     problems = {f"field.{name}": text for name, text in found.problems.items()}
     if action != "test" and not entered.get("name", "").strip():
-        problems = {"name": "Give the connection a name."} | problems
+        problems = {"name": _("Give the connection a name.")} | problems
     if problems:
-        return _again(visit, kind, entered, problems, "Some fields need another value.")
+        return _again(visit, kind, entered, problems, _("Some fields need another value."))
     path = f"/connection_type/{segment(kind.identifier)}"
     try:
         if action == "store":
@@ -60,7 +64,7 @@ async def act(visit: Visit) -> Response:
         told = {input_name(problem): problem.message for problem in failed.problems}
         return _again(visit, kind, entered, told, failed.message, failed)
     named = {f"field.{name}": verdict["failure_reason"] for name in verdict["failure_fields"]}
-    return _again(visit, kind, entered, named, SUCCEEDS_NOT if action == "save" else "", verdict=verdict)
+    return _again(visit, kind, entered, named, _(SUCCEEDS_NOT) if action == "save" else "", verdict=verdict)
 
 
 async def _store(
@@ -84,8 +88,8 @@ async def _stored(
         item["secrets"] = document
     if "key" in item and await _exists(visit, item["key"]):
         return {
-            "summary": "Nothing is stored.",
-            "problems": {"key": "Another connection has this key. Choose another one."},
+            "summary": _("Nothing is stored."),
+            "problems": {"key": _("Another connection has this key. Choose another one.")},
         }
     try:
         saved = (await visit.api.send("PATCH", "/connection", json=[item])).json()
@@ -95,7 +99,7 @@ async def _stored(
         return refusal(failed, prefix="")
     if saved["failed"]:
         where = "key" if "key" in saved["failed"][0]["message"].casefold() else "name"
-        return {"summary": "Nothing is stored.", "problems": {where: saved["failed"][0]["message"]}}
+        return {"summary": _("Nothing is stored."), "problems": {where: saved["failed"][0]["message"]}}
     key = saved["succeeded"][0]["key"]
     if test:  # what was tested until now was a draft; this verdict is kept
         await visit.api.send("POST", f"/connection/{segment(key)}/test", patient=True)
