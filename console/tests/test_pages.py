@@ -110,6 +110,16 @@ STATES = {
         {"history-none": "/connections/page_empty/history"},
         "connection:read",
     ),
+    f"{ONE}/health": Shown(
+        {"health": "/connections/page_good/health"},
+        {"health-none": "/connections/page_empty/health"},
+        "connection:read",
+    ),
+    f"{ONE}/health/watch": Shown(
+        {"watch": "/connections/page_good/health/watch"},
+        {"watch-none": "/connections/page_empty/health/watch"},
+        "connection:read",
+    ),
     f"{ONE}/datasets": Shown(
         {"datasets": "/connections/page_good/datasets"},
         {"datasets-none": "/connections/page_empty/datasets"},
@@ -174,6 +184,10 @@ def filled(console: Console, good_secrets: dict) -> Console:
     for key in ("page_good", "page_bad", "page_good"):
         console.api.post(f"/connection/{key}/test")
     console.api.patch("/connection/page_good/dataset", json=[DATASET])
+    console.api.post("/connection/page_good/dataset/page_shop/check")
+    console.api.put("/connection/page_good/schedule", json={"test_every": "15m", "check_every": "1d"})
+    to = {"url": "http://127.0.0.1:9/connectory", "secret": "marker-of-sixteen"}
+    assert console.api.put("/connection/page_good/webhook", json=to).is_success
     return console
 
 
