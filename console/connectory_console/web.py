@@ -45,8 +45,8 @@ def templates() -> jinja2.Environment:
     )
     environment.filters |= {
         "ago": wording.ago,
+        "ahead": wording.ahead,
         "moment": wording.moment,
-        "counted": wording.counted,
         "milliseconds": wording.milliseconds,
         "segment": lambda text: quote(str(text), safe=""),
     }

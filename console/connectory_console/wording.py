@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from connectory_console.languages import N_, ngettext, number
+from connectory_console.languages import N_, ngettext, number, pgettext
 from connectory_console.languages import gettext as _
 
 DONE = {
@@ -18,6 +18,10 @@ DONE = {
     "enabled": N_("The connection is enabled."),
     "dataset-saved": N_("The dataset is saved."),
     "dataset-deleted": N_("The dataset is deleted."),
+    "schedule-saved": N_("The schedule is saved."),
+    "schedule-ended": N_("Nobody tests it any more unless somebody asks."),
+    "webhook-saved": N_("Changes will be told there."),
+    "webhook-removed": N_("Nobody is told of changes any more."),
     "client-deleted": N_("The client is deleted, with its tokens."),
     "token-revoked": N_("The token is revoked."),
     "tokens-revoked": N_("All tokens of the client are revoked."),
@@ -102,6 +106,21 @@ PLUGINS = {
 }
 """What became of a plugin."""
 
+VERDICTS = {
+    "succeeded": ("good", N_("Passed")),
+    "fits": ("good", N_("Fits")),
+    "drifted": ("broken", N_("Drifted")),
+    "failed": ("bad", N_("Failed")),
+}
+"""How a test or a check ended."""
+
+DELIVERIES = {
+    "delivered": ("good", N_("Taken")),
+    "retrying": ("broken", N_("Not taken, will be called again")),
+    "given_up": ("bad", N_("Not taken, given up")),
+}
+"""How the last call of a webhook went."""
+
 STALE_AFTER = 86_400.0
 """Seconds after which a test says little about today."""
 
@@ -134,15 +153,32 @@ def ago(text: str | None) -> str:
     return _("just now")
 
 
+def ahead(text: str | None) -> str:
+    """How long it is until a time of the API."""
+    seconds = -(age(text) or 0)
+    if seconds >= 86_400:
+        return ngettext("in %(num)s day", "in %(num)s days", int(seconds // 86_400))
+    if seconds >= 3600:
+        return ngettext("in %(num)s hour", "in %(num)s hours", int(seconds // 3600))
+    if seconds >= 60:
+        return ngettext("in %(num)s minute", "in %(num)s minutes", int(seconds // 60))
+    return _("in a moment")
+
+
+def every(interval: str) -> str:
+    """An interval of the API: `every 15 minutes` of `15m`, `every day` of `1d`."""
+    count, unit = int(interval[:-1]), interval[-1]
+    if unit == "d":
+        return _("every day") if count == 1 else ngettext("every %(num)s day", "every %(num)s days", count)
+    if unit == "h":
+        return _("every hour") if count == 1 else ngettext("every %(num)s hour", "every %(num)s hours", count)
+    return _("every minute") if count == 1 else ngettext("every %(num)s minute", "every %(num)s minutes", count)
+
+
 def moment(text: str | None) -> str:
     """A time of the API to the second, in UTC."""
     then = parsed(text)
     return "" if then is None else then.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
-def counted(number: int, noun: str, plural: str = "") -> str:
-    """`1 test`, `2 tests`, `1,000 tests`."""
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
 def milliseconds(value: float) -> str:
@@ -166,6 +202,18 @@ def health(connection: dict[str, Any]) -> tuple[str, str]:
     if connection["last_test_succeeded"] is None:
         return "idle", _("Untested")
     return ("good", _("Passed")) if connection["last_test_succeeded"] else ("bad", _("Failed"))
+
+
+def verdict(found: dict[str, Any]) -> tuple[str, str]:
+    """How a test or a check ended: a word for the style sheet, and one for people."""
+    kind, word = VERDICTS[found["outcome"]]
+    return kind, _(word)
+
+
+def delivery(last: dict[str, Any]) -> tuple[str, str]:
+    """How the last call of a webhook went: a word for the style sheet, and one for people."""
+    kind, word = DELIVERIES[last["state"]]
+    return kind, _(word)
 
 
 def code_in_words(code: str | None) -> str:
@@ -210,6 +258,19 @@ def command_in(reason: str | None) -> str:
         return found[1]
     found = _SETTING.search(reason or "")
     return f"export {found[1]}='{found[2]}'" if found else ""
+
+
+def member(name: str) -> str:
+    """What an input is about: a member of ours, or as a connection type calls its field."""
+    ours = {
+        "name": pgettext("member", "name"),
+        "key": pgettext("member", "key"),
+        "description": pgettext("member", "description"),
+        "access": pgettext("member", "access"),
+        "scopes": pgettext("member", "scopes"),
+        "typed": pgettext("member", "typed"),
+    }
+    return ours.get(name) or name.removeprefix("field.").replace("_", " ")
 
 
 def is_broken(plugin: dict[str, Any]) -> bool:

@@ -5,7 +5,10 @@ import re
 import pytest
 from playwright.sync_api import Page, Request, Route, expect
 
+from connectory.testing import free_port
+from servers.postgres.server import PostgresServer
 from testkit.people import Console, Person
+from testkit.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("by_keyboard")
 
@@ -244,6 +247,60 @@ def test_two_people_edit_one_connection(person: Person, colleague: Person, conso
     expect(row).to_contain_text("From the second")
     second.get_by_role("button", name="Save mine").click()
     expect(second.get_by_role("heading", name="From the second")).to_be_visible()
+
+
+def test_a_connection_is_watched_and_its_changes_are_told(
+    person: Person, console: Console, postgres: PostgresServer, good_secrets: dict
+) -> None:
+    postgres.execute("CREATE ROLE watched LOGIN PASSWORD 'marker-before'")
+    console.make("watched", good_secrets | {"username": "watched", "password": "marker-before"})
+    page = person.go("/connections/watched/health")
+    expect(page.get_by_role("heading", name="Nothing was found out yet")).to_be_visible()
+    page.get_by_role("link", name="Watch it").click()
+    page.get_by_label("Test it every").fill("now and then")
+    page.get_by_role("button", name="Start").click()
+    expect(page.locator("#f-test_every-problem")).to_contain_text("whole number of minutes")
+    page.get_by_label("Test it every").fill("15m")
+    page.get_by_role("button", name="Start").click()
+    expect(page.get_by_text("The schedule is saved.")).to_be_visible()
+    expect(page.locator(".facts").first).to_contain_text("every 15 minutes")
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    tell(page, nowhere, "short")
+    expect(page.locator("#f-secret-problem")).to_contain_text("16 characters")
+    tell(page, nowhere, "marker-of-sixteen")
+    expect(page.get_by_text("Changes will be told there.")).to_be_visible()
+    assert console.api.post("/connection/watched/test").json()["test_status"] == "succeeded"
+    postgres.execute("ALTER ROLE watched PASSWORD 'marker-after'")
+    assert console.api.post("/connection/watched/test").json()["failure_code"] == "auth_failed"
+    wait_until(lambda: console.api.get("/connection/watched/webhook").json()["last_delivery"])
+    page.reload()
+    expect(page.locator(".facts").last).to_contain_text(re.compile("Not taken, .*Connect refused", re.DOTALL))
+    page.get_by_label("Address").fill(f"{nowhere}/elsewhere")
+    expect(page.locator(".repoint-text")).to_contain_text("enter it again")
+    page.get_by_role("radio", name="Keep").check()
+    page.get_by_role("button", name="Save").last.click()
+    expect(page.locator("#f-secret-problem")).to_contain_text("enter it again")
+    page.get_by_label("New secret").fill("marker-of-sixteen, again")
+    page.get_by_role("button", name="Save").last.click()
+    expect(page.get_by_text("Changes will be told there.")).to_be_visible()
+    page.get_by_role("button", name="Remove").click()
+    expect(page.get_by_text("Nobody is told of changes any more.")).to_be_visible()
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_role("button", name="Start")).to_be_visible()
+    told = {name: console.api.get(f"/connection/watched/{name}").status_code for name in ("schedule", "webhook")}
+    assert told == {"schedule": 404, "webhook": 404}
+    page.get_by_role("link", name="What was found so far").click()
+    expect(page.get_by_role("img", name="2 verdicts, oldest first: 1 good, 0 drifted, 1 failed")).to_be_visible()
+    page.get_by_role("link", name="Failed").click()
+    expect(page).to_have_url(re.compile(r"health\?outcome=failed$"))
+    expect(page.locator("tbody tr")).to_have_text([re.compile("Test.*Failed.*Auth failed", re.DOTALL)])
+
+
+def tell(page: Page, url: str, secret: str) -> None:
+    """Enter a webhook."""
+    page.get_by_label("Address").fill(url)
+    page.get_by_label("Secret").fill(secret)
+    page.get_by_role("button", name="Save").last.click()
 
 
 def test_deleting_takes_the_key(person: Person, console: Console) -> None:

@@ -120,7 +120,7 @@ def test_control_k_goes_anywhere(person: Person, console: Console) -> None:
     page.wait_for_url(console.page("/connections/far_away"))
 
 
-def test_the_menu_of_the_person_opens_and_the_theme_is_kept(person: Person, console: Console) -> None:
+def test_the_menu_of_the_person_opens_and_the_theme_and_the_language_are_kept(person: Person, console: Console) -> None:
     page = person.go("/plugins")
     tab_to(page, page.locator(".account summary"))
     page.keyboard.press("Enter")
@@ -129,3 +129,10 @@ def test_the_menu_of_the_person_opens_and_the_theme_is_kept(person: Person, cons
     expect(page.locator("html")).to_have_attribute("data-theme", "dark")
     assert page.url == console.page("/plugins")
     expect(person.go("/keys").locator("html")).to_have_attribute("data-theme", "dark")
+    tab_to(page, page.locator(".account summary"))
+    page.keyboard.press("Enter")
+    tab_to(page, page.get_by_role("button", name="Deutsch"))
+    page.keyboard.press("Enter")
+    expect(page.locator("html")).to_have_attribute("lang", "de")
+    assert page.url == console.page("/keys")
+    expect(person.go("/plugins").get_by_role("link", name="Verbindungen")).to_be_visible()

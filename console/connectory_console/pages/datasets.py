@@ -13,6 +13,7 @@ from typing import Any
 from starlette.responses import Response
 
 from connectory_console.api import ApiFailed, segment
+from connectory_console.language import PARTS
 from connectory_console.languages import gettext as _
 from connectory_console.pages.connection import path_of
 from connectory_console.types import names_of_types
@@ -20,6 +21,7 @@ from connectory_console.web import Visit, problems_as_data
 from connectory_console.yaml_text import Read, YamlInvalid, read_yaml, write_yaml
 
 _SIZE = 50
+_SHOWN_CATEGORIES = 30
 _MOST_DIFFERENCES = 4000
 _SAMPLE = """fides_key: my_dataset
 name: My dataset
@@ -76,6 +78,8 @@ async def act(visit: Visit) -> Response:
     """Check what was entered, and show what would change; or save it."""
     form = await visit.form()
     text, action = form.get("text", ""), form.get("do", "check")
+    if action == "words":
+        return await _editor(visit, text, asked=form.get("category", "").strip()[:200])
     if action in {"yaml", "json"}:
         return await _converted(visit, text, action)
     try:
@@ -198,8 +202,11 @@ async def _editor(
     changes: list[dict[str, Any]] | None = None,
     ignored: list[str] | None = None,
     found: dict[str, Any] | None = None,
+    asked: str | None = None,
 ) -> Response:
+    """The page, with the data categories that have what was `asked` for."""
     connection = await visit.api.get(path_of(visit))
+    categories = None if asked is None else await visit.attempt("/data_category", search=asked, size=_SHOWN_CATEGORIES)
     lines = text.splitlines()
     marked = [
         {"line": line, "message": message, "text": lines[line - 1] if 0 < line <= len(lines) else ""}
@@ -215,4 +222,7 @@ async def _editor(
         ignored=ignored or [],
         found=found,
         fides_key=visit.query("dataset"),
+        parts=PARTS,
+        categories=categories,
+        asked=asked or "",
     )
