@@ -50,7 +50,8 @@ lint: install
 	$(BIN)/mypy -p connectory -p connectory_console -p connectory_mongodb -p connectory_saas -p connectory_sql $(foreach module,$(wildcard plugins/*/connectory_*.py),-m $(basename $(notdir $(module))))
 	$(BIN)/lint-imports
 
-# The texts of the console: from where they are marked into the catalogue, from there into each language, and compiled.
+# The texts of the console: from where they are marked into the catalogue, from there into each language, and compiled. What is
+# compiled is kept in git: so a wheel, an sdist and an editable install all have it, and none needs Babel to be built or to run.
 TEXTS := console/connectory_console/locale
 texts: install
 	cd console/connectory_console && ../../$(BIN)/pybabel --quiet extract --mapping-file ../pyproject.toml --add-location file --sort-by-file \

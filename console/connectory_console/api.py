@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import httpx
 
+from connectory_console.languages import ENGLISH
 from connectory_console.languages import gettext as _
 
 BASE = "/api/v1"
@@ -48,6 +49,7 @@ class ApiFailed(Exception):
         request_id: what the API's log has of the request.
         retry_after: seconds to wait, of a 429 or 503.
         missing_scope: of a 403.
+        language: what the message is in, where it is the API's own: English, whatever the page speaks.
     """
 
     def __init__(
@@ -59,10 +61,12 @@ class ApiFailed(Exception):
         request_id: str | None = None,
         retry_after: int | None = None,
         missing_scope: str | None = None,
+        language: str | None = None,
     ) -> None:
         super().__init__(message)
         self.status, self.message, self.problems = status, message, problems
         self.request_id, self.retry_after, self.missing_scope = request_id, retry_after, missing_scope
+        self.language = language
 
 
 def segment(text: str) -> str:
@@ -168,4 +172,5 @@ def _failure(answer: httpx.Response) -> ApiFailed:
         request_id=answer.headers.get("x-request-id"),
         retry_after=int(wait) if wait.isdecimal() else None,
         missing_scope=scope[1] if scope and answer.status_code == 403 else None,
+        language=ENGLISH if isinstance(detail, str) and not problems else None,
     )

@@ -44,7 +44,7 @@ _spoken: ContextVar[Language] = ContextVar("spoken", default=_english)
 
 
 def read_languages() -> dict[str, Language]:
-    """Every language by its tag, English first. A compiled catalogue is read by Python itself, so nothing more is installed."""
+    """Every language by its tag, English first. Python reads what is compiled by itself."""
     found = {ENGLISH: _english}
     folder = files("connectory_console").joinpath("locale")
     for place in sorted(folder.iterdir(), key=lambda place: place.name):

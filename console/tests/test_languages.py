@@ -54,15 +54,15 @@ def test_a_language_says_everything_with_the_same_values_and_links(tag: str) -> 
 
 
 def pairs(message: Message) -> list[tuple[str, str]]:
-    """Each text of a message with what it says; the singular may leave the number out, for it is one."""
+    """Each text of a message with what it says. The singular may leave out the number, which is one."""
     if not message.id:
         return []
     if not isinstance(message.id, tuple):
         return [(message.id, str(message.string))]
     one, many = message.id
     forms = list(message.string)
-    first = forms[0] if "%(num)s" in forms[0] or "%(num)s" not in one else f"%(num)s{forms[0]}"
-    return [(one, first), *((many, form) for form in forms[1:])]
+    one = one if "%(num)s" in forms[0] else one.replace("%(num)s", "1")
+    return [(one, forms[0]), *((many, form) for form in forms[1:])]
 
 
 @pytest.mark.parametrize("tag", TRANSLATED)

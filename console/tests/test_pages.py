@@ -4,10 +4,11 @@ The pictures are in `.cache/screenshots`.
 """
 
 import base64
+import json
 import re
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +20,7 @@ from playwright.sync_api import Page, Request, expect
 from starlette.routing import Route
 
 from connectory.testing import free_port, running_server
-from connectory_console.api import Api
+from connectory_console.api import Api, ApiFailed
 from connectory_console.app import create_console
 from connectory_console.languages import read_languages
 from connectory_console.sessions import Sessions
@@ -45,6 +46,9 @@ LEAVE = """() => {
   dispatchEvent(new Event('beforeunload', {cancelable: true}));
   for (const one of document.querySelector('.progress').getAnimations()) { one.pause(); one.currentTime = 1500; }
 }"""
+TOO_WIDE = """() => document.documentElement.scrollWidth <= innerWidth ? [] : [...document.querySelectorAll('body *')]
+  .filter((one) => one.checkVisibility() && one.getBoundingClientRect().right > innerWidth && !one.closest('.scroll, .side'))
+  .map((one) => one.outerHTML.slice(0, 120))"""
 DATASET = {
     "fides_key": "page_shop",
     "name": "Shop",
@@ -296,15 +300,22 @@ def test_a_page_is_waited_for_and_when_the_service_fails_says_so(unlucky: Person
 def test_a_form_with_problems_and_a_test(reader: Person, filled: Console, good_secrets: dict) -> None:
     page = reader.go("/connections/new?type=postgres")
     page.get_by_label("Port").fill("high")
+    page.get_by_label("Host").fill("postgresql://db.example/shop")
+    page.locator("#f-password").fill("ends with a blank ")
     page.get_by_role("button", name="Test", exact=True).click()
     expect(page.locator("#f-port-problem")).to_be_visible()
+    expect(page.locator(".hint:visible")).to_have_count(2)
     look_at(page, "new-problems")
     page.get_by_label("Port").fill(str(good_secrets["port"]))
     page.get_by_label("Host").fill(str(good_secrets["host"]))
     page.get_by_label("Username").fill("nobody")
     page.get_by_role("button", name="Test", exact=True).click()
-    expect(page.locator(".verdict.bad")).to_be_visible()
+    expect(page.locator(".test[data-state=bad]")).to_be_visible()
     look_at(page, "new-failed")
+    page.get_by_role("combobox").fill("page")
+    expect(page.get_by_role("option").first).to_be_visible()
+    page.keyboard.press("ArrowDown")
+    look_at(page, "palette")
 
 
 def test_the_sign_in_page(somebody: Person, console: Console) -> None:
@@ -315,52 +326,141 @@ def test_the_sign_in_page(somebody: Person, console: Console) -> None:
     look_at(page, "sign-in-code")
 
 
-@pytest.fixture(scope="module")
-def speaking(filled: Console, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, set[str]]]:
-    """A console beside the service that speaks a made-up language too: its address, and the names that the API told it."""
-    names: set[str] = set()
-    send = Api.send
+@dataclass
+class Abroad:
+    """A console beside the service, in a language that nobody speaks.
 
-    async def noted(self: Api, *given: object, **more: object) -> httpx.Response:
-        answer = await send(self, *given, **more)
-        names.update(names_in(answer.json() if answer.content else None))
+    Attributes:
+        told: the names and texts that the API told it.
+        instead: what the API answers, by path, where it is not the service's own answer.
+        failure: how the API fails, if it does.
+    """
+
+    console: Console
+    told: set[str] = field(default_factory=set)
+    instead: dict[str, object] = field(default_factory=dict)
+    failure: ApiFailed | None = None
+
+    async def send(self, ask: Callable, api: Api, method: str, path: str, **more: object) -> httpx.Response:
+        if self.failure is not None:
+            raise self.failure
+        answer = httpx.Response(200, json=self.instead[path]) if path in self.instead else None
+        try:
+            answer = answer or await ask(api, method, path, **more)
+        except ApiFailed as failed:
+            self.told |= {failed.message, *(text for found in failed.problems for text in (found.message, found.field))}
+            raise
+        self.told.update(names_in(answer.json() if answer.content else None))
         return answer
 
-    home = tmp_path_factory.mktemp("speaking")
-    console = create_console(api_url=filled.url, home=home, languages=read_languages() | {MADE_UP: made_up()})
+
+@pytest.fixture(scope="module")
+def abroad(filled: Console, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Abroad]:
+    home, languages = tmp_path_factory.mktemp("abroad"), read_languages() | {MADE_UP: made_up()}
+    console = create_console(api_url=filled.url, home=home, languages=languages)
+    ask = Api.send
     with pytest.MonkeyPatch.context() as patch, listening(console) as address:
-        patch.setattr(Api, "send", noted)
-        yield address, names
+        abroad = Abroad(Console(SimpleNamespace(url=address), filled.home, filled.api))
+        patch.setattr(Api, "send", lambda api, method, path, **more: abroad.send(ask, api, method, path, **more))
+        yield abroad
 
 
 @pytest.fixture(scope="module")
-def foreigner(browser, filled: Console, speaking: tuple[str, set[str]]) -> Iterator[Person]:
+def foreigner(browser, filled: Console, abroad: Abroad) -> Iterator[Person]:
     """Somebody who is signed in there."""
-    with person_in(browser, Console(SimpleNamespace(url=speaking[0]), filled.home, filled.api)) as person:
-        person.page.goto(f"{speaking[0]}/console/#{filled.link().partition('#')[2]}")
-        person.page.get_by_role("button", name="Sign in").click()
-        person.page.wait_for_url(person.console.page("/"))
+    with person_in(browser, abroad.console) as person:
+        person.sign_in(filled.link().replace(filled.url, abroad.console.url))
         yield person
 
 
-def speak(person: Person, tag: str) -> None:
-    person.context.add_cookies([{"name": "connectory_language", "value": tag, "url": person.console.url}])
-
-
 @pytest.mark.parametrize("name", FULL)
-def test_a_page_in_longer_words_and_in_german(
-    foreigner: Person, filled: Console, speaking: tuple[str, set[str]], name: str
-) -> None:
+def test_a_page_in_longer_words_and_in_german(foreigner: Person, filled: Console, abroad: Abroad, name: str) -> None:
     """It fits small screens without scrolling sideways, as WCAG 2.2 has it for 320 CSS pixels (1.4.10)."""
     for tag in (MADE_UP, "de"):
-        speak(foreigner, tag)
+        foreigner.context.add_cookies([{"name": "connectory_language", "value": tag, "url": abroad.console.url}])
         page = foreigner.go(_path(FULL[name], filled))
         expect(page.locator("html")).to_have_attribute("lang", tag)
         for width in (768, 320):
             page.set_viewport_size({"width": width, "height": 700})
-            assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, f"{tag} at {width}"
+            assert page.evaluate(TOO_WIDE) == [], f"{tag} at {width}"
         page.evaluate(AXE.axe_script)
         assert page.evaluate(VIOLATIONS, {"resultTypes": ["violations"]}) == [], tag
         if tag == MADE_UP:
-            assert unmarked(page.content(), speaking[1]) == []
+            assert unmarked(page.content(), abroad.told) == []
     page.screenshot(path=PICTURES / f"{name}-320.png", full_page=True)
+
+
+NOTHING = {"by_test_status": {"passed": 0, "failed": 0, "untested": 0}, "by_type": {}, "by_failure_code": {}}
+NO_SUMMARY = NOTHING | {"total": 0, "disabled": 0, "connector_missing": 0, "secrets_unreadable": 0}
+SUMMARY = "/connection/summary"
+PLUGIN = {
+    "identifier": "ledger",
+    "distribution": "acme-ledger",
+    "version": "1.0",
+    "target": "acme:ledger",
+    "remark": None,
+}
+FAILURES = (
+    ApiFailed(500, "It broke.", request_id=REQUEST_ID, language="en"),
+    ApiFailed(503, "It is full.", retry_after=3, language="en"),
+    ApiFailed(403, "It is forbidden.", missing_scope="key:read", language="en"),
+    ApiFailed(0, "⟦The API does not answer.⟧"),
+    ApiFailed(404, "There is none.", language="en"),
+)
+SENT = (
+    ("/sign-in", {"client_id": "nobody", "client_secret": "none"}),
+    ("/clients", {"name": ""}),
+    ("/clients", {"name": "bill", "scope": "key:read"}),
+    ("/connections/bulk", {"do": "test", "key": ["page_good", "page_bad"]}),
+    ("/connections/bulk", {"do": "delete", "key": ["page_good", "page_bad"], "count": "1"}),
+    ("/connections/new?type=postgres", {"do": "test", "field.port": "high"}),
+    ("/connections/new?type=postgres", {"do": "save"}),
+    ("/connections/page_bad/test", {}),
+    ("/connections/page_bad/delete", {"typed": "no"}),
+    ("/connections/page_good", {"do": "save", "name": "Page Good", "access": "read", "version": '"0"'}),
+    ("/connections/page_good/secrets", {"do": "test", "state.password": "keep"}),
+    ("/connections/page_good/datasets/edit", {"do": "check", "text": "fides_key: ["}),
+    ("/connections/page_good/datasets/edit", {"do": "check", "text": json.dumps(DATASET | {"name": "Store"})}),
+    ("/connections/page_good/datasets/discover", {}),
+)
+
+
+def test_no_state_of_a_page_says_what_is_not_marked(foreigner: Person, filled: Console, abroad: Abroad) -> None:
+    found = {}
+    cookies = {one["name"]: one["value"] for one in foreigner.context.cookies()} | {"connectory_language": MADE_UP}
+    headers = {"Sec-Fetch-Site": "same-origin", "Accept": "text/html", "Accept-Language": MADE_UP}
+    with httpx.Client(base_url=abroad.console.page(), cookies=cookies, headers=headers, timeout=60) as browser:
+
+        def look(name: str, answer: httpx.Response) -> None:
+            assert "⟦" in answer.text, name
+            found[name] = unmarked(answer.text, abroad.told)
+
+        for name, path in EMPTY.items():
+            look(name, browser.get(path))
+        for path, sent in SENT:
+            look(f"{path} {sent}", browser.post(path, data=sent))
+        some = NO_SUMMARY | {"total": 3, "connector_missing": 1, "secrets_unreadable": 2, "disabled": 1}
+        broken = [
+            PLUGIN | {"status": status, "reason": "Run: pip check"} for status in ("failed", "conflict", "blocked")
+        ]
+        key = {"kid": "k1", "primary": False, "held": False, "rows": 2, "fingerprint": None, "first_used_at": None}
+        one = filled.api.get("/connection/page_good").json()
+        for path, at, instead in (
+            ("/", SUMMARY, NO_SUMMARY),
+            ("/", SUMMARY, some),
+            ("/connections", SUMMARY, NO_SUMMARY),
+            ("/connections?connector=missing", SUMMARY, some),
+            ("/plugins", "/plugins", {"items": broken, "total": 3, "pages": 1}),
+            ("/plugins", "/plugins", {"items": [], "total": 0, "pages": 0}),
+            ("/keys", "/keys", {"keys": [key], "nodes": [], "primary": "k2"}),
+            (f"{ONE}/secrets", "/connection/page_good", one | {"secrets_state": "unreadable"}),
+            (ONE, "/connection/page_good", one | {"secrets_state": "absent", "disabled": True, "access": "write"}),
+        ):
+            abroad.instead = {at: instead}
+            look(f"{path} {instead}", browser.get(path.format(key="page_good")))
+        abroad.instead = {}
+        for abroad.failure in FAILURES:
+            for name, path in FULL.items():
+                look(f"{name} {abroad.failure.status}", browser.get(path))
+        abroad.failure = None
+    assert {name: texts for name, texts in found.items() if texts} == {}

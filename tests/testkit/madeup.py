@@ -20,19 +20,29 @@ _ATTRIBUTES = ("aria-label", "title", "placeholder", "alt")
 _NOT_SAID = ["script", "style", "template", "textarea", "code", "pre"]
 # What an answer of the API calls people's and programs' own names; its other texts are not shown as they are.
 _NAMES = {
+    "action",
     "actor",
     "changed_fields",
     "client_id",
     "client_name",
+    "connection_key",
+    "default",
+    "description",
     "distribution",
+    "enum",
+    "failure_reason",
     "fides_key",
     "human_readable",
     "identifier",
     "key",
     "keys",
     "kid",
+    "message",
+    "msg",
     "name",
     "primary",
+    "result_code",
+    "scopes",
     "version",
 }
 _PLAIN = re.compile(r"\b\d{4}-\d\d-\d\d( \d\d:\d\d:\d\d)?( UTC)?\b|\bConnectory\b")
