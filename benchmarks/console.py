@@ -121,7 +121,7 @@ def _first_steps(context: BrowserContext, installation: Installation, service: S
                 page.get_by_role("button", name="Test", exact=True).click()
                 shown = float(page.evaluate("window.firstStep"))
                 page.get_by_role("button", name="Cancel").click()
-                page.locator(".verdict.bad").wait_for()
+                page.locator(".test[data-state=bad]").wait_for()
                 taken.append(shown - between.seen[-1] * 1000)
     page.close()
     return taken

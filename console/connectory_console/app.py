@@ -56,6 +56,7 @@ _PAGES: tuple[tuple[str, str, Page], ...] = (
     ("POST", "/theme", sign_in.set_theme),
     ("POST", "/language", sign_in.set_language),
     ("GET", "/find", find.show),
+    ("POST", "/find", find.offer),
     ("GET", "/catalogue", catalogue.show),
     ("GET", "/connections", connection_list.show),
     ("POST", "/connections/bulk", bulk.run),

@@ -226,6 +226,28 @@ def said(table: Mapping[str, str], word: str) -> str:
     return _(table[word]) if word in table else word.replace("_", " ")
 
 
+def step_name(step: Mapping[str, Any]) -> str:
+    """What a step of a test is called."""
+    return said(STEPS, step["name"])
+
+
+def step_status(step: Mapping[str, Any]) -> str:
+    """How a step of a test went, with the reason where there is one."""
+    return said(OUTCOMES, step.get("reason") or step["status"])
+
+
+def step_time(step: Mapping[str, Any]) -> str:
+    """How long a step of a test took; empty where it has not ended, or never began."""
+    return "" if step["status"] in {"running", "skipped"} else milliseconds(step["elapsed_ms"])
+
+
+def verdict_title(verdict: Mapping[str, Any]) -> str:
+    """What came of a test, in a few words."""
+    if verdict["test_status"] != "failed":
+        return _("Passed")
+    return _("Failed: %(why)s", why=code_in_words(verdict["failure_code"]))
+
+
 _COMMAND = re.compile(r"\brun: (.+)$")
 _SETTING = re.compile(r"\b(CONNECTORY_[A-Z_]+)=(\{.*\})\.$")
 

@@ -300,15 +300,22 @@ def test_a_page_is_waited_for_and_when_the_service_fails_says_so(unlucky: Person
 def test_a_form_with_problems_and_a_test(reader: Person, filled: Console, good_secrets: dict) -> None:
     page = reader.go("/connections/new?type=postgres")
     page.get_by_label("Port").fill("high")
+    page.get_by_label("Host").fill("postgresql://db.example/shop")
+    page.locator("#f-password").fill("ends with a blank ")
     page.get_by_role("button", name="Test", exact=True).click()
     expect(page.locator("#f-port-problem")).to_be_visible()
+    expect(page.locator(".hint:visible")).to_have_count(2)
     look_at(page, "new-problems")
     page.get_by_label("Port").fill(str(good_secrets["port"]))
     page.get_by_label("Host").fill(str(good_secrets["host"]))
     page.get_by_label("Username").fill("nobody")
     page.get_by_role("button", name="Test", exact=True).click()
-    expect(page.locator(".verdict.bad")).to_be_visible()
+    expect(page.locator(".test[data-state=bad]")).to_be_visible()
     look_at(page, "new-failed")
+    page.get_by_role("combobox").fill("page")
+    expect(page.get_by_role("option").first).to_be_visible()
+    page.keyboard.press("ArrowDown")
+    look_at(page, "palette")
 
 
 def test_the_sign_in_page(somebody: Person, console: Console) -> None:

@@ -31,12 +31,13 @@ Outcome = dict[str, Any]
 async def run(visit: Visit) -> Response:
     """Test, disable, enable or delete the connections that are ticked, or all that the filters find."""
     pairs = await visit.form_pairs()
-    form, keys = dict(pairs), [value for name, value in pairs if name == "key"]
-    action, back = form.get("do", ""), form.get("back", "")
-    chosen = await found_by(visit, _filters(back)) if "all" in form else ticked(keys)
+    form, again = dict(pairs), "again" in dict(pairs)  # those that failed, and not what is ticked
+    keys = [value for name, value in pairs if name == ("failed" if again else "key")]
+    action, back = form.get("again", form.get("do", "")), form.get("back", "")
+    chosen = await found_by(visit, _filters(back)) if "all" in form and not again else ticked(keys)
     if action not in _DONE or not chosen.total:
         return _refused(visit, _("Choose an action, and at least one connection."))
-    if action == "delete" and form.get("count", "").strip() != str(chosen.total):
+    if action == "delete" and not again and form.get("count", "").strip() != str(chosen.total):
         told = ngettext(
             "To delete %(num)s connection, type this number.",
             "To delete %(num)s connections, type this number.",
@@ -73,7 +74,7 @@ async def _at_once(visit: Visit, action: str, chosen: Selection, back: str) -> R
         stopped = failed.message
     if not failures and not stopped:
         return visit.go(_list_at(back), f"many-{_DONE[action]}")
-    return visit.page("bulk.html", action=action, done=done, total=chosen.total, failures=failures, stopped=stopped)
+    return visit.page("bulk.html", action=action, ended=done, total=chosen.total, failures=failures, stopped=stopped)
 
 
 async def _events(visit: Visit, action: str, chosen: Selection, back: str) -> AsyncIterator[bytes]:
@@ -83,11 +84,20 @@ async def _events(visit: Visit, action: str, chosen: Selection, back: str) -> As
             async for outcome in outcomes:
                 done += 1
                 failed += not outcome["ok"]
-                yield event("outcome", {**outcome, "done": done, "total": max(done, chosen.total)})
-        if not failed:
-            yield event("done", {"location": visit.place(_list_at(back), f"many-{_DONE[action]}")})
-    except ApiFailed as failure:
-        yield event("refused", refusal(failure))
+                total = max(done, chosen.total)
+                said = _("%(done)s of %(all)s done, %(failed)s failed.", done=done, all=total, failed=failed)
+                texts = {".so-far": said, "progress": done / total, "[data-retries]": action}
+                yield event("outcome", {"texts": texts} | ({} if outcome["ok"] else {"row": _row(outcome)}))
+        address = visit.place(_list_at(back), f"many-{_DONE[action]}")
+        yield event("done", {"summary": ""} if failed else {"location": address})
+    except ApiFailed as refused:
+        yield event("refused", refusal(refused))
+
+
+def _row(outcome: Outcome) -> dict[str, Any]:
+    """What our script shows of one that failed, and sends where it is tried again."""
+    key, text = outcome["key"], outcome["text"]
+    return {"name": key, "status": "failed", "texts": {".step-name": key, ".step-status": text, "[name=failed]": key}}
 
 
 async def _outcomes(visit: Visit, action: str, chosen: Selection) -> AsyncGenerator[Outcome]:

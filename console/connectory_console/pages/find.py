@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from urllib.parse import urlencode
 
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from connectory_console.api import ApiFailed, segment
 from connectory_console.languages import N_
@@ -20,16 +21,39 @@ _PAGES = {
     N_("Clients and tokens"): "/clients",
     N_("Audit"): "/audit",
 }
+_Found = list[tuple[str, str, str]]
+"""Each thing: its kind, its name, and where it is."""
 
 
 async def show(visit: Visit) -> Response:
     """What is found; where it is one thing only, that."""
     search = visit.query("search").strip()[:200]
+    found, hidden = await _found(visit, search, 20)
+    if search and len(found) == 1 and not hidden:
+        return RedirectResponse(visit.base + found[0][2], 303)
+    return visit.page("find.html", search=search, found=found, hidden=hidden)
+
+
+async def offer(visit: Visit) -> Response:
+    """The first of what is found, for the palette, and the page of all."""
+    search = (await visit.form()).get("search", "").strip()[:200]
+    if not search:
+        return JSONResponse({"found": []})
+    found, _hidden = await _found(visit, search, 4)
+    everything = _("All with “%(search)s” in the name", search=search) if found else _("Nothing has this in its name")
+    found.append((_("Search"), everything, f"/find?{urlencode({'search': search})}"))
+    shown = [{"kind": kind, "title": title, "address": visit.base + path} for kind, title, path in found]
+    return JSONResponse({"found": shown})
+
+
+async def _found(visit: Visit, search: str, most: int) -> tuple[_Found, dict[str, ApiFailed]]:
+    """What has `search` in its name, at most so many of each kind, and what could not be asked."""
     connections, types = await asyncio.gather(
-        visit.attempt("/connection", search=search, size=20), visit.attempt("/connection_type", search=search, size=20)
+        visit.attempt("/connection", search=search, size=most),
+        visit.attempt("/connection_type", search=search, size=most),
     )
     pages = {_(title): path for title, path in _PAGES.items()}
-    found = [(_("Page"), title, path) for title, path in pages.items() if search.casefold() in title.casefold()]
+    found = [(_("Page"), title, path) for title, path in pages.items() if search.casefold() in title.casefold()][:most]
     if not isinstance(connections, ApiFailed):
         found += [(_("Connection"), one["name"], f"/connections/{segment(one['key'])}") for one in connections["items"]]
     if not isinstance(types, ApiFailed):
@@ -45,6 +69,4 @@ async def show(visit: Visit) -> Response:
         )
         if isinstance(answer, ApiFailed)
     }
-    if search and len(found) == 1 and not hidden:
-        return RedirectResponse(visit.base + found[0][2], 303)
-    return visit.page("find.html", search=search, found=found, hidden=hidden)
+    return found, hidden

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from connectory_console.api import ApiFailed, segment
 from connectory_console.forms import make_form, plain_values, read_form
 from connectory_console.languages import N_
 from connectory_console.languages import gettext as _
 from connectory_console.live import follow, input_name, refusal, wants_events
+from connectory_console.looks import problems_of_secrets
 from connectory_console.pages.connection import path_of
 from connectory_console.types import Kind, kind_of
 from connectory_console.web import Visit, problems_as_data
@@ -35,6 +36,9 @@ async def act(visit: Visit) -> Response:
     stored = connection["secrets"] or {}
     form = make_form(kind.schema, kind.described, stored=stored)
     found = read_form(form, entered, stored)
+    if entered.get("do") == "look":
+        problems = await problems_of_secrets(visit, kind, found, connection_key=connection["key"])
+        return JSONResponse({"problems": problems, "key": ""})
     if found.problems:
         told = {f"field.{name}": text for name, text in found.problems.items()}
         return await _again(visit, kind, entered, told, _("Some fields need another value."))

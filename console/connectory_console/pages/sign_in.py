@@ -33,7 +33,8 @@ async def show(visit: Visit) -> Response:
 def ask(visit: Visit, *, ended: bool = False) -> Response:
     """What an answer is where nobody is signed in: the page to sign in on, then the one that was asked for."""
     if visit.wants_data:
-        return JSONResponse({"problems": {}, "summary": _("You are signed out."), "signed_out": True}, 401)
+        said = _("You are signed out. Sign in in another tab, then try again: what you typed stays.")
+        return JSONResponse({"problems": {}, "summary": said}, 401)
     path = visit.request.url.path
     query = f"?{visit.request.url.query}" if visit.request.url.query else ""
     wanted = path + query if visit.request.method == "GET" and path != f"{visit.base}/" else ""
@@ -64,14 +65,15 @@ async def look_at_code(visit: Visit) -> Response:
     """What a code is good for, without using it up."""
     form = await visit.form()
     if refusal := _refusal(visit):
-        return JSONResponse({"summary": refusal}, 403)
+        return JSONResponse({"text": refusal}, 403)
     found = await _introspect(visit, form.get("code", ""))
     if not found.get("active") or found.get("token_type") != "console_code":
-        return JSONResponse({"summary": _(_USED)}, 400)
+        return JSONResponse({"text": _(_USED)}, 400)
     scopes = str(found.get("scope", "")).split()
     host = urlsplit(own_origin(visit.request, visit.web.public_url)).netloc
     count = ngettext("%(num)s scope", "%(num)s scopes", len(scopes))
-    return JSONResponse({"text": f"{found.get('client_name')} · {count} · {host}"})
+    whom = f"{found.get('client_name')} · {count} · {host}"
+    return JSONResponse({"text": _("Sign in as %(whom)s", whom=whom)})
 
 
 async def with_code(visit: Visit) -> Response:
