@@ -484,7 +484,8 @@ def test_no_state_of_a_page_says_what_is_not_marked(foreigner: Person, filled: C
             look(f"{path} {instead}", browser.get(path.format(key="page_good")))
         abroad.instead = {}
         for abroad.failure in FAILURES:
-            for name, path in FULL.items():
-                look(f"{name} {abroad.failure.status}", browser.get(path))
+            parts_fail = abroad.failure.status in {403, 500}  # else the answer is one page for all of them
+            for path in FULL.values() if parts_fail else ["/keys"]:
+                look(f"{path} {abroad.failure.status}", browser.get(path))
         abroad.failure = None
     assert {name: texts for name, texts in found.items() if texts} == {}

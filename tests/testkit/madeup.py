@@ -95,12 +95,12 @@ def names_in(answer: object, member: str = "") -> Iterator[str]:
 def unmarked(page: str, names: set[str]) -> list[str]:
     """What a page in this language says in no catalogue's words: neither a name, nor marked as another language, nor code."""
     said = BeautifulSoup(page, "html.parser")
-    known = sorted({name for name in names if len(name) > 1}, key=len, reverse=True)
+    longest_first = sorted((name for name in names if len(name) > 1), key=len, reverse=True)
+    known = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest_first))})(?!\w)")
     found = []
     for text in (*_attributes(said), "\n".join(_texts(said))):
         outside = _PLAIN.sub("", _outside_brackets(text))
-        for name in known:
-            outside = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "", outside)
+        outside = known.sub("", outside) if re.search("[A-Za-z]", outside) else ""
         found += [line.strip() for line in outside.splitlines() if re.search("[A-Za-z]", line)]
     return found
 
