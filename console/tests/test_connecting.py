@@ -276,7 +276,7 @@ def test_a_connection_is_watched_and_its_changes_are_told(
     page.reload()
     expect(page.locator(".facts").last).to_contain_text(re.compile("Not taken, .*Connect refused", re.DOTALL))
     page.get_by_label("Address").fill(f"{nowhere}/elsewhere")
-    expect(page.get_by_text("Address changes, so what is stored will not be sent there")).to_be_visible()
+    expect(page.get_by_text("The address changes, so what is stored will not be sent there")).to_be_visible()
     expect(page.get_by_role("radio", name="Replace")).to_be_checked()
     page.get_by_role("radio", name="Keep").check()
     page.get_by_role("button", name="Save").last.click()

@@ -73,7 +73,7 @@ def test_the_verdict_comes_by_the_deadline(person: Person, console: Console, far
     started = time.monotonic()
     expect(page.locator(".verdict-title")).to_have_text(re.compile("^Failed: .*[Tt]imeout"))
     assert time.monotonic() - started < DEADLINE + 1
-    expect(page.locator(".step-name").first).to_have_text(re.compile("resolve|connect"))
+    expect(page.locator("li .step-name").first).to_have_text(re.compile("resolve|connect"))
     assert console.api.get("/connection", params={"search": "Never answers"}).json()["total"] == 0
 
 

@@ -74,7 +74,7 @@ async def _at_once(visit: Visit, action: str, chosen: Selection, back: str) -> R
         stopped = failed.message
     if not failures and not stopped:
         return visit.go(_list_at(back), f"many-{_DONE[action]}")
-    return visit.page("bulk.html", action=action, done=done, total=chosen.total, failures=failures, stopped=stopped)
+    return visit.page("bulk.html", action=action, ended=done, total=chosen.total, failures=failures, stopped=stopped)
 
 
 async def _events(visit: Visit, action: str, chosen: Selection, back: str) -> AsyncIterator[bytes]:
