@@ -56,7 +56,9 @@ TEXTS := console/connectory_console/locale
 texts: install
 	cd console/connectory_console && ../../$(BIN)/pybabel --quiet extract --mapping-file ../pyproject.toml --add-location file --sort-by-file \
 	  --no-wrap --project connectory-console --version "" --copyright-holder "The Connectory maintainers" \
-	  --output-file locale/messages.pot .
+	  --output-file locale/messages.new .
+	sed '/^"POT-Creation-Date/d' $(TEXTS)/messages.new > $(TEXTS)/messages.pot # because of a date any two changes would conflict
+	rm $(TEXTS)/messages.new
 	$(BIN)/pybabel --quiet update --input-file $(TEXTS)/messages.pot --output-dir $(TEXTS) --no-wrap --no-fuzzy-matching --ignore-pot-creation-date
 	$(BIN)/pybabel --quiet compile --directory $(TEXTS)
 

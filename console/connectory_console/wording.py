@@ -269,6 +269,10 @@ def member(name: str) -> str:
         "access": pgettext("member", "access"),
         "scopes": pgettext("member", "scopes"),
         "typed": pgettext("member", "typed"),
+        "test_every": pgettext("member", "test every"),
+        "check_every": pgettext("member", "check every"),
+        "url": pgettext("member", "address"),
+        "secret": pgettext("member", "secret"),
     }
     return ours.get(name) or name.removeprefix("field.").replace("_", " ")
 

@@ -17,6 +17,7 @@ TAG = "en-xa"
 _LETTERS = str.maketrans("AEINOSUYaeinosuy", "ÂÉÎÑÖŠÛÝâéîñöšûý")
 _KEPT = re.compile(r"(%\(\w+\)s|<[^>]*>)")
 _ATTRIBUTES = ("aria-label", "title", "placeholder", "alt")
+_FOR_THE_SCRIPT = ("data-copied", "data-go-to", "data-again", "data-now", "data-silent", "data-stops")
 _NOT_SAID = ["script", "style", "template", "textarea", "code", "pre"]
 # What an answer of the API calls people's and programs' own names; its other texts are not shown as they are.
 _NAMES = {
@@ -26,6 +27,7 @@ _NAMES = {
     "client_id",
     "client_name",
     "connection_key",
+    "dataset",
     "default",
     "description",
     "distribution",
@@ -43,6 +45,7 @@ _NAMES = {
     "primary",
     "result_code",
     "scopes",
+    "title",
     "version",
 }
 _PLAIN = re.compile(r"\b\d{4}-\d\d-\d\d( \d\d:\d\d:\d\d)?( UTC)?\b|\bConnectory\b")
@@ -92,19 +95,21 @@ def names_in(answer: object, member: str = "") -> Iterator[str]:
 def unmarked(page: str, names: set[str]) -> list[str]:
     """What a page in this language says in no catalogue's words: neither a name, nor marked as another language, nor code."""
     said = BeautifulSoup(page, "html.parser")
-    known = sorted({name for name in names if len(name) > 1}, key=len, reverse=True)
+    longest_first = sorted((name for name in names if len(name) > 1), key=len, reverse=True)
+    known = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest_first))})(?!\w)")
     found = []
     for text in (*_attributes(said), "\n".join(_texts(said))):
         outside = _PLAIN.sub("", _outside_brackets(text))
-        for name in known:
-            outside = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "", outside)
+        outside = known.sub("", outside) if re.search("[A-Za-z]", outside) else ""
         found += [line.strip() for line in outside.splitlines() if re.search("[A-Za-z]", line)]
     return found
 
 
 def _attributes(said: BeautifulSoup) -> Iterator[str]:
     for tag in said.find_all(True):
-        yield from (str(tag[name]) for name in _ATTRIBUTES if tag.get(name) and not _is_elsewhere(tag))
+        yield from (
+            str(tag[name]) for name in (*_ATTRIBUTES, *_FOR_THE_SCRIPT) if tag.get(name) and not _is_elsewhere(tag)
+        )
 
 
 def _texts(said: BeautifulSoup) -> Iterator[str]:

@@ -63,10 +63,10 @@ def _list_at(query: str) -> str:
 async def _at_once(visit: Visit, action: str, chosen: Selection, back: str) -> Response:
     """What became of all, on a page; without our script nobody sees how far it is."""
     failures: list[Outcome] = []
-    good, stopped = 0, ""
+    done, stopped = 0, ""
     try:
         async for outcome in _outcomes(visit, action, chosen):
-            good += outcome["ok"]
+            done += outcome["ok"]
             failures += [] if outcome["ok"] else [outcome]
     except ApiFailed as failed:
         if failed.status == 401:
@@ -74,7 +74,7 @@ async def _at_once(visit: Visit, action: str, chosen: Selection, back: str) -> R
         stopped = failed.message
     if not failures and not stopped:
         return visit.go(_list_at(back), f"many-{_DONE[action]}")
-    return visit.page("bulk.html", action=action, good=good, total=chosen.total, failures=failures, stopped=stopped)
+    return visit.page("bulk.html", action=action, ended=done, total=chosen.total, failures=failures, stopped=stopped)
 
 
 async def _events(visit: Visit, action: str, chosen: Selection, back: str) -> AsyncIterator[bytes]:
