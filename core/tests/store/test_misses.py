@@ -149,6 +149,7 @@ def full(request: pytest.FixtureRequest, postgres: PostgresServer, postgres_temp
         f"postgresql://{postgres.superuser}:{postgres.password}@{postgres.host}:{postgres.port}/{name}"
     ) as store:
         with store.writes.begin() as database:
+            database.exec_driver_sql("SET LOCAL statement_timeout = 0")
             database.exec_driver_sql("SET LOCAL session_replication_role = replica")  # no foreign keys, row by row
             for statement in FILL:
                 filled = statement.format(key="'k-' || lpad(i::text, 6, '0')", now=f"'{NOW}'", later="'2027-01-01'")
