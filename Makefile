@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 
 DIST := dist
 
-.PHONY: install compiled serve demo test soak lint bench lock release clean
+.PHONY: install compiled serve demo test soak lint texts bench lock release clean
 .DEFAULT_GOAL := install
 
 install: $(STAMP)
@@ -49,6 +49,18 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/mypy -p connectory -p connectory_console -p connectory_mongodb -p connectory_saas -p connectory_sql $(foreach module,$(wildcard plugins/*/connectory_*.py),-m $(basename $(notdir $(module))))
 	$(BIN)/lint-imports
+
+# The texts of the console: from where they are marked into the catalogue, from there into each language, and compiled. What is
+# compiled is kept in git: so a wheel, an sdist and an editable install all have it, and none needs Babel to be built or to run.
+TEXTS := console/connectory_console/locale
+texts: install
+	cd console/connectory_console && ../../$(BIN)/pybabel --quiet extract --mapping-file ../pyproject.toml --add-location file --sort-by-file \
+	  --no-wrap --project connectory-console --version "" --copyright-holder "The Connectory maintainers" \
+	  --output-file locale/messages.new .
+	sed '/^"POT-Creation-Date/d' $(TEXTS)/messages.new > $(TEXTS)/messages.pot # because of a date any two changes would conflict
+	rm $(TEXTS)/messages.new
+	$(BIN)/pybabel --quiet update --input-file $(TEXTS)/messages.pot --output-dir $(TEXTS) --no-wrap --no-fuzzy-matching --ignore-pot-creation-date
+	$(BIN)/pybabel --quiet compile --directory $(TEXTS)
 
 bench: compiled
 	$(BIN)/python benchmarks/run.py

@@ -4,8 +4,9 @@ With pytest-xdist every worker is such a process: PostgreSQL starts in about a s
 share one. A server that cannot be had is an error of the test that asked for it, never a skip.
 """
 
+import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 from hypothesis import settings
@@ -33,6 +34,17 @@ SLOWEST = (
     "test_hostile_far_ends.py",
 )
 """Files that take a minute or more. They come first, so that at the end of the run no worker has one alone before it."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Look for no garbage while thousands of tests are collected, which would take as long again, nor among them later."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -16,6 +16,7 @@ from connectory.store.timestamps import utc_now
 from connectory.testing import free_port, running_server
 from installation import BIN, Installation, Server
 from relay import relay
+from testkit import hostile
 from testkit.chromium import chromium
 
 CONNECTIONS = 100_000
@@ -46,12 +47,18 @@ new PerformanceObserver((list) => { for (const entry of list.getEntries()) if (!
 new PerformanceObserver((list) => { for (const entry of list.getEntries()) seen.inp = Math.max(seen.inp, entry.duration); })
   .observe({type: "event", durationThreshold: 16, buffered: true});
 """
+# The frame that shows the step is painted in the turn of the event loop in which its callback runs: a message sent from there is
+# taken in the next one. Another frame's callback would come up to two intervals of the screen later.
 _FIRST_STEP = """() => {
   const steps = document.querySelector(".steps.live");
   window.firstStep = new Promise((done) => new MutationObserver((_, watching) => {
     if (!steps.querySelector("li:not([data-name=waiting])")) return;
     watching.disconnect();
-    requestAnimationFrame(() => requestAnimationFrame(() => done(performance.timeOrigin + performance.now())));
+    requestAnimationFrame(() => {
+      const painted = new MessageChannel();
+      painted.port1.onmessage = () => done(performance.timeOrigin + performance.now());
+      painted.port2.postMessage(null);
+    });
   }).observe(steps, {childList: true}));
 }"""
 
@@ -97,10 +104,11 @@ def _sign_in(page: Page, address: str, installation: Installation, service: Serv
 def _first_steps(context: BrowserContext, installation: Installation, service: Server, folder: Path) -> list[float]:
     """Milliseconds from the service's writing of a test's first step to the frame that shows it, through a console of its own.
 
-    The console reaches the service by a relay, which notes when the step passes.
+    The console reaches the service by a relay, which notes when the step passes. What is tested says nothing, so that this is of
+    the way to the screen, and not of what else a test does at its end, on the same cores and in the same frame.
     """
     page, taken, port = context.new_page(), [], free_port()
-    with relay(service.port, b"event: step") as between:
+    with relay(service.port, b"event: step") as between, hostile.silent() as silent:
         command = [BIN / "connectory-console", "--api", f"http://127.0.0.1:{between.port}", "--port", str(port)]
         with running_server(command, port, environment={"CONNECTORY_CONSOLE_HOME": str(folder / "console")}):
             _sign_in(page, f"http://127.0.0.1:{port}", installation, service)
@@ -108,11 +116,12 @@ def _first_steps(context: BrowserContext, installation: Installation, service: S
             for _ in range(_ROUNDS):
                 page.goto(f"http://127.0.0.1:{port}/console/connections/new?type=postgres", wait_until="networkidle")
                 page.get_by_label("Host").fill("127.0.0.1")
-                page.get_by_label("Port").fill(str(free_port()))  # nobody listens there
+                page.get_by_label("Port").fill(str(silent.port))
                 page.evaluate(_FIRST_STEP)
                 page.get_by_role("button", name="Test", exact=True).click()
                 shown = float(page.evaluate("window.firstStep"))
-                page.locator(".verdict.bad").wait_for()
+                page.get_by_role("button", name="Cancel").click()
+                page.locator(".test[data-state=bad]").wait_for()
                 taken.append(shown - between.seen[-1] * 1000)
     page.close()
     return taken

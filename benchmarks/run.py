@@ -122,6 +122,29 @@ def measure_connection_test(service: Server, database: PostgresServer) -> str:
     return f"| test of a local PostgreSQL | ms | {figures} | {reached} |"
 
 
+def measure_followed_test(service: Server) -> str:
+    """The CPU of a test whose steps are told as they happen, beside one that only answers; in turn, for the same luck.
+
+    That of the service and of the process that its tests are forked from: what a test itself uses is the same, and would hide
+    what telling of it takes.
+    """
+    plain, followed = [], []
+    for number in range(6):
+        for accept, found in (("application/json", plain), ("text/event-stream", followed)):
+            before = service.cpu()
+            for _ in range(20):
+                headers = {"Accept": accept}
+                status, answer = service.request("POST", "/api/v1/connection/bench/test", headers=headers)
+                if status != 200 or b'"succeeded"' not in answer:
+                    raise SystemExit(f"the test failed: {answer!r}")
+            if number:
+                found.append((service.cpu() - before) / 20 * 1000)
+    plain_ms, followed_ms = statistics.median(plain), statistics.median(followed)
+    ratio = followed_ms / plain_ms
+    figures = f"{followed_ms:.1f} | {plain_ms:.1f} | 1.3 times | {ratio:.2f} | {'yes' if ratio <= 1.3 else '**no**'}"
+    return f"| a test that is followed; beside one that is not | ms of CPU | {figures} |"
+
+
 def heading() -> list[str]:
     """What was measured, and where."""
     listed = subprocess.run(
@@ -163,6 +186,7 @@ def main() -> None:
         ]
         with sqlite.start_service() as service:
             lines.append(measure_connection_test(service, postgres))
+            lines.append(measure_followed_test(service))
         lines += measure_starts(sqlite)
         lines += measure_sessions(folder / "sessions", postgres)
         lines += measure_scale(folder / "scale")

@@ -161,6 +161,16 @@ def test_the_page_leads_from_an_idea_to_a_wheel(walked: list[str], projects: Pat
     ]
 
 
+def test_a_person_goes_this_way_in_less_than_fifteen_minutes() -> None:
+    """By count, not by a clock: who reads every word of it and types every command has half of the time left for what the machine
+    does. 200 words a minute are slow for reading (Brysbaert 2019: 238), 40 are slow for typing (Dhakal 2018: 52), each of five
+    characters."""
+    whole = (REPOSITORY / "docs/plugin-authors.md").read_text()
+    text = whole.partition("## From an idea to a published connector")[2].partition("\n## ")[0]
+    typed = sum(len(block) for language, block in page() if language == "sh")
+    assert len(text.split()) / 200 + typed / 5 / 40 < 15 / 2
+
+
 def _without_times(text: str) -> str:
     return re.sub(r"\d+ ms", "… ms", text)
 

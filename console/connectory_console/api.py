@@ -11,6 +11,9 @@ from urllib.parse import quote
 
 import httpx
 
+from connectory_console.languages import ENGLISH
+from connectory_console.languages import gettext as _
+
 BASE = "/api/v1"
 _PATIENCE = httpx.Timeout(30.0, connect=5.0)
 _TEST_PATIENCE = httpx.Timeout(120.0, connect=5.0)
@@ -46,6 +49,7 @@ class ApiFailed(Exception):
         request_id: what the API's log has of the request.
         retry_after: seconds to wait, of a 429 or 503.
         missing_scope: of a 403.
+        language: what the message is in, where it is the API's own: English, whatever the page speaks.
     """
 
     def __init__(
@@ -57,10 +61,12 @@ class ApiFailed(Exception):
         request_id: str | None = None,
         retry_after: int | None = None,
         missing_scope: str | None = None,
+        language: str | None = None,
     ) -> None:
         super().__init__(message)
         self.status, self.message, self.problems = status, message, problems
         self.request_id, self.retry_after, self.missing_scope = request_id, retry_after, missing_scope
+        self.language = language
 
 
 def segment(text: str) -> str:
@@ -144,7 +150,7 @@ class Api:
 
 
 def _no_answer(problem: httpx.HTTPError) -> ApiFailed:
-    return ApiFailed(0, f"The API does not answer ({type(problem).__name__}).")
+    return ApiFailed(0, _("The API does not answer (%(problem)s).", problem=type(problem).__name__))
 
 
 def _failure(answer: httpx.Response) -> ApiFailed:
@@ -156,14 +162,15 @@ def _failure(answer: httpx.Response) -> ApiFailed:
     problems: list[Problem] = []
     if isinstance(detail, list):
         problems = [Problem(tuple(found.get("loc", ())), str(found.get("msg", ""))) for found in detail]
-        detail = "Some fields are not accepted."
+        detail = _("Some fields are not accepted.")
     scope = _SCOPE.search(answer.headers.get("www-authenticate", ""))
     wait = answer.headers.get("retry-after", "")
     return ApiFailed(
         answer.status_code,
-        detail if isinstance(detail, str) else f"The API answered with status {answer.status_code}.",
+        detail if isinstance(detail, str) else _("The API answered with status %(status)s.", status=answer.status_code),
         problems=tuple(problems),
         request_id=answer.headers.get("x-request-id"),
         retry_after=int(wait) if wait.isdecimal() else None,
         missing_scope=scope[1] if scope and answer.status_code == 403 else None,
+        language=ENGLISH if isinstance(detail, str) and not problems else None,
     )

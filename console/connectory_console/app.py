@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mimetypes
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from starlette.routing import Route
 
 from connectory_console.api import ApiFailed
 from connectory_console.guard import HEADERS, admitted
+from connectory_console.languages import Language, read_languages
+from connectory_console.languages import gettext as _
 from connectory_console.pages import (
     audit,
     bulk,
@@ -29,6 +31,7 @@ from connectory_console.pages import (
     consent,
     datasets,
     find,
+    health,
     home,
     keys,
     new_connection,
@@ -40,6 +43,9 @@ from connectory_console.sessions import open_sessions
 from connectory_console.settings import ConsoleSettings
 from connectory_console.web import FormRefused, Page, Visit, Web, problems_as_data, static_bytes
 
+_KEPT = 4.0
+"""Seconds that a connection to the API is kept unused: many servers close theirs after five, and lose what is being sent."""
+
 _PAGES: tuple[tuple[str, str, Page], ...] = (
     ("GET", "/", home.show),
     ("GET", "/sign-in", sign_in.show),
@@ -48,7 +54,9 @@ _PAGES: tuple[tuple[str, str, Page], ...] = (
     ("POST", "/sign-in/code", sign_in.with_code),
     ("POST", "/sign-out", sign_in.sign_out),
     ("POST", "/theme", sign_in.set_theme),
+    ("POST", "/language", sign_in.set_language),
     ("GET", "/find", find.show),
+    ("POST", "/find", find.offer),
     ("GET", "/catalogue", catalogue.show),
     ("GET", "/connections", connection_list.show),
     ("POST", "/connections/bulk", bulk.run),
@@ -59,6 +67,10 @@ _PAGES: tuple[tuple[str, str, Page], ...] = (
     ("POST", "/connections/{key}/test", connection.test),
     ("POST", "/connections/{key}/delete", connection.delete),
     ("GET", "/connections/{key}/history", connection.history),
+    ("GET", "/connections/{key}/health", health.show),
+    ("GET", "/connections/{key}/health/watch", health.watch),
+    ("POST", "/connections/{key}/health/schedule", health.schedule),
+    ("POST", "/connections/{key}/health/webhook", health.webhook),
     ("GET", "/connections/{key}/secrets", secrets.show),
     ("POST", "/connections/{key}/secrets", secrets.act),
     ("GET", "/connections/{key}/consent", consent.show),
@@ -85,6 +97,7 @@ def create_console(
     public_url: str | None = None,
     home: Path | None = None,
     settings: ConsoleSettings | None = None,
+    languages: Mapping[str, Language] | None = None,
 ) -> Starlette:
     """The console of one service.
 
@@ -94,6 +107,7 @@ def create_console(
         public_url: where browsers find the console. Default: what their requests say.
         home: folder of the session key, where the settings hold none.
         settings: default: of the environment.
+        languages: by tag. Default: those of the folder `locale`.
 
     Raises:
         KeyUnusable: the key of the session cookie cannot be used.
@@ -105,9 +119,9 @@ def create_console(
     client = httpx.AsyncClient(
         trust_env=False,  # no proxy gets to see tokens
         verify=ssl.create_default_context(),  # whom the machine trusts, and `SSL_CERT_FILE`
-        limits=httpx.Limits(max_connections=64, max_keepalive_connections=8),
+        limits=httpx.Limits(max_connections=64, max_keepalive_connections=8, keepalive_expiry=_KEPT),
     )
-    web = Web(client, sessions, public_url, None if callable(api_url) else api_url)
+    web = Web(client, sessions, languages or read_languages(), public_url, None if callable(api_url) else api_url)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -161,7 +175,7 @@ def _failed(visit: Visit, failed: ApiFailed) -> Response:
 
 
 async def _no_such_page(visit: Visit) -> Response:
-    return visit.page("failed.html", 404, failed=ApiFailed(404, "There is no such page."))
+    return visit.page("failed.html", 404, failed=ApiFailed(404, _("There is no such page.")))
 
 
 async def _static(request: Request) -> Response:

@@ -42,10 +42,10 @@ def serve(
     except KeyUnusable as problem:
         raise SystemExit(str(problem)) from None
     typer.echo(f"The console of {api} is at http://{f'[{host}]' if ':' in host else host}:{port}/console/")
-    uvicorn.run(_alone(console), host=host, port=port, log_level="warning", server_header=False)
+    uvicorn.run(alone(console), host=host, port=port, log_level="warning", server_header=False)
 
 
-def _alone(console: Starlette) -> Starlette:
+def alone(console: Starlette) -> Starlette:
     """The console under the same path as in a service, so that its addresses are the same."""
 
     async def to_console(_request: object) -> RedirectResponse:

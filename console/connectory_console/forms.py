@@ -7,119 +7,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from connectory_console.fields import Choice, Entered, Field, Form, Option
+from connectory_console.languages import gettext as _
 
 MASK = "**********"
 """What the API shows in place of what is sensitive, and takes for "unchanged"."""
 WHOLE = "$document"
 """The name of the one input of a schema whose properties are not known."""
-_PREFIX = "field."
-_STATE = "state."
 _WIDGETS = frozenset({"text", "number", "secret", "textarea", "secret_textarea", "checkbox", "json"})
 _MULTILINE = 4096
 """Characters that a field may hold beyond which it is taken for a document such as a key, not a line."""
-
-
-@dataclass(frozen=True)
-class Field:
-    """One input.
-
-    Attributes:
-        name: of the property.
-        widget: `text`, `number`, `secret`, `textarea`, `secret_textarea`, `select`, `checkbox` or `json`.
-        options: of a `select`: each value as JSON, and as it is shown.
-        stored: what is shown of a sensitive value that is stored; `None` where none is.
-        value: what the input holds.
-    """
-
-    name: str
-    title: str
-    description: str
-    widget: str
-    required: bool = False
-    sensitive: bool = False
-    role: str = "other"
-    repoints: bool = False
-    advanced: bool = False
-    default: str | None = None
-    options: tuple[tuple[str, str], ...] = ()
-    stored: str | None = None
-    value: str = ""
-    problem: str | None = None
-
-    @property
-    def input_name(self) -> str:
-        """The name of the input, which no name of ours can be."""
-        return _PREFIX + self.name
-
-    @property
-    def state_name(self) -> str:
-        """The name of the choice to keep, replace or remove what is stored."""
-        return _STATE + self.name
-
-
-@dataclass(frozen=True)
-class Option:
-    """One of several ways to fill in a form: its name, and the fields that only this way has."""
-
-    title: str
-    fields: frozenset[str]
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Ways to fill in a form of which one counts.
-
-    Attributes:
-        name: of the radio group.
-        chosen: index of the option that counts.
-    """
-
-    name: str
-    title: str
-    options: tuple[Option, ...]
-    chosen: int = 0
-
-    def hidden(self, field: str) -> bool:
-        """Whether `field` belongs only to options that do not count."""
-        return field in self.fields and field not in self.options[self.chosen].fields
-
-    @property
-    def fields(self) -> frozenset[str]:
-        """The fields of all options."""
-        return frozenset().union(*(option.fields for option in self.options))
-
-
-@dataclass(frozen=True)
-class Form:
-    """The inputs of one schema, in its order."""
-
-    fields: tuple[Field, ...]
-    choices: tuple[Choice, ...] = ()
-
-    @property
-    def main(self) -> list[Field]:
-        """Those that are shown at once."""
-        return [field for field in self.fields if not field.advanced]
-
-    @property
-    def advanced(self) -> list[Field]:
-        """Those that few need."""
-        return [field for field in self.fields if field.advanced]
-
-    @property
-    def advanced_matters(self) -> bool:
-        """Whether one of those holds something, or a problem."""
-        return any(field.value or field.problem for field in self.advanced)
-
-
-@dataclass(frozen=True)
-class Entered:
-    """What a person entered: the document, and what is wrong with it before the API has seen it."""
-
-    document: dict[str, Any]
-    problems: dict[str, str]
 
 
 def make_form(
@@ -189,7 +88,7 @@ def read_form(form: Form, entered: Mapping[str, str], stored: Mapping[str, Any] 
     if form.fields and form.fields[0].name == WHOLE:
         whole = document.get(WHOLE, {})
         if not isinstance(whole, dict):
-            return Entered({}, {WHOLE: "Must be a JSON object."})
+            return Entered({}, {WHOLE: _("Must be a JSON object.")})
         document = whole
     return Entered(document, problems)
 
@@ -222,11 +121,12 @@ def _json(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError as problem:
-        line = getattr(problem, "lineno", None)
-        place = f" (line {line}, column {problem.colno})" if isinstance(problem, json.JSONDecodeError) else ""
-        raise ValueError(f"Must be JSON{place}." if line else "Must be JSON.") from None
+        if not isinstance(problem, json.JSONDecodeError):
+            raise ValueError(_("Must be JSON.")) from None
+        place = {"line": problem.lineno, "column": problem.colno}
+        raise ValueError(_("Must be JSON (line %(line)s, column %(column)s).", **place)) from None
     except RecursionError:
-        raise ValueError("Must be JSON that is nested less deeply.") from None
+        raise ValueError(_("Must be JSON that is nested less deeply.")) from None
 
 
 def _field(name: str, about: Any, more: Mapping[str, Any], required: bool) -> Field:
@@ -301,11 +201,11 @@ def _filled(field: Field, stored: Mapping[str, Any], entered: Mapping[str, str],
 
 
 def _whole(stored: Mapping[str, Any], entered: Mapping[str, str], problems: Mapping[str, str]) -> Field:
-    value = entered.get(_PREFIX + WHOLE, json.dumps(stored, indent=2) if stored else "")
+    value = entered.get(f"field.{WHOLE}", json.dumps(stored, indent=2) if stored else "")
     return Field(
         WHOLE,
-        "Secrets",
-        "All secrets as one JSON object; the connection type says no more about them.",
+        _("Secrets"),
+        _("All secrets as one JSON object; the connection type says no more about them."),
         "json",
         value=value,
         problem=problems.get(WHOLE) or next(iter(problems.values()), None),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from markupsafe import escape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
+from connectory_console.languages import gettext as _
+from connectory_console.languages import spoken
 from connectory_console.origin import comes_from_elsewhere, cookie_name, is_ours
-from connectory_console.web import Page, Visit, Web
+from connectory_console.web import Page, Visit, Web, speak_as_asked
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -24,18 +27,21 @@ HEADERS = {
 }
 # Our own page asks for itself once more; the browser then sends the cookie, which it keeps back from a link of another site.
 _AGAIN = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><meta http-equiv="refresh" content="0"><title>Connectory</title></head>
-<body><p><a href="">Continue to the console</a></p></body></html>
+<html lang="{language}"><head><meta charset="utf-8"><meta http-equiv="refresh" content="0"><title>Connectory</title></head>
+<body><p><a href="">{text}</a></p></body></html>
 """
 
 
 async def admitted(web: Web, page: Page, request: Request) -> Response:
     """The answer of `page`, given that what the cookie says counts only for requests of our own."""
+    speak_as_asked(web, request)
     ours = is_ours(request, web.public_url)
     if not ours and comes_from_elsewhere(request):
-        return _with_headers(HTMLResponse(_AGAIN))
+        return _with_headers(
+            HTMLResponse(_AGAIN.format(language=spoken().tag, text=escape(_("Continue to the console"))))
+        )
     if not ours and (request.headers.get("sec-fetch-site") is not None or request.method not in {"GET", "HEAD"}):
-        return _with_headers(PlainTextResponse("This request does not come from a page of the console.", 403))
+        return _with_headers(PlainTextResponse(_("This request does not come from a page of the console."), 403))
     name = cookie_name(request, web.public_url)
     session = web.sessions.open(request.cookies.get(name, ""), name) if ours else None
     visit = Visit(web, request, session, ours)

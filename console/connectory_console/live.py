@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
 from starlette.responses import Response, StreamingResponse
 
+from connectory_console import wording
 from connectory_console.api import ApiFailed, Problem
+from connectory_console.languages import gettext as _
 from connectory_console.web import Visit
 
 _LONGEST_EVENT = 1 << 20
@@ -41,14 +44,14 @@ async def follow(visit: Visit, path: str, body: Any = None, afterwards: Afterwar
             verdict: dict[str, Any] | None = None
             try:
                 async for name, block in _blocks(upstream.aiter_bytes()):
+                    data = json.loads(block.partition(b"data:")[2]) if name else {}
                     if name == b"refused":  # given up while it waited
-                        told = json.loads(block.partition(b"data:")[2])
-                        raise ApiFailed(told["status"], told["detail"], retry_after=told.get("retry_after"))
+                        raise ApiFailed(data["status"], data["detail"], retry_after=data.get("retry_after"))
                     if name == b"verdict":
-                        verdict = json.loads(block.partition(b"data:")[2])
-                    yield block
+                        verdict = data
+                    yield event(name.decode(), _TOLD[name](data)) if name in _TOLD else block
                 if verdict is None:
-                    raise ApiFailed(0, "The service ended before the test did. Test again.")
+                    raise ApiFailed(0, _("The service ended before the test did. Test again."))
                 if afterwards is not None and verdict["test_status"] != "failed":
                     yield event("done", await afterwards(verdict))
             except ApiFailed as failed:
@@ -60,6 +63,36 @@ async def follow(visit: Visit, path: str, body: Any = None, afterwards: Afterwar
 def event(name: str, data: Mapping[str, Any]) -> bytes:
     """One event of a stream."""
     return f"event: {name}\ndata: {json.dumps(data)}\n\n".encode()
+
+
+def _waits(words: str) -> dict[str, str]:
+    return {".waiting .step-status": words}
+
+
+def _queued(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {"texts": _waits(_("for its turn, %(position)s before it", position=data["position"]))}
+
+
+def _started(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {"seconds": math.ceil(data["deadline_ms"] / 1000), "texts": _waits(_("for its turn"))}
+
+
+def _step(step: Mapping[str, Any]) -> dict[str, Any]:
+    name, words, time = wording.step_name(step), wording.step_status(step), wording.step_time(step)
+    mark = {"passed": "✓", "failed": "✕", "skipped": "\N{EN DASH}"}.get(step["status"], "")
+    texts = {".step-mark": mark, ".step-name": name, ".step-status": words, ".step-time": time}
+    line = [] if step["status"] == "running" else [f"{name}: {words} {time}".strip()]
+    return {"row": {"name": step["name"], "status": step["status"], "texts": texts, "line": line}}
+
+
+def _verdict(verdict: Mapping[str, Any]) -> dict[str, Any]:
+    shown = {name: verdict[name] for name in ("failure_reason", "failure_fields")}
+    good = verdict["test_status"] != "failed"
+    return {"verdict": {**shown, "good": good, "title": wording.verdict_title(verdict)}}
+
+
+_TOLD = {b"queued": _queued, b"started": _started, b"step": _step, b"verdict": _verdict}
+"""What our script is told of an event of the API: texts and where they stand, so that all words are said here."""
 
 
 def refusal(failed: ApiFailed, *, prefix: str = "field.") -> dict[str, Any]:
@@ -91,8 +124,8 @@ async def _blocks(chunks: AsyncIterator[bytes]) -> AsyncIterator[tuple[bytes, by
     async for chunk in chunks:
         held += chunk
         while b"\n\n" in held:
-            block, _, held = held.partition(b"\n\n")
+            block, _separator, held = held.partition(b"\n\n")
             first = block.split(b"\n", 1)[0]
             yield first.removeprefix(b"event:").strip() if first.startswith(b"event:") else b"", block + b"\n\n"
         if len(held) > _LONGEST_EVENT:
-            raise ApiFailed(0, "The service sent an event that is too long.")
+            raise ApiFailed(0, _("The service sent an event that is too long."))

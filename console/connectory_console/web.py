@@ -15,8 +15,9 @@ import jinja2
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from connectory_console import wording
+from connectory_console import languages, wording
 from connectory_console.api import Api, ApiFailed
+from connectory_console.languages import gettext as _
 from connectory_console.origin import cookie_name, own_origin
 from connectory_console.sessions import Session, Sessions
 
@@ -25,6 +26,8 @@ LARGEST_FORM = 4 << 20
 _MOST_FIELDS = 2000
 _THEMES = ("light", "dark")
 _THEME_COOKIE = "connectory_theme"
+_LANGUAGE_COOKIE = "connectory_language"
+_YEAR = 31_536_000
 
 
 class FormRefused(Exception):
@@ -42,13 +45,14 @@ def templates() -> jinja2.Environment:
     )
     environment.filters |= {
         "ago": wording.ago,
+        "ahead": wording.ahead,
         "moment": wording.moment,
-        "counted": wording.counted,
         "milliseconds": wording.milliseconds,
         "segment": lambda text: quote(str(text), safe=""),
     }
     environment.tests |= {"failure": lambda value: isinstance(value, ApiFailed), "broken_plugin": wording.is_broken}
     environment.globals |= {"wording": wording}
+    languages.teach(environment)
     return environment
 
 
@@ -69,12 +73,14 @@ class Web:
     Attributes:
         client: of the service's address.
         sessions: seals and opens the session cookies.
+        languages: those that there are, by tag.
         public_url: where browsers find the service, if the deployer said so.
         service_url: the service's address where it is another than the console's.
     """
 
     client: httpx.AsyncClient
     sessions: Sessions
+    languages: Mapping[str, languages.Language]
     public_url: str | None = None
     service_url: str | None = None
     pages: jinja2.Environment = field(default_factory=templates)
@@ -139,13 +145,13 @@ class Visit:
         async for part in self.request.stream():
             body += part
             if len(body) > LARGEST_FORM:
-                raise FormRefused(f"What was sent is larger than {LARGEST_FORM >> 20} MB.")
+                raise FormRefused(_("What was sent is larger than %(size)s MB.", size=LARGEST_FORM >> 20))
         try:
             pairs = parse_qsl(
                 body.decode("ascii"), keep_blank_values=True, max_num_fields=_MOST_FIELDS, errors="strict"
             )
         except ValueError:
-            raise FormRefused("What was sent is not a form in UTF-8.") from None
+            raise FormRefused(_("What was sent is not a form in UTF-8.")) from None
         return [(name, value.replace("\r\n", "\n")) for name, value in pairs]
 
     async def attempt(self, path: str, **query: Any) -> Any:
@@ -167,7 +173,7 @@ class Visit:
             path=self.request.url.path,
             here=self.request.url.path + (f"?{self.request.url.query}" if self.request.url.query else ""),
             theme=theme if theme in _THEMES else "system",
-            done=wording.DONE.get(self.query("done")),
+            done=_(wording.DONE[done]) if (done := self.query("done")) in wording.DONE else None,
             **shown,
         )
         return Response(text, status, media_type="text/html; charset=utf-8")
@@ -195,10 +201,11 @@ class Visit:
 
     def remember_theme(self, response: Response, theme: str) -> None:
         """Have every page from now on in `theme`: `light`, `dark`, or anything else for the system's."""
-        if theme in _THEMES:
-            response.set_cookie(_THEME_COOKIE, theme, max_age=31_536_000, samesite="strict", httponly=True, path="/")
-        else:
-            response.delete_cookie(_THEME_COOKIE, path="/")
+        _remember(response, _THEME_COOKIE, theme if theme in _THEMES else "")
+
+    def remember_language(self, response: Response, tag: str) -> None:
+        """Speak the language called `tag` from now on; where there is none, the one that the browser asks for."""
+        _remember(response, _LANGUAGE_COOKIE, tag if tag in self.web.languages else "")
 
     def keep(self, response: Response, session: Session) -> None:
         """Set the cookie of a session."""
@@ -216,6 +223,19 @@ class Visit:
         """Take the session's cookie away."""
         name = cookie_name(self.request, self.web.public_url)
         response.delete_cookie(name, path="/", secure=name.startswith("__Host-"), httponly=True, samesite="strict")
+
+
+def speak_as_asked(web: Web, request: Request) -> None:
+    """Speak the language that the person chose, or else the one that the browser asks for."""
+    tag = request.cookies.get(_LANGUAGE_COOKIE, "")
+    languages.speak(languages.chosen(web.languages, tag, request.headers.get("accept-language", "")))
+
+
+def _remember(response: Response, name: str, value: str) -> None:
+    if value:
+        response.set_cookie(name, value, max_age=_YEAR, samesite="strict", httponly=True, path="/")
+    else:
+        response.delete_cookie(name, path="/")
 
 
 Page = Callable[[Visit], Awaitable[Response]]

@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 
+from connectory_console.languages import gettext as _
+
 DEEPEST = 100
 """Levels that a document may be nested; the API refuses fewer."""
 
@@ -81,9 +83,9 @@ def read_yaml(text: str) -> Read:
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             line = event.start_mark.line + 1 if event.start_mark else 1
             if depth > DEEPEST:
-                raise YamlInvalid(f"This is nested more than {DEEPEST} levels deep.", line)
+                raise YamlInvalid(_("This is nested more than %(levels)s levels deep.", levels=DEEPEST), line)
             if isinstance(event, yaml.AliasEvent):
-                raise YamlInvalid("Write this out: references (*) are not accepted.", line)
+                raise YamlInvalid(_("Write this out: references (*) are not accepted."), line)
         loader = _Loader(text)
         try:
             node = loader.get_single_node()
@@ -95,9 +97,9 @@ def read_yaml(text: str) -> Read:
     except yaml.MarkedYAMLError as problem:
         mark = problem.problem_mark or problem.context_mark
         line = min(mark.line, text.count("\n")) + 1 if mark else 1  # the end of the text has no line of its own
-        raise YamlInvalid(f"This is not YAML: {problem.problem}.", line) from None
+        raise YamlInvalid(_("This is not YAML: %(problem)s.", problem=problem.problem), line) from None
     except (yaml.YAMLError, ValueError):
-        raise YamlInvalid("This is not YAML: it holds characters that YAML does not have.", 1) from None
+        raise YamlInvalid(_("This is not YAML: it holds characters that YAML does not have."), 1) from None
     if isinstance(value, dict) and isinstance(value.get("dataset"), list):
         value = value["dataset"]
     return Read(value if isinstance(value, list) else [value], node)
@@ -125,7 +127,7 @@ def _refuse_repeated(node: yaml.Node) -> None:
         seen = set()
         for key, value in node.value:
             if isinstance(key.value, str) and key.value in seen:
-                raise YamlInvalid(f"'{key.value[:80]}' is here a second time.", key.start_mark.line + 1)
+                raise YamlInvalid(_("'%(name)s' is here a second time.", name=key.value[:80]), key.start_mark.line + 1)
             if isinstance(key.value, str):
                 seen.add(key.value)
             _refuse_repeated(value)

@@ -118,6 +118,30 @@ def test_a_way_that_is_not_chosen_is_not_sent() -> None:
     assert make_form(schema, described, stored={"url": MASK}).choices[0].chosen == 1
 
 
+@pytest.mark.parametrize(
+    ("stored", "problems", "opened"),
+    [
+        ({}, {}, False),
+        ({"mode": "a", "size": 5}, {}, False),  # the defaults
+        ({"mode": "b"}, {}, True),
+        ({"size": 6}, {}, True),
+        ({"extra": MASK}, {}, True),
+        ({}, {"size": "Wrong."}, True),
+    ],
+)
+def test_what_few_need_is_closed_unless_something_is_in_it(stored: dict, problems: dict, opened: bool) -> None:
+    schema = {
+        "properties": {
+            "mode": {"enum": ["a", "b"], "default": "a"},
+            "size": {"type": "integer", "default": 5},
+            "extra": {"type": "string", "sensitive": True},
+        }
+    }
+    described = {"fields": [{"name": name, "group": "advanced"} for name in schema["properties"]]}
+    text = rendered(make_form(schema, described, stored=stored, problems=problems))
+    assert ('<details class="advanced" open>' in text) is opened
+
+
 def test_a_form_that_is_shown_once_more_holds_no_secret() -> None:
     sent = {"field.host": "db", "field.password": "marker-1", "field.key": "marker-2"}
     form = make_form(SCHEMA)

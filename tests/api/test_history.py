@@ -43,6 +43,11 @@ def test_tests_and_checks_are_listed_newest_first(api):
     assert all(item.pop("elapsed_ms") > 0 for item in found["items"])
     assert found["items"] == [common | one for one in expected]
     assert [item["kind"] for item in history(api, page=2, size=3)["items"]] == ["test"]
+    assert [item["secrets_version"] for item in history(api, kind="test")["items"]] == [2, 1]
+    assert [item["kind"] for item in history(api, outcome=["failed", "drifted"])["items"]] == ["check", "test", "check"]
+    assert history(api, outcome="drifted", dataset="shelf")["total"] == 1
+    assert history(api, kind="test", dataset="shelf")["total"] == 0
+    assert history(api, dataset="\0")["total"] == 0
 
 
 def test_what_says_nothing_about_the_connection_is_not_kept(api, service, monkeypatch):
@@ -76,8 +81,10 @@ def test_old_verdicts_are_deleted_now_and_then(api, service):
     assert history(api)["total"] == 2  # it was deleted a moment ago
 
 
-@pytest.mark.parametrize("query", ["page=0", "size=101", "size=x"])
-def test_pages_that_are_none(api, query):
+@pytest.mark.parametrize(
+    "query", ["page=0", "size=101", "size=x", "kind=tests", "outcome=", "dataset=", "dataset=" + 201 * "x"]
+)
+def test_pages_and_filters_that_are_none(api, query):
     api.create("books")
     assert api.get(f"/connection/books/history?{query}").status_code == 422
 

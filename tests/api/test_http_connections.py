@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from contextlib import suppress
+from http.client import HTTPConnection
 from urllib.parse import urlsplit
 
 import httpx
@@ -128,7 +129,11 @@ def test_line_breaks_do_not_keep_a_connection_alive(dial):
     assert time.monotonic() < deadline
 
 
-def test_a_request_that_has_arrived_may_take_longer(service):
+def test_a_request_that_has_arrived_may_take_longer_and_so_may_a_client_between_two(service):
+    idle = HTTPConnection(urlsplit(service.url).netloc, timeout=20)
+    idle.request("GET", "/health")
+    idle.getresponse().read()
+    ours = idle.sock
     with hostile.silent() as server:
         secrets = {"host": server.host, "port": server.port, "username": "u", "password": "p"}
         item = {"key": "k", "connection_type": "postgres", "access": "read", "secrets": secrets}
@@ -138,6 +143,10 @@ def test_a_request_that_has_arrived_may_take_longer(service):
             answer = client.get("/api/v1/connection/k/test")
     assert answer.elapsed.total_seconds() > 2 * TIMEOUT
     assert answer.json()["failure_code"] == "timeout"
+    idle.request("GET", "/health")
+    assert idle.getresponse().read() == b'{"status":"healthy"}'
+    assert idle.sock is ours
+    idle.close()
 
 
 def test_a_client_that_does_not_read_its_answers_is_cut_off(service, dial):
@@ -153,6 +162,8 @@ def test_a_client_that_does_not_read_its_answers_is_cut_off(service, dial):
         )
 
     deadline = time.monotonic() + 20
+    while not is_there():
+        assert time.monotonic() < deadline
     while is_there():
         assert time.monotonic() < deadline
         threading.Event().wait(0.1)

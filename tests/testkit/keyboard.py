@@ -28,7 +28,7 @@ _IS_THERE = """one => one === document.activeElement || (one.type === 'radio' &&
 _LEAVES = """one => {
   const link = one.closest('a[href]'), button = one.closest('button');
   if (link) return !link.target && !link.getAttribute('href').startsWith('#') && !link.pathname.endsWith('.csv');
-  const byScript = document.documentElement.matches('.scripted') && button?.form?.matches('[data-live], [data-bulk]');
+  const byScript = document.documentElement.matches('.scripted') && button?.form?.matches('[data-live]');
   return button?.type === 'submit' && !!button.form && !byScript;
 }"""
 _SEEN = """() => {

@@ -9,9 +9,11 @@ from starlette.responses import Response
 from connectory_console import wording
 from connectory_console.api import ApiFailed
 from connectory_console.known import to_install
+from connectory_console.languages import N_
+from connectory_console.languages import gettext as _
 from connectory_console.web import Visit
 
-_KINDS = {"database": "Databases", "saas": "SaaS", "manual": "By people"}
+_KINDS = {"database": N_("Databases"), "saas": N_("SaaS"), "manual": N_("By people")}
 
 
 async def show(visit: Visit) -> Response:
@@ -23,7 +25,7 @@ async def show(visit: Visit) -> Response:
     )
     groups: dict[str, list[dict[str, object]]] = {}
     for found in listed["items"]:
-        groups.setdefault(_KINDS.get(found["type"], found["type"].capitalize()), []).append(found)
+        groups.setdefault(_kind(found["type"]), []).append(found)
     broken = [] if isinstance(plugins, ApiFailed) else [found for found in plugins["items"] if wording.is_broken(found)]
     if search:
         broken = [found for found in broken if search.casefold() in found["identifier"].casefold()]
@@ -36,3 +38,7 @@ async def show(visit: Visit) -> Response:
         number=page,
         command=to_install(search),
     )
+
+
+def _kind(name: str) -> str:
+    return _(_KINDS[name]) if name in _KINDS else name.capitalize()

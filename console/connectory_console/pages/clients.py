@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from connectory_console import wording
 from connectory_console.api import ApiFailed, segment
+from connectory_console.languages import gettext as _
 from connectory_console.live import input_name
 from connectory_console.web import Visit
 
@@ -26,7 +27,7 @@ async def _list(visit: Visit, status: int = 200, **shown: Any) -> Response:
         status,
         listed=listed,
         number=number,
-        scopes=wording.SCOPES,
+        scopes={name: _(words) for name, words in wording.SCOPES.items()},
         **{"problems": {}, "entered": {}, "chosen": (), "made": None} | shown,
     )
 
@@ -58,7 +59,7 @@ async def _one(visit: Visit, **shown: Any) -> Response:
         "client.html",
         client=client,
         tokens=tokens,
-        scopes=wording.SCOPES,
+        scopes={name: _(words) for name, words in wording.SCOPES.items()},
         **{"problem": None, "secret": None} | shown,
     )
 
@@ -72,7 +73,7 @@ async def change(visit: Visit) -> Response:
     try:
         if action == "delete":
             if form.get("typed", "").strip() != form.get("name", ""):
-                return await _one(visit, problem="Type the client's name to delete it.")
+                return await _one(visit, problem=_("Type the client's name to delete it."))
             await visit.api.send("DELETE", path)
             own = visit.session is not None and visit.session.client_id == client_id
             return visit.go("/sign-in" if own else "/clients", "client-deleted")

@@ -8,6 +8,7 @@ from typing import Any
 from starlette.responses import JSONResponse, Response
 
 from connectory_console.api import ApiFailed, segment
+from connectory_console.languages import gettext as _
 from connectory_console.live import follow, input_name, wants_events
 from connectory_console.types import names_of_types
 from connectory_console.web import Visit, problems_as_data
@@ -123,9 +124,9 @@ async def delete(visit: Visit) -> Response:
     form = await visit.form()
     key = visit.request.path_params["key"]
     if form.get("typed", "").strip() != key:
-        told = {"typed": f"Type the key, {key}, to delete the connection with its secrets and datasets."}
+        told = {"typed": _("Type the key, %(key)s, to delete the connection with its secrets and datasets.", key=key)}
         if visit.wants_data:
-            return problems_as_data(told, "Nothing is deleted.")
-        return await _page(visit, problems=told, summary="Nothing is deleted.", status=422)
+            return problems_as_data(told, _("Nothing is deleted."))
+        return await _page(visit, problems=told, summary=_("Nothing is deleted."), status=422)
     await visit.api.send("DELETE", path_of(visit))
     return visit.go("/connections", "deleted")

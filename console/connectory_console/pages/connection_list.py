@@ -6,6 +6,8 @@ import asyncio
 
 from starlette.responses import Response
 
+from connectory_console.languages import N_
+from connectory_console.languages import gettext as _
 from connectory_console.types import names_of_types
 from connectory_console.web import Visit
 
@@ -21,12 +23,12 @@ FILTERS = (
     "system_type",
 )
 SORTS = {
-    "name": "By name",
-    "-name": "By name, Z first",
-    "-last_test_timestamp": "Last tested first",
-    "last_test_timestamp": "Longest not tested first",
-    "-created_at": "Newest first",
-    "-updated_at": "Last changed first",
+    "name": N_("By name"),
+    "-name": N_("By name, Z first"),
+    "-last_test_timestamp": N_("Last tested first"),
+    "last_test_timestamp": N_("Longest not tested first"),
+    "-created_at": N_("Newest first"),
+    "-updated_at": N_("Last changed first"),
 }
 
 
@@ -48,6 +50,6 @@ async def show(visit: Visit) -> Response:
         types=types,
         filters=filters,
         sort=sort,
-        sorts=SORTS,
+        sorts={name: _(words) for name, words in SORTS.items()},
         number=number,
     )

@@ -13,12 +13,15 @@ from typing import Any
 from starlette.responses import Response
 
 from connectory_console.api import ApiFailed, segment
+from connectory_console.language import PARTS
+from connectory_console.languages import gettext as _
 from connectory_console.pages.connection import path_of
 from connectory_console.types import names_of_types
 from connectory_console.web import Visit, problems_as_data
 from connectory_console.yaml_text import Read, YamlInvalid, read_yaml, write_yaml
 
 _SIZE = 50
+_SHOWN_CATEGORIES = 30
 _MOST_DIFFERENCES = 4000
 _SAMPLE = """fides_key: my_dataset
 name: My dataset
@@ -75,6 +78,8 @@ async def act(visit: Visit) -> Response:
     """Check what was entered, and show what would change; or save it."""
     form = await visit.form()
     text, action = form.get("text", ""), form.get("do", "check")
+    if action == "words":
+        return await _editor(visit, text, asked=form.get("category", "").strip()[:200])
     if action in {"yaml", "json"}:
         return await _converted(visit, text, action)
     try:
@@ -103,9 +108,9 @@ async def delete(visit: Visit) -> Response:
     form = await visit.form()
     fides_key = form.get("dataset", "")
     if form.get("typed", "").strip() != fides_key:
-        told = {"typed": f"Type the key, {fides_key}, to delete the dataset."}
+        told = {"typed": _("Type the key, %(key)s, to delete the dataset.", key=fides_key)}
         if visit.wants_data:
-            return problems_as_data(told, "Nothing is deleted.")
+            return problems_as_data(told, _("Nothing is deleted."))
         raise ApiFailed(422, told["typed"])
     await visit.api.send("DELETE", f"{path_of(visit)}/dataset/{segment(fides_key)}")
     return visit.go(f"/connections/{segment(visit.request.path_params['key'])}/datasets", "dataset-deleted")
@@ -123,10 +128,10 @@ async def discover(visit: Visit) -> Response:
     )
     found = answer.json()
     if found["status"] != "complete":
-        return await _list(visit, found.get("failure_reason") or "Looking takes long. Try again in a minute.", 422)
+        return await _list(visit, found.get("failure_reason") or _("Looking takes long. Try again in a minute."), 422)
     datasets = found["datasets"]
     if not any(dataset["collections"] for dataset in datasets):
-        return await _list(visit, "It holds nothing that these secrets may see.", 422)
+        return await _list(visit, _("It holds nothing that these secrets may see."), 422)
     text = await asyncio.to_thread(_as_text, datasets[0] if len(datasets) == 1 else datasets, "yaml")
     return await _editor(visit, text, found=found)
 
@@ -156,7 +161,10 @@ def _reason(read: Read, failed: dict[str, Any]) -> str:
     key = failed["data"].get("fides_key")
     if sum(isinstance(found, dict) and found.get("fides_key") == key for found in read.datasets) > 1:
         return str(failed["message"])
-    return f"{failed['message']} It belongs to another connection: change it there, or give this one another key."
+    return _(
+        "%(message)s It belongs to another connection: change it there, or give this one another key.",
+        message=failed["message"],
+    )
 
 
 def _index(read: Read, failed: dict[str, Any]) -> int:
@@ -194,8 +202,11 @@ async def _editor(
     changes: list[dict[str, Any]] | None = None,
     ignored: list[str] | None = None,
     found: dict[str, Any] | None = None,
+    asked: str | None = None,
 ) -> Response:
+    """The page, with the data categories that have what was `asked` for."""
     connection = await visit.api.get(path_of(visit))
+    categories = None if asked is None else await visit.attempt("/data_category", search=asked, size=_SHOWN_CATEGORIES)
     lines = text.splitlines()
     marked = [
         {"line": line, "message": message, "text": lines[line - 1] if 0 < line <= len(lines) else ""}
@@ -211,4 +222,7 @@ async def _editor(
         ignored=ignored or [],
         found=found,
         fides_key=visit.query("dataset"),
+        parts=PARTS,
+        categories=categories,
+        asked=asked or "",
     )

@@ -7,6 +7,8 @@ from typing import Any
 from starlette.responses import Response
 
 from connectory_console import wording
+from connectory_console.languages import gettext as _
+from connectory_console.languages import ngettext
 from connectory_console.web import Visit
 
 
@@ -28,26 +30,34 @@ def _steps(found: dict[str, Any]) -> list[dict[str, Any]]:
     old = next((key["kid"] for key in others if not key["rows"] and key not in fresh), "KEY_ID")
     at = (2 if everywhere else 1) if fresh else 3 if old_rows else 4 if others else 0
     steps = [
-        ("Add a key", "connectory keys add", "It is held beside the primary one, and seals nothing yet."),
+        (_("Add a key"), "connectory keys add", _("It is held beside the primary one, and seals nothing yet.")),
         (
-            "Roll it out",
+            _("Roll it out"),
             "",
-            f"Each node has to hold it, of {wording.counted(len(nodes), 'node')} running now; it reads the key file at SIGHUP.",
+            ngettext(
+                "Each node has to hold it, of %(num)s node running now; it reads the key file at SIGHUP.",
+                "Each node has to hold it, of %(num)s nodes running now; it reads the key file at SIGHUP.",
+                len(nodes),
+            ),
         ),
         (
-            "Promote it",
+            _("Promote it"),
             f"connectory keys promote {new}",
-            f"New secrets are sealed with the primary key, now {found['primary']}.",
+            _("New secrets are sealed with the primary key, now %(key)s.", key=found["primary"]),
         ),
         (
-            "Rotate",
+            _("Rotate"),
             "connectory secrets rotate",
-            f"{wording.counted(old_rows, 'row')} sealed with another key than the primary one.",
+            ngettext(
+                "%(num)s row sealed with another key than the primary one.",
+                "%(num)s rows sealed with another key than the primary one.",
+                old_rows,
+            ),
         ),
         (
-            "Remove the old key",
+            _("Remove the old key"),
             f"connectory keys remove {old}",
-            "Once no row needs it, and no backup that you would restore.",
+            _("Once no row needs it, and no backup that you would restore."),
         ),
     ]
     return [

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from connectory_console.api import ApiFailed, segment
-from connectory_console.forms import Form, make_form, plain_values, read_form
+from connectory_console.fields import Form
+from connectory_console.forms import make_form, plain_values, read_form
+from connectory_console.languages import N_
+from connectory_console.languages import gettext as _
 from connectory_console.live import follow, input_name, refusal, wants_events
-from connectory_console.types import ShownKind, shown_kind_of
+from connectory_console.looks import TAKEN, key_exists, problems_of_naming, problems_of_secrets
+from connectory_console.naming import key_from
+from connectory_console.types import ShownKind, kind_of, shown_kind_of
 from connectory_console.web import Visit, problems_as_data
 
 _MEMBERS = ("name", "key", "description")
-SUCCEEDS_NOT = "Nothing is stored: the test failed. Correct what it names, or save without testing."
+SUCCEEDS_NOT = N_("Nothing is stored: the test failed. Correct what it names, or save without testing.")
 
 
 async def show(visit: Visit) -> Response:
     """An empty form for the type in the address."""
     kind = await shown_kind_of(visit, visit.query("type"))
     if kind is None:
-        return visit.page("failed.html", 404, failed=ApiFailed(404, "The service does not have this connection type."))
+        return visit.page(
+            "failed.html", 404, failed=ApiFailed(404, _("The service does not have this connection type."))
+        )
     known = {"field.redirect_uri": visit.redirect_uri} if kind.needs_consent else {}
     return _page(visit, kind, make_form(kind.schema, kind.described, entered=known), {})
 
@@ -29,17 +37,19 @@ async def show(visit: Visit) -> Response:
 async def act(visit: Visit) -> Response:
     """Test; save if the test succeeds; or save without a test."""
     entered = await visit.form()
+    if entered.get("do") == "look":
+        return await _look(visit, entered)
     kind = await shown_kind_of(visit, visit.query("type"))
     if kind is None:
-        raise ApiFailed(404, "The service does not have this connection type.")
+        raise ApiFailed(404, _("The service does not have this connection type."))
     form = make_form(kind.schema, kind.described)
     found = read_form(form, entered)
     action = entered.get("do", "test")
     problems = {f"field.{name}": text for name, text in found.problems.items()}
     if action != "test" and not entered.get("name", "").strip():
-        problems = {"name": "Give the connection a name."} | problems
+        problems = {"name": _("Give the connection a name.")} | problems
     if problems:
-        return _again(visit, kind, entered, problems, "Some fields need another value.")
+        return _again(visit, kind, entered, problems, _("Some fields need another value."))
     path = f"/connection_type/{segment(kind.identifier)}"
     try:
         if action == "store":
@@ -60,7 +70,17 @@ async def act(visit: Visit) -> Response:
         told = {input_name(problem): problem.message for problem in failed.problems}
         return _again(visit, kind, entered, told, failed.message, failed)
     named = {f"field.{name}": verdict["failure_reason"] for name in verdict["failure_fields"]}
-    return _again(visit, kind, entered, named, SUCCEEDS_NOT if action == "save" else "", verdict=verdict)
+    return _again(visit, kind, entered, named, _(SUCCEEDS_NOT) if action == "save" else "", verdict=verdict)
+
+
+async def _look(visit: Visit, entered: Mapping[str, str]) -> Response:
+    """What is wrong so far, and the key that the name gives."""
+    kind, naming = await asyncio.gather(kind_of(visit, visit.query("type")), problems_of_naming(visit, entered))
+    if kind is None:
+        raise ApiFailed(404, _("The service does not have this connection type."))
+    found = read_form(make_form(kind.schema, kind.described), entered)
+    problems = naming | await problems_of_secrets(visit, kind, found)
+    return JSONResponse({"problems": problems, "key": key_from(entered.get("name", ""))})
 
 
 async def _store(
@@ -82,11 +102,8 @@ async def _stored(
         document or make_form(kind.schema, kind.described).fields
     ):  # where nothing was entered the API says what is missing
         item["secrets"] = document
-    if "key" in item and await _exists(visit, item["key"]):
-        return {
-            "summary": "Nothing is stored.",
-            "problems": {"key": "Another connection has this key. Choose another one."},
-        }
+    if "key" in item and await key_exists(visit, item["key"]):
+        return {"summary": _("Nothing is stored."), "problems": {"key": _(TAKEN)}}
     try:
         saved = (await visit.api.send("PATCH", "/connection", json=[item])).json()
     except ApiFailed as failed:
@@ -95,24 +112,13 @@ async def _stored(
         return refusal(failed, prefix="")
     if saved["failed"]:
         where = "key" if "key" in saved["failed"][0]["message"].casefold() else "name"
-        return {"summary": "Nothing is stored.", "problems": {where: saved["failed"][0]["message"]}}
+        return {"summary": _("Nothing is stored."), "problems": {where: saved["failed"][0]["message"]}}
     key = saved["succeeded"][0]["key"]
     if test:  # what was tested until now was a draft; this verdict is kept
         await visit.api.send("POST", f"/connection/{segment(key)}/test", patient=True)
     if kind.needs_consent:
         return {"location": f"{visit.base}/connections/{segment(key)}/consent?done=created"}
     return {"location": f"{visit.base}/connections/{segment(key)}?done=created"}
-
-
-async def _exists(visit: Visit, key: str) -> bool:
-    """Whether storing would change another connection instead of making one."""
-    try:
-        await visit.api.get(f"/connection/{segment(key)}")
-    except ApiFailed as failed:
-        if failed.status == 404:
-            return False
-        raise
-    return True
 
 
 def _again(
@@ -155,6 +161,7 @@ def _page(
         redirect_uri=visit.redirect_uri,
         form=form,
         entered=entered,
+        key=key_from(entered.get("name", "")),
         problems=problems or {},
         summary=summary,
         verdict=verdict,

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from connectory_console.api import ApiFailed, segment
 from connectory_console.forms import make_form, plain_values, read_form
+from connectory_console.languages import N_
+from connectory_console.languages import gettext as _
 from connectory_console.live import follow, input_name, refusal, wants_events
+from connectory_console.looks import problems_of_secrets
 from connectory_console.pages.connection import path_of
 from connectory_console.types import Kind, kind_of
 from connectory_console.web import Visit, problems_as_data
 
-_FAILED = "Nothing is saved: the test failed. Correct what it names, or save without testing."
+_FAILED = N_("Nothing is saved: the test failed. Correct what it names, or save without testing.")
 
 
 async def show(visit: Visit) -> Response:
@@ -29,13 +32,16 @@ async def act(visit: Visit) -> Response:
     connection = await visit.api.get(path)
     kind = await kind_of(visit, connection["connection_type"])
     if kind is None:
-        raise ApiFailed(409, "The connector of this connection is not installed.")
+        raise ApiFailed(409, _("The connector of this connection is not installed."))
     stored = connection["secrets"] or {}
     form = make_form(kind.schema, kind.described, stored=stored)
     found = read_form(form, entered, stored)
+    if entered.get("do") == "look":
+        problems = await problems_of_secrets(visit, kind, found, connection_key=connection["key"])
+        return JSONResponse({"problems": problems, "key": ""})
     if found.problems:
         told = {f"field.{name}": text for name, text in found.problems.items()}
-        return await _again(visit, kind, entered, told, "Some fields need another value.")
+        return await _again(visit, kind, entered, told, _("Some fields need another value."))
     draft = f"/connection_type/{segment(kind.identifier)}/test"
     body = {"secrets": found.document, "connection_key": connection["key"]}
     action = entered.get("do", "test")
@@ -63,7 +69,7 @@ async def act(visit: Visit) -> Response:
         told = {input_name(problem): problem.message for problem in failed.problems}
         return await _again(visit, kind, entered, told, failed.message, failed=failed)
     told = {f"field.{name}": verdict["failure_reason"] for name in verdict["failure_fields"]}
-    return await _again(visit, kind, entered, told, _FAILED if action == "save" else "", verdict=verdict)
+    return await _again(visit, kind, entered, told, _(_FAILED) if action == "save" else "", verdict=verdict)
 
 
 async def _put(visit: Visit, document: Mapping[str, Any], entered: Mapping[str, str], *, test: bool) -> None:

@@ -1,300 +1,300 @@
-// The console's one script. Every page works without it; with it, tests show their steps as they happen, and nothing that was
-// typed is lost. It writes text, never markup: what comes from elsewhere stays text.
+// The console's one script. Every page works without it; with it, tests show their steps as they happen, fields are looked at as
+// they are left, and nothing that was typed is lost. It writes text, never markup: what comes from elsewhere stays text.
 const find = (selector, root = document) => root.querySelector(selector);
-const make = (tag, members) => Object.assign(document.createElement(tag), members);
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+const make = (tag, members) => Object.assign(document.createElement(tag), members);
+const fill = (root, texts) => Object.entries(texts).forEach(([selector, text]) => {
+  all(selector, root).forEach((part) => { part["value" in part ? "value" : "textContent"] = text; });
+});
+const enter = (input, value) => { // as a person does who then leaves the field
+  input.value = value;
+  ["input", "change"].forEach((type) => input.dispatchEvent(new Event(type, { bubbles: true })));
+};
+const spoken = document.body.dataset; // texts in the language of the page
 document.documentElement.classList.add("scripted");
+
+// --- Questions to the server.
+const bodyOf = (form, button) => new URLSearchParams(new FormData(form, button));
+const send = (to, body, signal, accept) => fetch(to, { method: "POST", body, headers: { Accept: accept }, signal });
+let press = null; // a pointer that is down: nothing may move under it
+self.onpointerdown = () => { press = new Promise((up) => addEventListener("pointerup", () => setTimeout(up), { once: true })); };
+
+class Asker { // Only the newest question counts: an older one is given up, and its answer comes to nothing.
+  giveUp() { this.stop?.abort(); }
+  async ask(to, body, pause = 0) {
+    this.giveUp();
+    const { signal } = (this.stop = new AbortController());
+    await Promise.all([press, new Promise((go) => setTimeout(go, pause))]);
+    const response = signal.aborted ? null : await send(to, body, signal, "application/json").catch(() => null);
+    const told = response?.ok ? await response.json().catch(() => null) : null;
+    await press;
+    return signal.aborted ? null : told;
+  }
+}
+
+// --- Hints, which are no problems: blanks around a secret; a URL where a part of it belongs, which may hold a password.
+const HINTS = { blank: /^\s|\s$/, url: /^\s*[a-z][a-z\d+.-]*:\/\//i };
+const isHinted = (input) => HINTS[input.dataset.hints]?.test(input.value) ?? false;
+const showHint = (input) => all(`[id="${input.id}-hint"]`).forEach((hint) => { hint.hidden = !isHinted(input); });
 
 // --- What was typed and is not secret outlives a reload, in this tab only.
 const draftOf = (form) => form.dataset.draft && `draft:${location.pathname}:${form.dataset.draft}`;
-const kept = (form) => all("[data-keep]", form);
+const valueBefore = (input) => input.defaultValue ?? find("[selected]", input)?.value ?? "";
 let unsaved = false;
-
 function keepDraft(form) {
+  const values = all("[data-keep]", form).map((input) => [isHinted(input) ? "" : input.value, input.checked]);
+  sessionStorage.setItem(draftOf(form), JSON.stringify(values));
   unsaved = true;
-  sessionStorage.setItem(draftOf(form), JSON.stringify(kept(form).map((input) => [input.value, input.checked])));
 }
 function restoreDraft(form) {
   const values = JSON.parse(sessionStorage.getItem(draftOf(form)) || "[]");
-  kept(form).forEach((input, number) => {
-    if (number in values) [input.value, input.checked] = values[number];
+  all("[data-keep]", form).slice(0, values.length).forEach((input, number) => {
+    [input.value, input.checked] = values[number];
+    if (input.value !== valueBefore(input)) input.closest("details")?.setAttribute("open", "");
   });
 }
 
 // --- What is wrong, at its field and in a list above.
 const titleOf = (input) => (find(`label[for="${CSS.escape(input.id)}"]`)?.firstChild.textContent || input.name).trim();
-const linkTo = (input, text) => make("a", {
-  href: `#${input.id}`, textContent: text, onclick: (event) => { event.preventDefault(); input.focus(); },
-});
+const linkTo = (input, text) => make("a", { href: `#${encodeURIComponent(input.id)}`, textContent: text });
 
-function clearProblems(form) {
+function clearProblems(form, known = {}) {
   all("[aria-invalid]", form).forEach((input) => input.removeAttribute("aria-invalid"));
-  all(".problem", form).forEach((text) => text.remove());
-  all(".problems", form).forEach((box) => { box.hidden = true; });
+  all("[data-input] .problem", form).forEach((text) => text.remove());
+  all(".problems li:not(:focus-within)", form).forEach((line) => line.dataset.about in known || line.remove());
+  all(".problems", form).forEach((box) => { box.hidden = !find("li", box); });
 }
-
-function markField(form, name, message) {
-  const input = all("[name]", form).find((one) => one.name === name && one.type !== "radio");
+function markField(form, name, message, which = "[name]") {
+  const input = all(which, form).find((one) => one.name === name && one.type !== "radio");
   if (!input) return null;
-  input.closest(".stored")?.querySelectorAll("[value=replace]").forEach((replace) => { replace.checked = true; });
+  all("[value=replace]", input.closest(".stored") ?? input).forEach((replace) => { replace.checked = true; });
   input.closest("details")?.setAttribute("open", "");
   input.setAttribute("aria-invalid", "true");
   input.closest("[data-input]").append(make("p", { className: "problem", id: `${input.id}-problem`, textContent: message }));
   return input;
 }
-
 function showProblems(form, { problems = {}, summary = "", retry_after: wait = null }) {
   const box = find(".problems", form);
-  const list = find("ul", box);
-  list.replaceChildren();
-  for (const [name, message] of Object.entries(problems)) {
-    const input = markField(form, name, message);
-    list.append(make("li", {}));
-    list.lastChild.append(...(input ? [linkTo(input, titleOf(input)), `: ${message}`] : [message]));
-  }
-  const title = find(".problems-title span", box);
-  title.textContent = summary;
+  find("ul", box).replaceChildren(...Object.entries(problems).map(([name, message]) => {
+    const input = markField(form, name, message), line = make("li", {});
+    line.append(...(input ? [linkTo(input, titleOf(input)), `: ${message}`] : [message]));
+    line.dataset.about = name;
+    return line;
+  }));
+  const say = (text) => fill(box, { ".problems-title span": text });
+  say(summary);
   box.hidden = false;
   box.focus();
-  if (wait) countDown(wait, (left) => { title.textContent = left ? `${summary} Try again in ${left} s.` : "Try again now."; });
+  if (wait) countDown(wait, (left) => say(left ? `${summary} ${spoken.again.replace("{}", left)}` : spoken.now));
 }
-
 function countDown(seconds, say) {
   say(seconds);
-  const clock = setInterval(() => (seconds > 0 ? say(--seconds) : clearInterval(clock)), 1000);
-  return clock;
+  return setInterval(() => seconds > 0 && say(--seconds), 1000);
 }
 
-// --- A test, step by step.
-class TestPanel {
-  constructor(panel, stop, button) {
-    Object.assign(this, { panel, button, report: [] });
-    this.steps = find(".steps.live", panel);
-    this.copy = find("[data-copies]", panel);
-    this.cancel = find("[data-cancels]", panel);
-    this.cancel.onclick = () => stop.abort();
-    [...all(".steps:not(.live)", panel), ...this.steps.children].forEach((part) => part.remove());
-    find(".test-idle", panel).hidden = find(".verdict", panel).hidden = this.copy.hidden = true;
-    this.steps.hidden = this.cancel.hidden = false;
-    this.row("waiting", "running", "for its turn");
+// --- A changed field is looked at as it is left, by the server, which stores nothing. Where nobody was yet, nothing is said.
+const looks = new Asker();
+async function look(form, left, pause) {
+  const button = find("[value=look]", form), told = button && await looks.ask(form.action, bodyOf(form, button), pause);
+  if (!told) return;
+  clearProblems(form, told.problems);
+  Object.entries(told.problems).forEach(([name, message]) => markField(form, name, message, "[data-left]"));
+  fill(form, { "[data-key]": told.key, "[data-says]": left.ariaInvalid ? `${titleOf(left)}: ${told.problems[left.name]}` : "" });
+}
+
+// --- What a person watches: the steps of a test, or what became of each of many connections.
+class Panel {
+  constructor(box, form) {
+    Object.assign(this, { box, form, rows: find(".live", box), stopper: find("[data-stops]", box) });
   }
-  row(name, status, words, time = "") {
-    let row = all("li", this.steps).find((one) => one.dataset.name === name);
-    if (!row) {
-      row = find(".step-row", this.panel).content.firstElementChild.cloneNode(true);
-      row.dataset.name = name;
-      find(".step-name", row).textContent = name.replaceAll("_", " ");
-      this.steps.append(row);
-    }
+  begin(stop, button) {
+    Object.assign(this, { button, report: [] });
+    this.box.dataset.state = "running";
+    this.stopper.onclick = () => stop.abort(this.stopper.dataset.stops);
+    if (find("[data-state] :focus") === button) this.stopper.focus(); // what is hidden cannot keep it
+    all("li", this.box).forEach((row) => row.remove());
+    fill(this.box, { ".verdict-title": "", ".so-far": "", ".left": "" });
+  }
+  take(told) {
+    if (told.seconds) this.clock = countDown(told.seconds, (left) => fill(this.box, { ".left": left }));
+    if (told.row) this.show(told.row);
+    if (told.verdict) this.judge(told.verdict);
+    fill(this.box, told.texts ?? {});
+  }
+  show({ name, status, texts, line = [] }) {
+    const known = all("li", this.rows).find((row) => row.dataset.name === name);
+    const row = known ?? this.rows.appendChild(find(".step-row", this.box).content.firstElementChild.cloneNode(true));
+    row.dataset.name = name;
     row.className = status;
-    find(".step-mark", row).textContent = { passed: "✓", failed: "✕", skipped: "–" }[status] || "";
-    find(".step-status", row).textContent = words;
-    find(".step-time", row).textContent = time;
+    fill(row, texts);
+    this.report.push(...line);
   }
-  take(name, data) {
-    if (name === "queued") this.row("waiting", "running", `for its turn, ${data.position} before it`);
-    if (name === "started") {
-      const text = find(".deadline", this.panel);
-      this.steps.replaceChildren();
-      text.hidden = false;
-      this.clock = countDown(Math.ceil(data.deadline_ms / 1000), (left) => { text.textContent = `It ends within ${left} s.`; });
-    }
-    if (name === "step") {
-      const words = data.reason ? `${data.status}, ${data.reason.replaceAll("_", " ")}` : data.status;
-      const time = ["running", "skipped"].includes(data.status) ? "" : `${Math.round(data.elapsed_ms * 10) / 10} ms`;
-      this.row(data.name, data.status, words, time);
-      if (data.status !== "running") this.report.push(`${data.name}: ${words} ${time}`.trim());
-    }
-    if (name === "verdict") {
-      const failed = data.test_status === "failed";
-      this.end(!failed, failed ? `Failed: ${data.failure_code.replaceAll("_", " ")}` : "Passed", data.failure_reason || "");
-    }
+  judge({ good, title, failure_reason: reason, failure_fields: names }) {
+    this.end(good, title, reason ?? "");
+    const marked = names.map((name) => markField(this.form, `field.${name}`, reason)).filter(Boolean);
+    const first = marked.find((input) => input.matches("[data-secret]")) ?? marked[0];
+    if (!first) return;
+    find(".verdict-where", this.box).append(linkTo(first, spoken.goTo.replace("{}", titleOf(first))));
+    first.focus(), first.select?.(); // what is wrong is typed over
   }
   end(good, title, reason = "") {
     clearInterval(this.clock);
-    if (this.cancel.matches(":focus")) this.button.focus(); // what is hidden cannot keep it
-    find(".deadline", this.panel).hidden = this.cancel.hidden = true;
-    all("li.running", this.steps).forEach((row) => row.remove());
-    const box = find(".verdict", this.panel);
-    box.className = `verdict ${good ? "good" : "bad"}`;
-    box.hidden = this.copy.hidden = false;
-    find(".verdict-title", box).textContent = title;
-    find(".verdict-reason", box).textContent = reason;
-    find(".verdict-where", box).replaceChildren();
-    this.copy.dataset.text = [...this.report, title, reason].join("\n").trim();
-  }
-  leadTo(input) {
-    find(".verdict-where", this.panel).append(linkTo(input, `Go to ${titleOf(input)}`));
-    input.focus(), input.select?.(); // what is wrong is typed over
+    if (this.stopper.matches(":focus")) this.button.focus();
+    this.box.dataset.state = good ? "good" : "bad";
+    all("li.running", this.rows).forEach((row) => row.remove());
+    fill(this.box, { ".verdict-title": title, ".verdict-reason": reason, ".verdict-where": "" });
+    fill(this.box, { ".report": [...this.report, title, reason].join("\n").trim() });
   }
 }
 
-async function* eventsOf(response) {
+// --- A form is sent, and its answer shown in the page that is there.
+async function* answersIn(response) {
+  if (!response.headers.get("Content-Type").startsWith("text/event-stream")) return yield await response.json();
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   for (let held = "", part; !(part = await reader.read()).done; ) {
     const blocks = (held + part.value).split("\n\n");
     held = blocks.pop();
-    for (const block of blocks) {
-      const lines = Object.fromEntries(block.split("\n").map((line) => line.split(/: ?(.*)/s)));
-      if (lines.event) yield [lines.event, JSON.parse(lines.data)];
-    }
+    yield* blocks.map((block) => block.match(/^data: (.*)$/m)).filter(Boolean).map(([, data]) => JSON.parse(data));
   }
 }
-
-if (find(".secret-once")) history.replaceState(null, "", location.href); // a reload asks for the page, and makes no second one
-const isStream = (response) => response.headers.get("Content-Type").startsWith("text/event-stream");
-const bodyOf = (form, button) => new URLSearchParams(new FormData(form, button));
-const send = (to, body, signal, accept) => fetch(to, { method: "POST", body, headers: { Accept: accept }, signal });
-
-function leave(form, address) {
-  unsaved = false;
-  sessionStorage.removeItem(draftOf(form));
-  location.assign(address);
-}
-async function submitLive(form, button) {
+async function submit(form, button, panel) {
   const stop = new AbortController();
-  const tests = form.matches(".test-now") || (form.matches(".with-test > form") && button.value !== "store");
-  const sending = send(form.action, bodyOf(form, button), stop.signal, tests ? "text/event-stream" : "application/json");
-  const panel = tests && new TestPanel(find("#test"), stop, button);
-  const say = (data) => {
-    if (panel) panel.end(false, data.summary);
-    if (find(".problems", form) && (data.problems || !panel)) showProblems(form, data);
+  const sending = send(form.action, bodyOf(form, button), stop.signal, panel ? "text/event-stream" : "application/json");
+  const say = (told) => {
+    panel?.end(false, told.summary);
+    if (find(".problems", form) && (told.problems || !panel)) showProblems(form, told);
   };
+  panel?.begin(stop, button);
   clearProblems(form);
   form.ariaBusy = "true";
   try {
-    const response = await sending;
-    if (!isStream(response)) {
-      const answer = await response.json();
-      if (response.ok && answer.location) return leave(form, answer.location);
-      if (answer.compare) return (unsaved = false), form.submit(); // the page that shows both versions
-      if (answer.signed_out) answer.summary = "You are signed out. Sign in in another tab, then try again: what you typed stays.";
-      return say(answer);
-    }
-    for await (const [name, data] of eventsOf(response)) {
-      panel.take(name, data);
-      if (name === "verdict") {
-        const marked = data.failure_fields.map((field) => markField(form, `field.${field}`, data.failure_reason)).filter(Boolean);
-        if (marked.length) panel.leadTo(marked.find((input) => input.matches("[data-secret]")) ?? marked[0]);
-      } else if (data.location) leave(form, data.location);
-      else if (name === "done" || name === "refused") say(data);
+    for await (const told of answersIn(await sending)) {
+      if (told.location || told.compare) unsaved = false;
+      if (told.location) return sessionStorage.removeItem(draftOf(form)), location.assign(told.location);
+      if (told.compare) return form.submit(); // the page that shows both versions
+      "summary" in told ? say(told) : panel.take(told);
     }
   } catch {
-    say({ summary: stop.signal.aborted ? "Cancelled." : "The service does not answer. What you typed stays; try again." });
+    say({ summary: stop.signal.reason ?? spoken.silent });
   } finally {
     form.ariaBusy = null;
   }
 }
 for (const form of all("form[data-live]")) {
+  const box = find("[data-state]", form) ?? find("#test"), panel = box && new Panel(box, form);
   if (draftOf(form)) restoreDraft(form);
-  form.addEventListener("input", () => draftOf(form) && keepDraft(form));
-  form.addEventListener("submit", (event) => { event.preventDefault(); if (!form.ariaBusy) submitLive(form, event.submitter); });
+  form.addEventListener("focusin", ({ target }) => { if (!isHinted(target)) target.was = target.value; });
+  form.addEventListener("input", ({ target }) => {
+    if (draftOf(form)) keepDraft(form);
+    if (target.dataset.hints === "url") showHint(target);
+    if (target.name === "name") look(form, target, 250); // the key follows
+  });
+  form.addEventListener("change", ({ target }) => {
+    showHint(target);
+    target.dataset.left = "";
+    look(form, target);
+  });
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    looks.giveUp();
+    all("[name]", form).forEach((input) => { input.dataset.left = ""; });
+    if (!form.ariaBusy) submit(form, event.submitter, event.submitter.closest("[data-watched], .test-now") && panel);
+  });
 }
 addEventListener("beforeunload", (event) => (unsaved ? event.preventDefault() : document.body.classList.add("leaving")));
 
 // --- Where a stored secret must not follow: changing such a field asks for the secrets at once.
-for (const form of all("form").filter((one) => find("fieldset.stored", one))) {
-  const deciding = all("[data-repoints]", form);
-  const before = new Map(deciding.map((input) => [input, input.value]));
+for (const form of all("form:has(fieldset.stored)")) {
+  const changed = () => all("[data-repoints]", form).filter((input) => input.value !== valueBefore(input));
   form.addEventListener("input", ({ target }) => {
-    if (!before.has(target)) return;
-    const moved = deciding.filter((input) => input.value !== before.get(input)).map((input) => input.dataset.repoints).join(", ");
-    for (const field of all("fieldset.stored", form)) {
-      const text = find(".repoint-text", field), keep = find("[value=keep]", field);
-      if (moved && keep.checked) find("[value=replace]", field).checked = true;
-      if (!moved && !text.hidden) keep.checked = true;
-      text.hidden = !moved;
-      text.textContent = `${moved} changes, so what is stored will not be sent there; enter it again.`;
-    }
-    find("[data-undo]", form).hidden = !moved;
+    if (!target.matches("[data-repoints]")) return;
+    const moved = changed().map((input) => input.name), [from, to] = moved.length ? ["keep", "replace"] : ["replace", "keep"];
+    all(`.stored [value=${from}]:checked`, form).forEach((radio) => { form.elements[radio.name].value = to; });
+    all("[data-by]", form).forEach((text) => { text.hidden = !moved.includes(text.dataset.by); });
   });
-  find("[data-undo]", form).onclick = () => before.forEach((value, input) => {
-    input.value = value;
-    input.dispatchEvent(new Event("input", { bubbles: true }));
-    input.focus();
+  find("[data-undo]", form).onclick = () => changed().forEach((input) => { enter(input, valueBefore(input)), input.focus(); });
+}
+
+// --- The palette: what a few letters find stands below the search, and arrows choose from it.
+const search = find("#find"), found = find("#found"), palette = new Asker();
+let at = -1, cameFrom = null;
+function choose(number) {
+  at = number;
+  [...found.children].forEach((option, index) => { option.ariaSelected = String(index === at); });
+  search.setAttribute("aria-activedescendant", found.children[at]?.id ?? "");
+}
+function offer(items) {
+  palette.giveUp();
+  found.replaceChildren(...items.map(({ title, kind, address }, index) => {
+    const option = make("a", { role: "option", id: `found-${index}`, href: address, tabIndex: -1 });
+    option.append(make("span", { textContent: title }), make("span", { className: "quiet", textContent: kind }));
+    return option;
+  }));
+  found.hidden = !items.length;
+  search.ariaExpanded = String(!found.hidden);
+  choose(-1);
+}
+function steer(event) {
+  const last = found.children.length - 1;
+  const next = { ArrowDown: at < last ? at + 1 : 0, ArrowUp: at > 0 ? at - 1 : last }[event.key];
+  if (event.key === "Escape") offer([]), cameFrom?.focus();
+  else if (event.key === "Enter" && at >= 0) found.children[at].click();
+  else if (next >= 0) choose(next);
+  else return;
+  event.preventDefault();
+}
+if (search) {
+  search.oninput = () => palette.ask(search.form.action, bodyOf(search.form), 150).then((told) => told && offer(told.found));
+  search.onkeydown = steer;
+  search.onblur = () => offer([]);
+  found.onmousedown = (event) => event.preventDefault(); // the search keeps the focus until the click
+  addEventListener("keydown", (event) => {
+    if (!(event.ctrlKey || event.metaKey) || event.key.toLowerCase() !== "k") return;
+    event.preventDefault();
+    if (document.activeElement !== search) cameFrom = document.activeElement;
+    search.focus();
   });
 }
 
-// --- Small helps: a key for the search, show what is typed, copy, go to a line, read a file into a field.
-addEventListener("keydown", (event) => {
-  if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k") { event.preventDefault(); find("#find")?.focus(); }
-});
+// --- Small helps: show what is typed, copy, use a value elsewhere, go to a line, tick a page, read a file into a field.
 document.addEventListener("click", async ({ target }) => {
-  const button = target.closest("[data-reveals], [data-copies], [data-line]");
+  const button = target.closest("[data-reveals], [data-copies], [data-line], [data-uses], [data-ticks]");
   if (!button) return;
-  if (button.dataset.reveals) {
-    const input = document.getElementById(button.dataset.reveals);
-    input.type = input.type === "text" ? "password" : "text";
-    button.textContent = input.type === "text" ? "Hide" : "Show";
-  } else if (button.dataset.copies) {
-    await navigator.clipboard.writeText(button.dataset.text || document.getElementById(button.dataset.copies).textContent);
-    find("#notices").textContent = "Copied.";
+  const { dataset } = button, part = document.getElementById(dataset.reveals ?? dataset.copies ?? dataset.uses ?? "text");
+  if (dataset.reveals) {
+    part.type = part.type === "text" ? "password" : "text";
+  } else if (dataset.copies) {
+    await navigator.clipboard.writeText(part.textContent);
+    fill(document, { "#notices": spoken.copied });
+  } else if (dataset.uses) {
+    const entered = find("input", button.closest(".field"));
+    find(`[data-option="${dataset.way}"]`).click();
+    all("[value=replace]", part.closest(".field")).forEach((replace) => { replace.checked = true; });
+    enter(part, entered.value.trim()), enter(entered, entered.was ?? "");
+    part.focus();
+  } else if (dataset.ticks) {
+    all(`[name=${dataset.ticks}]`, button.form).forEach((box) => { box.checked = button.checked; });
   } else {
-    const text = find("#text");
-    const lines = text.value.split("\n"), number = Number(button.dataset.line);
-    const start = lines.slice(0, number - 1).reduce((length, line) => length + line.length + 1, 0);
-    text.focus();
-    text.setSelectionRange(start, start + lines[number - 1].length);
-    text.scrollTop = (number - 4) * parseFloat(getComputedStyle(text).lineHeight);
+    const lines = part.value.split("\n"), start = [...lines.slice(0, dataset.line - 1), ""].join("\n").length;
+    part.focus();
+    part.setSelectionRange(start, start + lines[dataset.line - 1].length);
+    part.scrollTop = (dataset.line - 4) * parseFloat(getComputedStyle(part).lineHeight);
   }
 });
-
-async function readInto(into, file) {
-  into.value = await file.text();
-  into.dispatchEvent(new Event("input", { bubbles: true }));
-}
+const readInto = async (into, file) => enter(into, await file.text());
 all("[data-into]").forEach((input) => { input.onchange = () => readInto(find(`[id="${input.dataset.into}"]`), input.files[0]); });
 all("[data-drop]").forEach((area) => area.addEventListener("drop", (event) => {
   if (event.dataTransfer.files.length) { event.preventDefault(); readInto(area, event.dataTransfer.files[0]); }
 }));
-
-// --- One action on many connections, with each outcome as it comes.
-for (const form of all("[data-bulk]")) {
-  const bar = find(".bulk-progress", form), text = find(".bulk-text", bar), failures = find(".bulk-failures", bar);
-  const retry = find("[data-retries]", bar), halt = find("[data-stops]", bar), boxes = all("[name=key]", form);
-  find("[data-ticks-all]", form).onchange = ({ target }) => boxes.forEach((box) => { box.checked = target.checked; });
-  const run = async (button, keys) => {
-    const stop = new AbortController(), body = bodyOf(form, button), failed = [];
-    if (keys) ["all", "key"].forEach((name) => body.delete(name)); // these, and not what is ticked
-    keys?.forEach((key) => body.append("key", key));
-    if (keys) body.set("count", keys.length);
-    retry.onclick = () => { halt.hidden = false; halt.focus(); run(button, failed); };
-    halt.onclick = () => stop.abort();
-    form.ariaBusy = "true";
-    retry.hidden = !(bar.hidden = halt.hidden = false);
-    [text, failures].forEach((part) => part.replaceChildren());
-    try {
-      const response = await send(form.action, body, stop.signal, "text/event-stream");
-      if (!isStream(response)) return (text.textContent = (await response.json()).summary);
-      for await (const [name, told] of eventsOf(response)) {
-        if (name === "done") return location.assign(told.location);
-        if (name === "refused") return (text.textContent = told.summary);
-        find("progress", bar).value = told.done / told.total;
-        if (!told.ok) failed.push(told.key), failures.append(make("li", { textContent: `${told.key}: ${told.text}` }));
-        text.textContent = `${told.done} of ${told.total} done, ${failed.length} failed.`;
-      }
-    } catch {
-      text.textContent = stop.signal.aborted ? `Stopped. ${text.textContent}` : "The service does not answer; try again.";
-    } finally {
-      form.ariaBusy = null;
-      if (halt.matches(":focus")) button.focus();
-      halt.hidden = true;
-      retry.hidden = !failed.length;
-    }
-  };
-  form.addEventListener("submit", (event) => { event.preventDefault(); if (!form.ariaBusy) run(event.submitter); });
-}
+if (find(".secret-once")) history.replaceState(null, "", location.href); // a reload asks for the page, and makes no second one
 
 // --- Sign in with the code of a link: a fragment reaches no server by itself, and is taken out of the address at once.
-const codeForm = find("#code-form");
-const code = codeForm && new URLSearchParams(location.hash.slice(1)).get("code");
-if (code) {
+const codeForm = find("#code-form"), code = new URLSearchParams(location.hash.slice(1)).get("code");
+if (codeForm && code) {
   history.replaceState(null, "", location.pathname + location.search);
-  codeForm.hidden = false;
-  find("#credentials-form").hidden = true;
-  find("[name=code]", codeForm).value = code;
+  document.body.dataset.code = "asked";
+  fill(codeForm, { "[name=code]": code });
   const asked = await fetch(codeForm.dataset.look, { method: "POST", body: new URLSearchParams({ code }) });
-  const told = await asked.json();
-  find(".code-text", codeForm).textContent = asked.ok ? `Sign in as ${told.text}` : told.summary;
-  find("button", codeForm).hidden = !(find("#credentials-form").hidden = asked.ok);
+  fill(codeForm, { ".code-text": (await asked.json()).text });
+  document.body.dataset.code = asked.ok ? "good" : "bad";
 }

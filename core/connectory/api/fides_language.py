@@ -37,6 +37,17 @@ def known_categories(further: tuple[str, ...]) -> frozenset[str]:
     return frozenset(str(category.fides_key) for category in DEFAULT_DATA_CATEGORIES).union(further)
 
 
+@cache
+def described_categories(further: tuple[str, ...]) -> tuple[dict[str, str | None], ...]:
+    """The same, ordered by `fides_key`, with `name` and `description`, which are `None` where the deployer named them."""
+    own = {key: {"fides_key": key, "name": None, "description": None} for key in further}
+    known = {
+        str(one.fides_key): {"fides_key": str(one.fides_key), "name": one.name, "description": one.description}
+        for one in DEFAULT_DATA_CATEGORIES
+    }
+    return tuple((own | known)[key] for key in sorted(own | known))
+
+
 def parse(item: Any, categories: Collection[str]) -> Dataset:
     """Validate a dataset (plain JSON values).
 

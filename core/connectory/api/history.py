@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
 from connectory.api.answers import Answer, json_response
@@ -86,7 +87,15 @@ class PastVerdictPage(Page[PastVerdict]):
     responses=errors(404),
 )
 async def list_all(
-    request: Request, connection_key: ConnectionKey, page: PageNumber = 1, size: PageSize = 50
+    request: Request,
+    connection_key: ConnectionKey,
+    kind: Annotated[Kind | None, Query(description="Only tests, or only checks.")] = None,
+    outcome: Annotated[list[Outcome], Query(description="With any of these outcomes.")] = [],  # noqa: B006
+    dataset: Annotated[
+        str | None, Query(min_length=1, max_length=200, description="Only checks of the dataset with this `fides_key`.")
+    ] = None,
+    page: PageNumber = 1,
+    size: PageSize = 50,
 ) -> Response:
     """Tests and checks, by schedule and by hand, newest first, for `CONNECTORY_HISTORY_RETENTION` days; the last of each stays.
 
@@ -94,18 +103,23 @@ async def list_all(
     or the service itself failed. `GET /connection/{connection_key}/test_history` tells the last 100 tests at length.
     """
     service = service_of(request)
-    return json_response(await service.threads.read(read_history, service, connection_key, page, size))
+    filters = {"kind": kind, "outcomes": outcome, "dataset": dataset}
+    look = partial(read_history, service, connection_key, page, size, **filters)
+    return json_response(await service.threads.read(look))
 
 
-def read_history(service: Holdings, key: str, page: int, size: int) -> dict[str, Any]:
+def read_history(service: Holdings, key: str, page: int, size: int, **filters: Any) -> dict[str, Any]:
     """The members of `PastVerdictPage`.
+
+    Args:
+        filters: as `list_verdicts` takes them.
 
     Raises:
         Refused: there is no such connection.
     """
     with service.store.read() as database:
         connection = find_connection(database, key)
-        found, total = list_verdicts(database, connection.id, page=page, size=size)
+        found, total = list_verdicts(database, connection.id, page=page, size=size, **filters)
     return page_of([_shown(verdict) for verdict in found], total, page, size)
 
 

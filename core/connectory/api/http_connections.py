@@ -1,7 +1,8 @@
 """Connections of HTTP clients: bounded in their number, and in the time for which one may keep the service waiting.
 
-Uvicorn ends a connection that is idle between two requests, and waits without end for the rest of a request, or for a client to
-read its answer. Each such connection keeps a file descriptor, of which a process has few.
+Uvicorn waits without end for the rest of a request, or for a client to read its answer. Each such connection keeps a file
+descriptor, of which a process has few. Between two requests a client may be idle for longer: reverse proxies keep their
+connections, and one that the service closes first, just as a request is sent on it, loses that request.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ _OF_A_TEST = 4
 _FEWEST = 16
 """Connections that are taken however few file descriptors there are."""
 
+KEPT_ALIVE = 75
+"""Seconds that a connection may be idle between two requests. Proxies keep theirs for less: nginx and Amazon's balancers 60."""
+
 _LATE = orjson.dumps({"detail": "The request did not arrive in time (CONNECTORY_REQUEST_TIMEOUT)."})
 _ANSWER = (
     b"HTTP/1.1 408 Request Timeout\r\nContent-Type: application/json\r\nConnection: close\r\n"
@@ -41,7 +45,7 @@ class BoundedConnection(HttpToolsProtocol):
     def __init__(self, *, patience: float, most: int, **given: object) -> None:
         super().__init__(**given)  # type: ignore[arg-type]
         self._patience, self._most = patience, most
-        self._began_at: float | None = None  # when the client began to owe a request
+        self._due: float | None = None  # when the request that the client owes has to be there
         self._within_request = False
         self._unsent = 0
         self._unsent_since = 0.0
@@ -52,23 +56,29 @@ class BoundedConnection(HttpToolsProtocol):
         if len(self.connections) > self._most:
             transport.abort()
         else:
-            self._began_at = self.loop.time()
+            self._due = self.loop.time() + self._patience
+
+    def data_received(self, data: bytes) -> None:
+        """Something arrives: from now on the client may not be idle for long."""
+        if self._due is not None:
+            self._due = min(self._due, self.loop.time() + self._patience)
+        super().data_received(data)
 
     def on_message_begin(self) -> None:
         """A request begins to arrive."""
         super().on_message_begin()
-        self._began_at, self._within_request = self.loop.time(), True
+        self._due, self._within_request = self.loop.time() + self._patience, True
 
     def on_message_complete(self) -> None:
         """A request is there."""
         super().on_message_complete()
-        self._began_at, self._within_request = None, False
+        self._due, self._within_request = None, False
 
     def on_response_complete(self) -> None:
         """A request is answered; the next may follow."""
         super().on_response_complete()
-        if self._began_at is None:
-            self._began_at = self.loop.time()
+        if self._due is None:
+            self._due = self.loop.time() + max(self._patience, KEPT_ALIVE)
 
     def end_if_late(self, now: float) -> None:
         """Close the connection if the client has kept us waiting for too long.
@@ -82,12 +92,12 @@ class BoundedConnection(HttpToolsProtocol):
         elif unsent:
             if now - self._unsent_since >= self._patience:
                 self.transport.abort()
-        elif self._began_at is not None and now - self._began_at >= self._patience:
+        elif self._due is not None and now >= self._due:
             self._end()
 
     def _end(self) -> None:
         if self.flow.read_paused:  # it is we who keep the client waiting
-            self._began_at = self.loop.time()
+            self._due = self.loop.time() + self._patience
             return
         cycle = self.cycle
         if self._within_request and (cycle is None or cycle.response_complete or not cycle.response_started):

@@ -17,7 +17,7 @@ import uvicorn
 from connectory.api.app import create_app, open_service
 from connectory.api.console import installed_console
 from connectory.api.heartbeat import node_name
-from connectory.api.http_connections import bounded_connections, end_late
+from connectory.api.http_connections import KEPT_ALIVE, bounded_connections, end_late
 from connectory.api.logs import configure_logs, log
 from connectory.api.service import Service
 from connectory.catalog.catalog import Catalog
@@ -69,6 +69,7 @@ def serve(settings: Settings, survey: Survey) -> None:
         ws="none",
         lifespan="on",
         server_header=False,
+        timeout_keep_alive=KEPT_ALIVE,
         timeout_graceful_shutdown=GRACE,
     )
     # What start-up made stays for good: keep the collector from walking through it again and again.

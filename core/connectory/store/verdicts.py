@@ -1,22 +1,25 @@
 """The history of a connection: a line for each verdict of a test or a check, and whether it differs from the one before."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, fields
 from datetime import datetime
-from functools import partial
-from typing import Literal
+from functools import cache, partial
+from typing import Any, Literal
 
-from sqlalchemy import bindparam, delete, exists, func, insert, select
+from sqlalchemy import Select, bindparam, delete, exists, func, insert, select
 from sqlalchemy.engine import Connection
 
 from connectory.store.engine import Store
 from connectory.store.paging import load_page, paged
 from connectory.store.schedules import Kind
+from connectory.store.search import storable
 from connectory.store.tables import verdicts
 
 Outcome = Literal["succeeded", "failed", "fits", "drifted"]
 """A test has `succeeded` or `failed`. A dataset `fits` or has `drifted`; its check `failed` where that could not be found out."""
 
 _BATCH, _BATCHES = 500, 20
+_NO_KEY = " "  # no dataset has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +61,6 @@ _LAST = (
     .order_by(verdicts.c.number.desc())
     .limit(1)
 )
-_COUNT = select(func.count()).select_from(verdicts).where(_OWN)
-_NEWEST_FIRST = paged(select(*_COLUMNS).where(_OWN).order_by(verdicts.c.number.desc()))
 
 _NEWER = verdicts.alias()
 _IS_LAST = ~exists().where(
@@ -93,17 +94,40 @@ def record_verdict(database: Connection, connection_id: str, verdict: Verdict) -
 
 
 def list_verdicts(
-    database: Connection, connection_id: str, *, page: int = 1, size: int = 50
+    database: Connection,
+    connection_id: str,
+    *,
+    kind: Kind | None = None,
+    outcomes: Collection[Outcome] = (),
+    dataset: str | None = None,
+    page: int = 1,
+    size: int = 50,
 ) -> tuple[list[Verdict], int]:
     """One page of the verdicts on a connection, newest first, and how many there are.
 
     Args:
+        kind: only of tests, or of checks.
+        outcomes: only any of these; empty does not filter.
+        dataset: only of checks of the one with this `fides_key`.
         page: from 1, of any magnitude; past the end there are no rows.
         size: rows to a page, at least 1.
     """
-    owner = {"owner": connection_id}
-    found, total = load_page(database, _COUNT, lambda _: _NEWEST_FIRST, owner, page=page, size=size)
+    given = {"kind": kind, "dataset": dataset if dataset is None or storable(dataset) else _NO_KEY}
+    values: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    count, rows = _listing(frozenset(values), bool(outcomes))
+    values |= {"owner": connection_id} | ({"outcomes": list(outcomes)} if outcomes else {})
+    found, total = load_page(database, count, lambda _: rows, values, page=page, size=size)
     return [Verdict(*tuple(row)) for row in found], total
+
+
+@cache
+def _listing(equal: frozenset[str], with_outcomes: bool) -> tuple[Select[Any], Select[Any]]:
+    """What counts the verdicts on a connection that pass, and what selects them."""
+    passing = [_OWN, *(verdicts.c[name] == bindparam(name) for name in sorted(equal))]
+    if with_outcomes:
+        passing.append(verdicts.c.outcome.in_(bindparam("outcomes", expanding=True)))
+    rows = select(*_COLUMNS).where(*passing).order_by(verdicts.c.number.desc())
+    return select(func.count()).select_from(verdicts).where(*passing), paged(rows)
 
 
 def purge_verdicts(store: Store, *, before: datetime) -> None:

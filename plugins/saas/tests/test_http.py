@@ -66,7 +66,7 @@ class TestTls:
         assert b"right4711" not in stripe.received
 
 
-@pytest.mark.parametrize("how", [misbehaviour.gzip_bomb(), misbehaviour.flood], ids=["gzip bomb", "flood"])
+@pytest.mark.parametrize("how", [misbehaviour.gzip_bomb, misbehaviour.flood], ids=["gzip bomb", "flood"])
 def test_an_answer_that_is_too_long_ends_early(check: Check, how: misbehaviour.Misbehaviour) -> None:
     with Stripe() as stripe, misbehaving(stripe, how):
         started = time.monotonic()

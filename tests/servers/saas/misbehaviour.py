@@ -1,7 +1,9 @@
 """What may come instead of a vendor's answer. Each takes a connection whose request was read: for `WebServer.misbehave`."""
 
-import gzip
+import struct
+import zlib
 from collections.abc import Callable
+from functools import cache
 
 from testkit.loopback import Peer
 
@@ -54,9 +56,22 @@ def flood(peer: Peer) -> None:
         peer.send(chunk)
 
 
-def gzip_bomb() -> Misbehaviour:
+def gzip_bomb(peer: Peer) -> None:
     """300 MiB of nothing in 300 KiB."""
-    return answers(200, gzip.compress(bytes(BOMB_BYTES), 6), Content_Type="application/json", Content_Encoding="gzip")
+    answers(200, _bomb(), Content_Type="application/json", Content_Encoding="gzip")(peer)
+
+
+@cache
+def _bomb() -> bytes:
+    """One MiB compressed, again and again: what a full flush ends refers to nothing before it. Compressing all takes seconds."""
+    part = bytes(2**20)
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    packed = packer.compress(part) + packer.flush(zlib.Z_FULL_FLUSH)
+    checksum = 0
+    for _ in range(BOMB_BYTES // len(part)):
+        checksum = zlib.crc32(part, checksum)
+    start, end = b"\x1f\x8b\x08" + bytes(7), b"\x03\x00" + struct.pack("<II", checksum, BOMB_BYTES)
+    return start + packed * (BOMB_BYTES // len(part)) + end
 
 
 def silence(peer: Peer) -> None:
