@@ -42,6 +42,8 @@ FEW = 16
 """Pages: a look-up in each of three indexes, of four levels."""
 MANY = 60
 """Pages that no look-up of one thing reads; each of the tables has more."""
+MANY_OF_SEARCH = 150
+"""The same of a search: an index of trigrams has a list of rows for each of them. The table has 5,000 at 200,000 rows."""
 
 # One row of each kind for every number.
 FILL = [
@@ -165,7 +167,7 @@ def test_postgresql_reads_no_more_pages_for_it_than_for_what_is_stored(full: Sto
     with full.writes.connect() as database:
         hit, miss = (pages_of(database, LOOKUPS[name], key) for key in (STORED, ABSENT))
     assert 0 < miss <= max(1.5 * hit, FEW), (hit, miss)
-    assert hit <= MANY, hit
+    assert hit <= (MANY_OF_SEARCH if name == "part of a name" else MANY), hit
 
 
 def pages_of(database: Connection, find: Find, key: str) -> int:
