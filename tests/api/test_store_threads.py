@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+import weakref
 
 import pytest
 
@@ -35,6 +36,21 @@ def test_work_is_done_in_the_order_of_its_arrival_and_returns_its_result():
         )
 
     assert run(scenario) == list(range(100)) == done
+
+
+def test_a_thread_that_has_nothing_to_do_keeps_nothing_of_its_last_job():
+    """Neither what the job was given nor what it made: answers may have megabytes."""
+
+    async def scenario(threads):
+        given = Sized()
+        kept = [weakref.ref(given), weakref.ref(await threads.write(lambda one: Sized(one.readers), given))]
+        del given
+        give_up = time.monotonic() + 30
+        while any(one() is not None for one in kept):
+            assert time.monotonic() < give_up
+            await asyncio.sleep(0)
+
+    run(scenario)
 
 
 def test_readers_go_on_while_a_writer_waits():

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from connectory.api.answers import Answer, json_response
 from connectory.api.bearer import actor, needs
+from connectory.api.belongings import end_belonging, has_none
 from connectory.api.bodies import JsonBody, parse_body
 from connectory.api.discovery import connector_of
 from connectory.api.errors import PROTECTED, Refused, errors, refuse_field
@@ -169,7 +170,7 @@ def read_schedule(service: Holdings, key: str) -> dict[str, Any]:
         connection = find_connection(database, key)
         found = get_schedule(database, connection.id)
     if not found:
-        raise _none(key)
+        raise has_none(key, "schedule")
     return _shown(connection, found)
 
 
@@ -194,15 +195,7 @@ def end_schedule(service: Holdings, key: str, who: Actor) -> None:
     Raises:
         Refused: there is no such connection, or it has no schedule.
     """
-    with service.store.write() as database:
-        connection = find_connection(database, key)
-        if not delete_schedule(database, connection.id):
-            raise _none(key)
-        audit.append(database, who.did("schedule_deleted", connection, result_code="204"))
-
-
-def _none(key: str) -> Refused:
-    return Refused(404, f"The connection '{key}' has no schedule.")
+    end_belonging(service, key, who, "schedule", delete_schedule)
 
 
 def _shown(connection: StoredConnection, schedules: list[Schedule]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from connectory.api.service import Service
 from connectory.catalog.catalog import Catalog
 from connectory.catalog.record import PluginRecord
 from connectory.catalog.survey import Survey
+from connectory.checks.linux import give_back_large_blocks
 from connectory.console_link import CONSOLE_SETTINGS, console_installed, local_origin, make_link, origin_of
 from connectory.keys import reload_keys
 from connectory.known_settings import unknown_settings
@@ -74,6 +75,7 @@ def serve(settings: Settings, survey: Survey) -> None:
     # What start-up made stays for good: keep the collector from walking through it again and again.
     gc.freeze()
     gc.enable()
+    give_back_large_blocks()
     # Uvicorn sends itself the signal once more when everything is closed; by then it has been obeyed.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)

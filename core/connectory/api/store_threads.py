@@ -124,10 +124,12 @@ class _Line:
         while (job := self._jobs.get()) is not None:
             self._began[number] = time.monotonic()
             _do(job)
+            del job  # its arguments and its result may be megabytes, and the next one may take hours
 
     def _stand_in(self) -> None:
         while (job := self._held_up.get()) is not None:
             _do(job)
+            del job
 
 
 def _do(job: _Job) -> None:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from connectory.api.answers import Answer, json_response
 from connectory.api.bearer import actor, needs
+from connectory.api.belongings import end_belonging, has_none
 from connectory.api.bodies import JsonBody, parse_body
 from connectory.api.egress import report_on
 from connectory.api.errors import PROTECTED, Refused, errors, refuse_field
@@ -186,7 +187,7 @@ def read_webhook(service: Holdings, key: str) -> dict[str, Any]:
         connection = find_connection(database, key)
         found = get_webhook(database, connection.id)
     if found is None:
-        raise _none(key)
+        raise has_none(key, "webhook")
     return _shown(found)
 
 
@@ -211,15 +212,7 @@ def end_webhook(service: Holdings, key: str, who: Actor) -> None:
     Raises:
         Refused: there is no such connection, or it has no webhook.
     """
-    with service.store.write() as database:
-        connection = find_connection(database, key)
-        if not delete_webhook(database, connection.id):
-            raise _none(key)
-        audit.append(database, who.did("webhook_deleted", connection, result_code="204"))
-
-
-def _none(key: str) -> Refused:
-    return Refused(404, f"The connection '{key}' has no webhook.")
+    end_belonging(service, key, who, "webhook", delete_webhook)
 
 
 def _shown(found: Webhook) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from connectory.checks.egress import EgressPolicy
 from connectory.checks.egress_rules import rule_name
 
 _lookup = socket.getaddrinfo
-_DNS_PORT = 53
+DNS_PORT = 53
+"""TCP and UDP port of name servers."""
 _RESOLVER_SETTINGS = Path("/etc/resolv.conf")
 
 
@@ -43,14 +44,22 @@ class Found(NamedTuple):
 class VettedAddresses:
     """Name resolution under an egress policy, and what it has let through.
 
+    Args:
+        policy: where the process may connect.
+        on_denial: called at the first denial.
+        resolver: gives the addresses of a host. Default: the one of this process.
+
     Attributes:
         denied: whether anything was denied so far. Drivers may hide the exception that says so.
     """
 
-    def __init__(self, policy: EgressPolicy, on_denial: Callable[[], None]) -> None:
+    def __init__(
+        self, policy: EgressPolicy, on_denial: Callable[[], None], resolver: Callable[[str], Found] | None = None
+    ) -> None:
         self.denied = False
         self._policy = policy
         self._on_denial = on_denial
+        self._look_up = resolver or look_up
         self._answers: dict[str, Found | OSError] = {}
         self._admitted: set[tuple[str, int]] = set()
 
@@ -90,7 +99,7 @@ class VettedAddresses:
     def _found(self, host: str) -> Found:
         if host not in self._answers:
             try:
-                self._answers[host] = look_up(host)
+                self._answers[host] = self._look_up(host)
             except OSError as error:
                 self._answers[host] = error
         answer = self._answers[host]
@@ -133,7 +142,7 @@ class VettedAddresses:
         if family not in {socket.AF_INET, socket.AF_INET6} or not isinstance(address, tuple) or len(address) < 2:
             self.deny()
         ip, port = _plain(str(address[0])), address[1]
-        if (ip, port) not in self._admitted and not (port == _DNS_PORT and ip in _nameservers()):
+        if (ip, port) not in self._admitted and not (port == DNS_PORT and ip in nameservers()):
             self.deny()
 
     def entries(self, host: str, port: Any, family: int, kind: int, protocol: int, flags: int) -> list[Any]:
@@ -233,7 +242,7 @@ def _plain(ip: str) -> str:
     return ip
 
 
-def _nameservers() -> set[str]:
+def nameservers() -> set[str]:
     """The system's resolvers, which drivers that ask the DNS themselves talk to (resolv.conf(5))."""
     with suppress(OSError), _RESOLVER_SETTINGS.open(encoding="utf-8", errors="replace") as lines:
         found = {words[1] for words in map(str.split, lines) if len(words) > 1 and words[0] == "nameserver"}

@@ -9,19 +9,18 @@ import errno
 import os
 import select
 import socket
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
 from connectory.checks.addresses import AddressDenied, VettedAddresses
-from connectory.checks.dialling import Dial, ask
+from connectory.checks.dialling import Dial, Line
 
 _KEPT = ((socket.IPPROTO_TCP, socket.TCP_NODELAY), (socket.SOL_SOCKET, socket.SO_KEEPALIVE))
 """Options that drivers set before they connect, and that the service's socket is given too."""
 
 
-def install(line: socket.socket, addresses: VettedAddresses, relays: Sequence[int]) -> None:
+def install(line: Line, addresses: VettedAddresses, relays: Sequence[int]) -> None:
     """From now on, have this process's Python code connect through the service where it may not do so itself.
 
     Args:
@@ -75,16 +74,14 @@ def _raise(error: int, timeout: float | None) -> None:
 
 
 class _Caller:
-    def __init__(self, line: socket.socket, addresses: VettedAddresses) -> None:
+    def __init__(self, line: Line, addresses: VettedAddresses) -> None:
         self._line = line
         self._addresses = addresses
-        self._one_at_a_time = threading.Lock()
 
     def connect(self, one: socket.socket, address: Any) -> int:
         """Connect `one`, which stays the same file to whoever has it; the number of the error, as `connect_ex` gives it."""
         ip, port = str(address[0]), int(address[1])
-        with self._one_at_a_time:
-            error, made = ask(self._line, Dial(ip, port, self._addresses.name_of_address(ip)))
+        error, made = self._line.dial(Dial(ip, port, self._addresses.name_of_address(ip)))
         if made is None:
             return error
         options = [(level, name, one.getsockopt(level, name)) for level, name in _KEPT]

@@ -134,13 +134,19 @@ class Confining:
         """Whether a completed confinement keeps this process from TCP ports."""
         return self._ruleset is not None and landlock.knows_tcp()
 
-    def complete(self, *, memory: int, also_readable: Iterable[str], ports: Iterable[int]) -> None:
+    @property
+    def limits_datagrams(self) -> bool:
+        """Whether a completed confinement keeps this process from datagrams, where it is to."""
+        return seccomp.available()
+
+    def complete(self, *, memory: int, also_readable: Iterable[str], ports: Iterable[int], datagrams: bool) -> None:
         """Close the files and the ports, and limit the memory, for good. Nothing of a connector must run before.
 
         Args:
             memory: bytes of address space to have besides what was there when the confinement began.
             also_readable: files and folders that this job's connector reads, by the deployer's settings.
             ports: TCP ports that native code may connect to, at any address.
+            datagrams: whether it may send datagrams.
 
         Raises:
             OSError: the kernel refused; then the job must not be done.
@@ -153,6 +159,8 @@ class Confining:
             for port in self.relays:
                 self._ruleset.allow_listening(port)
             self._ruleset.restrict()
+        if not datagrams:
+            seccomp.give_up_datagrams()
         limit_memory(self._used + memory)
 
 

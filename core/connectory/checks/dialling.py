@@ -1,8 +1,9 @@
-"""Connections that the service makes for a test, whose own process the kernel keeps from almost every TCP port.
+"""What the service does for a test, whose own process the kernel keeps from almost every TCP port, and from datagrams.
 
 Where Landlock limits TCP, native code in a test reaches the ports of its own connection only (`native_ports`). Python code
 learns of the refusal, and asks here: the service holds the address against the egress policy once more, out of the test's
 reach, begins to connect, and passes the socket on. It waits for nothing and reads nothing; the test finds out who answers.
+It also has names looked up (`lookups`), one at a time for each test.
 """
 
 from __future__ import annotations
@@ -11,18 +12,30 @@ import asyncio
 import errno
 import os
 import socket
+import threading
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Protocol, TypeAlias
 
+from connectory.checks.addresses import DNS_PORT, Found, look_up, nameservers
 from connectory.checks.egress import EgressPolicy
-from connectory.checks.wire import ProtocolViolation, decoded, encoded, is_whole, plain, require
+from connectory.checks.lookups import (
+    ANSWER_LIMIT,
+    HOST_LIMIT,
+    Answer,
+    LookUp,
+    Unresolved,
+    decode_answer,
+    encode_answer,
+)
+from connectory.checks.wire import Maker, ProtocolViolation, decoded, encoded, is_whole, plain, require
 
-MESSAGE_LIMIT = 2**10
-"""Bytes of a request: a name, an address, a port."""
+MESSAGE_LIMIT = 2**12
+"""Bytes of a request: a name, twelve bytes each character in JSON, an address, a port."""
 _MOST = 256
-"""Connections that are made for one test or session: as many as files that it may have open."""
+"""Requests of one test or session: connections are as many as files that it may have open."""
 _ADDRESS_LIMIT = 50
-_NAME_LIMIT = 255
 _ERROR_SIZE = 4
 
 
@@ -37,7 +50,22 @@ class Dial:
     def __post_init__(self) -> None:
         require(isinstance(self.ip, str) and len(self.ip) <= _ADDRESS_LIMIT, "an address is a short text")
         require(is_whole(self.port) and 1 <= self.port <= 65535, "a port is a number from 1 to 65535")
-        require(isinstance(self.name, str) and len(self.name) <= _NAME_LIMIT, "a host has a name")
+        require(isinstance(self.name, str) and len(self.name) <= HOST_LIMIT, "a host has a name")
+
+
+Request: TypeAlias = Dial | LookUp
+_WORDS: dict[type[Request], str] = {Dial: "dial", LookUp: "look_up"}
+_REQUESTS: dict[str, Maker[Request]] = {"dial": plain(Dial), "look_up": plain(LookUp)}
+
+
+class Closable(Protocol):
+    """Something that goes on until it is closed."""
+
+    def close(self) -> None: ...
+
+
+StartLookup: TypeAlias = Callable[[str, Callable[[Answer], None]], Closable]
+"""Begins to look a host up, and tells the answer unless it is closed before. It may raise `OSError`."""
 
 
 class Dialler:
@@ -46,21 +74,30 @@ class Dialler:
     Args:
         line: that end; closed with this.
         policy: where the process may connect.
+        start_lookup: looks names up.
     """
 
-    def __init__(self, line: socket.socket, policy: EgressPolicy) -> None:
+    def __init__(self, line: socket.socket, policy: EgressPolicy, start_lookup: StartLookup) -> None:
         self._line = line
         self._policy = policy
+        self._start_lookup = start_lookup
+        self._lookup: Closable | None = None
         self._left = _MOST
         self._loop = asyncio.get_running_loop()
         line.setblocking(False)
         self._loop.add_reader(line.fileno(), self._serve)
 
     def close(self) -> None:
-        """Make no more connections. Calling it again does nothing."""
+        """Make no more connections, and look nothing up. Calling it again does nothing."""
         if self._line.fileno() >= 0:
             self._loop.remove_reader(self._line.fileno())
             self._line.close()
+        self._end_lookup()
+
+    def _end_lookup(self) -> None:
+        lookup, self._lookup = self._lookup, None
+        if lookup is not None:
+            lookup.close()
 
     def _serve(self) -> None:
         try:
@@ -68,21 +105,41 @@ class Dialler:
             if not data or self._left == 0:
                 raise ConnectionAbortedError
             self._left -= 1
-            error, made = dialled(self._policy, decoded("request", {"dial": plain(Dial)}, data))
-            with made or nullcontext():
-                descriptors = [] if made is None else [made.fileno()]
-                socket.send_fds(self._line, [error.to_bytes(_ERROR_SIZE, "big")], descriptors)
+            request = decoded("request", _REQUESTS, data)
+            if isinstance(request, Dial):
+                self._dial(request)
+            else:
+                self._loop.remove_reader(self._line.fileno())  # what it asks for next waits
+                self._lookup = self._start_lookup(request.host, self._tell)
         except BlockingIOError:
             return
         except (OSError, ProtocolViolation):
             self.close()
 
+    def _dial(self, dial: Dial) -> None:
+        error, made = dialled(self._policy, dial)
+        with made or nullcontext():
+            descriptors = [] if made is None else [made.fileno()]
+            socket.send_fds(self._line, [error.to_bytes(_ERROR_SIZE, "big")], descriptors)
+
+    def _tell(self, answer: Answer) -> None:
+        self._end_lookup()
+        try:
+            self._line.send(encode_answer(answer))
+        except OSError:
+            self.close()
+        else:
+            self._loop.add_reader(self._line.fileno(), self._serve)
+
 
 def dialled(policy: EgressPolicy, dial: Dial) -> tuple[int, socket.socket | None]:
     """An error's number, and the socket that connects, or has connected, where it is 0 or `EINPROGRESS`."""
-    denied = policy.denial_of(dial.name, dial.port) if dial.name else None
-    if denied is not None or not policy.decide(dial.ip, dial.port, dial.name).allowed:
-        return errno.EACCES, None
+    if not (
+        dial.port == DNS_PORT and dial.ip in nameservers()
+    ):  # the system's name servers are asked whatever the rules are
+        denied = policy.denial_of(dial.name, dial.port) if dial.name else None
+        if denied is not None or not policy.decide(dial.ip, dial.port, dial.name).allowed:
+            return errno.EACCES, None
     made = socket.socket(socket.AF_INET6 if ":" in dial.ip else socket.AF_INET)
     made.setblocking(False)
     error = made.connect_ex((dial.ip, dial.port))
@@ -92,16 +149,53 @@ def dialled(policy: EgressPolicy, dial: Dial) -> tuple[int, socket.socket | None
     return error, None
 
 
-def ask(line: socket.socket, dial: Dial) -> tuple[int, int | None]:
-    """What `dialled` answers in the service, with a descriptor of ours.
+class Line:
+    """The other end, in the process of a test.
 
-    Raises:
-        OSError: the service makes no more connections.
+    Args:
+        end: that end.
     """
-    line.send(encoded("request", {Dial: "dial"}, dial))
-    data, descriptors, _, _ = socket.recv_fds(line, _ERROR_SIZE, 1, socket.MSG_CMSG_CLOEXEC)
-    if len(data) != _ERROR_SIZE:
-        for descriptor in descriptors:
-            os.close(descriptor)
-        raise ConnectionAbortedError(errno.ECONNABORTED, os.strerror(errno.ECONNABORTED))
-    return int.from_bytes(data, "big"), descriptors[0] if descriptors else None
+
+    def __init__(self, end: socket.socket) -> None:
+        self._end = end
+        self._one_at_a_time = threading.Lock()
+
+    def dial(self, dial: Dial) -> tuple[int, int | None]:
+        """What `dialled` answers in the service, with a descriptor of ours.
+
+        Raises:
+            OSError: the service makes no more connections.
+        """
+        with self._one_at_a_time:
+            self._end.send(encoded("request", _WORDS, dial))
+            data, descriptors, _, _ = socket.recv_fds(self._end, _ERROR_SIZE, 1, socket.MSG_CMSG_CLOEXEC)
+        if len(data) != _ERROR_SIZE:
+            for descriptor in descriptors:
+                os.close(descriptor)
+            raise _aborted()
+        return int.from_bytes(data, "big"), descriptors[0] if descriptors else None
+
+    def look_up(self, host: str) -> Found:
+        """The addresses of `host`: what this process finds without a network, or else what the service does.
+
+        Raises:
+            OSError: there is none, or the service looks nothing up any more.
+        """
+        try:
+            return look_up(host)
+        except socket.gaierror:
+            if len(host) > HOST_LIMIT:
+                raise
+        with self._one_at_a_time:
+            self._end.send(encoded("request", _WORDS, LookUp(host)))
+            data = self._end.recv(ANSWER_LIMIT)
+        if not data:
+            raise _aborted()
+        answer = decode_answer(data)
+        if isinstance(answer, Unresolved):
+            raise answer.exception
+        return Found(answer.ips, answer.canonical)
+
+
+def _aborted() -> ConnectionAbortedError:
+    return ConnectionAbortedError(errno.ECONNABORTED, os.strerror(errno.ECONNABORTED))

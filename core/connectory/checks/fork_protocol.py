@@ -37,12 +37,13 @@ class ConnectorName:
         return cls(record.identifier, record.distribution, record.source, record.target if record.source else "")
 
 
-Task: TypeAlias = Literal["test", "session", "branch", "session_branch"]
+Task: TypeAlias = Literal["test", "session", "look_up", "branch", "session_branch"]
 
 
 @dataclass(frozen=True)
 class ForkRequest:
-    """Fork a process, known from now on by `number`: for one test or session, or to be a fork server for one connector's."""
+    """Fork a process, known from now on by `number`: for one test, session or look-up, or to be a fork server for those of one
+    connector."""
 
     number: int
     task: Task
@@ -50,7 +51,7 @@ class ForkRequest:
 
     def __post_init__(self) -> None:
         require(is_count(self.number), "a process has a number")
-        require(self.task in get_args(Task), "a process is forked for a test, for a session or as a branch")
+        require(self.task in get_args(Task), "a process is forked for a test, a session or a look-up, or as a branch")
         require(isinstance(self.name, ConnectorName), "a process is forked for a connector")
 
 

@@ -49,6 +49,7 @@ from connectory.checks.linux import (
     leave_parent_behind,
     silence_standard_streams,
 )
+from connectory.checks.lookups import run_lookup
 from connectory.checks.prepared import load_connector
 from connectory.checks.rehearsal import rehearse
 from connectory.checks.sessions.child import run_session
@@ -181,6 +182,8 @@ class ForkServer:
         if pid == 0:
             if request.task in ("branch", "session_branch"):
                 _be_branch(parent, descriptors[0], request, self._confinement)
+            if request.task == "look_up":
+                run_lookup(parent, descriptors[0], self._confinement)
             run = run_session if request.task == "session" else run_test
             down, up, line = descriptors
             run(parent, down, up, line, request.name, connector, self._confinement)

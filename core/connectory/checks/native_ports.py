@@ -14,12 +14,11 @@ _AFTER_HOST = re.compile(
     r"[a-z][a-z0-9+.-]*://(?:[^/?#]*@)?(?:\[[^\]]*\]|[^:/?#]*):([0-9]{1,5})(?:[/?#]|$)", re.IGNORECASE
 )
 _MOST = 65535
-_DNS = 53  # an answer that is too long for UDP comes by TCP
 
 
 def native_ports(connector: LoadedConnector, document: Document) -> tuple[int, ...]:
-    """Those that the secrets name, or leave to their defaults, those that the connector names, and that of the DNS."""
-    return tuple(sorted({_DNS, *connector.description.native_ports, *_named(connector.schema, document)}))
+    """Those that the secrets name, or leave to their defaults, and those that the connector names."""
+    return tuple(sorted({*connector.description.native_ports, *_named(connector.schema, document)}))
 
 
 def _named(schema: Mapping[str, Any], document: Document) -> Iterator[int]:

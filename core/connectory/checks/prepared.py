@@ -16,6 +16,7 @@ from connectory.checks import calling
 from connectory.checks.addresses import AddressDenied, VettedAddresses
 from connectory.checks.confinement import Confining
 from connectory.checks.context import ChildContext
+from connectory.checks.dialling import Line
 from connectory.checks.failures import STANDARD, meaning
 from connectory.checks.fork_protocol import ConnectorName
 from connectory.checks.linux import peak_memory
@@ -133,7 +134,7 @@ def prepare(
     name: ConnectorName,
     connector: LoadedConnector | None,
     confining: Confining,
-    line: socket.socket,
+    end: socket.socket,
     emit: Emit,
     context_of: Callable[[Job, VettedAddresses, Emit], ContextT],
 ) -> Prepared[ContextT]:
@@ -144,7 +145,7 @@ def prepare(
         name: which connector to do it with.
         connector: that connector, where the fork server has it imported.
         confining: the confinement that has begun.
-        line: by which to ask the service for connections.
+        end: of the line by which to ask the service for connections and addresses.
         emit: sends one event to the service.
         context_of: makes the context.
 
@@ -153,7 +154,10 @@ def prepare(
     """
     # Before the connector is imported, where it still has to be: a thread that it starts then is confined too.
     confining.complete(
-        memory=job.memory, also_readable=_paths(name.target, *job.settings.values()), ports=job.native_ports
+        memory=job.memory,
+        also_readable=_paths(name.target, *job.settings.values()),
+        ports=job.native_ports,
+        datagrams=job.datagrams,
     )
     connector = connector or _imported(job, name, emit)
     connector = connector.configured(job.settings)
@@ -162,7 +166,10 @@ def prepare(
     except SecretsInvalid:
         outdated = "The stored secrets do not fit this version of the connector; send a complete set again."
         raise NotPrepared(Verdict("failed", FailureCode.SECRETS_UNREADABLE, remedy=outdated)) from None
-    addresses = VettedAddresses(job.policy, on_denial=lambda: emit(Denied()))
+    line = Line(end)
+    # Where the kernel does not keep this process from datagrams, it asks the DNS itself.
+    resolver = line.look_up if confining.limits_datagrams and not job.datagrams else None
+    addresses = VettedAddresses(job.policy, on_denial=lambda: emit(Denied()), resolver=resolver)
     context = context_of(job, addresses, emit)
     much_memory = peak_memory() + job.memory // 2
     if confining.limits_connections:

@@ -6,12 +6,14 @@ import asyncio
 import os
 import select
 from contextlib import ExitStack, suppress
+from functools import partial
 
 from connectory.checks import channel
 from connectory.checks.dialling import Dialler
 from connectory.checks.egress import EgressPolicy
 from connectory.checks.fork_protocol import ConnectorName, Task
 from connectory.checks.forkservers import ForkServerHandle
+from connectory.checks.lookup_process import LookupProcess
 from connectory.checks.protocol import RESULT_LIMIT
 from connectory.checks.transcript import Transcript
 
@@ -59,7 +61,7 @@ class PipedProcess:
             theirs.callback(other_end.close)
             self._fork = server.fork(task, name, job_reader, result_writer, other_end.fileno())
             ours.pop_all()
-        self._dialler = Dialler(line, policy)
+        self._dialler = Dialler(line, policy, partial(LookupProcess, server, name))
         os.set_blocking(self._job, False)
         os.set_blocking(self._result, False)
 

@@ -83,6 +83,7 @@ class Job:
         largest_row: bytes that a single row of the session may have, where they are more than a frame has otherwise.
         over_at: when the session that this opens will be over, on the same clock; `killed_at` counts for its opening.
         native_ports: TCP ports that native code may connect to by itself, where the kernel keeps it from others.
+        datagrams: whether its code may send datagrams, to ask name servers by itself.
     """
 
     document: Document = field(repr=False)
@@ -98,6 +99,7 @@ class Job:
     over_at: float = 0.0
     largest_row: int = 0
     native_ports: tuple[int, ...] = ()
+    datagrams: bool = False
 
     def __post_init__(self) -> None:
         require(isinstance(self.document, Mapping), "secrets must be an object")
@@ -108,6 +110,7 @@ class Job:
         require(isinstance(self.policy, EgressPolicy), "a policy must be one")
         require(isinstance(self.exchange, Exchange | None), "an exchange must be one")
         require(is_duration(self.killed_at) and is_duration(self.over_at), "a time must be a number of seconds")
+        require(isinstance(self.datagrams, bool), "datagrams are allowed or not")
         require(isinstance(self.cleartext_unverified, bool), "a password may travel in clear or may not")
         require(is_count(self.memory) and is_count(self.largest_row), "memory must be a number of bytes")
         ports = isinstance(self.native_ports, tuple) and all(is_whole(port) for port in self.native_ports)

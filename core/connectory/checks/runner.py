@@ -71,6 +71,7 @@ class _Subject:
             cleartext_unverified=cleartext_unverified,
             traceback=traceback,
             native_ports=native_ports(self.connector, document),
+            datagrams=self.connector.description.asks_name_servers,
         )
 
 

@@ -107,6 +107,10 @@ def _filter(calls: _Calls) -> ctypes.Array[_Instruction]:
         *_on(calls.socket, list(_sockets())),
         (_RETURN, 0, 0, _ALLOW),
     ]
+    return _instructions(steps)
+
+
+def _instructions(steps: list[_Step]) -> ctypes.Array[_Instruction]:
     return (_Instruction * len(steps))(*(_Instruction(*step) for step in steps))
 
 
@@ -148,7 +152,21 @@ def _refuse(error: int = errno.EACCES) -> _Step:
     return (_RETURN, 0, 0, _ERROR | error)
 
 
-_INSTRUCTIONS = _filter(_BY_MACHINE[os.uname().machine]) if os.uname().machine in _BY_MACHINE else None
+def _filter_of_datagrams(calls: _Calls) -> ctypes.Array[_Instruction]:
+    """On top of the other one, which lets through this architecture alone."""
+    netlink = _on_value(socket.AF_NETLINK, [(_RETURN, 0, 0, _ALLOW)])
+    kinds = [*_argument(1, _SOCKET_TYPE), *_refused_if(_IF_EQUAL, socket.SOCK_DGRAM)]
+    steps = [
+        (_LOAD, 0, 0, _NUMBER),
+        *_on(calls.socket, [*_argument(0), *netlink, *kinds]),
+        (_RETURN, 0, 0, _ALLOW),
+    ]
+    return _instructions(steps)
+
+
+_CALLS = _BY_MACHINE.get(os.uname().machine)
+_INSTRUCTIONS = _filter(_CALLS) if _CALLS is not None else None
+_NO_DATAGRAMS = _filter_of_datagrams(_CALLS) if _CALLS is not None else None
 
 
 def available() -> bool:
@@ -166,9 +184,24 @@ def give_up() -> None:
     Raises:
         OSError: the kernel refused.
     """
-    if _INSTRUCTIONS is None:
+    _install(_INSTRUCTIONS)
+
+
+def give_up_datagrams() -> None:
+    """After `give_up`: have this thread, and whatever it starts from now on, make no sockets of UDP either.
+
+    The C library then finds no name in the DNS, which it asks by UDP; it orders the addresses of a name as they come.
+
+    Raises:
+        OSError: the kernel refused.
+    """
+    _install(_NO_DATAGRAMS)
+
+
+def _install(instructions: ctypes.Array[_Instruction] | None) -> None:
+    if instructions is None:
         return
-    program = _Program(len(_INSTRUCTIONS), _INSTRUCTIONS)
+    program = _Program(len(instructions), instructions)
     if _libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(program), 0, 0) != 0:
         refused = ctypes.get_errno()
         if refused != errno.EINVAL:  # built without filters

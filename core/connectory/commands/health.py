@@ -37,7 +37,7 @@ _SECRET_LIMIT = 4096
 
 
 @schedule.command("show")
-def show_schedule(key: _Key, as_json: JSON = False) -> None:
+def schedule_show(key: _Key, as_json: JSON = False) -> None:
     """Show what is done of a connection again and again, when it is due, and when it last ran."""
     with _at_hand() as holdings:
         from connectory.api.schedules import read_schedule
@@ -46,7 +46,7 @@ def show_schedule(key: _Key, as_json: JSON = False) -> None:
 
 
 @schedule.command("set")
-def set_schedule(
+def schedule_set(
     key: _Key,
     test_every: Annotated[
         str, typer.Option(metavar="INTERVAL", help="How often to test it, like 15m, 6h or 1d. Default: never.")
@@ -71,7 +71,7 @@ def set_schedule(
 
 
 @schedule.command("delete")
-def delete_schedule(key: _Key) -> None:
+def schedule_delete(key: _Key) -> None:
     """End the schedule of a connection. What runs by it goes on to its end."""
     with _at_hand() as holdings:
         from connectory.api.schedules import end_schedule
@@ -80,7 +80,7 @@ def delete_schedule(key: _Key) -> None:
 
 
 @webhook.command("show")
-def show_webhook(key: _Key, as_json: JSON = False) -> None:
+def webhook_show(key: _Key, as_json: JSON = False) -> None:
     """Show where changes of a connection are told, and how the last call went. Never the secret."""
     with _at_hand() as holdings:
         from connectory.api.webhooks import read_webhook
@@ -89,7 +89,7 @@ def show_webhook(key: _Key, as_json: JSON = False) -> None:
 
 
 @webhook.command("set")
-def set_webhook(
+def webhook_set(
     key: _Key,
     url: Annotated[str, typer.Argument(metavar="URL", help="https; or http, where it is on loopback.")],
     as_json: JSON = False,
@@ -117,7 +117,7 @@ def set_webhook(
 
 
 @webhook.command("delete")
-def delete_webhook(key: _Key) -> None:
+def webhook_delete(key: _Key) -> None:
     """Have changes of a connection told no more. What has still to be told is not told."""
     with _at_hand() as holdings:
         from connectory.api.webhooks import end_webhook

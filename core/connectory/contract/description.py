@@ -51,6 +51,8 @@ class Description(BaseModel):
             test answers `driver_missing` with the command that installs `distribution`.
         session_modules: modules that `open_session` imports besides. They are imported ahead of the first session, in a process
             apart from that of tests, which stay as small and as quick as they are.
+        asks_name_servers: whether its code asks the DNS by itself, as for service records (SRV). That takes datagrams (UDP), of
+            which tests have none otherwise; to have hosts looked up takes none. Default: no.
         native_ports: TCP ports that native code of a driver connects to by itself, where no field of the secrets is a `Port` that
             holds them. Python code needs none of them. Default: none.
     """
@@ -66,6 +68,7 @@ class Description(BaseModel):
     sentences: Mapping[FailureCode, Sentence] = {}
     drivers: tuple[str, ...] = ()
     session_modules: tuple[str, ...] = ()
+    asks_name_servers: bool = False
     native_ports: tuple[Annotated[int, Field(ge=1, le=65535)], ...] = Field(default=(), max_length=16)
 
     @field_validator("sentences")

@@ -50,6 +50,7 @@ _KEPT = (
 _DROP = delete(discoveries).where(
     discoveries.c.connection_id == bindparam("owner"), discoveries.c.id.not_in(_KEPT.scalar_subquery())
 )
+_END = update(discoveries).where(discoveries.c.id == bindparam("this")).values(report=bindparam("found"))
 
 
 def begin_discovery(
@@ -70,7 +71,11 @@ def begin_discovery(
 
 def end_discovery(database: Connection, discovery_id: str, report: str) -> None:
     """Keep what was found, unless nobody can ask for it any more."""
-    database.execute(update(discoveries).where(discoveries.c.id == discovery_id).values(report=report))
+    database.execute(_END, {"this": discovery_id, "found": report})
+    if (
+        database.dialect.name == "sqlite"
+    ):  # whose driver keeps a statement with what it was given last: megabytes, of each thread
+        database.execute(_END, {"this": "", "found": ""})
 
 
 def get_discovery(database: Connection, connection_id: str, discovery_id: str) -> StoredDiscovery | None:

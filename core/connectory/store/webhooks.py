@@ -82,6 +82,7 @@ _CLAIM = (
     update(webhook_events)
     .where(webhook_events.c.id.in_(select(_TAKEN.c.id)))
     .values(holder=bindparam("by"), held_until=bindparam("until"))
+    .returning(webhook_events.c.id)
 )
 _CLAIMED = (
     select(
@@ -94,7 +95,7 @@ _CLAIMED = (
         webhooks.c.secret_sealed,
     )
     .join_from(webhook_events, webhooks)
-    .where(webhook_events.c.holder == bindparam("by"))
+    .where(webhook_events.c.id.in_(bindparam("ids", expanding=True)))
 )
 _COUNT = select(func.count(), func.count().filter(webhook_events.c.due_at <= bindparam("now"), _FREE)).select_from(
     webhook_events
@@ -173,8 +174,8 @@ def claim_events(database: Connection, most: int, *, now: datetime, lasts: timed
         lasts: how long nobody else claims them.
     """
     holder = str(uuid.uuid4())
-    database.execute(_CLAIM, {"now": now, "most": most, "by": holder, "until": now + lasts})
-    return [DueEvent(*tuple(row)) for row in database.execute(_CLAIMED, {"by": holder})]
+    claimed = database.execute(_CLAIM, {"now": now, "most": most, "by": holder, "until": now + lasts}).scalars().all()
+    return [DueEvent(*tuple(row)) for row in database.execute(_CLAIMED, {"ids": claimed})] if claimed else []
 
 
 def settle(database: Connection, event: DueEvent, told: str, *, again_at: datetime | None) -> bool:

@@ -121,6 +121,13 @@ def check(connector_of: ConnectorOf) -> Iterator[Check]:
             loop.run(one.stop())
 
 
+@pytest.fixture(scope="module")
+def asking(connector_of: ConnectorOf) -> LoadedConnector:
+    """A connector that asks name servers by itself. Its test does what the secrets say."""
+    description = "@hookimpl\ndef connectory_describe():\n    return Description(asks_name_servers=True)\n"
+    return connector_of(RUN_SCRIPT, hooks=SCRIPTED + description)
+
+
 @pytest.fixture(params=["asyncio", "uvloop"])
 def in_loop(request: pytest.FixtureRequest) -> Iterator[Callable[[Awaitable[Any]], Any]]:
     """Run a coroutine in an event loop; the test runs once in asyncio's own and once in uvloop's."""

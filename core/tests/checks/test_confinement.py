@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from connectory.checks import seccomp
 from connectory.checks.egress import EgressPolicy
 from connectory.contract.check import FailureCode
 from testkit.loopback import LoopbackServer, Peer
@@ -322,29 +323,69 @@ def test_it_cannot_connect_to_a_unix_socket(check, tmp_path, name: str):
 
 
 @pytest.mark.parametrize("call", ["sendto(b'x', {place})", "sendmsg([b'x'], [], 0, {place})", "connect({place})"])
-def test_it_cannot_send_datagrams_to_what_was_not_vetted(check, call: str):
+def test_who_asks_name_servers_sends_datagrams_to_nobody_else(check, asking, call: str):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
         listener.bind(("127.0.0.1", 0))
-        place = listener.getsockname()
-        report = check("import socket\nsocket.socket(socket.AF_INET, socket.SOCK_DGRAM)." + call.format(place=place))
+        attempt = f"socket.socket(socket.AF_INET, socket.SOCK_DGRAM).{call.format(place=listener.getsockname())}"
+        script = f"import socket\ndef test(secrets, context):\n    {attempt}"
+        report = check(asking, document=DOCUMENT | {"script": script})
         listener.setblocking(False)
         with pytest.raises(BlockingIOError):
             listener.recv(1)
     assert report.code is FailureCode.ADDRESS_NOT_ALLOWED
 
 
-def test_it_can_ask_the_systems_name_servers_which_dns_libraries_do_themselves(check):
-    report = check(
+def test_who_asks_name_servers_reaches_the_systems_own(check, asking):
+    script = """
+import socket
+from connectory.checks.addresses import nameservers
+def test(secrets, context):
+    for ip in nameservers():
+        family = socket.AF_INET6 if ":" in ip else socket.AF_INET
+        with socket.socket(family, socket.SOCK_DGRAM) as query:
+            query.connect((ip, 53))
+"""
+    assert check(asking, document=DOCUMENT | {"script": script}).status == "succeeded"
+
+
+@pytest.mark.skipif(not seccomp.available(), reason="there is no filter for this machine")
+def test_others_have_no_datagrams_and_their_names_are_looked_up_for_them(check, connector_of, server):
+    """In a fork of what the test was forked from, where datagrams are to be had; it is gone once it has answered."""
+    looking = connector_of(
         """
-        import socket
-        from connectory.checks.addresses import _nameservers
-        for ip in _nameservers():
-            family = socket.AF_INET6 if ":" in ip else socket.AF_INET
-            with socket.socket(family, socket.SOCK_DGRAM) as query:
-                query.connect((ip, 53))
-        """
+        import ctypes, errno, os, socket
+        libc = ctypes.CDLL(None, use_errno=True)
+        assert libc.socket(2, 2, 0) < 0 and ctypes.get_errno() == errno.EACCES
+        assert {entry[4][0] for entry in socket.getaddrinfo("db.example", PORT)} == {"127.0.0.1"}
+        context.connect("db.example", PORT)[0].close()
+        for name in ("none.example", "death.example"):
+            try:
+                socket.getaddrinfo(name, PORT)
+            except socket.gaierror as error:
+                assert error.errno == {"none": socket.EAI_NONAME, "death": socket.EAI_AGAIN}[name[:-8]]
+            else:
+                raise AssertionError(name)
+        context.resolve("closed.example", PORT)
+        """.replace("PORT", str(server.port)),
+        top="""
+        import os, socket
+        from connectory.checks import lookups
+        from connectory.checks.addresses import Found
+
+        def look_up(host):
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM).close()
+            if host == "death.example":
+                os._exit(1)
+            if host == "none.example":
+                raise socket.gaierror(socket.EAI_NONAME, "none")
+            return Found(("127.0.0.1",) if host == "db.example" else ("169.254.169.254",), host)
+
+        lookups.look_up = look_up
+        """,
     )
-    assert report.status == "succeeded"
+    report = check(looking)
+    assert report.code is FailureCode.ADDRESS_NOT_ALLOWED, report
+    assert [(step.name, step.status) for step in report.steps][-1] == ("resolve", "failed")
 
 
 @pytest.mark.parametrize(

@@ -269,6 +269,7 @@ OUTSIDE = {
     ),
     "connect elsewhere by sending": "native(libc.sendto(native(libc.socket(2, 1, 0)), b'x', 1, 0x20000000, {elsewhere!r}, 16))",
     "connect elsewhere by MPTCP": "native(libc.connect(native(libc.socket(2, 1, 262)), {elsewhere!r}, 16))",
+    "send a datagram": "native(libc.sendto(native(libc.socket(2, 2, 0)), b'x', 1, 0, {elsewhere!r}, 16))",
     "open a socket of pings": "native(libc.socket(2, 2, 1))",
     "open io_uring": "native(libc.syscall(425, 1, ctypes.create_string_buffer(120)))",
     "enter a user namespace": "native(libc.unshare(0x10000000))",

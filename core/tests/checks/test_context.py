@@ -215,6 +215,6 @@ def test_the_time_of_drivers_ends_a_second_before_the_kill(context_for):
 
 def test_the_systems_name_servers_are_read_as_libraries_read_them(monkeypatch, tmp_path):
     monkeypatch.setattr(addresses, "_RESOLVER_SETTINGS", tmp_path / "resolv.conf")
-    assert addresses._nameservers() == {"127.0.0.1"}
+    assert addresses.nameservers() == {"127.0.0.1"}
     (tmp_path / "resolv.conf").write_text("# by hand\nsearch x\nnameserver 10.0.0.53 # here\nnameserver fe80::1%eth0\n")
-    assert addresses._nameservers() == {"10.0.0.53", "fe80::1"}
+    assert addresses.nameservers() == {"10.0.0.53", "fe80::1"}

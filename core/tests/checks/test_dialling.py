@@ -8,6 +8,7 @@ import pytest
 from connectory.checks import landlock
 from connectory.checks.dialling import Dial, dialled
 from connectory.checks.egress import EgressPolicy
+from connectory.checks.lookups import decode_answer
 from connectory.checks.native_ports import native_ports
 from connectory.checks.wire import ProtocolViolation
 from testkit.loopback import LoopbackServer, Peer
@@ -66,8 +67,8 @@ def nobody():
     ],
 )
 def test_native_code_may_connect_to_the_ports_that_its_connection_names(connector_of, document, ports):
-    """And to those that the connector names, and that of the DNS."""
-    assert set(native_ports(connector_of(hooks=FIELDS), document)) == {53, 7444, *ports}
+    """And to those that the connector names."""
+    assert set(native_ports(connector_of(hooks=FIELDS), document)) == {7444, *ports}
 
 
 def test_the_service_connects_where_the_policy_allows_it(far_end, nobody):
@@ -100,6 +101,25 @@ def test_a_name_that_is_allowed_is_allowed_with_its_addresses(far_end):
 def test_what_is_no_request_is_refused(asked):
     with pytest.raises(ProtocolViolation):
         Dial(*asked)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"[]",
+        b'{"answer": "resolved", "ips": [], "canonical": ""}',
+        b'{"answer": "resolved", "ips": "1", "canonical": ""}',
+        b'{"answer": "resolved", "ips": ["%s"], "canonical": ""}' % (b"1" * 51),
+        b'{"answer": "resolved", "ips": ["::1"], "canonical": null}',
+        b'{"answer": "resolved", "canonical": ""}',
+        b'{"answer": "unresolved", "error": true}',
+        b'{"answer": "unresolved", "error": 4096}',
+    ],
+)
+def test_what_is_no_answer_of_a_look_up_is_refused(answer):
+    with pytest.raises(ProtocolViolation):
+        decode_answer(answer)
 
 
 # What Python code sees. The port of the far end is none of the connection's own, so that the service connects.

@@ -90,7 +90,7 @@ events = st.one_of(
     failures,
 )
 requests = st.builds(
-    ForkRequest, counts, st.sampled_from(["test", "session", "branch", "session_branch"]), names
+    ForkRequest, counts, st.sampled_from(["test", "session", "look_up", "branch", "session_branch"]), names
 ) | st.builds(EndRequest, counts)
 answers = st.one_of(
     st.builds(Ready, st.booleans()),

@@ -66,6 +66,18 @@ def test_sockets_are_those_of_tcp_udp_and_routes(arguments: tuple[int, int, int]
     assert filtered(lambda: error_of(libc.socket(*arguments))) == ("EACCES" if refused else None)
 
 
+@pytest.mark.parametrize("family", [INET, INET6])
+def test_datagrams_are_given_up_apart(family: int):
+    """And the C library's own question to the kernel for addresses stays, in both of its ways."""
+
+    def ask() -> list[str | None]:
+        seccomp.give_up_datagrams()
+        kinds = [(family, DGRAM | socket.SOCK_NONBLOCK), (family, STREAM), (NETLINK, RAW), (NETLINK, DGRAM)]
+        return [error_of(libc.socket(*kind, 0)) for kind in kinds]
+
+    assert filtered(ask) == ["EACCES", None, None, None]
+
+
 def test_what_drivers_do_not_need_is_refused():
     calls = seccomp._BY_MACHINE[os.uname().machine]
     nothing = [0] * 6

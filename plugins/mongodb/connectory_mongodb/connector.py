@@ -30,6 +30,7 @@ class MongoDB(Connector[MongoDBSecrets]):
         user_guide="https://www.mongodb.com/docs/manual/reference/connection-string/",
         category="DATABASE",
         drivers=("pymongo", "dns.resolver"),
+        asks_name_servers=True,
         session_modules=("connectory_mongodb.session",),
     )
 

@@ -188,6 +188,7 @@ class SessionRunner:
             over_at=over_at,
             largest_row=terms.largest_row,
             native_ports=native_ports(connector, document),
+            datagrams=connector.description.asks_name_servers,
         )
 
     async def _open(
