@@ -37,7 +37,7 @@ def _meta(example: str, meaning: str) -> Member:
 
 _SHARED = (
     Member("description: Who buys here", N_("for people, in a sentence")),
-    Member("data_categories: [user.contact.email]", N_("what it holds; search the words below")),
+    Member("data_categories: [user.contact.email]", N_("what it holds; search the words above")),
     Member("data_uses: [essential.service]", N_("what it is used for, as Fides names uses")),
     Member("data_subjects: [customer]", N_("whose data it is, as Fides names people")),
 )

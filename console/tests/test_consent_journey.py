@@ -203,7 +203,7 @@ def test_salesforce_from_the_form_to_consent_and_verdict(
     page.get_by_role("link", name="To the console").click()
     page.get_by_role("button", name="Test now").click()
     expect(page.locator(".verdict-title")).to_have_text("Passed")
-    expect(page.locator(".step-name")).to_have_text(["resolve", "connect", "tls", "query"])
+    expect(page.locator("li .step-name")).to_have_text(["resolve", "connect", "tls", "query"])
     assert authorized(console, "customers")
 
 

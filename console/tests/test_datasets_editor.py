@@ -190,7 +190,7 @@ def test_what_may_stand_there_is_searched_and_copied(person: Person, console: Co
     page = editor(person, console, "worded")
     typed = "fides_key: worded\ncollections:\n- name: customer\n  fields:\n  - name: email\n"
     paste(page, typed)
-    page.get_by_label("Search them").fill("contact.email")
+    page.get_by_label("Search the data categories").fill("contact.email")
     page.keyboard.press("Enter")
     expect(page.locator("#text")).to_have_value(typed)
     person.context.grant_permissions(["clipboard-read", "clipboard-write"])

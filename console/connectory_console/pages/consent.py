@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -10,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 from connectory_console.api import Api, ApiFailed, segment
 from connectory_console.languages import gettext as _
 from connectory_console.pages.connection import path_of
+from connectory_console.types import names_of_types
 from connectory_console.web import Visit, problems_as_data
 
 _CONSENT_COOKIES = ("__Host-connectory_consent", "connectory_consent")
@@ -64,12 +66,14 @@ async def _confirm(visit: Visit, confirmation: str) -> Response:
 async def _page(visit: Visit, status: int = 200, **shown: Any) -> Response:
     if visit.wants_data:
         return problems_as_data({}, shown["problem"], status)
-    connection = await visit.api.get(path_of(visit))
+    connection, types = await asyncio.gather(visit.api.get(path_of(visit)), names_of_types(visit))
+    about = types.get(connection["connection_type"], {})
     redirect = (connection["secrets"] or {}).get("redirect_uri")
     return visit.page(
         "consent.html",
         status,
         connection=connection,
+        is_needed=about.get("authorization_required", True),
         redirect_uri=redirect if isinstance(redirect, str) else None,
         own_redirect_uri=visit.redirect_uri,
         **{"address": None, "problem": None} | shown,

@@ -113,7 +113,7 @@ def list_verdicts(
         size: rows to a page, at least 1.
     """
     given = {"kind": kind, "dataset": dataset if dataset is None or storable(dataset) else _NO_KEY}
-    values = {name: value for name, value in given.items() if value is not None}
+    values: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     count, rows = _listing(frozenset(values), bool(outcomes))
     values |= {"owner": connection_id} | ({"outcomes": list(outcomes)} if outcomes else {})
     found, total = load_page(database, count, lambda _: rows, values, page=page, size=size)
