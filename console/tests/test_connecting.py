@@ -336,6 +336,14 @@ def test_everything_works_before_any_script_ran(another, console: Console, good_
     page.get_by_role("combobox", name="Go to a page, a connection or a system").fill("without scr")
     page.keyboard.press("Enter")
     page.wait_for_url(console.page("/connections/without_scripts"))
+    console.make("without_secrets")
+    person.go("/connections?search=without_s")
+    for key in ("without_scripts", "without_secrets"):
+        page.locator(f"[value={key}]").check()
+    page.get_by_role("button", name="Test", exact=True).click()
+    expect(page.get_by_role("heading", name="1 of 2 done")).to_be_visible()
+    page.get_by_role("button", name="Retry these").click()
+    expect(page.get_by_role("heading", name="0 of 1 done")).to_be_visible()
 
 
 def scopes(console: Console) -> set[str]:
