@@ -59,7 +59,7 @@ texts: install
 	  --output-file locale/messages.new .
 	sed '/^"POT-Creation-Date/d' $(TEXTS)/messages.new > $(TEXTS)/messages.pot # because of a date any two changes would conflict
 	rm $(TEXTS)/messages.new
-	$(BIN)/pybabel --quiet update --input-file $(TEXTS)/messages.pot --output-dir $(TEXTS) --no-wrap --no-fuzzy-matching --ignore-pot-creation-date
+	$(BIN)/pybabel --quiet update --input-file $(TEXTS)/messages.pot --output-dir $(TEXTS) --no-wrap --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date
 	$(BIN)/pybabel --quiet compile --directory $(TEXTS)
 
 bench: compiled

@@ -135,4 +135,4 @@ def test_the_menu_of_the_person_opens_and_the_theme_and_the_language_are_kept(pe
     page.keyboard.press("Enter")
     expect(page.locator("html")).to_have_attribute("lang", "de")
     assert page.url == console.page("/keys")
-    expect(person.go("/plugins").get_by_role("link", name="Verbindungen")).to_be_visible()
+    expect(person.go("/plugins").get_by_role("link", name="Verbindungen", exact=True)).to_be_visible()

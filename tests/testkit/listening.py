@@ -15,7 +15,7 @@ from testkit.waiting import wait_until
 @contextmanager
 def listening(console: Starlette) -> Iterator[str]:
     """The address of its origin."""
-    server = uvicorn.Server(uvicorn.Config(alone(console), port=free_port(), log_level="error"))
+    server = uvicorn.Server(uvicorn.Config(alone(console), port=free_port(), log_config=None, access_log=False))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:
