@@ -142,6 +142,7 @@ async def run_test(
     verdict = _verdict(service, connection, envelope, has_tokens, who.id, observer)
     report = await (verdict if has_tokens else unless_abandoned(request, verdict))
     await _keep(service, connection, report, who)
+    service.runner.answered()
     return report
 
 
