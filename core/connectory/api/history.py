@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from pydantic import Field
 
 from connectory.api.answers import Answer, json_response
@@ -16,13 +16,14 @@ from connectory.api.errors import PROTECTED, errors
 from connectory.api.lookup import ConnectionKey, find_connection
 from connectory.api.means import Holdings
 from connectory.api.paging import Page, PageNumber, PageSize, page_of
+from connectory.api.routes import Router
 from connectory.api.service import service_of
 from connectory.store.engine import Store
 from connectory.store.schedules import Kind
 from connectory.store.timestamps import utc_now
 from connectory.store.verdicts import Outcome, Verdict, list_verdicts, purge_verdicts
 
-router = APIRouter(prefix="/api/v1", tags=["Schedules"], responses=PROTECTED)
+router = Router(prefix="/api/v1", tags=["Schedules"], responses=PROTECTED)
 
 _PURGED = 600.0
 """Seconds from one purge to the next."""
