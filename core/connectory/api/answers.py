@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict
 class Answer(BaseModel):
     """The base of models of answers. All members are always there, and there are no others."""
 
-    model_config = ConfigDict(extra="forbid")
+    # Compiled when it is first used: most only describe, in the OpenAPI document.
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
 
 SCHEMAS = "#/components/schemas/{model}"

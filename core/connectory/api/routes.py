@@ -32,13 +32,28 @@ class Router(APIRouter):
 
 
 class Route(APIRoute):
-    """One of them."""
+    """One of them. The model of its answers is compiled when the OpenAPI document is asked for, and not at the start."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        self._described = options
+        answers_itself = _answers_itself(endpoint)
+        super().__init__(path, endpoint, **options | ({"response_model": None} if answers_itself else {}))
+
+    def describe(self) -> None:
+        """Have what the OpenAPI document says of the answer."""
+        if _answers_itself(self.endpoint):
+            described = APIRoute(self.path, self.endpoint, **self._described)
+            self.response_model, self.response_field = described.response_model, described.response_field
 
     def get_route_handler(self) -> _Handler:
         """What answers a request."""
         careful = super().get_route_handler()
-        needed = _needed(self.dependant) if self.endpoint.__annotations__.get("return") == "Response" else None
+        needed = _needed(self.dependant) if _answers_itself(self.endpoint) else None
         return careful if needed is None else _quick(self.endpoint, *needed, self.dependant.request_param_name, careful)
+
+
+def _answers_itself(endpoint: Callable[..., Any]) -> bool:
+    return endpoint.__annotations__.get("return") in (Response, "Response")
 
 
 class _Parameter(NamedTuple):
