@@ -33,9 +33,9 @@ def install_openapi(app: FastAPI, catalog: Catalog) -> None:
 
 
 def _document(app: FastAPI, catalog: Catalog) -> dict[str, Any]:
-    for route in app.routes:
-        if isinstance(route, Route):
-            route.describe()
+    for each in app.routes:
+        if isinstance(each, Route):
+            each.describe()
     document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     routes = [route for route in iter_route_contexts(app.routes) if route.path in document["paths"]]
     bodies = {model for route in routes for body in _bodies(route) for model, _ in body.forms.values()}
