@@ -1,7 +1,5 @@
 """Answers: the base of the models that describe them, and the quick way to render what is asked for most."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

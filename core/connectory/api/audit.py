@@ -1,7 +1,5 @@
 """`/audit`: who did what."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import asdict
 from datetime import UTC, datetime

@@ -1,7 +1,5 @@
 """How connections are, as this node sees them: what a page of them shows beside each, and the numbers of all."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from typing import Annotated, Any, Literal
 

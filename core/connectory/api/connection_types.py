@@ -1,7 +1,5 @@
 """`/connection_type`: which connectors can be used, and the secrets each needs."""
 
-from __future__ import annotations
-
 import base64
 from collections.abc import Mapping
 from functools import lru_cache

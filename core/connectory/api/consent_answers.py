@@ -1,7 +1,5 @@
 """`/oauth/callback` and `…/authorization/confirm`: a person's consent comes back as a code, which is exchanged for tokens."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Annotated

@@ -1,7 +1,5 @@
 """`/connection/{key}/authorize`: ask for a person's consent, by OAuth 2.0 authorization code (RFC 6749 §4.1)."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from fastapi import Request, Response

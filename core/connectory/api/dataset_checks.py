@@ -1,7 +1,5 @@
 """`/connection/{key}/dataset/{fides_key}/check`: whether a dataset still fits what its connection holds."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from fastapi import Request, Response

@@ -1,7 +1,5 @@
 """`/connection_type/{type}/test` and `/validate`: try secrets that nobody has stored, and that nothing here stores."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal

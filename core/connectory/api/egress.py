@@ -1,7 +1,5 @@
 """`/egress/check`: whether connection tests may connect to a host, and which rule says so."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any
 
 from fastapi import Request

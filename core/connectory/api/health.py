@@ -1,7 +1,5 @@
 """`/health`, `/ready`, `/api/v1/status` and `/metrics`: what load balancers and monitoring ask."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal

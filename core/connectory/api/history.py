@@ -1,7 +1,5 @@
 """`/connection/{key}/history`: how a connection and its datasets were, over time."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta

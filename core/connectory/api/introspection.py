@@ -1,7 +1,5 @@
 """`POST /oauth/introspect` (RFC 7662): what a token, or a code to sign in with, is good for. Whoever has it may ask."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Annotated, Literal
 

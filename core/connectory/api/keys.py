@@ -1,7 +1,5 @@
 """`/keys`: which keys there are, which nodes hold them, and how much is sealed with each. Never a key itself."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Annotated, Any
 

@@ -1,7 +1,5 @@
 """`/plugins`: every installed connector, whether it works or not."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from fastapi import Request

@@ -1,7 +1,5 @@
 """`/connection/{key}/schedule`: what is done of a connection again and again."""
 
-from __future__ import annotations
-
 import re
 from datetime import datetime
 from typing import Annotated, Any

@@ -1,7 +1,5 @@
 """Run the test of a stored connection, record the verdict on the secrets that were tested, and say how it went."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Coroutine
 from dataclasses import asdict, replace

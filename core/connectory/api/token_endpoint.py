@@ -1,7 +1,5 @@
 """`POST /oauth/token` and `/oauth/revoke`: client credentials (RFC 6749 §4.4) or a code for a token, and its end (RFC 7009)."""
 
-from __future__ import annotations
-
 import base64
 import binascii
 import hmac

@@ -1,7 +1,5 @@
 """`/connection/{key}/webhook`: where changes of a connection's verdicts are told."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
