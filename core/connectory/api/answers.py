@@ -1,7 +1,5 @@
 """Answers: the base of the models that describe them, and the quick way to render what is asked for most."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +11,8 @@ from pydantic import BaseModel, ConfigDict
 class Answer(BaseModel):
     """The base of models of answers. All members are always there, and there are no others."""
 
-    model_config = ConfigDict(extra="forbid")
+    # Compiled when it is first used: most only describe, in the OpenAPI document.
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
 
 SCHEMAS = "#/components/schemas/{model}"

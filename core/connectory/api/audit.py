@@ -1,24 +1,23 @@
 """`/audit`: who did what."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from pydantic import Field
 
 from connectory.api.answers import Answer, json_response
 from connectory.api.bearer import needs
 from connectory.api.errors import PROTECTED, refuse_field
 from connectory.api.paging import Page, PageNumber, PageSize, page_of
+from connectory.api.routes import Router
 from connectory.api.service import Service, service_of
 from connectory.store.audit import ACTIONS
 from connectory.store.audit_search import MOST_COUNTED, Wanted, list_entries, matching_actions
 
-router = APIRouter(prefix="/api/v1", tags=["Audit"], responses=PROTECTED)
+router = Router(prefix="/api/v1", tags=["Audit"], responses=PROTECTED)
 
 
 class AuditItem(Answer):

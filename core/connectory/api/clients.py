@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from sqlalchemy.engine import Connection
 
 from connectory.api.answers import NO_STORE, json_response
@@ -25,6 +25,7 @@ from connectory.api.client_shapes import (
 )
 from connectory.api.errors import PROTECTED, Refused, errors
 from connectory.api.paging import PageNumber, PageSize, page_of
+from connectory.api.routes import Router
 from connectory.api.service import Service, service_of
 from connectory.store.audit import Actor
 from connectory.store.client_changes import add_client, end_token, end_tokens, remove_client, renew_secret
@@ -37,7 +38,7 @@ from connectory.store.client_listing import (
 )
 from connectory.store.timestamps import utc_now
 
-router = APIRouter(prefix="/api/v1", tags=["Clients"], responses=PROTECTED)
+router = Router(prefix="/api/v1", tags=["Clients"], responses=PROTECTED)
 
 MANAGE = "client:manage"
 _NO_CLIENT = "There is no client of this id; GET /api/v1/client lists them."

@@ -1,22 +1,21 @@
 """How connections are, as this node sees them: what a page of them shows beside each, and the numbers of all."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from pydantic import Field
 
 from connectory.api.answers import Answer, json_response
 from connectory.api.bearer import needs
 from connectory.api.errors import PROTECTED
+from connectory.api.routes import Router
 from connectory.api.service import Service, service_of
 from connectory.catalog.loaded import LoadedConnector
 from connectory.store.connections import StoredConnection
 from connectory.store.summary import summarize
 
-router = APIRouter(prefix="/api/v1", tags=["Connections"], responses=PROTECTED)
+router = Router(prefix="/api/v1", tags=["Connections"], responses=PROTECTED)
 
 _Count = Annotated[int, Field(ge=0, examples=[3])]
 

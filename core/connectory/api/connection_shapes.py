@@ -4,8 +4,6 @@ A member is said once, in `Connection`: answers show it, and a request may give 
 elsewhere requests may hold it and it is ignored, so that what was read can be sent back.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import datetime
 from operator import attrgetter

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from connectory.api.answers import NO_STORE
 from connectory.api.bearer import needs
 from connectory.api.errors import PROTECTED, errors
 from connectory.api.event_stream import EVENTS, answer_test
 from connectory.api.lookup import ConnectionKey, find_connection
+from connectory.api.routes import Router
 from connectory.api.service import Service, service_of
 from connectory.api.test_runs import TestResult, run_test
 from connectory.store.connections import StoredConnection
 from connectory.store.envelopes import has_tokens, load_envelopes
 
-router = APIRouter(prefix="/api/v1", tags=["Tests"], responses=PROTECTED)
+router = Router(prefix="/api/v1", tags=["Tests"], responses=PROTECTED)
 
 
 @router.get(

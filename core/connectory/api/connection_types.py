@@ -1,14 +1,12 @@
 """`/connection_type`: which connectors can be used, and the secrets each needs."""
 
-from __future__ import annotations
-
 import base64
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 import orjson
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from connectory.api.answers import Answer
@@ -16,13 +14,14 @@ from connectory.api.bearer import needs
 from connectory.api.errors import PROTECTED, errors, refuse_field
 from connectory.api.lookup import unknown_type
 from connectory.api.paging import Page, PageNumber, PageSize, page_of
+from connectory.api.routes import Router
 from connectory.api.service import service_of
 from connectory.catalog.catalog import Catalog
 from connectory.catalog.loaded import LoadedConnector
 from connectory.contract.fields import RoleName
 from connectory.documents.form import Group, Widget, form_description
 
-router = APIRouter(prefix="/api/v1", tags=["Connection types"], responses=PROTECTED)
+router = Router(prefix="/api/v1", tags=["Connection types"], responses=PROTECTED)
 
 
 TypeIdentifier = Annotated[str, Path(description="An identifier from the list of types.", examples=["manual"])]

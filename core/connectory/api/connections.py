@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from sqlalchemy.engine import Connection
 
 from connectory.api.answers import json_response
@@ -26,6 +26,7 @@ from connectory.api.errors import PROTECTED, Refused, errors, refuse_field
 from connectory.api.lookup import ConnectionKey, find_connection, find_detail
 from connectory.api.paging import PageNumber, PageSize, page_of
 from connectory.api.preconditions import SHOWS_TAG, IfMatch, IfNoneMatch, entity_tag, is_known, require_match
+from connectory.api.routes import Router
 from connectory.api.sealing import open_masked_document
 from connectory.api.service import Service, service_of
 from connectory.api.test_reports import recorded_test
@@ -39,7 +40,7 @@ from connectory.store.listing import Filters, Sort, TestStatus, list_connections
 from connectory.store.timestamps import utc_now
 from connectory.vault import EnvelopeUnreadable
 
-router = APIRouter(prefix="/api/v1", tags=["Connections"], responses=PROTECTED)
+router = Router(prefix="/api/v1", tags=["Connections"], responses=PROTECTED)
 
 _TEST_STATUS: dict[str, TestStatus] = {
     "passed": "passed",

@@ -1,12 +1,10 @@
 """`/oauth/callback` and `…/authorization/confirm`: a person's consent comes back as a code, which is exchanged for tokens."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from pydantic import BaseModel, Field, ValidationError
 from sqlalchemy.engine import Connection
 
@@ -20,6 +18,7 @@ from connectory.api.logs import log
 from connectory.api.lookup import ConnectionKey, find_connection
 from connectory.api.probes import run_probe
 from connectory.api.recordings import recorded
+from connectory.api.routes import Router
 from connectory.api.sealing import seal_tokens
 from connectory.api.service import Service, service_of
 from connectory.checks.report import CheckReport
@@ -35,10 +34,10 @@ from connectory.store.timestamps import utc_now
 from connectory.store.token_turns import replace_tokens
 from connectory.vault import EnvelopeUnreadable
 
-router = APIRouter(prefix="/api/v1", tags=["Authorization"], responses=PROTECTED)
+router = Router(prefix="/api/v1", tags=["Authorization"], responses=PROTECTED)
 # The provider sends a person's browser there, which has no token. What admits it is the state: random, sealed to one
 # connection and its secrets, good for ten minutes and for one use. What makes it count is the browser, or a confirmation.
-public = APIRouter(prefix="/api/v1", tags=["Authorization"])
+public = Router(prefix="/api/v1", tags=["Authorization"])
 
 _ACTOR = "oauth callback"  # who brings a consent that nobody is known to have asked for
 _LONGEST_CODE = 4096

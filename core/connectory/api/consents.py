@@ -1,10 +1,8 @@
 """`/connection/{key}/authorize`: ask for a person's consent, by OAuth 2.0 authorization code (RFC 6749 §4.1)."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from pydantic import Field, RootModel
 
 from connectory.api.answers import NO_STORE
@@ -14,6 +12,7 @@ from connectory.api.consent_url import ConsentImpossible, consent_url, new_verif
 from connectory.api.errors import PROTECTED, Refused, errors, refuse_field
 from connectory.api.logs import log
 from connectory.api.lookup import ConnectionKey, find_connection
+from connectory.api.routes import Router
 from connectory.api.sealing import stored_document
 from connectory.api.service import Service, service_of
 from connectory.catalog.catalog import ConnectorUnavailable
@@ -26,7 +25,7 @@ from connectory.store.connections import StoredConnection
 from connectory.store.envelopes import load_envelopes
 from connectory.store.timestamps import utc_now
 
-router = APIRouter(prefix="/api/v1", tags=["Authorization"], responses=PROTECTED)
+router = Router(prefix="/api/v1", tags=["Authorization"], responses=PROTECTED)
 
 
 class ConsentAddress(RootModel[str]):

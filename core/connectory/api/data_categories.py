@@ -1,19 +1,18 @@
 """`/data_category`: what the fields of a dataset may be said to hold."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from pydantic import Field
 
 from connectory.api.answers import Answer, json_response
 from connectory.api.bearer import needs
 from connectory.api.errors import PROTECTED
 from connectory.api.paging import Page, PageNumber, PageSize, page_of
+from connectory.api.routes import Router
 from connectory.api.service import service_of
 
-router = APIRouter(prefix="/api/v1", tags=["Datasets"], responses=PROTECTED)
+router = Router(prefix="/api/v1", tags=["Datasets"], responses=PROTECTED)
 
 
 class DataCategory(Answer):

@@ -1,10 +1,8 @@
 """`/connection/{key}/dataset/{fides_key}/check`: whether a dataset still fits what its connection holds."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from connectory.api.answers import NO_STORE, Answer, json_response
@@ -16,6 +14,7 @@ from connectory.api.discovery_runs import Subject
 from connectory.api.discovery_shapes import DiscoveryRequest
 from connectory.api.errors import PROTECTED, Refused, errors
 from connectory.api.lookup import ConnectionKey, find_connection
+from connectory.api.routes import Router
 from connectory.api.service import Service, service_of
 from connectory.api.test_runs import FailureFields, RetryAfter, refuse_too_often
 from connectory.drift.codes import Code
@@ -25,7 +24,7 @@ from connectory.store.datasets import get
 from connectory.store.envelopes import load_envelopes
 from connectory.store.timestamps import utc_now
 
-router = APIRouter(prefix="/api/v1", tags=["Discovery"], responses=PROTECTED)
+router = Router(prefix="/api/v1", tags=["Discovery"], responses=PROTECTED)
 
 
 class DriftFinding(BaseModel):

@@ -4,8 +4,6 @@ The Fides language validates them, with all of its members. Its own models are n
 takes over a second, and their validators stand in no schema.
 """
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel

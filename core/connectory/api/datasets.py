@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import Path, Query, Request, Response
 
 from connectory.api.answers import json_response
 from connectory.api.bearer import actor, needs
@@ -22,6 +22,7 @@ from connectory.api.dataset_shapes import (
 from connectory.api.errors import PROTECTED, Refused, errors, refuse_field
 from connectory.api.lookup import ConnectionKey, find_connection
 from connectory.api.paging import ANSWER_LIMIT, PageNumber, PageSize, page_of, page_too_large
+from connectory.api.routes import Router
 from connectory.api.service import Service, service_of
 from connectory.store import audit
 from connectory.store.audit import Actor
@@ -33,7 +34,7 @@ from connectory.store.timestamps import utc_now
 if TYPE_CHECKING:
     from connectory.api.dataset_items import DatasetItem
 
-router = APIRouter(prefix="/api/v1", tags=["Datasets"], responses=PROTECTED)
+router = Router(prefix="/api/v1", tags=["Datasets"], responses=PROTECTED)
 
 FidesKey = Annotated[str, Path(description="The dataset's fides_key.", examples=["example_test_dataset"])]
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi import Header, Path, Query, Request, Response
 
 from connectory.api.answers import NO_STORE, json_response
 from connectory.api.bearer import actor, needs
@@ -20,6 +20,7 @@ from connectory.api.discovery_shapes import Discovery, DiscoveryRequest
 from connectory.api.errors import PROTECTED, Refused, errors
 from connectory.api.lookup import ConnectionKey, find_connection
 from connectory.api.means import Holdings, Means
+from connectory.api.routes import Router
 from connectory.api.service import Service, service_of
 from connectory.api.test_runs import refuse_too_often
 from connectory.catalog.catalog import ConnectorUnavailable
@@ -31,7 +32,7 @@ from connectory.store.discoveries import begin_discovery, get_discovery
 from connectory.store.envelopes import load_envelopes
 from connectory.store.timestamps import utc_now
 
-router = APIRouter(prefix="/api/v1", tags=["Discovery"], responses=PROTECTED)
+router = Router(prefix="/api/v1", tags=["Discovery"], responses=PROTECTED)
 
 DiscoveryId = Annotated[
     str,

@@ -1,7 +1,5 @@
 """What requests and answers say of discoveries."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Annotated, Any, Literal
 

@@ -1,12 +1,10 @@
 """`/connection_type/{type}/test` and `/validate`: try secrets that nobody has stored, and that nothing here stores."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from connectory.api.answers import Answer
@@ -18,6 +16,7 @@ from connectory.api.errors import PROTECTED, Refused, errors, rebuild, refuse_fi
 from connectory.api.event_stream import EVENTS, answer_test
 from connectory.api.lookup import find_connection, unknown_type
 from connectory.api.probes import of_connection, probe
+from connectory.api.routes import Router
 from connectory.api.sealing import usable_connector
 from connectory.api.secrets import ATTEMPTS, document_meant, document_of, names_sent
 from connectory.api.service import Service, service_of
@@ -35,7 +34,7 @@ from connectory.store import audit
 from connectory.store.audit import Actor
 from connectory.store.connections import StoredConnection
 
-router = APIRouter(prefix="/api/v1", responses=PROTECTED)
+router = Router(prefix="/api/v1", responses=PROTECTED)
 
 _EXAMPLES = {
     "New": {"secrets": {"host": "db.example", "dbname": "app", "username": "reader", "password": "tiger-lily"}},

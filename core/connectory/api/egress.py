@@ -1,10 +1,8 @@
 """`/egress/check`: whether connection tests may connect to a host, and which rule says so."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from connectory.api.answers import Answer
@@ -12,6 +10,7 @@ from connectory.api.bearer import actor, needs
 from connectory.api.bodies import JsonBody, parse_body
 from connectory.api.errors import PROTECTED, Refused, errors
 from connectory.api.host_lookups import LookupsFull
+from connectory.api.routes import Router
 from connectory.api.service import Service, service_of
 from connectory.checks.egress import Decision
 from connectory.checks.egress_check import LOOKUP_TIME, EgressReport, check_found, check_name
@@ -19,7 +18,7 @@ from connectory.contract.check import FailureCode
 from connectory.store import audit
 from connectory.store.audit import Actor
 
-router = APIRouter(prefix="/api/v1", tags=["Tests"], responses=PROTECTED)
+router = Router(prefix="/api/v1", tags=["Tests"], responses=PROTECTED)
 
 # Wider than the grammar of hosts in secrets: what it takes besides is not a host either, and has no address.
 _HOST = r"^[A-Za-z0-9_.:\[\]\-]{1,255}$"

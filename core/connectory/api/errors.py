@@ -3,8 +3,6 @@
 Bodies have FastAPI's shape: `{"detail": "sentence"}`, and for 422 `{"detail": [{"loc": [], "msg": "", "type": ""}]}`.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any

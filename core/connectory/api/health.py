@@ -1,12 +1,10 @@
 """`/health`, `/ready`, `/api/v1/status` and `/metrics`: what load balancers and monitoring ask."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from fastapi.responses import PlainTextResponse
 from pydantic import Field
 
@@ -14,11 +12,12 @@ from connectory.api.answers import Answer
 from connectory.api.bearer import needs
 from connectory.api.errors import PROTECTED, errors
 from connectory.api.health_counts import HealthCounts
+from connectory.api.routes import Router
 from connectory.api.service import Service, service_of
 from connectory.catalog.record import PluginStatus
 from connectory.checks.confinement import Level, NativeConnections
 
-router = APIRouter(tags=["Operation"])
+router = Router(tags=["Operation"])
 
 
 class Health(Answer):

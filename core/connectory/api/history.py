@@ -1,14 +1,12 @@
 """`/connection/{key}/history`: how a connection and its datasets were, over time."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from pydantic import Field
 
 from connectory.api.answers import Answer, json_response
@@ -17,13 +15,14 @@ from connectory.api.errors import PROTECTED, errors
 from connectory.api.lookup import ConnectionKey, find_connection
 from connectory.api.means import Holdings
 from connectory.api.paging import Page, PageNumber, PageSize, page_of
+from connectory.api.routes import Router
 from connectory.api.service import service_of
 from connectory.store.engine import Store
 from connectory.store.schedules import Kind
 from connectory.store.timestamps import utc_now
 from connectory.store.verdicts import Outcome, Verdict, list_verdicts, purge_verdicts
 
-router = APIRouter(prefix="/api/v1", tags=["Schedules"], responses=PROTECTED)
+router = Router(prefix="/api/v1", tags=["Schedules"], responses=PROTECTED)
 
 _PURGED = 600.0
 """Seconds from one purge to the next."""

@@ -1,11 +1,9 @@
 """`POST /oauth/introspect` (RFC 7662): what a token, or a code to sign in with, is good for. Whoever has it may ask."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import Depends, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
@@ -13,12 +11,13 @@ from connectory.api.answers import Answer
 from connectory.api.bodies import RawBody
 from connectory.api.console_codes import note_wrong
 from connectory.api.oauth import FORM, REFUSALS, OauthRefused, address_of, oauth_answer, read_form
+from connectory.api.routes import Router
 from connectory.api.service import Service, service_of
 from connectory.store.clients import Grant, token_grant
 from connectory.store.console_codes import code_grant
 from connectory.store.timestamps import utc_now
 
-router = APIRouter(prefix="/api/v1", tags=["Authentication"])
+router = Router(prefix="/api/v1", tags=["Authentication"])
 
 
 class IntrospectionRequest(BaseModel):

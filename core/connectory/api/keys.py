@@ -1,22 +1,21 @@
 """`/keys`: which keys there are, which nodes hold them, and how much is sealed with each. Never a key itself."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from pydantic import Field
 
 from connectory.api.answers import Answer, json_response
 from connectory.api.bearer import needs
 from connectory.api.errors import PROTECTED
+from connectory.api.routes import Router
 from connectory.api.service import Service, service_of
 from connectory.store.key_records import KeyRecord, count_by_kid, recorded_keys
 from connectory.store.nodes import Node, running_nodes
 from connectory.vault import KeyRing
 
-router = APIRouter(prefix="/api/v1", tags=["Keys"], responses=PROTECTED)
+router = Router(prefix="/api/v1", tags=["Keys"], responses=PROTECTED)
 
 _KID = "2026-11"
 

@@ -1,7 +1,5 @@
 """What the endpoints of OAuth have in common: forms come in, and errors are those of RFC 6749 §5.2."""
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Mapping
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl

@@ -17,6 +17,7 @@ from connectory.api.answers import SCHEMAS, reference
 from connectory.api.bearer import Needs
 from connectory.api.bodies import RawBody
 from connectory.api.errors import FieldProblems, Problem, errors
+from connectory.api.routes import Route
 from connectory.catalog.catalog import Catalog
 
 
@@ -32,6 +33,9 @@ def install_openapi(app: FastAPI, catalog: Catalog) -> None:
 
 
 def _document(app: FastAPI, catalog: Catalog) -> dict[str, Any]:
+    for each in app.routes:
+        if isinstance(each, Route):
+            each.describe()
     document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     routes = [route for route in iter_route_contexts(app.routes) if route.path in document["paths"]]
     bodies = {model for route in routes for body in _bodies(route) for model, _ in body.forms.values()}

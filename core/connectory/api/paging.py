@@ -1,7 +1,5 @@
 """Pages: the query parameters, and the shape `{items, total, page, size, pages}`."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Annotated, Any, Generic, TypeVar
 

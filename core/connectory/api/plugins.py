@@ -1,20 +1,19 @@
 """`/plugins`: every installed connector, whether it works or not."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from pydantic import Field
 
 from connectory.api.answers import Answer
 from connectory.api.bearer import needs
 from connectory.api.errors import PROTECTED
 from connectory.api.paging import Page, PageNumber, PageSize, page_of
+from connectory.api.routes import Router
 from connectory.api.service import service_of
 from connectory.catalog.record import PluginRecord, PluginStatus
 
-router = APIRouter(prefix="/api/v1", tags=["Plugins"], responses=PROTECTED)
+router = Router(prefix="/api/v1", tags=["Plugins"], responses=PROTECTED)
 
 
 class Plugin(Answer):

@@ -1,12 +1,10 @@
 """`/connection/{key}/schedule`: what is done of a connection again and again."""
 
-from __future__ import annotations
-
 import re
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from connectory.api.answers import Answer, json_response
@@ -17,6 +15,7 @@ from connectory.api.discovery import connector_of
 from connectory.api.errors import PROTECTED, Refused, errors, refuse_field
 from connectory.api.lookup import ConnectionKey, find_connection
 from connectory.api.means import Holdings
+from connectory.api.routes import Router
 from connectory.api.service import service_of
 from connectory.store import audit
 from connectory.store.audit import Actor
@@ -24,7 +23,7 @@ from connectory.store.connections import StoredConnection
 from connectory.store.schedules import Kind, Schedule, delete_schedule, get_schedule, put_schedule
 from connectory.store.timestamps import database_now
 
-router = APIRouter(prefix="/api/v1", tags=["Schedules"], responses=PROTECTED)
+router = Router(prefix="/api/v1", tags=["Schedules"], responses=PROTECTED)
 
 _UNITS = {"m": 60, "h": 3600, "d": 86_400}
 _MOST = 30 * 86_400

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 
 from connectory.api.bearer import actor, needs
 from connectory.api.bodies import JsonBody, parse_json
@@ -12,6 +12,7 @@ from connectory.api.connection_shapes import Secrets
 from connectory.api.errors import PROTECTED, Refused, errors
 from connectory.api.lookup import ConnectionKey, find_connection
 from connectory.api.preconditions import IfMatch, require_match
+from connectory.api.routes import Router
 from connectory.api.sealing import (
     holds_mask,
     problems_of,
@@ -30,7 +31,7 @@ from connectory.store.connections import StoredConnection, store_secrets
 from connectory.store.envelopes import load_envelopes
 from connectory.store.timestamps import utc_now
 
-router = APIRouter(prefix="/api/v1", tags=["Secrets"], responses=PROTECTED)
+router = Router(prefix="/api/v1", tags=["Secrets"], responses=PROTECTED)
 
 Verify = Annotated[bool, Query(description="Test the connection with the new secrets.")]
 

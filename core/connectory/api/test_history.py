@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from pydantic import Field
 
 from connectory.api.answers import json_response
@@ -12,11 +12,12 @@ from connectory.api.bearer import needs
 from connectory.api.errors import PROTECTED, errors
 from connectory.api.lookup import ConnectionKey, find_connection
 from connectory.api.paging import Page, PageNumber, PageSize, page_of
+from connectory.api.routes import Router
 from connectory.api.service import Service, service_of
 from connectory.api.test_reports import RecordedTest, recorded_test
 from connectory.store.test_history import list_tests
 
-router = APIRouter(prefix="/api/v1", tags=["Tests"], responses=PROTECTED)
+router = Router(prefix="/api/v1", tags=["Tests"], responses=PROTECTED)
 
 
 class PastTest(RecordedTest):

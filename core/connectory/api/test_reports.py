@@ -1,7 +1,5 @@
 """What is shown of a test that was recorded: as `last_test` of its connection, and in its history."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Annotated, Any, Literal
 

@@ -1,7 +1,5 @@
 """Run the test of a stored connection, record the verdict on the secrets that were tested, and say how it went."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Coroutine
 from dataclasses import asdict, replace
@@ -142,6 +140,7 @@ async def run_test(
     verdict = _verdict(service, connection, envelope, has_tokens, who.id, observer)
     report = await (verdict if has_tokens else unless_abandoned(request, verdict))
     await _keep(service, connection, report, who)
+    service.runner.answered()
     return report
 
 

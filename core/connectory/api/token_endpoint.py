@@ -1,7 +1,5 @@
 """`POST /oauth/token` and `/oauth/revoke`: client credentials (RFC 6749 §4.4) or a code for a token, and its end (RFC 7009)."""
 
-from __future__ import annotations
-
 import base64
 import binascii
 import hmac
@@ -10,7 +8,7 @@ from datetime import timedelta
 from typing import Annotated, Literal, NoReturn
 from urllib.parse import unquote_plus
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import Depends, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
@@ -21,6 +19,7 @@ from connectory.api.console_codes import CONSOLE_CODE, exchange_code
 from connectory.api.failed_logins import UNKNOWN
 from connectory.api.logs import log
 from connectory.api.oauth import FORM, REFUSALS, OauthRefused, address_of, oauth_answer, read_form, refuse_guessing
+from connectory.api.routes import Router
 from connectory.api.service import Service, service_of
 from connectory.scopes import SCOPES
 from connectory.store.audit import append
@@ -34,7 +33,7 @@ from connectory.store.clients import (
 )
 from connectory.store.timestamps import utc_now
 
-router = APIRouter(prefix="/api/v1", tags=["Authentication"])
+router = Router(prefix="/api/v1", tags=["Authentication"])
 
 
 class Token(Answer):

@@ -1,12 +1,10 @@
 """`/connection/{key}/webhook`: where changes of a connection's verdicts are told."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import orjson
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from connectory.api.answers import Answer, json_response
@@ -17,6 +15,7 @@ from connectory.api.egress import report_on
 from connectory.api.errors import PROTECTED, Refused, errors, refuse_field
 from connectory.api.lookup import ConnectionKey, find_connection
 from connectory.api.means import Holdings
+from connectory.api.routes import Router
 from connectory.api.service import Service, service_of
 from connectory.api.test_runs import refuse_too_often
 from connectory.api.webhook_calls import Target, refusal, target_of
@@ -27,7 +26,7 @@ from connectory.store.audit import Actor
 from connectory.store.timestamps import utc_now
 from connectory.store.webhooks import Webhook, delete_webhook, get_webhook, put_webhook, seal_secret
 
-router = APIRouter(prefix="/api/v1", tags=["Schedules"], responses=PROTECTED)
+router = Router(prefix="/api/v1", tags=["Schedules"], responses=PROTECTED)
 
 _INVALID = (
     "Must be an address like https://hooks.example.com/connectory, in ASCII, without a user and a fragment; http only where it "

@@ -13,7 +13,7 @@ from connectory.catalog.loaded import LoadedConnector
 from connectory.checks.confinement import NATIVE_WARNINGS, WARNINGS, level, native_connections
 from connectory.checks.egress import EgressPolicy
 from connectory.checks.fork_protocol import ConnectorName
-from connectory.checks.forkservers import ForkServerHandle, ForkServerLost, ForkServers
+from connectory.checks.forkservers import ForkServerHandle, ForkServerLost, ForkServers, settle
 from connectory.checks.memory import BUDGET
 from connectory.checks.native_ports import native_ports
 from connectory.checks.process import CheckProcess
@@ -37,8 +37,8 @@ _log = logging.getLogger(__name__)
 MEMORY = 512 * 2**20
 """Bytes of address space that a test may use besides what its fork server has: room for any driver, none for a flood."""
 
-_RESPITE = 0.002
-"""Seconds from a test's end to the fork of the next spare: longer than the event loop takes to pass the report on."""
+_RESPITE = 0.01
+"""Seconds, at most, from a test's report to the end of its process and the next one's fork: the answer comes first."""
 
 _LOST = "The process that the service starts tests from ended, and the test with it; try again. The service's log says more."
 
@@ -137,6 +137,7 @@ class CheckRunner:
         self._reports: set[asyncio.Future[CheckReport]] = set()
         self._fork_servers = ForkServers(closed, total_memory)
         self._spares = Spares(spares, policy)
+        self._resting: set[asyncio.Future[None]] = set()
         self.sessions = SessionRunner(
             self._fork_servers, policy=policy, memory=memory, cleartext_unverified=cleartext_unverified
         )
@@ -186,6 +187,11 @@ class CheckRunner:
         self._fork_servers.kill_tests()
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(lambda: [task.cancel() for task in self._tasks])
+
+    def answered(self) -> None:
+        """Say that a report is recorded and about to be answered: what gave way to that follows at once."""
+        for rest in self._resting:
+            settle(rest, None)
 
     async def run(
         self,
@@ -341,13 +347,31 @@ class CheckRunner:
         finally:
             try:
                 if process is not None:
-                    process.kill()
-                    # A little later, so that the answer need not share the processors with the fork.
-                    asyncio.get_running_loop().call_later(_RESPITE, self._replace, process)
-                    await process.gone()
+                    try:
+                        if transcript.complete and report.done() and subject.turn is None:
+                            await self._rest()
+                    finally:
+                        process.kill()
+                        # With tokens the answer is still to come: it waits until their turn is over.
+                        asyncio.get_running_loop().call_later(_RESPITE if subject.turn else 0, self._replace, process)
+                        await process.gone()
             finally:
                 if subject.turn is not None:
                     subject.turn.end(transcript.tokens)
+
+    async def _rest(self) -> None:
+        """Have answers need not share the processors with the end of processes, and with forks, unless other tests wait."""
+        if self._turns.waiting:
+            return
+        loop = asyncio.get_running_loop()
+        rest: asyncio.Future[None] = loop.create_future()
+        self._resting.add(rest)
+        limit = loop.call_later(_RESPITE, settle, rest, None)
+        try:
+            await rest
+        finally:
+            limit.cancel()
+            self._resting.discard(rest)
 
     async def _server_for(self, name: ConnectorName) -> ForkServerHandle:
         try:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import fields
 from typing import Any, TypeAlias, TypeVar
 
 TIME_LIMIT = 2.0**40
@@ -32,7 +31,7 @@ def plain(made: type[MessageT]) -> Maker[MessageT]:
 
 def encoded(key: str, words: Mapping[type[Any], str], message: Any) -> bytes:
     """A message as JSON, with its word under `key`."""
-    return json.dumps({key: words[type(message)], **vars(message)}, default=vars).encode()
+    return _encode({key: words[type(message)], **vars(message)}).encode()
 
 
 def decoded(key: str, makers: Mapping[str, Maker[MessageT]], data: bytes) -> MessageT:
@@ -56,7 +55,7 @@ def parsed(data: bytes) -> dict[str, Any]:
         ProtocolViolation: it is none.
     """
     try:
-        value = json.loads(data.decode(), object_pairs_hook=_once_each)
+        value = _decode(data.decode())
     except (ValueError, RecursionError):  # a number of thousands of digits, too
         raise ProtocolViolation("a message must be JSON") from None
     if not isinstance(value, dict):
@@ -72,9 +71,14 @@ def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def members_of(value: Any, made: type[Any]) -> dict[str, Any]:
     """`value`, where it is an object with the members that a message of this class has, and no other."""
-    if not isinstance(value, dict) or value.keys() != {member.name for member in fields(made)}:
+    if not isinstance(value, dict) or value.keys() != made.__dataclass_fields__.keys():
         raise ProtocolViolation("a message must have the members of its kind")
     return value
+
+
+# Made once: `json.loads` and `json.dumps` with arguments make one for each message, which takes longer than the message.
+_decode = json.JSONDecoder(object_pairs_hook=_once_each).decode
+_encode = json.JSONEncoder(default=vars).encode
 
 
 def is_duration(value: object) -> bool:

@@ -7,8 +7,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, any_, bindparam, cast, func, select
-from sqlalchemy.dialects.postgresql import JSON
+from sqlalchemy import JSON, Column, ColumnElement, any_, bindparam, cast, func, select
 
 from connectory.store.search import storable
 

@@ -10,12 +10,13 @@ from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Row, Select, bindparam, literal_column, select, update
+from sqlalchemy import ColumnElement, bindparam, literal_column, select, update
 from sqlalchemy import delete as delete_from
 from sqlalchemy.engine import Connection
 
 from connectory.store.asked import asked, is_asked
 from connectory.store.envelopes import Sealed, put_envelopes
+from connectory.store.prepared import Prepared
 from connectory.store.search import storable, unindex_rows
 from connectory.store.tables import connections
 
@@ -75,8 +76,8 @@ COLUMNS = [connections.c[name] for name in StoredConnection._fields]
 """What to select, in the order in which `StoredConnection(*row)` takes it."""
 
 _SELECT = select(*COLUMNS)
-_BY_KEY = _SELECT.where(connections.c.key == bindparam("key"))
-_BY_ID = _SELECT.where(connections.c.id == bindparam("connection_id"))
+_BY_KEY = Prepared(_SELECT.where(connections.c.key == bindparam("key")))
+_BY_ID = Prepared(_SELECT.where(connections.c.id == bindparam("connection_id")))
 
 # As text, with constants and not parameters: databases use an index on an expression only for the same expression.
 _FORM: ColumnElement[str] = literal_column("replace(replace(lower(connections.key), '-', ''), '_', '')")
@@ -102,9 +103,10 @@ _STORE_SECRETS = (
     )
     .returning(*COLUMNS)
 )
-_STORE_MERGED = _STORE_SECRETS.where(connections.c.secrets_version == bindparam("expected"))
-_STORE_UNCHANGED = _STORE_SECRETS.where(connections.c.version == bindparam("expected"))
-_RECORD_TEST = (
+_STORE_ANYWAY = Prepared(_STORE_SECRETS)
+_STORE_MERGED = Prepared(_STORE_SECRETS.where(connections.c.secrets_version == bindparam("expected")))
+_STORE_UNCHANGED = Prepared(_STORE_SECRETS.where(connections.c.version == bindparam("expected")))
+_RECORD_TEST = Prepared(
     update(connections)
     .where(connections.c.id == bindparam("row_id"), connections.c.secrets_version == bindparam("tested"))
     .values(
@@ -120,12 +122,12 @@ def get_by_key(database: Connection, key: str) -> StoredConnection | None:
     """The connection of exactly this key, or None."""
     if not storable(key):
         return None
-    return _connection(database.execute(_BY_KEY, {"key": key}).one_or_none())
+    return _connection(_BY_KEY.first(database, {"key": key}))
 
 
 def get_by_id(database: Connection, connection_id: str) -> StoredConnection | None:
     """The connection of this identity, or None."""
-    return _connection(database.execute(_BY_ID, {"connection_id": connection_id}).one_or_none())
+    return _connection(_BY_ID.first(database, {"connection_id": connection_id}))
 
 
 def find_by_keys(database: Connection, keys: Collection[str]) -> dict[str, StoredConnection]:
@@ -141,15 +143,15 @@ def lock_by_keys(database: Connection, keys: Collection[str]) -> dict[str, Store
     return _found(database, _by_keys(database.dialect.name, lock=True), keys)
 
 
-def _found(database: Connection, statement: Select[Any], keys: Collection[str]) -> dict[str, StoredConnection]:
-    rows = database.execute(statement, asked(keys))
+def _found(database: Connection, statement: Prepared, keys: Collection[str]) -> dict[str, StoredConnection]:
+    rows = statement.all(database, asked(keys))
     return {row.key: row for row in map(StoredConnection._make, rows)}
 
 
 @cache
-def _by_keys(dialect: str, *, lock: bool = False) -> Select[Any]:
+def _by_keys(dialect: str, *, lock: bool = False) -> Prepared:
     statement = _SELECT.where(is_asked(connections.c.key, dialect)).order_by(connections.c.key)
-    return statement.with_for_update(of=connections) if lock else statement
+    return Prepared(statement.with_for_update(of=connections) if lock else statement)
 
 
 def find_similar_key(database: Connection, key: str) -> str | None:
@@ -189,12 +191,12 @@ def store_secrets(
     """
     values = {"row_id": connection_id, "kid": sealed.kid, "now": now}
     if expected_version is not None:
-        rows = database.execute(_STORE_UNCHANGED, {**values, "expected": expected_version})
+        row = _STORE_UNCHANGED.first(database, {**values, "expected": expected_version})
     elif expected_secrets_version is None:
-        rows = database.execute(_STORE_SECRETS, values)
+        row = _STORE_ANYWAY.first(database, values)
     else:
-        rows = database.execute(_STORE_MERGED, {**values, "expected": expected_secrets_version})
-    connection = _connection(rows.one_or_none())
+        row = _STORE_MERGED.first(database, {**values, "expected": expected_secrets_version})
+    connection = _connection(row)
     if connection is not None:
         put_envelopes(database, {connection_id: sealed})
     return connection
@@ -228,8 +230,8 @@ def record_test(
         "failure_code": failure_code,
         "report": report,
     }
-    return database.execute(_RECORD_TEST, values).rowcount == 1
+    return _RECORD_TEST.run(database, values) == 1
 
 
-def _connection(row: Row[Any] | None) -> StoredConnection | None:
-    return None if row is None else StoredConnection(*tuple(row))
+def _connection(row: tuple[Any, ...] | None) -> StoredConnection | None:
+    return None if row is None else StoredConnection._make(row)

@@ -16,6 +16,7 @@ from connectory.store.asked import asked, is_asked
 from connectory.store.errors import ConnectionGone, KeyTaken, PageTooLarge
 from connectory.store.inserting import insert_unless_taken, replace_rows
 from connectory.store.paging import load_page, paged
+from connectory.store.prepared import Prepared
 from connectory.store.search import storable
 from connectory.store.tables import connections, datasets
 
@@ -41,7 +42,7 @@ class Dataset:
 
 _SELECT = select(*(datasets.c[field.name] for field in fields(Dataset)))
 # FOR KEY SHARE is the lock the foreign key would take anyway: nobody deletes the connection until we are done.
-_HOLD = (
+_HOLD = Prepared(
     select(connections.c.id).where(connections.c.id == bindparam("owner")).with_for_update(read=True, key_share=True)
 )
 _ORDER = datasets.c.created_at.desc(), datasets.c.fides_key
@@ -54,8 +55,8 @@ _KEYS = select(datasets.c.fides_key).where(_THIS[0]).order_by(datasets.c.fides_k
 
 
 @cache
-def _by_keys(dialect: str) -> Select[Any]:
-    return (
+def _by_keys(dialect: str) -> Prepared:
+    return Prepared(
         _SELECT.where(is_asked(datasets.c.fides_key, dialect))
         .order_by(datasets.c.fides_key)
         .with_for_update(of=datasets)
@@ -84,14 +85,13 @@ def upsert_many(
     Raises:
         ConnectionGone: there is no such connection.
     """
-    if database.execute(_HOLD, {"owner": connection_id}).scalar() is None:
+    if _HOLD.first(database, {"owner": connection_id}) is None:
         raise ConnectionGone(f"There is no connection of id {connection_id}; it may have been deleted a moment ago.")
     outcomes: dict[str, Dataset | KeyTaken] = {}
     remaining = dict(documents)
     while remaining:
-        found = {
-            row.fides_key: Dataset(*row) for row in database.execute(_by_keys(database.dialect.name), asked(remaining))
-        }
+        rows = _by_keys(database.dialect.name).all(database, asked(remaining))
+        found = {row.fides_key: row for row in (Dataset(*values) for values in rows)}
         known, new = [], []
         for key, document in remaining.items():
             if key not in found:

@@ -16,6 +16,7 @@ from sqlalchemy.engine import Connection
 
 from connectory.store.asked import asked, is_asked
 from connectory.store.inserting import replace_rows
+from connectory.store.prepared import Prepared
 from connectory.store.tables import connection_secrets, connections
 from connectory.vault import Vault
 
@@ -92,7 +93,7 @@ def open_tokens(vault: Vault, connection_id: str, envelope: str) -> bytes:
     return vault.open(envelope, table=_TABLE, row_id=connection_id, column=_TOKENS)
 
 
-_LOAD = (
+_LOAD = Prepared(
     select(
         connection_secrets.c.secrets_sealed,
         connection_secrets.c.masked_sealed,
@@ -117,7 +118,7 @@ def load_envelopes(database: Connection, connection_id: str) -> tuple[str | None
 
     (None, None, 0) where no secrets are stored, or no such connection is.
     """
-    row = database.execute(_LOAD, {"connection_id": connection_id}).one_or_none()
+    row = _LOAD.first(database, {"connection_id": connection_id})
     return (None, None, 0) if row is None else (row[0], row[1], row[2])
 
 

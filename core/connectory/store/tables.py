@@ -279,8 +279,8 @@ audit = Table(
         "ix_audit_object",
         "object",
         "at",
+        # On PostgreSQL too; to say so here would import all of its dialect, with every driver's, where the store is SQLite.
         sqlite_where=text("object IS NOT NULL"),
-        postgresql_where=text("object IS NOT NULL"),
     ),
     Index("ix_audit_result_code", "result_code", "at"),
 )

@@ -8,6 +8,7 @@ from sqlalchemy.engine import Connection
 
 from connectory.store.connections import record_test
 from connectory.store.paging import load_page, paged
+from connectory.store.prepared import Prepared
 from connectory.store.tables import connection_tests
 
 MOST_KEPT = 100
@@ -35,7 +36,7 @@ class PastTest:
 
 _OWN = connection_tests.c.connection_id == bindparam("owner")
 _NEWEST = select(func.coalesce(func.max(connection_tests.c.number), 0)).where(_OWN).scalar_subquery()
-_APPEND = (
+_APPEND = Prepared(
     insert(connection_tests)
     .values(
         connection_id=bindparam("owner"),
@@ -104,7 +105,7 @@ def record_in_history(
         "succeeded": succeeded,
         "report": report,
     }
-    number: int = database.execute(_APPEND, values).scalar_one()
+    [(number,)] = _APPEND.all(database, values)
     if number % _EACH == 0 and number > MOST_KEPT:
         database.execute(_DROP, {"owner": connection_id, "oldest": number - MOST_KEPT})
     return True

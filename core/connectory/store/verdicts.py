@@ -4,13 +4,14 @@ from collections.abc import Collection
 from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import cache, partial
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from sqlalchemy import Select, bindparam, delete, exists, func, insert, select
 from sqlalchemy.engine import Connection
 
 from connectory.store.engine import Store
 from connectory.store.paging import load_page, paged
+from connectory.store.prepared import Prepared
 from connectory.store.schedules import Kind
 from connectory.store.search import storable
 from connectory.store.tables import verdicts
@@ -52,10 +53,12 @@ _OWN = verdicts.c.connection_id == bindparam("owner")
 _NEXT = select(func.coalesce(func.max(verdicts.c.number), 0) + 1).where(_OWN).scalar_subquery()
 _NAMES = tuple(field.name for field in fields(Verdict))
 _COLUMNS = [verdicts.c[name] for name in _NAMES]
-_APPEND = insert(verdicts).values(
-    connection_id=bindparam("owner"), number=_NEXT, **{name: bindparam(name) for name in _NAMES}
+_APPEND = Prepared(
+    insert(verdicts).values(
+        connection_id=bindparam("owner"), number=_NEXT, **{name: bindparam(name) for name in _NAMES}
+    )
 )
-_LAST = (
+_LAST = Prepared(
     select(verdicts.c.secrets_version, verdicts.c.outcome)
     .where(_OWN, verdicts.c.kind == bindparam("kind"), verdicts.c.dataset == bindparam("dataset"))
     .order_by(verdicts.c.number.desc())
@@ -85,12 +88,12 @@ def record_verdict(database: Connection, connection_id: str, verdict: Verdict) -
     """
     values = {name: getattr(verdict, name) for name in _NAMES}
     subject = {"owner": connection_id, "kind": verdict.kind, "dataset": verdict.dataset}
-    last = database.execute(_LAST, subject).one_or_none()
-    database.execute(_APPEND, {"owner": connection_id, **values})
-    if last is None or last.secrets_version != verdict.secrets_version or last.outcome == verdict.outcome:
+    last = _LAST.first(database, subject)
+    _APPEND.run(database, {"owner": connection_id, **values})
+    if last is None:
         return None
-    before: Outcome = last.outcome
-    return before
+    secrets_version, before = cast("tuple[int, Outcome]", last)
+    return None if secrets_version != verdict.secrets_version or before == verdict.outcome else before
 
 
 def list_verdicts(
