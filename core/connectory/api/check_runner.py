@@ -5,6 +5,9 @@ from __future__ import annotations
 from connectory.checks.runner import CheckRunner
 from connectory.settings import Settings
 
+_RESPITE = 0.01
+"""Seconds: about twice what recording a verdict takes."""
+
 
 def runner_of(settings: Settings) -> CheckRunner:
     """A runner, not yet started."""
@@ -18,4 +21,5 @@ def runner_of(settings: Settings) -> CheckRunner:
         closed=map(str, settings.own_paths),
         spares=settings.probe_spares,
         cleartext_unverified=settings.allow_cleartext_in_unverified_tls,
+        respite=_RESPITE,
     )

@@ -37,8 +37,8 @@ _log = logging.getLogger(__name__)
 MEMORY = 512 * 2**20
 """Bytes of address space that a test may use besides what its fork server has: room for any driver, none for a flood."""
 
-_RESPITE = 0.01
-"""Seconds, at most, from a test's report to the end of its process and the next one's fork: the answer comes first."""
+_BEFORE_FORK = 0.002
+"""Seconds from a test's end to the fork of the next spare: longer than the event loop takes to pass the report on."""
 
 _LOST = "The process that the service starts tests from ended, and the test with it; try again. The service's log says more."
 
@@ -101,6 +101,8 @@ class CheckRunner:
         closed: the service's own files and folders, as absolute paths: no test reads them, wherever they stand.
         spares: processes that wait, for each connector in use, for its next test. Default 1.
         cleartext_unverified: whether a password may travel in clear through TLS whose certificate was not verified. Default: no.
+        respite: seconds, at most, from a test's report to the end of its process, for who records the report meanwhile and
+            says `answered`; the loop has to go on for it. Default: none.
         tracebacks: whether reports tell the traceback of what the connector raised: for its author, never in the service.
             Default: no.
 
@@ -123,9 +125,11 @@ class CheckRunner:
         closed: Iterable[str] = (),
         spares: int = 1,
         cleartext_unverified: bool = False,
+        respite: float = 0.0,
         tracebacks: bool = False,
     ) -> None:
         self._policy = policy
+        self._respite = respite
         self._deadline = deadline
         self._concurrency = concurrency
         self._memory = memory
@@ -348,12 +352,12 @@ class CheckRunner:
             try:
                 if process is not None:
                     try:
+                        # With tokens the report waits until their turn is over, which is after the end of the process.
                         if transcript.complete and report.done() and subject.turn is None:
                             await self._rest()
                     finally:
                         process.kill()
-                        # With tokens the answer is still to come: it waits until their turn is over.
-                        asyncio.get_running_loop().call_later(_RESPITE if subject.turn else 0, self._replace, process)
+                        asyncio.get_running_loop().call_later(_BEFORE_FORK, self._replace, process)
                         await process.gone()
             finally:
                 if subject.turn is not None:
@@ -361,12 +365,12 @@ class CheckRunner:
 
     async def _rest(self) -> None:
         """Have answers need not share the processors with the end of processes, and with forks, unless other tests wait."""
-        if self._turns.waiting:
+        if not self._respite or self._turns.waiting:
             return
         loop = asyncio.get_running_loop()
         rest: asyncio.Future[None] = loop.create_future()
         self._resting.add(rest)
-        limit = loop.call_later(_RESPITE, settle, rest, None)
+        limit = loop.call_later(self._respite, settle, rest, None)
         try:
             await rest
         finally:
