@@ -98,9 +98,9 @@ def test_a_changed_field_is_looked_at_as_it_is_left(person: Person, console: Con
     name.fill("Élan vital")
     expect(page.locator("[data-key]")).to_have_text("elan_vital")
     expect(invalid).to_have_count(0)
-    page.keyboard.press("Tab")
+    with page.expect_response(lambda response: response.request.method == "POST"):
+        page.keyboard.press("Tab")
 
-    page.wait_for_load_state("networkidle")
     before, port = len(looks), page.get_by_label(re.compile("^Port"))
     port.fill("high")
     page.keyboard.press("Tab")
