@@ -13,8 +13,8 @@ from typing import Any
 from starlette.responses import Response
 
 from connectory_console.api import ApiFailed, segment
-from connectory_console.language import PARTS
 from connectory_console.languages import gettext as _
+from connectory_console.members import PARTS
 from connectory_console.pages.connection import path_of
 from connectory_console.types import names_of_types
 from connectory_console.web import Visit, problems_as_data

@@ -3,7 +3,7 @@
 import yaml
 
 from connectory.api import fides_language
-from connectory_console.language import PARTS
+from connectory_console.members import PARTS
 
 NOT_TOLD = {"data_purposes"}
 """Another name of `data_uses`, which passes."""
