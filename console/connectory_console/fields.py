@@ -45,7 +45,7 @@ class Field:
 
     @property
     def differs(self) -> bool:
-        """Whether the input holds something else than what holds where it is left empty."""
+        """Whether the input says anything but the default."""
         shown = dict(self.options).get(self.value, self.value)
         return self.value != "" and shown != self.default
 
@@ -106,7 +106,7 @@ class Form:
 
     @property
     def advanced_matters(self) -> bool:
-        """Whether one of those holds a problem, or something else than its default."""
+        """Whether one of those has a problem, or a value that is not its default."""
         return any(field.problem or field.stored or field.differs for field in self.advanced)
 
     def url_beside(self, field: Field) -> tuple[str, str] | None:

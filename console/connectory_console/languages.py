@@ -59,7 +59,7 @@ def chosen(known: Mapping[str, Language], tag: str, accepted: str) -> Language:
 
     Args:
         known: every language by its tag.
-        tag: what the person chose; anything unknown is no choice.
+        tag: what the person chose; an unknown tag is ignored.
         accepted: the header `Accept-Language`: the first of them that is known counts, `de` for `de-CH` too. Default: English.
     """
     for wanted in (tag, *_by_preference(accepted)):

@@ -37,7 +37,7 @@ from connectory.store.timestamps import utc_now
 from connectory.vault import Vault
 
 _EVERY = 500
-"""Collections between one line of progress and the next, where there is no terminal."""
+"""A line of progress appears each time so many collections were read, where there is no terminal."""
 _PAGE = 50
 
 
