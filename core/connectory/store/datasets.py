@@ -94,7 +94,8 @@ def upsert_many(
     remaining = dict(documents)
     while remaining:
         stored = {key: kept for key, *kept in _those_stored(database.dialect.name).all(database, asked(remaining))}
-        known, new = [], []
+        known: list[Dataset] = []
+        new: list[Dataset] = []
         for key, document in remaining.items():
             dataset_id, owner, created_at = stored.get(key, (str(uuid.uuid4()), connection_id, now))
             if owner != connection_id:
