@@ -85,8 +85,7 @@ function showProblems(form, { problems = {}, summary = "", retry_after: wait = n
   }));
   const say = (text) => fill(box, { ".problems-title span": text });
   wait ? countDown(wait, (left) => say(left ? `${summary} ${spoken.again.replace("{}", left)}` : spoken.now)) : say(summary);
-  box.hidden = false;
-  box.focus();
+  box.hidden = false, box.focus();
 }
 const countDown = (seconds, say) => (say(seconds), setInterval(() => seconds > 0 && say(--seconds), 1000));
 
@@ -160,8 +159,7 @@ async function submit(form, button, panel) {
     panel?.end(false, told.summary);
     if (find(".problems", form) && (told.problems || !panel)) showProblems(form, told);
   };
-  panel?.begin(stop, button);
-  clearProblems(form);
+  panel?.begin(stop, button), clearProblems(form);
   form.ariaBusy = "true";
   try {
     for await (const told of answersIn(await sending)) {
@@ -258,9 +256,9 @@ if (search) {
   });
 }
 
-// --- Small helps: show what is typed, copy, use a value elsewhere, go to a line, tick a page, read a file into a field.
+// --- Small helps: show what is typed, copy, use a value elsewhere, insert a word, go to a line, tick a page, read a file into a field.
 document.addEventListener("click", async ({ target }) => {
-  const button = target.closest("[data-reveals], [data-copies], [data-line], [data-uses], [data-ticks]");
+  const button = target.closest("[data-reveals], [data-copies], [data-inserts], [data-line], [data-uses], [data-ticks]");
   if (!button) return;
   const { dataset } = button, part = document.getElementById(dataset.reveals ?? dataset.copies ?? dataset.uses ?? "text");
   if (dataset.reveals) part.type = part.type === "text" ? "password" : "text";
@@ -271,21 +269,23 @@ document.addEventListener("click", async ({ target }) => {
     const entered = find("input", button.closest(".field"));
     find(`[data-option="${dataset.way}"]`).click();
     all("[value=replace]", part.closest(".field")).forEach((replace) => { replace.checked = true; });
-    enter(part, entered.value.trim()), enter(entered, entered.was ?? "");
-    part.focus();
+    enter(part, entered.value.trim()), enter(entered, entered.was ?? ""), part.focus();
+  } else if (dataset.inserts) {
+    const column = part.value.slice(0, part.selectionStart).split("\n").at(-1).length, words = dataset.inserts;
+    part.focus(), document.execCommand("insertText", false, words.replaceAll("\n", "\n" + " ".repeat(column))); // can be undone
   } else if (dataset.ticks) all(`[name=${dataset.ticks}]`, button.form).forEach((box) => { box.checked = button.checked; });
   else {
     const lines = part.value.split("\n"), start = [...lines.slice(0, dataset.line - 1), ""].join("\n").length;
-    part.focus();
-    part.setSelectionRange(start, start + lines[dataset.line - 1].length);
+    part.focus(), part.setSelectionRange(start, start + lines[dataset.line - 1].length);
     part.scrollTop = (dataset.line - 4) * parseFloat(getComputedStyle(part).lineHeight);
   }
 });
 const readInto = async (into, file) => enter(into, await file.text());
 all("[data-into]").forEach((input) => { input.onchange = () => readInto(find(`[id="${input.dataset.into}"]`), input.files[0]); });
-all("[data-drop]").forEach((area) => area.addEventListener("drop", (event) => {
-  if (event.dataTransfer.files.length) { event.preventDefault(); readInto(area, event.dataTransfer.files[0]); }
-}));
+const drop = (event, [file] = event.dataTransfer.files) => file && (event.preventDefault(), readInto(event.currentTarget, file));
+all("[data-drop]").forEach((area) => area.addEventListener("drop", drop));
+const text = find("#text"), caret = sessionStorage.getItem(`caret:${location.href}`) ?? 0; // where a word is inserted after a search
+if (text) text.setSelectionRange(caret, caret), addEventListener("pagehide", () => sessionStorage.setItem(`caret:${location.href}`, text.selectionStart));
 if (find(".secret-once")) history.replaceState(null, "", location.href); // a reload asks for the page, and makes no second one
 
 // --- Sign in with the code of a link: a fragment reaches no server by itself, and is taken out of the address at once.
