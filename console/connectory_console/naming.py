@@ -1,4 +1,4 @@
-"""What people call a connection, looked at before anything is stored. The rules are the API's; a test holds these equal to them."""
+"""The names that a connection gets, looked at before it is stored. The rules are the API's; a test holds these equal to them."""
 
 from __future__ import annotations
 

@@ -4,7 +4,8 @@ const find = (selector, root = document) => root.querySelector(selector);
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 const make = (tag, members) => Object.assign(document.createElement(tag), members);
 const fill = (root, texts) => Object.entries(texts).forEach(([selector, text]) => {
-  all(selector, root).forEach((part) => { part["value" in part ? "value" : "textContent"] = text; });
+  const others = all(selector, root).filter((part) => part.textContent !== text); // what says so already is not drawn again
+  others.forEach((part) => { part["value" in part ? "value" : "textContent"] = text; });
 });
 const enter = (input, value) => { // as a person does who then leaves the field
   input.value = value;
@@ -230,8 +231,7 @@ function offer(items) {
     option.append(make("span", { textContent: title }), make("span", { className: "quiet", textContent: kind }));
     return option;
   }));
-  found.hidden = !items.length;
-  search.ariaExpanded = String(!found.hidden);
+  found.hidden = !items.length, search.ariaExpanded = String(!found.hidden);
   choose(-1);
 }
 function steer(event) {
@@ -263,7 +263,7 @@ document.addEventListener("click", async ({ target }) => {
   const { dataset } = button, part = document.getElementById(dataset.reveals ?? dataset.copies ?? dataset.uses ?? "text");
   if (dataset.reveals) part.type = part.type === "text" ? "password" : "text";
   else if (dataset.copies) {
-    await navigator.clipboard.writeText(part.textContent);
+    fill(document, { "#notices": "" }), await navigator.clipboard.writeText(part.textContent);
     fill(document, { "#notices": spoken.copied });
   } else if (dataset.uses) {
     const entered = find("input", button.closest(".field"));
