@@ -206,6 +206,7 @@ def test_what_may_stand_there_is_searched_and_inserted(person: Person, console: 
     save(page)
     [field] = console.api.get("/connection/worded/dataset/worded").json()["collections"][0]["fields"]
     assert (field["data_categories"], field["fides_meta"]["identity"]) == (["user.contact.email"], "email")
+    assert "draft:" not in person.stored_in_browser()
 
 
 def test_a_dataset_of_a_megabyte_stays_usable(person: Person, console: Console) -> None:

@@ -48,8 +48,7 @@ function keepDraft(form) {
   sessionStorage.setItem(draftOf(form), JSON.stringify(values));
 }
 function restoreDraft(form) {
-  const isDone = find("#notices p") && performance.getEntriesByType("navigation")[0].type === "navigate";
-  if (isDone) sessionStorage.removeItem(draftOf(form));
+  if ("answers" in form.dataset) return; // it shows what was sent
   const values = JSON.parse(sessionStorage.getItem(draftOf(form)) || "[]");
   all("[data-keep]", form).slice(0, values.length).forEach((input, number) => {
     [input.value, input.checked] = values[number];
@@ -194,12 +193,13 @@ for (const form of all("form[data-live]")) {
     if (!form.ariaBusy) submit(form, event.submitter, event.submitter.closest("[data-watched], .test-now") && panel);
   });
 }
+const isDone = find("#notices p") && performance.getEntriesByType("navigation")[0].type === "navigate"; // what drafts here were for
+const ofHere = Object.keys(sessionStorage).filter((key) => key.startsWith(`draft:${location.pathname}`));
+if (isDone) ofHere.forEach((key) => sessionStorage.removeItem(key));
 for (const form of all("form[data-draft]")) {
   restoreDraft(form);
   form.addEventListener("input", () => { unsaved = true; });
-  form.addEventListener("submit", ({ defaultPrevented }) => {
-    if (!defaultPrevented) sessionStorage.removeItem(draftOf(form)), (unsaved = false); // the answer has what was typed
-  });
+  form.addEventListener("submit", (event) => event.defaultPrevented || (keepDraft(form), (unsaved = false)));
   addEventListener("pagehide", () => unsaved && keepDraft(form)); // at each key it would hold up the next one
 }
 addEventListener("beforeunload", (event) => (unsaved ? event.preventDefault() : document.body.classList.add("leaving")));
