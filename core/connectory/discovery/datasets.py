@@ -42,6 +42,7 @@ class Finding:
         suggestions: fields that look like personal data.
         left_out: what is there and not in a dataset, with the reason.
         refs: the collections that are in a dataset.
+        others: those that are not.
         nullable: the fields of each of them that may be empty, as `keep` gives them.
         inferred: whether fields were found by looking at samples.
     """
@@ -50,6 +51,7 @@ class Finding:
     suggestions: list[dict[str, Any]] = field(default_factory=list)
     left_out: list[dict[str, Any]] = field(default_factory=list)
     refs: list[CollectionRef] = field(default_factory=list)
+    others: list[CollectionRef] = field(default_factory=list)
     nullable: list[Any] = field(default_factory=list)
     inferred: bool = False
 
@@ -79,6 +81,7 @@ class DatasetMaker:
         reason = info.left_out or (None if info.fields else "it has no fields")
         if reason is not None:
             finding.left_out.append({"dataset": key, "collection": info.ref.name, "reason": reason})
+            finding.others.append(info.ref)
             return
         dataset = finding.datasets.get(key)
         if dataset is None:
