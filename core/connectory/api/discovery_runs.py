@@ -96,6 +96,7 @@ def answer_of(
         "suggestions": [],
         "left_out": [],
         "nullable": [],
+        "presence": [],
         "access_report": None,
         "failure_code": None,
         "failure_reason": None,
@@ -251,6 +252,7 @@ def _success(finding: Finding, access: dict[str, Any] | None, opening: CheckRepo
         "suggestions": finding.suggestions,
         "left_out": finding.left_out,
         "nullable": finding.nullable,
+        "presence": finding.presence,
         "access_report": access,
         "steps": [asdict(step) for step in opening.steps],
     }
