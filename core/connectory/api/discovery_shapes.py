@@ -107,7 +107,8 @@ class FieldPresence(Answer):
         Field(description="Its names, with dots between them; as a list where one holds a dot.", examples=["nickname"]),
     ]
     presence: Annotated[
-        float, Field(description="The share of the samples that have it; of a nested one too.", ge=0, le=1, examples=[0.42])
+        float,
+        Field(description="The share of the samples that have it; of a nested one too.", ge=0, le=1, examples=[0.42]),
     ]
 
 

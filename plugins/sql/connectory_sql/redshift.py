@@ -130,7 +130,9 @@ def _privileges(database: Database, refs: Sequence[CollectionRef]) -> Iterator[P
     for schema in sorted({ref.namespace.get("schema", "") for ref in refs}):
         names = [ref.name for ref in refs if ref.namespace.get("schema", "") == schema]
         further = _further(database, schema)
-        for _, name, me, superuser, owns, admin, takes_rows, read, *held in database.rows(statement, schema=schema, names=names):
+        for _, name, me, superuser, owns, admin, takes_rows, read, *held in database.rows(
+            statement, schema=schema, names=names
+        ):
             if not takes_rows:  # a view
                 yield Privileges(_ref(schema, name), read, update=False, delete=False)
                 continue
@@ -145,7 +147,10 @@ def _privileges(database: Database, refs: Sequence[CollectionRef]) -> Iterator[P
                 remedies = [f"ALTER USER {user} NOCREATEUSER;"]
             elif owns:
                 # Redshift has no word for who runs it; the right to read goes with the table.
-                remedies = [f"ALTER TABLE {table} OWNER TO {database.quoted(admin)};", f"GRANT SELECT ON {table} TO {user};"]
+                remedies = [
+                    f"ALTER TABLE {table} OWNER TO {database.quoted(admin)};",
+                    f"GRANT SELECT ON {table} TO {user};",
+                ]
             yield Privileges(
                 _ref(schema, name),
                 read=read,

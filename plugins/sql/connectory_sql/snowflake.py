@@ -142,7 +142,9 @@ def _privileges(database: Database, refs: Sequence[CollectionRef]) -> Iterator[P
             # Who may manage grants can give himself any right.
             update=administers or bool(rights & _UPDATES),
             delete=administers or bool(rights & _DELETES),
-            remedy=" ".join(f"REVOKE ROLE {role} FROM USER {database.quoted(user)};" for role in sorted(roles & _ADMINISTRATORS))
+            remedy=" ".join(
+                f"REVOKE ROLE {role} FROM USER {database.quoted(user)};" for role in sorted(roles & _ADMINISTRATORS)
+            )
             or " ".join(
                 f"REVOKE {', '.join(taken)} ON TABLE {database.quoted(schema, name)} FROM ROLE {database.quoted(role)};"
                 for role, some in by_role.items()
