@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import delete
 
 from connectory.api.app import create_app, open_service
-from connectory.api.service import Service
+from connectory.api.node.service import Service
 from connectory.catalog.catalog import Catalog, build_catalog
 from connectory.scopes import SCOPES
 from connectory.settings import Settings

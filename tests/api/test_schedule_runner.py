@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import update
 
 from connectory.api.app import create_app, open_service
-from connectory.api.schedule_runner import ScheduleRunner
+from connectory.api.watching.schedule_runner import ScheduleRunner
 from connectory.checks.runner import QueueFull, ShuttingDown
 from connectory.store.connections import get_by_key
 from connectory.store.tables import connections, schedules

@@ -2,7 +2,7 @@
 
 import pytest
 
-from connectory.api.fides_language import known_categories, parse
+from connectory.api.datasets.fides_language import known_categories, parse
 from connectory.contract.data import CollectionInfo, CollectionRef, FieldInfo, ForeignKey, Kind
 from connectory.discovery.datasets import DatasetMaker
 
