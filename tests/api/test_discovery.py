@@ -91,6 +91,21 @@ def test_a_postgresql_is_discovered_and_its_dataset_can_be_stored_as_it_is(api, 
     assert api.get(f"/connection/shop_db/discovery/{found['id']}").json() == found
 
 
+def test_what_an_account_may_write_to_and_not_read_is_told(api, discover, shop, postgres):
+    name, database = f"writer_{uuid4().hex[:8]}", shop["dbname"]
+    postgres.create_role(name, "pw")
+    postgres.execute(
+        f'GRANT USAGE ON SCHEMA "My Shop" TO {name}; GRANT INSERT ON "My Shop".line TO {name}', database=database
+    )
+    api.create("shop_db", "postgres")
+    api.put("/connection/shop_db/secret?verify=false", json=shop | {"username": name, "password": "pw"})
+    found = discover("shop_db", {"scope": {"schemas": ["My Shop"]}}).json()
+    report = found["access_report"]
+    assert (found["datasets"], report["finding"]) == ([], "can_write")
+    assert [(one["collection"], one["privileges"]) for one in report["excess"]] == [("line", ["UPDATE"])]
+    assert report["remedy"] == [f'REVOKE INSERT ON "My Shop"."line" FROM "{name}";']
+
+
 def test_who_does_not_wait_is_told_where_the_answer_will_be(api, discover):
     books(api)
     answer = discover(headers={}, status=202)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy.engine.default import DefaultDialect
@@ -36,8 +36,9 @@ WHERE TABLE_SCHEMA IN :schemas ORDER BY GRANTEE, PRIVILEGE_TYPE
 # Nobody can write through a view, not even who owns it.
 _VIEWS = "SELECT TABLE_SCHEMA, TABLE_NAME FROM INFORMATION_SCHEMA.VIEWS WHERE TABLE_SCHEMA IN :schemas"
 _ADMINISTRATORS = {"ACCOUNTADMIN", "SECURITYADMIN"}
-_UPDATES = {"INSERT", "UPDATE", "OWNERSHIP"}
-_DELETES = {"DELETE", "TRUNCATE", "OWNERSHIP"}
+_OWNER = "OWNERSHIP"
+_UPDATES = {"INSERT", "UPDATE", _OWNER}
+_DELETES = {"DELETE", "TRUNCATE", _OWNER}
 
 
 def _catalogue(database: Database, schemas: Sequence[str] | None) -> Iterator[CollectionInfo]:
@@ -136,21 +137,29 @@ def _privileges(database: Database, refs: Sequence[CollectionRef]) -> Iterator[P
         if (schema, name) in views:
             yield Privileges(_ref(schema, name), read=bool(rights), update=False, delete=False)
             continue
+        remedies = [
+            f"REVOKE ROLE {role} FROM USER {database.quoted(user)};" for role in sorted(roles & _ADMINISTRATORS)
+        ]
         yield Privileges(
             _ref(schema, name),
-            read=bool(rights & {"SELECT", "OWNERSHIP"}),
+            read=bool(rights & {"SELECT", _OWNER}),
             # Who may manage grants can give himself any right.
             update=administers or bool(rights & _UPDATES),
             delete=administers or bool(rights & _DELETES),
-            remedy=" ".join(
-                f"REVOKE ROLE {role} FROM USER {database.quoted(user)};" for role in sorted(roles & _ADMINISTRATORS)
-            )
-            or " ".join(
-                f"REVOKE {', '.join(taken)} ON TABLE {database.quoted(schema, name)} FROM ROLE {database.quoted(role)};"
-                for role, some in by_role.items()
-                if (taken := [right for right in some if right in _UPDATES | _DELETES])
-            ),
+            remedy=" ".join(remedies or _revoked(database.quoted(schema, name), by_role, database, roles)),
         )
+
+
+def _revoked(table: str, by_role: Mapping[str, list[str]], database: Database, roles: Collection[str]) -> Iterator[str]:
+    """The statements that leave only the right to read. A table always has an owner, so it is given to another role."""
+    for role, held in by_role.items():
+        taken = [right for right in held if right in (_UPDATES | _DELETES) - {_OWNER}]
+        if taken:
+            yield f"REVOKE {', '.join(taken)} ON TABLE {table} FROM ROLE {database.quoted(role)};"
+        if _OWNER in held:
+            owner = "ACCOUNTADMIN" if "SYSADMIN" in roles else "SYSADMIN"
+            yield f"GRANT OWNERSHIP ON TABLE {table} TO ROLE {owner} COPY CURRENT GRANTS;"
+            yield f"GRANT SELECT ON TABLE {table} TO ROLE {database.quoted(role)};"
 
 
 def _columns(cursor: Cursor) -> list[ResultColumn]:

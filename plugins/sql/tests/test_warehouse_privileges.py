@@ -14,14 +14,16 @@ from connectory_sql.snowflake import SNOWFLAKE
 
 
 class Answering(Database):
-    """A Snowflake that has these roles to take on, and tells of these grants."""
+    """A Snowflake that has these roles for ANN to take on, and tells of these grants, and of a view."""
 
     def __init__(self, roles: list[str], grants: list[tuple[str, ...]]) -> None:
         super().__init__(SNOWFLAKE, None)
         self._roles, self._grants = roles, grants
 
     def rows(self, statement: str, **_: Any) -> list[tuple[Any, ...]]:
-        return [(json.dumps(self._roles),)] if "CURRENT_AVAILABLE_ROLES" in statement else list(self._grants)
+        if "CURRENT_AVAILABLE_ROLES" in statement:
+            return [(json.dumps(self._roles), "ANN")]
+        return [("SHOP", "SEEN")] if "VIEWS" in statement else list(self._grants)
 
 
 CUSTOMER = CollectionRef("CUSTOMER", {"schema": "SHOP"})
@@ -43,14 +45,17 @@ SNOWFLAKE_ANSWERS: dict[str, tuple[list[str], list[tuple[str, str]], tuple[bool,
         ["OWNER"],
         [("OWNER", "OWNERSHIP")],
         (True, True, True),
-        'REVOKE OWNERSHIP ON TABLE "SHOP"."CUSTOMER" FROM ROLE "OWNER";',
+        (
+            'GRANT OWNERSHIP ON TABLE "SHOP"."CUSTOMER" TO ROLE SYSADMIN COPY CURRENT GRANTS; '
+            'GRANT SELECT ON TABLE "SHOP"."CUSTOMER" TO ROLE "OWNER";'
+        ),
     ),
     "another's right": (["READER"], [("READER", "SELECT"), ("WRITER", "DELETE")], (True, False, False), ""),
     "an administrator": (
         ["ACCOUNTADMIN", "READER"],
         [("READER", "SELECT")],
         (True, True, True),
-        "REVOKE ROLE ACCOUNTADMIN FROM USER <the user>;",
+        'REVOKE ROLE ACCOUNTADMIN FROM USER "ANN";',
     ),
     "a table of which nothing is told": (["READER"], [], None, ""),
 }
@@ -63,6 +68,12 @@ def test_snowflakes_grants(
     database = Answering(roles, [("SHOP", "CUSTOMER", *grant) for grant in grants])
     found = list(SNOWFLAKE.privileges(database, [CUSTOMER]))
     assert found == ([] if may is None else [Privileges(CUSTOMER, *may, remedy)])
+
+
+def test_nobody_writes_through_a_view_of_snowflakes() -> None:
+    seen = CollectionRef("SEEN", {"schema": "SHOP"})
+    database = Answering(["OWNER"], [("SHOP", "SEEN", "OWNER", "OWNERSHIP")])
+    assert list(SNOWFLAKE.privileges(database, [seen])) == [Privileges(seen, read=True, update=False, delete=False)]
 
 
 VISIT = CollectionRef("visit", {"dataset_id": "app"})
