@@ -73,6 +73,8 @@ JOIN sys.objects o ON o.object_id = g.parent_id JOIN sys.schemas s ON s.schema_i
 _RIGHTS = f"""
 SELECT s.name, o.name, USER_NAME(), SUSER_SNAME(), IS_SRVROLEMEMBER('sysadmin'),
   IS_ROLEMEMBER('db_owner'), IS_ROLEMEMBER('db_datawriter'),
+  CASE WHEN o.principal_id = DATABASE_PRINCIPAL_ID() THEN 1 ELSE 0 END,
+  CASE WHEN o.principal_id IS NULL AND s.principal_id = DATABASE_PRINCIPAL_ID() THEN 1 ELSE 0 END,
   HAS_PERMS_BY_NAME({_PLACE}, 'OBJECT', 'SELECT'), HAS_PERMS_BY_NAME({_PLACE}, 'OBJECT', 'INSERT'),
   (SELECT MAX(HAS_PERMS_BY_NAME({_PLACE}, 'OBJECT', 'UPDATE', c.name, 'COLUMN')) FROM sys.columns c
     WHERE c.object_id = o.object_id),
@@ -145,16 +147,26 @@ def _privileges(database: Database, refs: Sequence[CollectionRef]) -> Iterator[P
     for schema in sorted({ref.namespace.get("schema", "") for ref in refs}):
         names = [ref.name for ref in refs if ref.namespace.get("schema", "") == schema]
         for _, name, user, login, admin, *known in database.rows(_RIGHTS, schema=schema, names=names):
-            owner, writer, read, *held = known
+            owner, writer, owns_table, owns_schema, read, *held = known
             insert, update, delete, alter = held
             writes = [right for right, has in zip(_WRITES, held, strict=True) if has]
             me, table = database.quoted(user), database.quoted(schema, name)
-            remedy = f"REVOKE {', '.join(writes)} ON {table} FROM {me};" if writes else ""
+            # Not REVOKE, which leaves what the account has by a role, or by a grant on the schema.
+            remedy = f"DENY {', '.join(writes)} ON {table} TO {me};" if writes else ""
             if admin:
                 remedy = f"ALTER SERVER ROLE [sysadmin] DROP MEMBER {database.quoted(login)};"
             elif owner or writer:
                 remedy = f"ALTER ROLE {'[db_owner]' if owner else '[db_datawriter]'} DROP MEMBER {me};"
+            elif owns_table:
+                remedy = _given_up(f"OBJECT::{table}", me)
+            elif owns_schema:
+                remedy = _given_up(f"SCHEMA::{database.quoted(schema)}", me)
             yield Privileges(_ref(schema, name), _any(read), _any(insert, update), _any(delete, alter), remedy)
+
+
+def _given_up(owned: str, owner: str) -> str:
+    """What takes from an owner all rights but that to read: nobody can deny an owner anything, and a new one ends all grants."""
+    return f"ALTER AUTHORIZATION ON {owned} TO [dbo]; GRANT SELECT ON {owned} TO {owner};"
 
 
 def _any(*answers: int | None) -> bool | None:

@@ -26,12 +26,13 @@ CREATE VIEW sys.databases AS
     SELECT datname::text AS name, oid::int AS database_id, 0::smallint AS state, 'ONLINE'::text AS state_desc
     FROM pg_database WHERE datname NOT IN ('postgres', 'template0', 'template1');
 CREATE VIEW sys.schemas AS
-    SELECT nspname::text AS name, oid::int AS schema_id FROM pg_namespace WHERE nspname NOT LIKE 'pg\\_%';
+    SELECT nspname::text AS name, oid::int AS schema_id, nspowner::int AS principal_id FROM pg_namespace WHERE nspname NOT LIKE 'pg\\_%';
 CREATE VIEW sys.tables AS
     SELECT relname::text AS name, relnamespace::int AS schema_id FROM pg_class WHERE relkind = 'r';
 CREATE VIEW sys.objects AS
-    SELECT relname::text AS name, oid::int AS object_id, relnamespace::int AS schema_id FROM pg_class
-    WHERE relkind IN ('r', 'v');
+    SELECT relname::text AS name, pg_class.oid::int AS object_id, relnamespace::int AS schema_id,
+        CASE WHEN relowner <> nspowner THEN relowner::int END AS principal_id
+    FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE relkind IN ('r', 'v');
 CREATE VIEW sys.columns AS
     SELECT attrelid::int AS object_id, attnum::int AS column_id, attname::text AS name,
         (attidentity <> '')::int AS is_identity, (attgenerated <> '')::int AS is_computed
@@ -67,6 +68,8 @@ CREATE FUNCTION dbo.has_dbaccess(wanted text) RETURNS int LANGUAGE sql AS
     $$ SELECT has_database_privilege(name, 'CONNECT')::int FROM sys.databases WHERE name = lower(wanted) $$;
 CREATE FUNCTION dbo.quotename(name text) RETURNS text LANGUAGE sql AS $$ SELECT quote_ident(name) $$;
 CREATE FUNCTION dbo.user_name() RETURNS text LANGUAGE sql AS $$ SELECT current_user::text $$;
+CREATE FUNCTION dbo.database_principal_id() RETURNS int LANGUAGE sql AS
+    $$ SELECT oid::int FROM pg_roles WHERE rolname = current_user $$;
 CREATE FUNCTION dbo.suser_sname() RETURNS text LANGUAGE sql AS $$ SELECT session_user::text $$;
 CREATE FUNCTION dbo.is_srvrolemember(role text) RETURNS int LANGUAGE sql AS
     $$ SELECT (role = 'sysadmin' AND usesuper)::int FROM pg_user WHERE usename = current_user $$;
