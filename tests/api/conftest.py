@@ -154,7 +154,7 @@ def settings(service: Service) -> Settings:
 @pytest.fixture(scope="session")
 def database_url(settings: Settings) -> str:
     """The URL of its database."""
-    return settings.database_url
+    return settings.store_url
 
 
 @pytest.fixture(scope="session")

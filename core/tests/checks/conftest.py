@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib
+import os
 import sys
 import textwrap
 from collections.abc import Awaitable, Callable, Iterator
@@ -87,17 +88,22 @@ def connector_of(site: Path) -> ConnectorOf:
 def check(connector_of: ConnectorOf) -> Iterator[Check]:
     """Test a connection with a connector, or with one whose test does what a text says; return the report."""
     scripted = connector_of(RUN_SCRIPT, hooks=SCRIPTED)
-    fork_servers = ForkServers()
     with asyncio.Runner() as loop:
 
         @cache
-        def runner(deadline: float, policy: EgressPolicy, memory: int, cleartext: bool) -> CheckRunner:
+        def fork_servers(_authorities: str | None) -> ForkServers:
+            return ForkServers()  # which see no later change of the environment
+
+        @cache
+        def runner(
+            deadline: float, policy: EgressPolicy, memory: int, cleartext: bool, authorities: str | None
+        ) -> CheckRunner:
             new = CheckRunner(
                 policy=policy,
                 deadline=deadline,
                 memory=memory,
                 cleartext_unverified=cleartext,
-                fork_servers=fork_servers,
+                fork_servers=fork_servers(authorities),
             )
             loop.run(new.start())
             started.append(new)
@@ -120,7 +126,9 @@ def check(connector_of: ConnectorOf) -> Iterator[Check]:
                 connector, document = scripted, document | {"script": script}
             else:
                 connector = what
-            running = runner(deadline, policy or EgressPolicy(allow_loopback=True), memory, cleartext_unverified)
+            authorities = os.environ.get("SSL_CERT_FILE")
+            loopback = EgressPolicy(allow_loopback=True)
+            running = runner(deadline, policy or loopback, memory, cleartext_unverified, authorities)
             return loop.run(running.run(object(), connector, lambda: document))
 
         started: list[CheckRunner] = []

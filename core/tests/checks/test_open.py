@@ -108,9 +108,7 @@ def test_without_authorities_of_its_own_the_machines_count(check, certificates, 
     with echo(certificates.server) as server:
         assert check(opening(server, tls=tls.value)).code is FailureCode.TLS_UNTRUSTED
         monkeypatch.setenv("SSL_CERT_FILE", str(certificates.ca_file))
-        # A memory of its own gets a runner of its own, whose processes start in the environment above.
-        memory = 512 * 2**20 + VERIFYING.index(tls) + 1
-        assert check(opening(server, tls=tls.value, then=then), memory=memory).status == "succeeded"
+        assert check(opening(server, tls=tls.value, then=then)).status == "succeeded"
 
 
 def test_a_connector_may_say_what_to_do_about_a_certificate(check, certificates):
