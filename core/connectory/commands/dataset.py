@@ -124,9 +124,16 @@ def _failure(name: str, answer: dict[str, Any]) -> str:
 
 def _found(answer: dict[str, Any]) -> str:
     collections = sum(len(dataset["collections"]) for dataset in answer["datasets"])
-    said = f"{len(answer['datasets'])} datasets with {collections} collections; {len(answer['left_out'])} left out"
+    datasets, collections_told = _told(len(answer["datasets"]), "dataset"), _told(collections, "collection")
+    said = f"{datasets} with {collections_told}; {len(answer['left_out'])} left out"
     suggested = len(answer["suggestions"])
-    return f"{said}; {suggested} fields look like personal data (--json lists them)." if suggested else f"{said}."
+    looks = f"{_told(suggested, 'field')} look{'s' if suggested == 1 else ''} like personal data (--json lists them)"
+    return f"{said}; {looks}." if suggested else f"{said}."
+
+
+def _told(number: int, thing: str) -> str:
+    """`1 dataset`, `2 datasets`."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def _excess(report: dict[str, Any] | None) -> Iterator[str]:
@@ -134,7 +141,7 @@ def _excess(report: dict[str, Any] | None) -> Iterator[str]:
     if report is None or report["finding"] != "can_write":
         return
     number = len(report["excess"])
-    yield f"The connection is for reading, and its account can write to {number} collections; what takes that away:"
+    yield f"The connection is for reading, and its account can write to {_told(number, 'collection')}; what takes that away:"
     yield from (_shown(f"  {statement}") for statement in report["remedy"][:_MOST_REMEDIES])
     if more := len(report["remedy"][_MOST_REMEDIES:]):
         yield f"  and {more} more (--json lists them)."

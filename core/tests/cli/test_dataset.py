@@ -95,7 +95,7 @@ def test_a_connection_is_looked_at_stored_checked_and_found_changed(run, stored,
     assert (code, printed) == (0, ""), told
     assert told.splitlines() == [
         "shop_db: looking",
-        "2 datasets with 3 collections; 0 left out; 1 fields look like personal data (--json lists them).",
+        "2 datasets with 3 collections; 0 left out; 1 field looks like personal data (--json lists them).",
         "The connection is for reading, and its account can write to 3 collections; what takes that away:",
         f'  ALTER ROLE "{postgres.superuser}" NOSUPERUSER;',
     ]

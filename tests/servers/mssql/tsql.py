@@ -26,7 +26,8 @@ CREATE VIEW sys.databases AS
     SELECT datname::text AS name, oid::int AS database_id, 0::smallint AS state, 'ONLINE'::text AS state_desc
     FROM pg_database WHERE datname NOT IN ('postgres', 'template0', 'template1');
 CREATE VIEW sys.schemas AS
-    SELECT nspname::text AS name, oid::int AS schema_id, nspowner::int AS principal_id FROM pg_namespace WHERE nspname NOT LIKE 'pg\\_%';
+    SELECT nspname::text AS name, oid::int AS schema_id, nspowner::int AS principal_id FROM pg_namespace
+    WHERE nspname NOT LIKE 'pg\\_%';
 CREATE VIEW sys.tables AS
     SELECT relname::text AS name, relnamespace::int AS schema_id FROM pg_class WHERE relkind = 'r';
 CREATE VIEW sys.objects AS

@@ -153,12 +153,11 @@ def _items_of_yaml(body: bytes, further_categories: tuple[str, ...]) -> list[Dat
 
     within: tuple[str, ...] = ()
     payload = parse_yaml(body, _DEPTH)
-    if isinstance(payload, dict):
-        if payload.keys() != {"dataset"}:
-            raise refuse_field(
-                ["body"], "Must be a list of datasets, or `dataset` with one and nothing else.", "list_type"
-            )
+    if isinstance(payload, dict) and payload.keys() == {"dataset"}:
         payload, within = payload["dataset"], ("dataset",)
+    if not isinstance(payload, list):
+        message = "Must be a list of datasets, or `dataset` with one and nothing else."
+        raise refuse_field(["body", *within], message, "list_type")
     try:
         return _items(payload, further_categories)
     except Refused as refused:
