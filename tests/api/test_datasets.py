@@ -309,7 +309,7 @@ def test_an_answer_can_be_sent_back(api):
         ("user.contact.emial", "user.contact.email"),
         ("user.nonsense", "user.sensor"),
         ("user.provided.identifiable.contact.email", "user.contact.email"),
-        ("User.Contact.Email", "user.contact.email"),
+        ("USER.CONTACT.EMAIL", "user.contact.email"),
         ("S3cret Pw", None),
         ("s" * 5000, None),
     ],
@@ -367,6 +367,7 @@ def test_an_answer_does_not_grow_with_the_number_of_problems(api):
             },
             ["body", 1, "collections", 0, "fields", 0, "data_categories", 0],
         ),
+        ({"fides_key": "x", "data_categories": [53], "collections": []}, ["body", 1, "data_categories", 0]),
         (
             {
                 "fides_key": "x",

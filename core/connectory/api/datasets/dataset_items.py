@@ -134,7 +134,7 @@ def _unknown_member(loc: Sequence[str | int], index: int) -> FieldProblem:
     *place, name = loc
     known = list(model_at(place).model_fields)
     shown = name_if_plain(str(name))
-    hint = _hint(str(name).lower(), known)
+    hint = _hint(str(name), known)
     message = f"The Fides language does not have this member here.{hint} It has: {', '.join(known)}."
     where = ["body", index, *place] if shown is None else ["body", index, *place, shown]
     return FieldProblem(loc=where, msg=message, type="extra_forbidden")
@@ -151,5 +151,6 @@ def _unknown_category(item: Any, loc: Sequence[str | int], categories: Collectio
 
 def _hint(word: str, known: Sequence[str], *, cutoff: float = 0.6) -> str:
     """A question that names the nearest word that is known, with a space before it; empty where none is near."""
-    close = difflib.get_close_matches(word, known, n=1, cutoff=cutoff) if len(word) <= _LONGEST_COMPARED else []
+    near = len(word) <= _LONGEST_COMPARED
+    close = difflib.get_close_matches(word.lower(), known, n=1, cutoff=cutoff) if near else []
     return f" Did you mean '{close[0]}'?" if close else ""

@@ -96,6 +96,7 @@ def answer_of(
         "suggestions": [],
         "left_out": [],
         "nullable": [],
+        "presence": [],
         "access_report": None,
         "failure_code": None,
         "failure_reason": None,
@@ -220,8 +221,10 @@ async def _looked_at(session: Session, subject: Subject, document: Document) -> 
     for namespace in [None] if scope is None else [{"schema": name} for name in dict.fromkeys(scope.schemas)]:
         async for info in collections_of(session, subject, namespace):
             maker.add(info)
-    privileges = await _privileges(session, maker.finding.refs)
     declared = cast("Literal['read', 'write']", subject.connection.access)
+    # What nobody reads can be written to all the same.
+    refs = maker.finding.refs + (maker.finding.others if declared == "read" else [])
+    privileges = await _privileges(session, refs)
     return _success(maker.finding, access_report(declared, privileges), session.opening)
 
 
@@ -249,6 +252,7 @@ def _success(finding: Finding, access: dict[str, Any] | None, opening: CheckRepo
         "suggestions": finding.suggestions,
         "left_out": finding.left_out,
         "nullable": finding.nullable,
+        "presence": finding.presence,
         "access_report": access,
         "steps": [asdict(step) for step in opening.steps],
     }

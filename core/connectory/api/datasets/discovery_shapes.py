@@ -99,6 +99,27 @@ class Nullable(Answer):
     ]
 
 
+class FieldPresence(Answer):
+    """How often a field is there."""
+
+    field: Annotated[
+        str | list[str],
+        Field(description="Its names, with dots between them; as a list where one holds a dot.", examples=["nickname"]),
+    ]
+    presence: Annotated[
+        float,
+        Field(description="The share of the samples that have it; of a nested one too.", ge=0, le=1, examples=[0.42]),
+    ]
+
+
+class Presence(Answer):
+    """The fields of one collection, with how often each was found."""
+
+    collection: Annotated[str, Field(examples=["customer"])]
+    namespace: Annotated[dict[str, str], Field(examples=[{"database": "shop"}])]
+    fields: list[FieldPresence]
+
+
 class Excess(Answer):
     """What the account may do with one collection, and need not."""
 
@@ -175,6 +196,10 @@ class Discovery(Answer):
             description="Which fields may be empty, for each collection of a dataset. A later check says which cannot any more."
         ),
     ]
+    presence: Annotated[
+        list[Presence],
+        Field(description="How often each field was found, for each collection that samples were looked at of."),
+    ] = []  # which answers of earlier releases do not have
     access_report: Annotated[
         AccessReport | None, Field(description="`null` where there is no account to ask about, or no answer.")
     ]

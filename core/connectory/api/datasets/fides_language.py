@@ -82,7 +82,8 @@ def _as_sent(items: list[Any]) -> list[Any]:
     return items
 
 
-_Categories = list[Annotated[str, AfterValidator(_known)]] | None
+# A number is not taken for a text: nobody could say which category is near it.
+_Categories = list[Annotated[str, Field(strict=True), AfterValidator(_known)]] | None
 
 
 class _Reference(_Strict, models.FidesDatasetReference, extra="forbid"):
