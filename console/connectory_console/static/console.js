@@ -48,7 +48,7 @@ function keepDraft(form) {
   sessionStorage.setItem(draftOf(form), JSON.stringify(values));
 }
 function restoreDraft(form) {
-  if ("answers" in form.dataset) return; // it shows what was sent
+  if (isNew && "answers" in form.dataset) return; // it shows what was sent
   const values = JSON.parse(sessionStorage.getItem(draftOf(form)) || "[]");
   all("[data-keep]", form).slice(0, values.length).forEach((input, number) => {
     [input.value, input.checked] = values[number];
@@ -193,9 +193,9 @@ for (const form of all("form[data-live]")) {
     if (!form.ariaBusy) submit(form, event.submitter, event.submitter.closest("[data-watched], .test-now") && panel);
   });
 }
-const isDone = find("#notices p") && performance.getEntriesByType("navigation")[0].type === "navigate"; // what drafts here were for
+const isNew = performance.getEntriesByType("navigation")[0].type === "navigate"; // neither a reload nor Back
 const ofHere = Object.keys(sessionStorage).filter((key) => key.startsWith(`draft:${location.pathname}`));
-if (isDone) ofHere.forEach((key) => sessionStorage.removeItem(key));
+if (isNew && find("#notices p")) ofHere.forEach((key) => sessionStorage.removeItem(key)); // what they were for is done
 for (const form of all("form[data-draft]")) {
   restoreDraft(form);
   form.addEventListener("input", () => { unsaved = true; });
