@@ -28,17 +28,24 @@ class Usage:
 def usage(root: int, tests: Collection[int]) -> Usage:
     """What the tree of the fork server `root` takes, where `tests` run. All are process ids.
 
-    A fork shares its parent's memory until one of them writes to it, so of each process that counts which it has more.
+    A fork shares its parent's memory until one of them writes to it. A test is trusted to share what its fork server has, and
+    counts which it has more. What a test forks counts in full: it may write to all of it, and the kernel does not say to whom
+    memory belongs.
     """
     table = family(root)
     children: defaultdict[int, list[int]] = defaultdict(list)
     for process, (parent, _) in table.items():
         children[parent].append(process)
 
-    def below(process: int) -> int:
-        parent, resident = table[process]
-        shared = table[parent][1] if process != root and parent in table else 0
-        return max(0, resident - shared) + sum(map(below, children[process]))
+    def below(process: int, shared: int, of_test: bool) -> int:
+        resident = table[process][1]
+        of_test = of_test or process in sizes
+        size = max(0, resident - shared)
+        size += sum(below(child, 0 if of_test else resident, of_test) for child in children[process])
+        if process in sizes:
+            sizes[process] = size
+        return size
 
-    sizes = {test: below(test) for test in tests if test in table}
-    return Usage(below(root) if root in table else 0, max(sizes, key=lambda test: sizes[test], default=None))
+    sizes = {test: 0 for test in tests if test in table}
+    total = below(root, 0, root in sizes) if root in table else 0
+    return Usage(total, max(sizes, key=lambda test: sizes[test], default=None))

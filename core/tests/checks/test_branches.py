@@ -154,11 +154,14 @@ def test_tests_together_keep_to_the_budget(connector_of):
 
 
 def test_a_test_is_measured_with_what_it_has_started(connector_of):
+    """Also where it starts what shares its memory, and then writes to it: each page is then copied."""
     body = """
     import os, time
+    held = bytearray(100 << 20)
     for _ in range(6):
         if os.fork() == 0:
-            held = b"x" * (100 << 20)
+            for place in range(0, len(held), 4096):
+                held[place] = 1
             time.sleep(60)
     time.sleep(60)
     """
