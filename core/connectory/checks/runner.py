@@ -13,7 +13,8 @@ from connectory.catalog.loaded import LoadedConnector
 from connectory.checks.confinement import NATIVE_WARNINGS, WARNINGS, level, native_connections
 from connectory.checks.egress import EgressPolicy
 from connectory.checks.fork_protocol import ConnectorName
-from connectory.checks.forkservers import ForkServerHandle, ForkServerLost, ForkServers, settle
+from connectory.checks.forks import ForkServerHandle, ForkServerLost, settle
+from connectory.checks.forkservers import ForkServers
 from connectory.checks.memory import BUDGET
 from connectory.checks.native_ports import native_ports
 from connectory.checks.process import CheckProcess

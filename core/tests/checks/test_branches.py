@@ -170,3 +170,24 @@ def test_a_test_is_measured_with_what_it_has_started(connector_of):
         return await test(connector_of(body))
 
     assert run(scenario, total_memory=400 << 20).code is FailureCode.RESOURCE_LIMIT
+
+
+def test_what_a_test_leaves_to_itself_is_ended_and_no_test_in_its_place(connector_of):
+    """By a second fork it gets away from its test, and not from the budget."""
+    body = """
+    import os, time
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        if os.fork() == 0:
+            os.setsid()
+            held = b"x" * (300 << 20)
+            time.sleep(60)
+        os._exit(0)
+    os.close(writer)
+    os.read(reader, 1)
+    """
+
+    async def scenario(test):
+        return await test(connector_of(body))
+
+    assert run(scenario, total_memory=250 << 20).status == "succeeded"
