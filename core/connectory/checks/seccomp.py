@@ -181,9 +181,9 @@ def available() -> bool:
 def give_up() -> None:
     """Have this thread, and whatever it starts from now on, make no system calls that drivers do not need.
 
-    Of sockets it can make those of TCP and UDP, and of netlink that which tells routes and addresses. Pairs that stay connected to
-    each other, and what is open, stay. It traces no process, reads none's memory and sets no other's limits and priority, mounts
-    nothing, enters no namespace and makes none. Needs `no_new_privileges`. Does nothing where the kernel has no filters.
+    Of sockets it can make those of TCP and UDP, and of netlink that which tells routes and addresses. Pairs that stay connected
+    to each other, and what is open, stay. It traces no process, reads none's memory and sets no other's limits and priority,
+    mounts nothing, enters no namespace and makes none. Needs `no_new_privileges`. Does nothing where the kernel has no filters.
 
     Raises:
         OSError: the kernel refused.
