@@ -14,6 +14,9 @@ DIST := dist
 
 install: $(STAMP)
 
+# As an installer does; what is installed editable is not, and a Python that may write no caches compiles it at every start.
+COMPILE = $(BIN)/python -m compileall -q benchmarks core/connectory console/connectory_console $(wildcard plugins/*/connectory*) tests
+
 $(VENV)/.uv: constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Connectory needs Python 3.11 or newer; set PYTHON=/path/to/python3.11")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -22,6 +25,7 @@ $(VENV)/.uv: constraints.txt
 
 $(STAMP): $(VENV)/.uv pyproject.toml constraints.txt $(addsuffix /pyproject.toml,$(MEMBERS))
 	$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt --group dev $(EDITABLE)
+	$(COMPILE)
 	touch $@
 
 serve: install
@@ -30,9 +34,9 @@ serve: install
 demo: install
 	PYTHONPATH=tests exec $(BIN)/python examples/demo.py
 
-# As an installer does; what is installed editable is not, and a Python that may write no caches compiles it at every start.
+# What has changed since it was installed.
 compiled: install
-	$(BIN)/python -m compileall -q benchmarks core/connectory console/connectory_console $(wildcard plugins/*/connectory*) tests
+	$(COMPILE)
 
 # Programs that tests start may keep what they compile for the next one, also where this machine's Python may not.
 test soak: export PYTHONDONTWRITEBYTECODE :=

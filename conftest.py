@@ -16,11 +16,14 @@ from connectory.testing.certificates import Certificates, make_certificates
 from servers.mariadb.server import MariaDBServer
 from servers.postgres.server import PostgresServer
 from servers.postgres.tls import PostgresTlsFront
+from testkit.authorities import read_authorities_once
 from testkit.cache import cache_folder
 from testkit.logging_state import logging_unchanged
 
 settings.register_profile("patient", parent=settings(), deadline=None)  # a busy machine is no failure
 settings.load_profile("patient")
+
+read_authorities_once()
 
 # What mypy found out of pydantic and others in one environment holds in all: it compares what files hold.
 os.environ["MYPY_CACHE_DIR"] = str(cache_folder() / "mypy")
@@ -32,6 +35,7 @@ SLOWEST = (
     "test_wheels.py",
     "test_strangers.py",
     "test_hostile_far_ends.py",
+    "test_conformance.py",
 )
 """Files that take a minute or more. They come first, so that at the end of the run no worker has one alone before it."""
 

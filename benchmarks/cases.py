@@ -3,7 +3,8 @@
 import itertools
 import json
 import statistics
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from callers import request_bytes, send_all
@@ -119,22 +120,26 @@ def fill(servers: tuple[Server, ...], first: int, last: int) -> None:
 
 
 def measure(case: Case, service: Server, floor: Server) -> dict[int, Figures]:
-    """Figures by number of callers: medians of rounds, the servers in turns."""
+    """Figures by number of callers: medians of rounds, the servers and the numbers of callers in turns.
+
+    What changes meanwhile, as tables grow and the machine has other work, then changes all figures alike.
+    """
+    cpu: dict[tuple[int, Server], list[float]] = defaultdict(list)
+    throughput: dict[tuple[int, Server], list[float]] = defaultdict(list)
     numbers = itertools.count()
-    return {callers: _with(callers, case, service, floor, numbers) for callers in CALLERS}
-
-
-def _with(callers: int, case: Case, service: Server, floor: Server, numbers: Iterator[int]) -> Figures:
-    cpu: dict[Server, list[float]] = {service: [], floor: []}
-    throughput: dict[Server, list[float]] = {service: [], floor: []}
     for round_number in range(ROUNDS + 1):
-        bodies = [case.body(next(numbers)) for _ in range(case.repeat)]
-        for server in (service, floor):
-            requests = [request_bytes(case.method, case.path, server.headers, body) for body in bodies]
-            before = server.cpu()
-            load = send_all(server.port, iter(requests), callers)
-            if round_number:  # the first round warms up
-                cpu[server].append((server.cpu() - before) / case.repeat * 1000)
-                throughput[server].append(load.throughput)
-    medians = [statistics.median(figures[server]) for figures in (cpu, throughput) for server in (service, floor)]
-    return Figures(*medians)
+        for callers in CALLERS:
+            bodies = [case.body(next(numbers)) for _ in range(case.repeat)]
+            for server in (service, floor):
+                requests = [request_bytes(case.method, case.path, server.headers, body) for body in bodies]
+                before = server.cpu()
+                load = send_all(server.port, iter(requests), callers)
+                if round_number:  # the first round warms up
+                    cpu[callers, server].append((server.cpu() - before) / case.repeat * 1000)
+                    throughput[callers, server].append(load.throughput)
+    return {
+        callers: Figures(
+            *(statistics.median(found[callers, server]) for found in (cpu, throughput) for server in (service, floor))
+        )
+        for callers in CALLERS
+    }

@@ -11,7 +11,7 @@ from bson import Binary, Code, DBRef, Decimal128, Int64, MaxKey, MinKey, ObjectI
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectory.api.fides_language import known_categories, parse
+from connectory.api.datasets.fides_language import known_categories, parse
 from connectory.checks.sessions.facts import collection_of, facts_of
 from connectory.checks.sessions.values import decoded_column, encoded_column
 from connectory.data import CollectionInfo, CollectionRef, FieldInfo, Kind

@@ -10,7 +10,7 @@ from connectory_console.fields import Entered
 from connectory_console.languages import N_
 from connectory_console.languages import gettext as _
 from connectory_console.live import input_name
-from connectory_console.naming import is_key, key_from
+from connectory_console.naming import LONGEST, is_key, key_from
 from connectory_console.types import Kind
 from connectory_console.web import Visit
 
@@ -34,17 +34,36 @@ async def problems_of_secrets(visit: Visit, kind: Kind, found: Entered, **more: 
     return told | {f"field.{name}": text for name, text in found.problems.items()}
 
 
+def problems_of_words(entered: Mapping[str, str]) -> dict[str, str]:
+    """What is wrong with the name and the description of a connection, by input."""
+    texts = {member: entered.get(member, "").strip() for member in LONGEST}
+    long = {
+        member: _("Must have at most %(most)s characters.", most=LONGEST[member])
+        for member, text in texts.items()
+        if len(text) > LONGEST[member]
+    }
+    return long if texts["name"] else {"name": _("Give the connection a name."), **long}
+
+
 async def problems_of_naming(visit: Visit, entered: Mapping[str, str]) -> dict[str, str]:
-    """What is wrong with the name and the key of a new connection, by input."""
+    """What is wrong with the name, the description and the key of a new connection, by input."""
+    problems = problems_of_words(entered)
+    return problems if "name" in problems else problems | await _problems_of_key(visit, entered)
+
+
+async def _problems_of_key(visit: Visit, entered: Mapping[str, str]) -> dict[str, str]:
     name, key = entered.get("name", "").strip(), entered.get("key", "").strip()
-    if not name:
-        return {"name": _("Give the connection a name.")}
     if key and not is_key(key):
         return {"key": _("A key has 1 to 200 letters, digits, '_', '.' or '-'.")}
     if not is_key(key or key_from(name)):
         return {"name": _("No key can be made of this name. Give the connection a key.")}
-    if not await key_exists(visit, key or key_from(name)):
-        return {}
+    try:
+        if not await key_exists(visit, key or key_from(name)):
+            return {}
+    except ApiFailed as failed:
+        if failed.status != 403:
+            raise
+        return {}  # who may not see connections is not told which there are
     made = _("Another connection has the key %(key)s. Choose another name, or give a key.", key=key_from(name))
     return {"key": _(TAKEN)} if key else {"name": made}
 

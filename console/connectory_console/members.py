@@ -11,7 +11,7 @@ class Member(NamedTuple):
     """One member of an object.
 
     Attributes:
-        example: as YAML, to be copied.
+        example: as YAML, to be inserted.
         meaning: in one line, for people.
     """
 

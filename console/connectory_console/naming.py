@@ -1,4 +1,4 @@
-"""The key that a connection gets, told before anything is stored. The rules are the API's; a test holds these equal to them."""
+"""The names that a connection gets, looked at before it is stored. The rules are the API's; a test holds these equal to them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import re
 
 from anyascii import anyascii
 
+LONGEST = {"name": 500, "description": 5000}
+"""Characters of a member."""
 _KEY = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9_.-]{1,200}")
 _DROPPED = re.compile(r"[^\w\s-]", re.ASCII)
 _JOINED = re.compile(r"[\s-]+", re.ASCII)

@@ -13,6 +13,7 @@ from connectory_console.languages import gettext as _
 DONE = {
     "created": N_("The connection is stored."),
     "saved": N_("Saved."),
+    "kept": N_("Nothing is changed."),
     "deleted": N_("The connection is deleted."),
     "disabled": N_("The connection is disabled. Its secrets and datasets stay as they are."),
     "enabled": N_("The connection is enabled."),

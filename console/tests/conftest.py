@@ -7,16 +7,22 @@ import pytest
 from playwright.sync_api import Browser, StorageState, expect
 
 from servers.postgres.server import PostgresServer
-from testkit.chromium import chromium
+from testkit.chromium import SharedChromium, shared_chromium
 from testkit.keyboard import hands_on_the_keyboard
 from testkit.people import PATIENCE, Console, Person, person_in, running_console
 
 expect.set_options(timeout=PATIENCE)
 
 
+@pytest.fixture(scope="session")
+def one_chromium() -> Iterator[SharedChromium]:
+    with shared_chromium() as shared:
+        yield shared
+
+
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
+def browser(one_chromium: SharedChromium) -> Iterator[Browser]:
+    with one_chromium.in_use() as browser:
         yield browser
 
 

@@ -101,6 +101,12 @@ def test_a_changed_field_is_looked_at_as_it_is_left(person: Person, console: Con
     with page.expect_response(lambda response: response.request.method == "POST"):
         page.keyboard.press("Tab")
 
+    page.locator("#f-description").fill("d" * 5001)
+    page.keyboard.press("Tab")
+    expect(page.locator("#f-description-problem")).to_have_text("Must have at most 5000 characters.")
+    page.locator("#f-description").fill("")
+    with page.expect_response(lambda response: response.request.method == "POST"):
+        page.keyboard.press("Tab")
     before, port = len(looks), page.get_by_label(re.compile("^Port"))
     port.fill("high")
     page.keyboard.press("Tab")
@@ -234,19 +240,32 @@ def test_another_host_asks_for_the_secrets_at_once(person: Person, console: Cons
 
 
 def test_two_people_edit_one_connection(person: Person, colleague: Person, console: Console) -> None:
-    console.make("shared")
+    """Both versions are shown, also after a reload and after Back, and what nobody touched stays as it is."""
+    console.make("shared", description="Two\nlines")
     first, second = person.go("/connections/shared"), colleague.go("/connections/shared")
     first.get_by_label("Name", exact=True).fill("From the first")
     first.get_by_role("button", name="Save").click()
     expect(first.get_by_text("Saved.")).to_be_visible()
     second.get_by_label("Name", exact=True).fill("From the second")
+    second.reload()
     second.get_by_role("button", name="Save").click()
     expect(second.locator("main")).to_contain_text("Somebody changed this connection while you edited it")
+    second.go_back()
+    expect(second.get_by_label("Name", exact=True)).to_have_value("From the second")
+    second.get_by_role("button", name="Save").click()
     row = second.get_by_role("row", name=re.compile("^name"))
     expect(row).to_contain_text("From the first")
     expect(row).to_contain_text("From the second")
     second.get_by_role("button", name="Save mine").click()
     expect(second.get_by_role("heading", name="From the second")).to_be_visible()
+    assert console.api.get("/connection/shared").json()["description"] == "Two\nlines"
+    first.get_by_label("Name", exact=True).fill("Typed late")
+    first.get_by_role("button", name="Save").click()
+    first.get_by_role("link", name="Keep what is stored").click()
+    expect(first.get_by_label("Name", exact=True)).to_have_value("From the second")
+    first.get_by_label("Name", exact=True).fill("")
+    first.keyboard.press("Tab")
+    expect(first.locator("#f-name-problem")).to_have_text("Give the connection a name.")
 
 
 def test_a_connection_is_watched_and_its_changes_are_told(

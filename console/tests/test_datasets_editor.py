@@ -10,7 +10,6 @@ from playwright.sync_api import Page, expect
 
 from servers.postgres.server import PostgresServer
 from testkit.people import Console, Person, running_console
-from testkit.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("by_keyboard")
 
@@ -186,26 +185,28 @@ def test_yaml_becomes_json_and_yaml_again(person: Person, console: Console) -> N
     assert yaml.safe_load(page.locator("#text").input_value()) == yaml.safe_load(before)
 
 
-def test_what_may_stand_there_is_searched_and_copied(person: Person, console: Console) -> None:
+def test_what_may_stand_there_is_searched_and_inserted(person: Person, console: Console) -> None:
     page = editor(person, console, "worded")
     typed = "fides_key: worded\ncollections:\n- name: customer\n  fields:\n  - name: email\n"
     paste(page, typed)
+    page.locator("#text").press_sequentially("    data_categories: []\n    ")
+    for _step in "\n    ]":
+        page.keyboard.press("ArrowLeft")
     page.get_by_label("Search the data categories").fill("contact.email")
     page.keyboard.press("Enter")
-    expect(page.locator("#text")).to_have_value(typed)
-    person.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    page.get_by_role("button", name="Copy user.contact.email", exact=True).click()
-    expect(page.locator("#notices")).to_contain_text("Copied.")
-    category = page.evaluate("navigator.clipboard.readText()")
+    page.get_by_role("button", name="Insert user.contact.email", exact=True).click()
+    expect(page.locator("#text")).to_be_focused()
+    expect(page.locator("#text")).to_have_value(f"{typed}    data_categories: [user.contact.email]\n    ")
+    page.keyboard.press("Control+End")
     page.get_by_text("Field", exact=True).click()
-    page.get_by_role("button", name="Copy fides_meta.identity").click()
-    wait_until(lambda: "identity" in page.evaluate("navigator.clipboard.readText()"))
-    identity = page.evaluate("navigator.clipboard.readText()").replace("\n", "\n    ")
-    paste(page, f"{typed}    data_categories: [{category}]\n    {identity}\n")
+    page.get_by_role("button", name="Insert fides_meta.identity").click()
+    page.reload()
+    expect(page.locator("#text")).to_have_value(re.compile("fides_meta:\n      identity"))
     check(page)
     save(page)
     [field] = console.api.get("/connection/worded/dataset/worded").json()["collections"][0]["fields"]
     assert (field["data_categories"], field["fides_meta"]["identity"]) == (["user.contact.email"], "email")
+    assert "draft:" not in person.stored_in_browser()
 
 
 def test_a_dataset_of_a_megabyte_stays_usable(person: Person, console: Console) -> None:

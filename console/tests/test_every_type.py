@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from connectory.api.sealing import open_document
+from connectory.api.stored.sealing import open_document
 from connectory.catalog.catalog import build_catalog
 from connectory.store.connections import get_by_key
 from connectory.store.engine import open_store

@@ -2,7 +2,7 @@
 
 import yaml
 
-from connectory.api import fides_language
+from connectory.api.datasets import fides_language
 from connectory_console.members import PARTS
 
 NOT_TOLD = {"data_purposes"}

@@ -37,6 +37,7 @@ from connectory.data import (
     Kind,
     Path,
     Read,
+    Rows,
     SessionContext,
     SessionFailed,
 )
@@ -119,7 +120,7 @@ class LedgerSession(DataSession):
         kinds, rows = tuple(found[path] for path in query.fields), []
         for line in self._lines(f"ENTRIES {query.ref.name}"):
             entry = _entry(line)
-            if not query.any_of or any(tuple(map(entry.get, some.fields)) in some.values for some in query.any_of):
+            if not query.any_of or any(_matches(entry, some) for some in query.any_of):
                 rows.append(tuple(map(entry.get, query.fields)))
             if len(rows) == batch:
                 yield Batch(kinds, rows)
@@ -139,6 +140,11 @@ class LedgerSession(DataSession):
         while answer != b".":
             yield answer.decode(errors="replace")
             answer = _ask(self._stream)
+
+
+def _matches(entry: dict[Path, Any], wanted: Rows) -> bool:
+    held = tuple(map(entry.get, wanted.fields))
+    return None not in held and held in wanted.values
 
 
 def _entry(line: str) -> dict[Path, Any]:

@@ -2,7 +2,10 @@
 
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import timedelta
+from functools import cache
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -11,7 +14,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import delete
 
 from connectory.api.app import create_app, open_service
-from connectory.api.service import Service
+from connectory.api.node.service import Service
 from connectory.catalog.catalog import Catalog, build_catalog
 from connectory.scopes import SCOPES
 from connectory.settings import Settings
@@ -89,25 +92,36 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog]:
     sys.path.remove(str(folder))
 
 
-@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The URL of a database with tables; everything that asks for it runs once with each kind."""
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path_factory.mktemp('database') / 'shared.db'}"
-    else:
-        server: PostgresServer = request.getfixturevalue("postgres")
-        name = f"api_{uuid4().hex}"
-        server.create_database(name)
-        url = f"postgresql://{server.superuser}:{server.password}@{server.host}:{server.port}/{name}"
-    with open_store(url) as store:
-        upgrade(store)
-    return url
-
-
 @pytest.fixture(scope="session")
-def settings(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """Settings for that database, with a key file."""
-    folder = tmp_path_factory.mktemp("home")
+def applications(
+    catalog: Catalog, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Callable[[str], TestClient]]:
+    """The client of the application over SQLite or PostgreSQL, made when it is first asked for.
+
+    A fixture that is made for one parameter ends when a test wants the other: twice in every file of tests.
+    """
+    with ExitStack() as running:
+
+        @cache
+        def client_of(kind: str) -> TestClient:
+            folder = tmp_path_factory.mktemp(kind)
+            url = f"sqlite:///{folder / 'shared.db'}" if kind == "sqlite" else _new_database(request)
+            with open_store(url) as store:
+                upgrade(store)
+            service = open_service(_settings(url, folder), catalog)
+            return running.enter_context(LocalClient(create_app(service), raise_server_exceptions=False))
+
+        yield client_of
+
+
+def _new_database(request: pytest.FixtureRequest) -> str:
+    server: PostgresServer = request.getfixturevalue("postgres")
+    name = f"api_{uuid4().hex}"
+    server.create_database(name)
+    return f"postgresql://{server.superuser}:{server.password}@{server.host}:{server.port}/{name}"
+
+
+def _settings(database_url: str, folder: Path) -> Settings:
     generate_keyring(folder / "keys.json")
     return Settings(
         home=folder,
@@ -119,17 +133,28 @@ def settings(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Set
     )
 
 
-@pytest.fixture(scope="session")
-def anonymous(settings: Settings, catalog: Catalog) -> Iterator[TestClient]:
-    """A client of the running application that sends no token."""
-    with LocalClient(create_app(open_service(settings, catalog)), raise_server_exceptions=False) as client:
-        yield client
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def anonymous(request: pytest.FixtureRequest, applications: Callable[[str], TestClient]) -> TestClient:
+    """A client of the running application that sends no token; everything that asks for it runs once with each database."""
+    return applications(request.param)
 
 
 @pytest.fixture(scope="session")
 def service(anonymous: TestClient) -> Service:
     """The parts of the application that `client` talks to."""
     return anonymous.app.state.service
+
+
+@pytest.fixture(scope="session")
+def settings(service: Service) -> Settings:
+    """Those of the application, with a key file."""
+    return service.settings
+
+
+@pytest.fixture(scope="session")
+def database_url(settings: Settings) -> str:
+    """The URL of its database."""
+    return settings.database_url
 
 
 @pytest.fixture(scope="session")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from connectory.api import failed_logins, heartbeat
 from connectory.api.app import create_app, open_service
-from connectory.api.failed_logins import FailedLogins
+from connectory.api.node import failed_logins, heartbeat
+from connectory.api.node.failed_logins import FailedLogins
 from connectory.scopes import SCOPES
 from connectory.settings import SettingsInvalid, read_settings
 from connectory.store.audit import ACTIONS, Actor, append

@@ -7,13 +7,13 @@ from urllib.parse import quote_plus
 import pytest
 from fastapi.routing import APIRoute, iter_route_contexts
 
-from connectory.api import token_cache
+from connectory.api.node import token_cache
 from connectory.scopes import SCOPES
 from connectory.store.audit_search import Wanted, list_entries
 from connectory.store.clients import create_client, delete_client, issue_token
 from connectory.store.timestamps import utc_now
 
-# The callback is admitted by its state, as `api.consent_answers` explains and `test_consents` proves.
+# The callback is admitted by its state, as `api.consents.consent_answers` explains and `test_consents` proves.
 PUBLIC = {
     "/health",
     "/ready",

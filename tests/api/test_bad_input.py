@@ -219,7 +219,7 @@ def test_an_unexpected_exception_is_a_500_with_a_request_id_and_nothing_else(api
     def explode(*_, **__):
         raise RuntimeError(SECRET)
 
-    monkeypatch.setattr("connectory.api.connections.list_connections", explode)
+    monkeypatch.setattr("connectory.api.connections.connections.list_connections", explode)
     answer = api.get("/connection", headers={"X-Request-Id": "look-here"})
     assert answer.status_code == 500
     request_id = answer.headers["x-request-id"]
@@ -228,7 +228,9 @@ def test_an_unexpected_exception_is_a_500_with_a_request_id_and_nothing_else(api
 
 def test_the_service_makes_the_id_of_each_request_and_keeps_the_callers_beside_it(api, monkeypatch):
     logged = []
-    monkeypatch.setattr("connectory.api.middleware.log.log", lambda _level, _event, **fields: logged.append(fields))
+    monkeypatch.setattr(
+        "connectory.api.http.middleware.log.log", lambda _level, _event, **fields: logged.append(fields)
+    )
     sent = ["mine", "mine", f"{SECRET} {SECRET}", "x" * 65, ""]
     ids = [api.get("/connection", headers={"X-Request-Id": one}).headers["x-request-id"] for one in sent]
     assert len(set(ids)) == len(sent)

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import text
 
-from connectory.api.sealing import open_document, seal_documents
+from connectory.api.stored.sealing import open_document, seal_documents
 from connectory.store.connections import get_by_key
 from connectory.store.engine import open_store
 from connectory.store.envelopes import load_envelopes
@@ -101,7 +101,7 @@ def test_nobody_waits_for_another_request_to_validate_and_seal(api, service, mon
             written.append(database.execute(text("SELECT count(*) FROM connections")).scalar_one())
         return seal_documents(*arguments)
 
-    monkeypatch.setattr("connectory.api.connection_items.seal_documents", seal_while_another_writes)
+    monkeypatch.setattr("connectory.api.connections.connection_items.seal_documents", seal_while_another_writes)
     item = {"key": "a", "connection_type": "api_ledger", "access": "read", "secrets": {"token": "t"}}
     assert api.patch("/connection", json=[item]).json()["failed"] == []
     assert written == [0]
@@ -117,7 +117,7 @@ def test_a_bulk_request_starts_again_where_a_connection_changed_in_between(api, 
             assert api.put("/connection/a/secret?verify=false", json=change).status_code == 200
         return seal_documents(*arguments)
 
-    monkeypatch.setattr("connectory.api.connection_items.seal_documents", seal_after_a_change)
+    monkeypatch.setattr("connectory.api.connections.connection_items.seal_documents", seal_after_a_change)
     masked = {"host": "h.example", "username": "u", "password": "**********", "dbname": "new"}
     assert len(api.patch("/connection", json=[{"key": "a", "secrets": masked}]).json()["succeeded"]) == 1
     with service.store.read() as database:

@@ -5,8 +5,8 @@ import itertools
 import pytest
 from sqlalchemy import insert, select, update
 
-from connectory.api.connection_health import ConnectionSummary
-from connectory.api.connection_shapes import ConnectionHealth, ConnectionPage
+from connectory.api.connections.connection_health import ConnectionSummary
+from connectory.api.connections.connection_shapes import ConnectionHealth, ConnectionPage
 from connectory.store.tables import connection_secrets, connections
 
 

@@ -17,7 +17,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import text
 
 from connectory.api.app import create_app, open_service
-from connectory.api.consent_url import ConsentImpossible, challenge_of, consent_url, new_verifier
+from connectory.api.consents.consent_url import ConsentImpossible, challenge_of, consent_url, new_verifier
 from connectory.catalog.catalog import build_catalog
 from connectory.catalog.discovery import Selection
 from connectory.catalog.survey import ConnectorLost

@@ -8,7 +8,7 @@ import pytest
 
 from connectory import console_link
 from connectory.api import serving
-from connectory.api.limits import TokenBuckets
+from connectory.api.node.limits import TokenBuckets
 from connectory.console_link import make_link
 from connectory.store import console_codes
 from connectory.store.audit import Actor
@@ -81,7 +81,7 @@ def test_a_code_is_exchanged_once_for_a_token_of_its_client(anonymous, service, 
 
 def test_a_code_that_expired_or_that_nobody_was_given_is_refused(anonymous, service, client, code, monkeypatch):
     later = utc_now() + console_codes.LIFETIME
-    monkeypatch.setattr("connectory.api.console_codes.utc_now", lambda: later)
+    monkeypatch.setattr("connectory.api.access.console_codes.utc_now", lambda: later)
     for given in (code, "S3cret-marker", "\x00"):
         answer = exchange(anonymous, code=given)
         assert (answer.status_code, answer.json()["error_description"]) == (400, SPENT)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from connectory.api import data_categories
+from connectory.api.datasets import data_categories
 
 
 def found(api, **query):

@@ -4,8 +4,8 @@ from uuid import uuid4
 
 import pytest
 
-from connectory.api.dataset_checks import DatasetCheck
-from connectory.api.discovery_shapes import Discovery
+from connectory.api.datasets.dataset_checks import DatasetCheck
+from connectory.api.datasets.discovery_shapes import Discovery
 from connectory.drift.codes import Code
 
 SHOP = """

@@ -7,9 +7,10 @@ from uuid import uuid4
 
 import pytest
 
-from connectory.api import discovery as routes
-from connectory.api import discovery_runs, memory
-from connectory.api.running_discoveries import MOST_AT_ONCE
+from connectory.api.datasets import discovery as routes
+from connectory.api.datasets import discovery_runs
+from connectory.api.node import memory
+from connectory.api.node.running_discoveries import MOST_AT_ONCE
 from connectory.store.connections import get_by_key
 from connectory.store.discoveries import begin_discovery
 from connectory.store.timestamps import utc_now

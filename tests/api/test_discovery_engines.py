@@ -136,7 +136,7 @@ def shop(request: Request) -> Iterator[Shop]:
     yield from request.param(request)
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("anonymous", ["sqlite"], indirect=True)
 def test_its_datasets_are_the_same_twice_can_be_stored_and_fit(api, service, shop: Shop, monkeypatch) -> None:
     known = service.catalog.connectors[shop.type]
     monkeypatch.setitem(service.catalog.connectors, shop.type, known.configured(shop.settings))

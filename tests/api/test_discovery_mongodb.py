@@ -42,7 +42,7 @@ def shop(mongodb):
             for number in range(30)
         )
         database["customer"].create_index("email", unique=True)
-        database["deep.ly"].insert_one({"top": deep(DEEP)})
+        database["deep.ly"].insert_many([{"top": deep(DEEP)}, {}])
         database.create_collection("empty")
         database.command("create", "seen", viewOn="customer", pipeline=[])
         client["admin"].command("createUser", name, pwd="pw", roles=[{"role": "readWrite", "db": name}])
@@ -127,6 +127,9 @@ def test_a_mongodb_is_discovered_and_its_dataset_can_be_stored_as_it_is(api, dis
         {"dataset": key, "collection": "empty", "reason": "it has no documents to look at"},
         {"dataset": key, "collection": "seen", "reason": "view of customer"},
     ]
+    of_customer, of_deep_ly = found["presence"]
+    assert {"field": ["address", "geo.point"], "presence": 1} in of_customer["fields"]
+    assert of_deep_ly["fields"][:2] == [{"field": "_id", "presence": 1}, {"field": "top", "presence": 0.5}]
     assert ("email", "user.contact.email") in [(one["field"], one["data_category"]) for one in found["suggestions"]]
 
     again = discover()

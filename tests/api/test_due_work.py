@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from connectory.api import due_work
-from connectory.api.due_work import DueWork
+from connectory.api.node import due_work
+from connectory.api.node.due_work import DueWork
 from connectory.store.errors import StoreUnavailable
 
 

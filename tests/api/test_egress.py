@@ -7,8 +7,8 @@ import time
 import pytest
 from sqlalchemy import select
 
-from connectory.api import host_lookups
-from connectory.api.limits import TokenBuckets
+from connectory.api.node import host_lookups
+from connectory.api.node.limits import TokenBuckets
 from connectory.checks import egress_check
 from connectory.checks.addresses import Found
 from connectory.store.tables import audit

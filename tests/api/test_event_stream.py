@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from connectory.api import event_stream
 from connectory.api.app import create_app, open_service
-from connectory.api.event_stream import prefers_events
+from connectory.api.testing import event_stream
+from connectory.api.testing.event_stream import prefers_events
 from connectory.checks.progress import Queued
 from connectory.checks.runner import QueueFull
 from testkit import hostile

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import update
 
-from connectory.api.history import purging
+from connectory.api.watching.history import purging
 from connectory.store.tables import verdicts
 
 

@@ -3,7 +3,7 @@
 import pytest
 from fastapi.testclient import TestClient
 
-from connectory.api.hosts import names_of
+from connectory.api.http.hosts import names_of
 from connectory.settings import Settings
 
 

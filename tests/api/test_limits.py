@@ -4,16 +4,16 @@ import base64
 
 import pytest
 
-from connectory.api.limits import TokenBuckets
+from connectory.api.node.limits import TokenBuckets
 from connectory.store.clients import create_client
 from connectory.store.timestamps import utc_now
 
 
 @pytest.fixture
 def clock(monkeypatch):
-    """The time of `connectory.api.limits`, moved by hand."""
+    """The time of `connectory.api.node.limits`, moved by hand."""
     now = [1000.0]
-    monkeypatch.setattr("connectory.api.limits.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("connectory.api.node.limits.time.monotonic", lambda: now[0])
 
     def move(seconds: float) -> None:
         now[0] += seconds
@@ -32,7 +32,7 @@ def test_a_bucket_gives_its_burst_and_then_its_rate(clock):
 
 
 def test_callers_have_buckets_of_their_own_and_only_so_many_are_remembered(clock, monkeypatch):
-    monkeypatch.setattr("connectory.api.limits._MOST", 2)
+    monkeypatch.setattr("connectory.api.node.limits._MOST", 2)
     buckets = TokenBuckets(rate=0.1, burst=1)
     assert [buckets.take(caller) for caller in ("a", "b", "a", "b")] == [0, 0, 10, 10]
     assert buckets.take("c") == 0  # and a is forgotten
@@ -73,7 +73,8 @@ def logged(monkeypatch):
     """The lines that the token endpoint logs, as it hands them over."""
     lines: list[dict[str, object]] = []
     monkeypatch.setattr(
-        "connectory.api.token_endpoint.log.warning", lambda event, **fields: lines.append({"event": event, **fields})
+        "connectory.api.access.token_endpoint.log.warning",
+        lambda event, **fields: lines.append({"event": event, **fields}),
     )
     return lines
 

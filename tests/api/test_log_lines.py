@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 
-from connectory.api.log_lines import Lines
+from connectory.api.http.log_lines import Lines
 
 LINES = 5000
 """Some 400 KB, of which a pipe holds 64."""
@@ -14,7 +14,7 @@ LINES = 5000
 def test_a_log_that_nobody_reads_holds_nothing_up_and_is_whole_in_the_end():
     """Also when the process ends."""
     code = (
-        "from connectory.api.logs import configure_logs, log\n"
+        "from connectory.api.http.logs import configure_logs, log\n"
         "configure_logs('info')\n"
         f"for number in range({LINES}):\n"
         "    log.info('a line', number=number)\n"

@@ -146,7 +146,7 @@ def test_own_log_lines_keep_their_arguments_and_others_do_not():
     """A library's arguments may hold anything."""
     code = (
         "import logging\n"
-        "from connectory.api.logs import configure_logs\n"
+        "from connectory.api.http.logs import configure_logs\n"
         "configure_logs('info')\n"
         "for name in ('connectory.checks.runner', 'connectory_acme', 'urllib3'):\n"
         "    logging.getLogger(name).warning('The connector %s is %d%% done.', 'ledger', 7)\n"

@@ -7,9 +7,9 @@ from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connectory.api.access.routes import Route, Router, _needed
 from connectory.api.app import create_app
-from connectory.api.routes import Route, Router, _needed
-from connectory.api.service import Service
+from connectory.api.node.service import Service
 
 WORDS = st.sampled_from(
     ["", "1", "0", "-1", " 2", "1.0", "true", "null", "a", "b", "A", "ä", "%00", "1e3", "٣", "x" * 300]

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import update
 
 from connectory.api.app import create_app, open_service
-from connectory.api.schedule_runner import ScheduleRunner
+from connectory.api.watching.schedule_runner import ScheduleRunner
 from connectory.checks.runner import QueueFull, ShuttingDown
 from connectory.store.connections import get_by_key
 from connectory.store.tables import connections, schedules
@@ -169,7 +169,7 @@ def test_what_a_node_gives_up_because_it_ends_another_runs_at_once(api, service,
     assert len(verdicts(service)) == 1
 
 
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)  # which several nodes share
+@pytest.mark.parametrize("anonymous", ["postgresql"], indirect=True)  # which several nodes share
 def test_of_several_nodes_one_runs_each_that_is_due(api, service, settings, catalog):
     keys = [f"k{number}" for number in range(20)]
     for key in keys:

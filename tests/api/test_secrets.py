@@ -242,7 +242,7 @@ def test_an_envelope_moved_to_another_row_does_not_open(api, service):
 
 
 def test_an_envelope_of_another_connection_type_does_not_open(api, service):
-    from connectory.api.sealing import seal_document
+    from connectory.api.stored.sealing import seal_document
 
     api.create("hands", "manual")
     with service.store.write() as database:

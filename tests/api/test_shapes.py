@@ -7,8 +7,8 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from connectory.api import connection_shapes
-from connectory.api.connection_shapes import (
+from connectory.api.connections import connection_shapes
+from connectory.api.connections.connection_shapes import (
     GIVEN,
     READ_ONLY,
     Connection,
@@ -16,8 +16,8 @@ from connectory.api.connection_shapes import (
     ConnectionPage,
     ConnectionsSaved,
 )
-from connectory.api.connection_types import ConnectionTypePage, SecretSchema
-from connectory.api.datasets import Dataset, DatasetPage, DatasetsSaved
+from connectory.api.connections.connection_types import ConnectionTypePage, SecretSchema
+from connectory.api.datasets.datasets import Dataset, DatasetPage, DatasetsSaved
 from connectory.api.openapi import example
 from connectory.store import connections
 from connectory.store.connections import EDITABLE

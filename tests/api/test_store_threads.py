@@ -7,7 +7,7 @@ import weakref
 
 import pytest
 
-from connectory.api.store_threads import StoreThreads
+from connectory.api.node.store_threads import StoreThreads
 from connectory.store.errors import StoreUnavailable
 from connectory.store.patience import PATIENCE, patience_left
 
@@ -98,8 +98,8 @@ def test_work_whose_caller_left_before_it_began_is_not_done():
 
 
 def test_work_that_waited_too_long_is_refused_and_not_begun(monkeypatch):
-    monkeypatch.setattr("connectory.api.store_threads.PATIENCE", 0.2)
-    monkeypatch.setattr("connectory.api.store_threads.HELD_UP", 60)
+    monkeypatch.setattr("connectory.api.node.store_threads.PATIENCE", 0.2)
+    monkeypatch.setattr("connectory.api.node.store_threads.HELD_UP", 60)
     begun = []
 
     async def scenario(threads):
@@ -114,7 +114,7 @@ def test_work_that_waited_too_long_is_refused_and_not_begun(monkeypatch):
 
 
 def test_what_is_left_of_the_patience_holds_for_the_work(monkeypatch):
-    monkeypatch.setattr("connectory.api.store_threads.HELD_UP", 60)
+    monkeypatch.setattr("connectory.api.node.store_threads.HELD_UP", 60)
 
     async def scenario(threads):
         slow = asyncio.create_task(threads.write(time.sleep, 0.3))
@@ -142,7 +142,7 @@ def test_where_all_threads_are_held_up_another_one_stands_in():
 
 
 def test_nobody_stands_in_where_the_threads_only_have_much_to_do(monkeypatch):
-    monkeypatch.setattr("connectory.api.store_threads.HELD_UP", 0.4)
+    monkeypatch.setattr("connectory.api.node.store_threads.HELD_UP", 0.4)
 
     def work():
         time.sleep(0.04)

@@ -162,8 +162,8 @@ def renewing(client, provider, key="deeds"):
 
 def test_new_tokens_are_recorded_when_the_store_is_back(client, settings, provider, monkeypatch):
     """The caller is told at once."""
-    monkeypatch.setattr("connectory.api.recordings.PATIENCE", 0.3)
-    monkeypatch.setattr("connectory.api.store_threads.PATIENCE", 0.3)
+    monkeypatch.setattr("connectory.api.node.recordings.PATIENCE", 0.3)
+    monkeypatch.setattr("connectory.api.node.store_threads.PATIENCE", 0.3)
     consented(client, provider, "deeds")
     with open_store(settings.store_url) as other:
         with renewing(client, provider) as answer, other.write() as database:

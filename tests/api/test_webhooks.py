@@ -11,9 +11,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from connectory.api import webhook_calls
-from connectory.api.webhook_calls import signature
-from connectory.api.webhook_runner import WebhookRunner
+from connectory.api.watching import webhook_calls
+from connectory.api.watching.webhook_calls import signature
+from connectory.api.watching.webhook_runner import WebhookRunner
 from connectory.checks.egress import EgressPolicy
 from connectory.contract.ssl_mode import SslMode
 from connectory.settings import Settings

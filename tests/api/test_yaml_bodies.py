@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from connectory.api.errors import Refused
-from connectory.api.yaml_bodies import parse_yaml
+from connectory.api.http.errors import Refused
+from connectory.api.http.yaml_bodies import parse_yaml
 
 SHOP = """
 # kept by people

@@ -1,5 +1,6 @@
 """Debian's chromium-headless-shell, driven by Playwright: what a person does in a browser, written as a test."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -42,3 +43,34 @@ def chromium() -> Iterator[Browser]:
                 browser.close()
     finally:
         remove_folder(folder)
+
+
+class SharedChromium:
+    """A browser that stays while other tests run, and is of use only `in_use`.
+
+    Playwright has its event loop count as running from start to end, and beside it no test could run one of its own.
+    """
+
+    def __init__(self, browser: Browser, loop: asyncio.AbstractEventLoop) -> None:
+        self._browser = browser
+        self._loop = loop
+
+    @contextmanager
+    def in_use(self) -> Iterator[Browser]:
+        asyncio._set_running_loop(self._loop)
+        try:
+            yield self._browser
+        finally:
+            asyncio._set_running_loop(None)
+
+
+@contextmanager
+def shared_chromium() -> Iterator[SharedChromium]:
+    """One browser for several modules: starting it, with Playwright, takes more than a second of a processor."""
+    with chromium() as browser:
+        shared = SharedChromium(browser, asyncio.get_running_loop())
+        asyncio._set_running_loop(None)
+        try:
+            yield shared
+        finally:
+            asyncio._set_running_loop(shared._loop)

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from connectory.api.dataset_items import check_datasets
+from connectory.api.datasets.dataset_items import check_datasets
 from connectory.checks.sessions.facts import as_told
 from connectory.data import DataSession
 from connectory.discovery.datasets import DatasetMaker

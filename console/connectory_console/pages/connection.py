@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 from connectory_console.api import ApiFailed, segment
 from connectory_console.languages import gettext as _
 from connectory_console.live import follow, input_name, wants_events
+from connectory_console.looks import problems_of_words
 from connectory_console.types import names_of_types
 from connectory_console.web import Visit, problems_as_data
 
@@ -60,6 +61,8 @@ async def change(visit: Visit) -> Response:
     form = await visit.form()
     key = visit.request.path_params["key"]
     action = form.get("do", "save")
+    if action == "look":
+        return JSONResponse({"problems": problems_of_words(form), "key": ""})
     if action in {"disable", "enable"}:
         await _save(visit, {"key": key, "disabled": action == "disable"}, "")
         return visit.go(f"/connections/{segment(key)}", f"{action}d")

@@ -4,7 +4,8 @@ const find = (selector, root = document) => root.querySelector(selector);
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 const make = (tag, members) => Object.assign(document.createElement(tag), members);
 const fill = (root, texts) => Object.entries(texts).forEach(([selector, text]) => {
-  all(selector, root).forEach((part) => { part["value" in part ? "value" : "textContent"] = text; });
+  const others = all(selector, root).filter((part) => part.textContent !== text); // what says so already is not drawn again
+  others.forEach((part) => { part["value" in part ? "value" : "textContent"] = text; });
 });
 const enter = (input, value) => { // as a person does who then leaves the field
   input.value = value;
@@ -18,14 +19,15 @@ const bodyOf = (form, button) => new URLSearchParams(new FormData(form, button))
 const send = (to, body, signal, accept) => fetch(to, { method: "POST", body, headers: { Accept: accept }, signal });
 let press = null; // a pointer that is down: nothing may move under it
 self.onpointerdown = () => { press = new Promise((up) => addEventListener("pointerup", () => setTimeout(up), { once: true })); };
+const painted = () => new Promise((go) => requestAnimationFrame(() => setTimeout(go))); // what a key or a click changed is on screen
 
 class Asker { // Only the newest question counts: an older one is given up, and its answer comes to nothing.
   giveUp() { this.stop?.abort(); }
   async ask(to, body, pause = 0) {
     this.giveUp();
     const { signal } = (this.stop = new AbortController());
-    await Promise.all([press, new Promise((go) => setTimeout(go, pause))]);
-    const response = signal.aborted ? null : await send(to, body, signal, "application/json").catch(() => null);
+    await Promise.all([press, painted(), new Promise((go) => setTimeout(go, pause))]);
+    const response = signal.aborted ? null : await send(to, body(), signal, "application/json").catch(() => null);
     const told = response?.ok ? await response.json().catch(() => null) : null;
     await press;
     return signal.aborted ? null : told;
@@ -38,15 +40,15 @@ const isHinted = (input) => HINTS[input.dataset.hints]?.test(input.value) ?? fal
 const showHint = (input) => all(`[id="${input.id}-hint"]`).forEach((hint) => { hint.hidden = !isHinted(input); });
 
 // --- What was typed and is not secret outlives a reload, in this tab only.
-const draftOf = (form) => form.dataset.draft && `draft:${location.pathname}:${form.dataset.draft}`;
+const draftOf = (form) => `draft:${location.pathname}:${form.dataset.draft}`;
 const valueBefore = (input) => input.defaultValue ?? find("[selected]", input)?.value ?? "";
 let unsaved = false;
 function keepDraft(form) {
   const values = all("[data-keep]", form).map((input) => [isHinted(input) ? "" : input.value, input.checked]);
   sessionStorage.setItem(draftOf(form), JSON.stringify(values));
-  unsaved = true;
 }
 function restoreDraft(form) {
+  if ("answers" in form.dataset) return; // it shows what was sent
   const values = JSON.parse(sessionStorage.getItem(draftOf(form)) || "[]");
   all("[data-keep]", form).slice(0, values.length).forEach((input, number) => {
     [input.value, input.checked] = values[number];
@@ -82,20 +84,15 @@ function showProblems(form, { problems = {}, summary = "", retry_after: wait = n
     return line;
   }));
   const say = (text) => fill(box, { ".problems-title span": text });
-  say(summary);
-  box.hidden = false;
-  box.focus();
-  if (wait) countDown(wait, (left) => say(left ? `${summary} ${spoken.again.replace("{}", left)}` : spoken.now));
+  wait ? countDown(wait, (left) => say(left ? `${summary} ${spoken.again.replace("{}", left)}` : spoken.now)) : say(summary);
+  box.hidden = false, box.focus();
 }
-function countDown(seconds, say) {
-  say(seconds);
-  return setInterval(() => seconds > 0 && say(--seconds), 1000);
-}
+const countDown = (seconds, say) => (say(seconds), setInterval(() => seconds > 0 && say(--seconds), 1000));
 
 // --- A changed field is looked at as it is left, by the server, which stores nothing. Where nobody was yet, nothing is said.
 const looks = new Asker();
 async function look(form, left, pause) {
-  const button = find("[value=look]", form), told = button && await looks.ask(form.action, bodyOf(form, button), pause);
+  const button = find("[value=look]", form), told = button && await looks.ask(form.action, () => bodyOf(form, button), pause);
   if (!told) return;
   clearProblems(form, told.problems);
   Object.entries(told.problems).forEach(([name, message]) => markField(form, name, message, "[data-left]"));
@@ -104,9 +101,7 @@ async function look(form, left, pause) {
 
 // --- What a person watches: the steps of a test, or what became of each of many connections.
 class Panel {
-  constructor(box, form) {
-    Object.assign(this, { box, form, rows: find(".live", box), stopper: find("[data-stops]", box) });
-  }
+  constructor(box, form) { Object.assign(this, { box, form, rows: find(".live", box), stopper: find("[data-stops]", box) }); }
   begin(stop, button) {
     Object.assign(this, { button, report: [] });
     this.box.dataset.state = "running";
@@ -164,14 +159,13 @@ async function submit(form, button, panel) {
     panel?.end(false, told.summary);
     if (find(".problems", form) && (told.problems || !panel)) showProblems(form, told);
   };
-  panel?.begin(stop, button);
-  clearProblems(form);
+  panel?.begin(stop, button), clearProblems(form);
   form.ariaBusy = "true";
   try {
     for await (const told of answersIn(await sending)) {
       if (told.location || told.compare) unsaved = false;
       if (told.location) return sessionStorage.removeItem(draftOf(form)), location.assign(told.location);
-      if (told.compare) return form.submit(); // the page that shows both versions
+      if (told.compare) return keepDraft(form), form.submit(); // the page that shows both versions
       "summary" in told ? say(told) : panel.take(told);
     }
   } catch {
@@ -182,10 +176,8 @@ async function submit(form, button, panel) {
 }
 for (const form of all("form[data-live]")) {
   const box = find("[data-state]", form) ?? find("#test"), panel = box && new Panel(box, form);
-  if (draftOf(form)) restoreDraft(form);
   form.addEventListener("focusin", ({ target }) => { if (!isHinted(target)) target.was = target.value; });
   form.addEventListener("input", ({ target }) => {
-    if (draftOf(form)) keepDraft(form);
     if (target.dataset.hints === "url") showHint(target);
     if (target.name === "name") look(form, target, 250); // the key follows
   });
@@ -200,6 +192,15 @@ for (const form of all("form[data-live]")) {
     all("[name]", form).forEach((input) => { input.dataset.left = ""; });
     if (!form.ariaBusy) submit(form, event.submitter, event.submitter.closest("[data-watched], .test-now") && panel);
   });
+}
+const isDone = find("#notices p") && performance.getEntriesByType("navigation")[0].type === "navigate"; // what drafts here were for
+const ofHere = Object.keys(sessionStorage).filter((key) => key.startsWith(`draft:${location.pathname}`));
+if (isDone) ofHere.forEach((key) => sessionStorage.removeItem(key));
+for (const form of all("form[data-draft]")) {
+  restoreDraft(form);
+  form.addEventListener("input", () => { unsaved = true; });
+  form.addEventListener("submit", (event) => event.defaultPrevented || (keepDraft(form), (unsaved = false)));
+  addEventListener("pagehide", () => unsaved && keepDraft(form)); // at each key it would hold up the next one
 }
 addEventListener("beforeunload", (event) => (unsaved ? event.preventDefault() : document.body.classList.add("leaving")));
 
@@ -230,8 +231,7 @@ function offer(items) {
     option.append(make("span", { textContent: title }), make("span", { className: "quiet", textContent: kind }));
     return option;
   }));
-  found.hidden = !items.length;
-  search.ariaExpanded = String(!found.hidden);
+  found.hidden = !items.length, search.ariaExpanded = String(!found.hidden);
   choose(-1);
 }
 function steer(event) {
@@ -244,7 +244,7 @@ function steer(event) {
   event.preventDefault();
 }
 if (search) {
-  search.oninput = () => palette.ask(search.form.action, bodyOf(search.form), 150).then((told) => told && offer(told.found));
+  search.oninput = () => palette.ask(search.form.action, () => bodyOf(search.form), 150).then((told) => told && offer(told.found));
   search.onkeydown = steer;
   search.onblur = () => offer([]);
   found.onmousedown = (event) => event.preventDefault(); // the search keeps the focus until the click
@@ -256,36 +256,36 @@ if (search) {
   });
 }
 
-// --- Small helps: show what is typed, copy, use a value elsewhere, go to a line, tick a page, read a file into a field.
+// --- Small helps: show what is typed, copy, use a value elsewhere, insert a word, go to a line, tick a page, read a file into a field.
 document.addEventListener("click", async ({ target }) => {
-  const button = target.closest("[data-reveals], [data-copies], [data-line], [data-uses], [data-ticks]");
+  const button = target.closest("[data-reveals], [data-copies], [data-inserts], [data-line], [data-uses], [data-ticks]");
   if (!button) return;
   const { dataset } = button, part = document.getElementById(dataset.reveals ?? dataset.copies ?? dataset.uses ?? "text");
-  if (dataset.reveals) {
-    part.type = part.type === "text" ? "password" : "text";
-  } else if (dataset.copies) {
-    await navigator.clipboard.writeText(part.textContent);
+  if (dataset.reveals) part.type = part.type === "text" ? "password" : "text";
+  else if (dataset.copies) {
+    fill(document, { "#notices": "" }), await navigator.clipboard.writeText(part.textContent);
     fill(document, { "#notices": spoken.copied });
   } else if (dataset.uses) {
     const entered = find("input", button.closest(".field"));
     find(`[data-option="${dataset.way}"]`).click();
     all("[value=replace]", part.closest(".field")).forEach((replace) => { replace.checked = true; });
-    enter(part, entered.value.trim()), enter(entered, entered.was ?? "");
-    part.focus();
-  } else if (dataset.ticks) {
-    all(`[name=${dataset.ticks}]`, button.form).forEach((box) => { box.checked = button.checked; });
-  } else {
+    enter(part, entered.value.trim()), enter(entered, entered.was ?? ""), part.focus();
+  } else if (dataset.inserts) {
+    const column = part.value.slice(0, part.selectionStart).split("\n").at(-1).length, words = dataset.inserts;
+    part.focus(), document.execCommand("insertText", false, words.replaceAll("\n", "\n" + " ".repeat(column))); // can be undone
+  } else if (dataset.ticks) all(`[name=${dataset.ticks}]`, button.form).forEach((box) => { box.checked = button.checked; });
+  else {
     const lines = part.value.split("\n"), start = [...lines.slice(0, dataset.line - 1), ""].join("\n").length;
-    part.focus();
-    part.setSelectionRange(start, start + lines[dataset.line - 1].length);
+    part.focus(), part.setSelectionRange(start, start + lines[dataset.line - 1].length);
     part.scrollTop = (dataset.line - 4) * parseFloat(getComputedStyle(part).lineHeight);
   }
 });
 const readInto = async (into, file) => enter(into, await file.text());
 all("[data-into]").forEach((input) => { input.onchange = () => readInto(find(`[id="${input.dataset.into}"]`), input.files[0]); });
-all("[data-drop]").forEach((area) => area.addEventListener("drop", (event) => {
-  if (event.dataTransfer.files.length) { event.preventDefault(); readInto(area, event.dataTransfer.files[0]); }
-}));
+const drop = (event, [file] = event.dataTransfer.files) => file && (event.preventDefault(), readInto(event.currentTarget, file));
+all("[data-drop]").forEach((area) => area.addEventListener("drop", drop));
+const text = find("#text"), caret = sessionStorage.getItem(`caret:${location.href}`) ?? 0; // where a word is inserted after a search
+if (text) text.setSelectionRange(caret, caret), addEventListener("pagehide", () => sessionStorage.setItem(`caret:${location.href}`, text.selectionStart));
 if (find(".secret-once")) history.replaceState(null, "", location.href); // a reload asks for the page, and makes no second one
 
 // --- Sign in with the code of a link: a fragment reaches no server by itself, and is taken out of the address at once.

@@ -13,50 +13,30 @@ from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
 from starlette.routing import Mount
 
-from connectory.api import (
-    audit,
-    clients,
-    connection_health,
-    connection_tests,
-    connection_types,
-    connections,
-    consent_answers,
-    consents,
-    data_categories,
-    dataset_checks,
-    datasets,
-    discovery,
-    documentation,
-    draft_tests,
-    egress,
-    health,
-    history,
-    introspection,
-    keys,
-    plugins,
-    schedules,
-    secrets,
-    test_history,
-    token_endpoint,
-    webhooks,
-)
-from connectory.api.check_runner import runner_of
-from connectory.api.connection_types import RenderedTypes
-from connectory.api.console import PATH, Console
-from connectory.api.errors import install_error_handlers
-from connectory.api.failed_logins import FailedLogins
-from connectory.api.heartbeat import Heartbeat, node_name
-from connectory.api.hosts import HostCheck, names_of
-from connectory.api.limits import TokenBuckets
-from connectory.api.logs import log
-from connectory.api.middleware import BodyLimit, Surroundings
+from connectory.api.access import clients, introspection, token_endpoint
+from connectory.api.connections import connection_health, connection_types, connections, draft_tests, secrets
+from connectory.api.connections.connection_types import RenderedTypes
+from connectory.api.consents import consent_answers, consents
+from connectory.api.datasets import data_categories, dataset_checks, datasets, discovery
+from connectory.api.http.errors import install_error_handlers
+from connectory.api.http.hosts import HostCheck, names_of
+from connectory.api.http.logs import log
+from connectory.api.http.middleware import BodyLimit, Surroundings
+from connectory.api.node.check_runner import runner_of
+from connectory.api.node.failed_logins import FailedLogins
+from connectory.api.node.heartbeat import Heartbeat, node_name
+from connectory.api.node.limits import TokenBuckets
+from connectory.api.node.recordings import Recordings
+from connectory.api.node.service import Service
+from connectory.api.node.store_threads import StoreThreads
+from connectory.api.node.token_turns import TokenTurns
 from connectory.api.openapi import install_openapi
-from connectory.api.recordings import Recordings
-from connectory.api.schedule_runner import ScheduleRunner
-from connectory.api.service import Service
-from connectory.api.store_threads import StoreThreads
-from connectory.api.token_turns import TokenTurns
-from connectory.api.webhook_runner import WebhookRunner
+from connectory.api.operating import audit, documentation, egress, health, keys, plugins
+from connectory.api.operating.console import PATH, Console
+from connectory.api.testing import connection_tests, test_history
+from connectory.api.watching import history, schedules, webhooks
+from connectory.api.watching.schedule_runner import ScheduleRunner
+from connectory.api.watching.webhook_runner import WebhookRunner
 from connectory.catalog.catalog import Catalog, build_catalog
 from connectory.keys import open_vault
 from connectory.known_settings import changed_settings

@@ -13,11 +13,11 @@ from pydantic import BaseModel, RootModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
 from pydantic_core import core_schema
 
-from connectory.api.answers import SCHEMAS, reference
-from connectory.api.bearer import Needs
-from connectory.api.bodies import RawBody
-from connectory.api.errors import FieldProblems, Problem, errors
-from connectory.api.routes import Route
+from connectory.api.access.bearer import Needs
+from connectory.api.access.routes import Route
+from connectory.api.http.answers import SCHEMAS, reference
+from connectory.api.http.bodies import RawBody
+from connectory.api.http.errors import FieldProblems, Problem, errors
 from connectory.catalog.catalog import Catalog
 
 

@@ -15,11 +15,11 @@ from types import FrameType
 import uvicorn
 
 from connectory.api.app import create_app, open_service
-from connectory.api.console import installed_console
-from connectory.api.heartbeat import node_name
-from connectory.api.http_connections import KEPT_ALIVE, bounded_connections, end_late
-from connectory.api.logs import configure_logs, log
-from connectory.api.service import Service
+from connectory.api.http.http_connections import KEPT_ALIVE, bounded_connections, end_late
+from connectory.api.http.logs import configure_logs, log
+from connectory.api.node.heartbeat import node_name
+from connectory.api.node.service import Service
+from connectory.api.operating.console import installed_console
 from connectory.catalog.catalog import Catalog
 from connectory.catalog.record import PluginRecord
 from connectory.catalog.survey import Survey

@@ -64,6 +64,8 @@ class CheckRunner:
             says `answered`; the loop has to go on for it. Default: none.
         tracebacks: whether reports tell the traceback of what the connector raised: for its author, never in the service.
             Default: no.
+        fork_servers: what its tests are forked from, where runners that differ in other terms share that; whichever stops
+            first stops them. Default: its own, with `closed` and `total_memory`.
 
     Attributes:
         confinement: what keeps tests from the files of this machine.
@@ -86,6 +88,7 @@ class CheckRunner:
         cleartext_unverified: bool = False,
         respite: float = 0.0,
         tracebacks: bool = False,
+        fork_servers: ForkServers | None = None,
     ) -> None:
         self._deadline = deadline
         self._concurrency = concurrency
@@ -93,7 +96,7 @@ class CheckRunner:
         self._shared: dict[Hashable, _SharedTest] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._reports: set[asyncio.Future[CheckReport]] = set()
-        self._fork_servers = ForkServers(closed, total_memory)
+        self._fork_servers = fork_servers or ForkServers(closed, total_memory)
         self._spares = Spares(spares, policy)
         self._respite = Respite(respite)
         self._performer = Performer(

@@ -113,7 +113,7 @@ def plugins(
 
     Those that the allow or deny list excludes are shown as blocked, and count as wanted so.
     """
-    from connectory.api.plugins import plugin_item
+    from connectory.api.operating.plugins import plugin_item
 
     catalog = catalog_now()
     unmatched = _settings().selection.unmatched(catalog.records)

@@ -16,14 +16,14 @@ import orjson
 import typer
 from pydantic import ValidationError
 
-from connectory.api.check_runner import runner_of
-from connectory.api.check_runs import run_check
-from connectory.api.datasets import no_dataset
-from connectory.api.discovery import begin, connector_of, load_connection, new_id
-from connectory.api.discovery_runs import Subject, run_discovery
-from connectory.api.discovery_shapes import DiscoveryRequest, Scope
-from connectory.api.errors import Refused
-from connectory.api.store_threads import StoreThreads
+from connectory.api.datasets.check_runs import run_check
+from connectory.api.datasets.datasets import no_dataset
+from connectory.api.datasets.discovery import begin, connector_of, load_connection, new_id
+from connectory.api.datasets.discovery_runs import Subject, run_discovery
+from connectory.api.datasets.discovery_shapes import DiscoveryRequest, Scope
+from connectory.api.http.errors import Refused
+from connectory.api.node.check_runner import runner_of
+from connectory.api.node.store_threads import StoreThreads
 from connectory.catalog.catalog import Catalog
 from connectory.checks.runner import CheckRunner
 from connectory.commands.shared import CommandFailed, acting, catalog_now, lines_of, settings_now, told, warn
@@ -127,7 +127,7 @@ async def _check(key: str, fides_key: str, catalog: Catalog) -> list[dict[str, A
 
 @dataclass(frozen=True)
 class _Means:
-    """See `connectory.api.discovery_runs.Means`."""
+    """See `connectory.api.datasets.discovery_runs.Means`."""
 
     settings: Settings
     store: Store

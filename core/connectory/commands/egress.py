@@ -37,7 +37,7 @@ def check(
     host, port = _parts(target)
     report = check_egress(settings_now().egress_policy, host, port)
     if as_json:
-        from connectory.api.egress import egress_item
+        from connectory.api.operating.egress import egress_item
 
         print(json.dumps(egress_item(host, port, report).model_dump(mode="json"), indent=2))
     else:

@@ -40,7 +40,7 @@ _SECRET_LIMIT = 4096
 def schedule_show(key: _Key, as_json: JSON = False) -> None:
     """Show what is done of a connection again and again, when it is due, and when it last ran."""
     with _at_hand() as holdings:
-        from connectory.api.schedules import read_schedule
+        from connectory.api.watching.schedules import read_schedule
 
         _print_schedule(read_schedule(holdings, key), as_json)
 
@@ -63,7 +63,7 @@ def schedule_set(
     with _at_hand() as holdings:
         import orjson
 
-        from connectory.api.schedules import set_schedule
+        from connectory.api.watching.schedules import set_schedule
 
         every = {"test_every": test_every, "check_every": check_every}
         body = orjson.dumps({name: interval for name, interval in every.items() if interval})
@@ -74,7 +74,7 @@ def schedule_set(
 def schedule_delete(key: _Key) -> None:
     """End the schedule of a connection. What runs by it goes on to its end."""
     with _at_hand() as holdings:
-        from connectory.api.schedules import end_schedule
+        from connectory.api.watching.schedules import end_schedule
 
         end_schedule(holdings, key, acting("schedule delete"))
 
@@ -83,7 +83,7 @@ def schedule_delete(key: _Key) -> None:
 def webhook_show(key: _Key, as_json: JSON = False) -> None:
     """Show where changes of a connection are told, and how the last call went. Never the secret."""
     with _at_hand() as holdings:
-        from connectory.api.webhooks import read_webhook
+        from connectory.api.watching.webhooks import read_webhook
 
         _print_webhook(read_webhook(holdings, key), as_json)
 
@@ -102,9 +102,9 @@ def webhook_set(
     with _at_hand() as holdings:
         import orjson
 
-        from connectory.api.bodies import parse_body
-        from connectory.api.lookup import find_connection
-        from connectory.api.webhooks import WebhookToSet, refuse_address, set_webhook, wanted_target
+        from connectory.api.http.bodies import parse_body
+        from connectory.api.stored.lookup import find_connection
+        from connectory.api.watching.webhooks import WebhookToSet, refuse_address, set_webhook, wanted_target
         from connectory.checks.egress_check import check_egress
 
         with holdings.store.read() as database:
@@ -120,7 +120,7 @@ def webhook_set(
 def webhook_delete(key: _Key) -> None:
     """Have changes of a connection told no more. What has still to be told is not told."""
     with _at_hand() as holdings:
-        from connectory.api.webhooks import end_webhook
+        from connectory.api.watching.webhooks import end_webhook
 
         end_webhook(holdings, key, acting("webhook delete"))
 
@@ -132,7 +132,7 @@ def history(
 ) -> None:
     """List how a connection and its datasets were over time: tests and checks, by schedule and by hand."""
     with _at_hand() as holdings:
-        from connectory.api.history import read_history
+        from connectory.api.watching.history import read_history
 
         page = read_history(holdings, key, 1, size)
     if as_json:
@@ -147,7 +147,7 @@ def history(
 
 @dataclass(frozen=True)
 class _Holdings:
-    """See `connectory.api.means.Holdings`. Keys and connectors are loaded where they are needed."""
+    """See `connectory.api.node.means.Holdings`. Keys and connectors are loaded where they are needed."""
 
     settings: Settings
     store: Store

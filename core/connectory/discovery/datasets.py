@@ -42,7 +42,9 @@ class Finding:
         suggestions: fields that look like personal data.
         left_out: what is there and not in a dataset, with the reason.
         refs: the collections that are in a dataset.
+        others: those that are not.
         nullable: the fields of each of them that may be empty, as `keep` gives them.
+        presence: of each of them that samples were looked at of, in which share of these each field is, as `keep` gives them.
         inferred: whether fields were found by looking at samples.
     """
 
@@ -50,7 +52,9 @@ class Finding:
     suggestions: list[dict[str, Any]] = field(default_factory=list)
     left_out: list[dict[str, Any]] = field(default_factory=list)
     refs: list[CollectionRef] = field(default_factory=list)
+    others: list[CollectionRef] = field(default_factory=list)
     nullable: list[Any] = field(default_factory=list)
+    presence: list[Any] = field(default_factory=list)
     inferred: bool = False
 
 
@@ -79,6 +83,7 @@ class DatasetMaker:
         reason = info.left_out or (None if info.fields else "it has no fields")
         if reason is not None:
             finding.left_out.append({"dataset": key, "collection": info.ref.name, "reason": reason})
+            finding.others.append(info.ref)
             return
         dataset = finding.datasets.get(key)
         if dataset is None:
@@ -87,9 +92,16 @@ class DatasetMaker:
         for path, why in info.fields_left_out:
             finding.left_out.append({**_where(key, info, path), "reason": why})
         finding.refs.append(info.ref)
-        fields = [shown_path(field.path) for field in info.fields if field.nullable]
-        nullable = {"collection": info.ref.name, "namespace": dict(info.ref.namespace), "fields": fields}
-        finding.nullable.append(self._keep(nullable))
+        collection = {"collection": info.ref.name, "namespace": dict(info.ref.namespace)}
+        nullable = [shown_path(field.path) for field in info.fields if field.nullable]
+        finding.nullable.append(self._keep(collection | {"fields": nullable}))
+        presence = [
+            {"field": shown_path(field.path), "presence": field.presence}
+            for field in info.fields
+            if field.presence is not None
+        ]
+        if presence:
+            finding.presence.append(self._keep(collection | {"fields": presence}))
         finding.inferred |= info.inferred
 
     def fides_key(self, ref: CollectionRef) -> str:

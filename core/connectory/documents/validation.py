@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -215,6 +215,14 @@ def _unknown_fields(model: type[Secrets] | None, submitted: list[str]) -> dict[s
     known = f"Known fields: {', '.join(names) or 'none'}."
     # Comparing is slow, and a hostile request may hold a hundred thousand names.
     likely = [name.strip().casefold() for name in submitted[:10] if len(name) <= 64]
-    meant = [match for name in likely for match in difflib.get_close_matches(name, names, n=1)]
+    meant = [match for name in likely for match in _nearest(name, names)]
     hints = {name: f"{unknown} Did you mean '{name}'? {known}" for name in meant}
     return hints if len(meant) == len(submitted) else hints | {MASK: f"{unknown} {known}"}
+
+
+def _nearest(name: str, known: Sequence[str]) -> list[str]:
+    """The field that `name` resembles, as `user` does `username` and `db_url` does `url`; none where none does."""
+    related = [each for each in known if len(name) > 2 and (name in each or each in name)]
+    return sorted(related, key=lambda each: abs(len(each) - len(name)))[:1] or difflib.get_close_matches(
+        name, known, n=1
+    )

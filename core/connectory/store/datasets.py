@@ -3,7 +3,7 @@
 import sys
 import uuid
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -55,9 +55,12 @@ _KEYS = select(datasets.c.fides_key).where(_THIS[0]).order_by(datasets.c.fides_k
 
 
 @cache
-def _by_keys(dialect: str) -> Prepared:
+def _those_stored(dialect: str) -> Prepared:
+    # Without their text, which may be megabytes and is about to be replaced.
+    kept = datasets.c.fides_key, datasets.c.id, datasets.c.connection_id, datasets.c.created_at
     return Prepared(
-        _SELECT.where(is_asked(datasets.c.fides_key, dialect))
+        select(*kept)
+        .where(is_asked(datasets.c.fides_key, dialect))
         .order_by(datasets.c.fides_key)
         .with_for_update(of=datasets)
     )
@@ -90,16 +93,16 @@ def upsert_many(
     outcomes: dict[str, Dataset | KeyTaken] = {}
     remaining = dict(documents)
     while remaining:
-        rows = _by_keys(database.dialect.name).all(database, asked(remaining))
-        found = {row.fides_key: row for row in (Dataset(*values) for values in rows)}
-        known, new = [], []
+        stored = {key: kept for key, *kept in _those_stored(database.dialect.name).all(database, asked(remaining))}
+        known: list[Dataset] = []
+        new: list[Dataset] = []
         for key, document in remaining.items():
-            if key not in found:
-                new.append(Dataset(str(uuid.uuid4()), connection_id, key, document, now, now))
-            elif found[key].connection_id != connection_id:
+            dataset_id, owner, created_at = stored.get(key, (str(uuid.uuid4()), connection_id, now))
+            if owner != connection_id:
                 outcomes[key] = KeyTaken(key)
             else:
-                known.append(replace(found[key], dataset=document, updated_at=now))
+                saved = Dataset(dataset_id, owner, key, document, created_at, now)
+                (known if key in stored else new).append(saved)
         replace_rows(database, datasets.c.id, [_values(row) for row in known])
         inserted = insert_unless_taken(database, datasets.c.fides_key, [_values(row) for row in new])
         outcomes |= {row.fides_key: row for row in known}

@@ -13,6 +13,7 @@ import orjson
 from sqlalchemy import Column, Select, Table, bindparam, select
 from sqlalchemy.engine import Connection
 
+from connectory.store.prepared import hand_over
 from connectory.store.timestamps import UtcDateTime, iso_text
 
 Row = Mapping[str, Any]
@@ -66,8 +67,8 @@ def _write(database: Connection, table: Any, rows: Sequence[Row], conflict: str 
     times = _times(table, names)
     if database.dialect.name == "postgresql":
         document = [dict(zip(names, _plain(row, times), strict=True)) for row in rows]
-        return database.exec_driver_sql(statement, (orjson.dumps(document).decode(),)).rowcount
-    # Past SQLAlchemy, which takes 40 µs to hand the text on as it is; a row takes SQLite 10.
+        written: int = hand_over(database, statement, (orjson.dumps(document).decode(),)).rowcount
+        return written
     driver = cast("sqlite3.Connection", database.connection.driver_connection)
     return driver.executemany(statement, [_plain(row, times) for row in rows]).rowcount
 

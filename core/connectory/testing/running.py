@@ -15,7 +15,7 @@ from connectory.catalog.catalog import find_connector
 from connectory.catalog.loaded import LoadedConnector
 from connectory.catalog.process_state import ProcessState
 from connectory.checks.egress import EgressPolicy
-from connectory.checks.forkservers import PASSED_ON
+from connectory.checks.forkservers import PASSED_ON, ForkServers
 from connectory.checks.report import CheckReport
 from connectory.checks.runner import MEMORY, CheckRunner, Exchange
 from connectory.checks.sessions.runner import SessionNotOpened, Terms
@@ -97,20 +97,25 @@ def step_statuses(report: CheckReport) -> dict[str, str]:
     return {step.name: step.status for step in report.steps}
 
 
-class _Start(NamedTuple):
-    """What a runner starts with. Its processes see neither a later environment nor a later `sys.path`, so that after a
-    change there, as after one of the limits, a test needs another runner."""
+class _Surroundings(NamedTuple):
+    """What fork servers start with, and see no later change of: after one, tests need others."""
+
+    environment: tuple[str | None, ...]
+    path: tuple[str, ...]
+
+
+class _Terms(NamedTuple):
+    """What a runner is for. Those of the same surroundings share their fork servers, which take longest to start."""
 
     deadline: float
     allow_loopback: bool
-    environment: tuple[str | None, ...]
-    path: tuple[str, ...]
+    surroundings: _Surroundings
 
 
 class Workbench:
     """Tests connections, each in a process of its own, as the service does.
 
-    It keeps what tests share, a runner for each deadline, so one workbench serves a whole test session. Use it as a context
+    It keeps what tests share, so one workbench serves a whole test session. Use it as a context
     manager, and not inside a coroutine: it runs an event loop of its own.
 
         @pytest.fixture(scope="session")
@@ -140,7 +145,8 @@ class Workbench:
         self._memory = memory
         self._cleartext_unverified = cleartext_unverified
         self._loop = asyncio.Runner()
-        self._runners: dict[_Start, CheckRunner] = {}
+        self._runners: dict[_Terms, CheckRunner] = {}
+        self._fork_servers: dict[_Surroundings, ForkServers] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -192,7 +198,7 @@ class Workbench:
     ) -> Outcome:
         """Like `test`, with a connector that `load_connector` returned: one that a source found, for instance."""
         document = secrets_document(connector.secrets_model, dict(payload))
-        return self._loop.run(self._run(connector, document, self._start(deadline, allow_loopback), tokens))
+        return self._loop.run(self._run(connector, document, self._terms(deadline, allow_loopback), tokens))
 
     def test_all(
         self,
@@ -234,14 +240,14 @@ class Workbench:
             (connector, secrets_document(connector.secrets_model, dict(payload)), tokens)
             for connector, payload, tokens in trials
         ]
-        start = self._start(deadline, allow_loopback)
+        terms = self._terms(deadline, allow_loopback)
 
         async def together() -> list[Outcome]:
             places = asyncio.Semaphore(at_once)
 
             async def one(connector: LoadedConnector, document: Document, tokens: Mapping[str, Any] | None) -> Outcome:
                 async with places:
-                    return await self._run(connector, document, start, tokens)
+                    return await self._run(connector, document, terms, tokens)
 
             return await asyncio.gather(*(one(*trial) for trial in documents))
 
@@ -275,11 +281,11 @@ class Workbench:
         document = secrets_document(connector.secrets_model, dict(payload))
 
         async def run() -> _ResultT:
-            runner = await self._runner(self._start(10.0, allow_loopback))
-            terms = Terms(read_only=read_only, seconds=seconds)
+            runner = await self._runner(self._terms(10.0, allow_loopback))
+            limits = Terms(read_only=read_only, seconds=seconds)
             try:
                 try:
-                    async with runner.sessions.open_session(connector, lambda: document, terms) as session:
+                    async with runner.sessions.open_session(connector, lambda: document, limits) as session:
                         return await what(session)
                 finally:
                     await runner.sessions.settled()
@@ -338,21 +344,21 @@ class Workbench:
         connector = load_connector(identifier, distribution, settings)
         document = secrets_document(connector.secrets_model, dict(payload))
         exchange = Exchange(code, code_verifier)
-        return self._loop.run(self._run(connector, document, self._start(deadline, allow_loopback), exchange=exchange))
+        return self._loop.run(self._run(connector, document, self._terms(deadline, allow_loopback), exchange=exchange))
 
-    def _start(self, deadline: float, allow_loopback: bool) -> _Start:
+    def _terms(self, deadline: float, allow_loopback: bool) -> _Terms:
         environment = tuple(os.environ.get(name) for name in PASSED_ON)
-        return _Start(deadline, allow_loopback, environment, tuple(sys.path))
+        return _Terms(deadline, allow_loopback, _Surroundings(environment, tuple(sys.path)))
 
     async def _run(
         self,
         connector: LoadedConnector,
         document: Document,
-        start: _Start,
+        terms: _Terms,
         tokens: Mapping[str, Any] | None = None,
         exchange: Exchange | None = None,
     ) -> Outcome:
-        runner = await self._runner(start)
+        runner = await self._runner(terms)
         never_joined = object()  # two tests of one connection are two tests here
         started = time.monotonic()
         report = await runner.run(never_joined, connector, lambda: document, GivenTokens(tokens), exchange)
@@ -362,17 +368,18 @@ class Workbench:
             print(report.traceback)
         return outcome
 
-    async def _runner(self, start: _Start) -> CheckRunner:
-        runner = self._runners.get(start)
+    async def _runner(self, terms: _Terms) -> CheckRunner:
+        runner = self._runners.get(terms)
         if runner is None:
-            runner = self._runners[start] = CheckRunner(
-                policy=EgressPolicy(allow_loopback=start.allow_loopback, deny=self._deny),
-                deadline=start.deadline,
+            runner = self._runners[terms] = CheckRunner(
+                policy=EgressPolicy(allow_loopback=terms.allow_loopback, deny=self._deny),
+                deadline=terms.deadline,
                 concurrency=_TURNS,
                 queue=sys.maxsize,
                 memory=self._memory,
                 cleartext_unverified=self._cleartext_unverified,
                 tracebacks=True,
+                fork_servers=self._fork_servers.setdefault(terms.surroundings, ForkServers()),
             )
             await runner.start()
         return runner

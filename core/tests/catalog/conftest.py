@@ -2,13 +2,15 @@
 
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from connectory.catalog.catalog import Catalog, build_catalog
-from connectory.catalog.discovery import Selection
+from connectory.catalog.discovery import Candidate, Selection, find_installed
 from connectory.catalog.record import PluginRecord
 from testkit.distribution import install, plugin_source
 
@@ -49,8 +51,20 @@ class Site:
         return found
 
 
+@cache
+def plugins_of_the_workspace() -> set[str]:
+    return {item.record.distribution for item in find_installed()} - {"connectory"}
+
+
+def find_installed_here(**options: Any) -> list[Candidate]:
+    """What is installed but the workspace's own plugins: to load them takes longer than everything else in most tests."""
+    return [item for item in find_installed(**options) if item.record.distribution not in plugins_of_the_workspace()]
+
+
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    plugins_of_the_workspace()  # before the test installs its own
+    monkeypatch.setattr("connectory.catalog.catalog.find_installed", find_installed_here)
     monkeypatch.syspath_prepend(tmp_path)
     before = set(sys.modules)
     yield Site(tmp_path)

@@ -16,6 +16,7 @@ import uvloop
 from connectory.catalog.catalog import find_connector
 from connectory.catalog.loaded import LoadedConnector
 from connectory.checks.egress import EgressPolicy
+from connectory.checks.forkservers import ForkServers
 from connectory.checks.report import CheckReport
 from connectory.checks.runner import CheckRunner
 from testkit.distribution import install, plugin_source
@@ -86,11 +87,18 @@ def connector_of(site: Path) -> ConnectorOf:
 def check(connector_of: ConnectorOf) -> Iterator[Check]:
     """Test a connection with a connector, or with one whose test does what a text says; return the report."""
     scripted = connector_of(RUN_SCRIPT, hooks=SCRIPTED)
+    fork_servers = ForkServers()
     with asyncio.Runner() as loop:
 
         @cache
         def runner(deadline: float, policy: EgressPolicy, memory: int, cleartext: bool) -> CheckRunner:
-            new = CheckRunner(policy=policy, deadline=deadline, memory=memory, cleartext_unverified=cleartext)
+            new = CheckRunner(
+                policy=policy,
+                deadline=deadline,
+                memory=memory,
+                cleartext_unverified=cleartext,
+                fork_servers=fork_servers,
+            )
             loop.run(new.start())
             started.append(new)
             nothing = DOCUMENT | {"script": "def test(*_): pass"}

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from connectory.api.sealing import seal_document
+from connectory.api.stored.sealing import seal_document
 from connectory.catalog.catalog import build_catalog
 from connectory.catalog.discovery import Selection
 from connectory.commands import app, discovering

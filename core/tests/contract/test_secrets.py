@@ -310,7 +310,14 @@ def test_a_misspelt_field_gets_a_suggestion(database):
 
 @pytest.mark.parametrize(
     ("sent", "meant"),
-    [("hostname", "host"), ("HOST", "host"), ("userName", "username"), ("user", "username"), (" Port ", "port")],
+    [
+        ("hostname", "host"),
+        ("HOST", "host"),
+        ("userName", "username"),
+        ("user", "username"),
+        (" Port ", "port"),
+        ("db_url", "url"),
+    ],
 )
 def test_an_unknown_field_is_told_at_the_field_that_was_meant(database, sent, meant):
     found = [problem for problem in problems(database, {sent: "S3cretPw"}) if problem["type"] == "extra_forbidden"]

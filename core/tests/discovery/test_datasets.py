@@ -2,7 +2,7 @@
 
 import pytest
 
-from connectory.api.fides_language import known_categories, parse
+from connectory.api.datasets.fides_language import known_categories, parse
 from connectory.contract.data import CollectionInfo, CollectionRef, FieldInfo, ForeignKey, Kind
 from connectory.discovery.datasets import DatasetMaker
 
@@ -192,6 +192,13 @@ def test_what_is_not_for_use_is_told_and_in_no_dataset():
         ("empty", "it has no fields"),
     ]
     assert finding.refs == [CUSTOMER.ref]
+    assert [ref.name for ref in finding.others] == ["v", "empty"]
+
+
+def test_it_is_kept_which_share_of_the_samples_has_a_field():
+    sampled = CollectionInfo(CollectionRef("one", PUBLIC), (field("a", presence=0.25), field("b.c", presence=1.0)))
+    fields = [{"field": "a", "presence": 0.25}, {"field": ["b.c"], "presence": 1.0}]
+    assert made(CUSTOMER, sampled).presence == [{"collection": "one", "namespace": PUBLIC, "fields": fields}]
 
 
 def test_it_is_kept_which_fields_may_be_empty():

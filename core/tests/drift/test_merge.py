@@ -4,7 +4,7 @@ import json
 from copy import deepcopy
 from typing import Any
 
-from connectory.api.dataset_items import check_datasets
+from connectory.api.datasets.dataset_items import check_datasets
 from connectory.data import CollectionInfo, CollectionRef, FieldInfo, ForeignKey, Kind
 from connectory.discovery.datasets import DatasetMaker
 from connectory.drift.findings import compare

@@ -15,6 +15,7 @@ from connectory.store.bulk_save import Saved, SaveFailed, SaveItem, Superseded, 
 from connectory.store.detail import get_detail
 from connectory.store.envelopes import Sealed, load_envelopes
 from connectory.store.listing import Filters, list_connections
+from testkit.statements import cursors_that_tell
 
 
 def item(
@@ -188,7 +189,8 @@ def test_fifty_items_take_a_few_statements(save, store):
         with store.write() as database:
             database.connection.driver_connection.set_trace_callback(statements.append)
     else:
-        event.listen(store.writes, "before_cursor_execute", lambda _c, _cursor, sql, *_: statements.append(sql))
+        telling = cursors_that_tell(lambda sql, _: statements.append(sql))
+        event.listen(store.writes, "checkout", lambda driver, *_: setattr(driver, "cursor_factory", telling))
     save(*(item(f"k{number}", seal=seal_for) for number in range(50)))
     save(*(item(f"k{number}", disabled=True) for number in range(25, 75)))
     told = [

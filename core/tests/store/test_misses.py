@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection
 
 from connectory.store import (
     audit_search,
@@ -35,6 +35,7 @@ from connectory.store.engine import Store, open_store
 from connectory.store.listing import Filters
 from connectory.store.tables import metadata
 from servers.postgres.server import PostgresServer
+from testkit.statements import cursors_that_tell
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 STORED, ABSENT = "k-001234", "k-999999x"
@@ -112,15 +113,15 @@ ONLY_PLANS: dict[str, Find] = {
 
 
 def statements_of(database: Connection, find: Find, key: str) -> list[tuple[str, Any]]:
-    """What a look-up asks of the database, and with which values; what it changes is undone."""
+    """What a look-up asks of PostgreSQL, and with which values; what it changes is undone."""
     asked: list[tuple[str, Any]] = []
-    listen = lambda _connection, _cursor, statement, values, *_: asked.append((statement, values))  # noqa: E731
+    driver: Any = database.connection.driver_connection
     with database.begin_nested() as savepoint:
-        event.listen(database.engine, "before_cursor_execute", listen)
+        driver.cursor_factory = cursors_that_tell(lambda *told: asked.append(told))
         try:
             find(database, key)
         finally:
-            event.remove(database.engine, "before_cursor_execute", listen)
+            driver.cursor_factory = None
         savepoint.rollback()
     return [(statement, values) for statement, values in asked if "SAVEPOINT" not in statement]
 

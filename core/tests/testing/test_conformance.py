@@ -32,6 +32,7 @@ FRESH = {"nothing_heavy_is_imported_early", "importing_it_is_quiet", "importing_
 SESSIONS = {
     "a_discovery_says_the_same_each_time",
     "a_read_gives_the_declared_fields",
+    "a_read_gives_the_rows_that_were_asked_for",
     "a_session_ends_in_time_at_a_hostile_far_end",
     "entries_are_read_by_what_they_hold",
     "what_is_not_there_is_said",
@@ -44,7 +45,7 @@ def test_the_example_passes_every_check(kit):
     verdicts = kit.run(update_golden=False)
     assert verdicts.failed | verdicts.errors == set(), verdicts.messages
     assert verdicts.passed > LIVE | SESSIONS
-    assert len(verdicts.passed) == 38
+    assert len(verdicts.passed) == 39
 
 
 # What a plugin declares and validates
@@ -536,9 +537,10 @@ def test_a_defect_of_the_test_is_found_by_its_check(kit, changes, expected):
 
 # What sessions say
 
-THE_SAME, DECLARED, IN_TIME = (
+THE_SAME, DECLARED, ASKED_FOR, IN_TIME = (
     "a_discovery_says_the_same_each_time",
     "a_read_gives_the_declared_fields",
+    "a_read_gives_the_rows_that_were_asked_for",
     "a_session_ends_in_time_at_a_hostile_far_end",
 )
 WITHOUT_SESSIONS = """
@@ -567,6 +569,13 @@ SESSION_DEFECTS: dict[str, tuple[list[tuple[str, str]], str]] = {
     "a field is declared as an array and is none": (
         [('Kind.STRING, "text", max_length=200)', 'Kind.STRING, "text", max_length=200, array=True)')],
         DECLARED,
+    ),
+    "every row comes": ([("if not query.any_of or any(", "if True or any(")], ASKED_FOR),
+    "no row comes that was asked for": ([("held in wanted.values", "held in ()")], ASKED_FOR),
+    "None matches what is empty": ([("None not in held and ", "")], ASKED_FOR),
+    "what is not there is empty": (
+        [("            raise SessionFailed(DataFailure.COLLECTION_MISSING)", "            return")],
+        ASKED_FOR,
     ),
     "a far end that talks nonsense is the connector's own fault": (
         [

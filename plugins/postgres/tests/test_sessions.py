@@ -32,7 +32,10 @@ from testkit.sessions import among, found, opened, read_and_kill, rows
 SHOP = """
 CREATE SCHEMA shop;
 CREATE SCHEMA "Old Stock";
-CREATE DOMAIN shop.email AS varchar(90) NOT NULL;
+CREATE DOMAIN shop.text AS varchar(90) NOT NULL;
+CREATE DOMAIN shop.address AS shop.text;
+CREATE DOMAIN shop.email AS shop.address;
+CREATE DOMAIN shop.amount AS integer;
 CREATE TYPE shop.mood AS ENUM ('glad', 'sad');
 CREATE TABLE shop.customer (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, email shop.email UNIQUE, name varchar(40), code char(3), note text,
@@ -53,7 +56,7 @@ CREATE TABLE shop.audit (id integer, year integer, PRIMARY KEY (id, year)) PARTI
 CREATE TABLE shop.audit_2025 PARTITION OF shop.audit FOR VALUES IN (2025);
 CREATE TABLE shop.audit_note (id integer, audit_id integer, year integer, FOREIGN KEY (audit_id, year) REFERENCES shop.audit);
 CREATE TABLE shop.note_of_2025 (id integer, year integer, FOREIGN KEY (id, year) REFERENCES shop.audit_2025);
-CREATE TABLE shop.special_visit (extra text) INHERITS (shop.visit);
+CREATE TABLE shop.special_visit (extra text, amounts shop.amount[]) INHERITS (shop.visit);
 CREATE VIEW shop.seen AS SELECT id FROM shop.customer;
 CREATE MATERIALIZED VIEW shop.counted AS SELECT count(*) FROM shop.customer;
 CREATE TABLE shop.nothing ();
@@ -143,6 +146,8 @@ class TestDiscovery:
             "home": (Kind.STRING, False),
             "full_name": (Kind.STRING, False),
         }
+        of_domain = found(session, schema="shop")["special_visit"].fields[-1]
+        assert (of_domain.kind, of_domain.array) == (Kind.INTEGER, True)
 
     def test_keys_of_several_columns_keep_their_order(self, session: DataSession) -> None:
         collections = found(session, schema="shop")
@@ -407,10 +412,46 @@ class TestPrivileges:
     ) -> None:
         run("CREATE TABLE shop.mine (id integer)")
         run("ALTER TABLE shop.mine OWNER TO $role")
-        run("REVOKE ALL ON shop.mine FROM $role")
+        run("REVOKE UPDATE, DELETE, TRUNCATE ON shop.mine FROM $role")
         known = of("mine")
         assert (known.update, known.delete) == (True, True)
-        assert known.remedy == 'ALTER TABLE "shop"."mine" OWNER TO <another role>;'
+        run(known.remedy)
+        assert of("mine") == Privileges(shop("mine"), read=True, update=False, delete=False)
+
+    @pytest.mark.parametrize(
+        "granted",
+        [
+            ("ALTER ROLE $role_writers SUPERUSER",),
+            ("GRANT pg_write_all_data TO $role_writers",),
+            ("CREATE ROLE $role_owners", "GRANT $role_owners TO $role_writers", "ALTER TABLE shop.region OWNER TO $role_owners"),
+            ("GRANT USAGE ON SCHEMA shop TO $role_writers", "GRANT UPDATE ON shop.region TO $role_writers WITH GRANT OPTION",
+             "SET ROLE $role_writers; GRANT UPDATE ON shop.region TO $role; RESET ROLE", "REVOKE $role_writers FROM $role"),
+        ],
+        ids=["superuser", "writes everything", "owner", "granted by another"],
+    )  # fmt: skip
+    def test_what_a_role_within_a_role_may_is_taken_away(
+        self, of: Callable[..., Privileges], run: Callable[[str], None], granted: tuple[str, ...]
+    ) -> None:
+        for statement in ("CREATE ROLE $role_writers", "GRANT $role_writers TO $role", *granted):
+            run(statement)
+        known = of("region")
+        assert known.update is True
+        run(known.remedy)
+        after = of("region")
+        assert (after.update, after.delete, after.remedy) == (False, False, "")
+        run("ALTER TABLE shop.region OWNER TO CURRENT_USER")
+        run("DROP OWNED BY $role_writers; DROP ROLE $role_writers; DROP ROLE IF EXISTS $role_owners")
+
+    def test_a_view_counts_where_somebody_else_owns_it_and_it_takes_rows(
+        self, of: Callable[..., Privileges], run: Callable[[str], None]
+    ) -> None:
+        run("CREATE VIEW shop.written AS SELECT * FROM shop.region; GRANT ALL ON shop.written, shop.counted TO $role")
+        known = of("written")
+        assert (known.update, known.delete) == (True, True)
+        run(known.remedy)
+        assert (of("written").update, of("counted").update) == (False, False)
+        run("ALTER VIEW shop.written OWNER TO $role")
+        assert of("written").update is False
 
     @pytest.mark.parametrize("inherits", ["INHERIT", "NOINHERIT"])
     def test_a_role_that_it_may_take_on_counts(
@@ -441,7 +482,7 @@ class TestPrivileges:
         self, of: Callable[..., Privileges], run: Callable[[str], None], role: str
     ) -> None:
         run("GRANT pg_write_all_data TO $role")
-        assert of().remedy == f'REVOKE pg_write_all_data FROM "{role}";'
+        assert of().remedy == f'REVOKE "pg_write_all_data" FROM "{role}";'
 
     def test_whether_filtered_rows_are_all_rows_is_unknown(
         self, of: Callable[..., Privileges], run: Callable[[str], None]

@@ -71,7 +71,8 @@ SELECT s.name, o.name FROM sys.triggers g
 JOIN sys.objects o ON o.object_id = g.parent_id JOIN sys.schemas s ON s.schema_id = o.schema_id WHERE s.name {schemas}
 """
 _RIGHTS = f"""
-SELECT s.name, o.name, USER_NAME(), IS_SRVROLEMEMBER('sysadmin'), IS_ROLEMEMBER('db_owner'), IS_ROLEMEMBER('db_datawriter'),
+SELECT s.name, o.name, USER_NAME(), SUSER_SNAME(), IS_SRVROLEMEMBER('sysadmin'),
+  IS_ROLEMEMBER('db_owner'), IS_ROLEMEMBER('db_datawriter'),
   HAS_PERMS_BY_NAME({_PLACE}, 'OBJECT', 'SELECT'), HAS_PERMS_BY_NAME({_PLACE}, 'OBJECT', 'INSERT'),
   (SELECT MAX(HAS_PERMS_BY_NAME({_PLACE}, 'OBJECT', 'UPDATE', c.name, 'COLUMN')) FROM sys.columns c
     WHERE c.object_id = o.object_id),
@@ -143,13 +144,14 @@ _KINDS = {
 def _privileges(database: Database, refs: Sequence[CollectionRef]) -> Iterator[Privileges]:
     for schema in sorted({ref.namespace.get("schema", "") for ref in refs}):
         names = [ref.name for ref in refs if ref.namespace.get("schema", "") == schema]
-        for _, name, user, admin, owner, writer, read, *held in database.rows(_RIGHTS, schema=schema, names=names):
+        for _, name, user, login, admin, *known in database.rows(_RIGHTS, schema=schema, names=names):
+            owner, writer, read, *held = known
             insert, update, delete, alter = held
             writes = [right for right, has in zip(_WRITES, held, strict=True) if has]
             me, table = database.quoted(user), database.quoted(schema, name)
             remedy = f"REVOKE {', '.join(writes)} ON {table} FROM {me};" if writes else ""
             if admin:
-                remedy = "ALTER SERVER ROLE [sysadmin] DROP MEMBER <the login>;"
+                remedy = f"ALTER SERVER ROLE [sysadmin] DROP MEMBER {database.quoted(login)};"
             elif owner or writer:
                 remedy = f"ALTER ROLE {'[db_owner]' if owner else '[db_datawriter]'} DROP MEMBER {me};"
             yield Privileges(_ref(schema, name), _any(read), _any(insert, update), _any(delete, alter), remedy)

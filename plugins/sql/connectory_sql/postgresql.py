@@ -32,20 +32,27 @@ LEFT JOIN pg_catalog.pg_class parent ON parent.oid = i.inhparent
 WHERE c.relkind IN ('r', 'p', 'f', 'v', 'm') AND {schemas}
 """
 
-# A domain counts as what it stands for; the length of a text is its modifier less the four bytes of a header.
+# A domain counts as what it stands for in the end, also as the element of an array; the length of a text is its modifier less the
+# four bytes of a header.
 _COLUMNS = """
+WITH RECURSIVE step (oid, base, modifier, required) AS (
+  SELECT oid, typbasetype, typtypmod, typnotnull FROM pg_catalog.pg_type WHERE typtype = 'd'
+  UNION ALL
+  SELECT d.oid, t.typbasetype, greatest(d.modifier, t.typtypmod), d.required OR t.typnotnull
+  FROM step d JOIN pg_catalog.pg_type t ON t.oid = d.base WHERE t.typtype = 'd'
+), domain AS (SELECT d.* FROM step d JOIN pg_catalog.pg_type t ON t.oid = d.base WHERE t.typtype <> 'd')
 SELECT n.nspname, c.relname, a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod),
-  b.typname, CASE WHEN b.typcategory = 'A' THEN e.typname END, NOT (a.attnotnull OR t.typnotnull),
-  CASE WHEN b.typname IN ('varchar', 'bpchar') AND greatest(a.atttypmod, t.typtypmod) > 4
-    THEN greatest(a.atttypmod, t.typtypmod) - 4 END,
+  b.typname, CASE WHEN b.typcategory = 'A' THEN e.typname END, NOT (a.attnotnull OR coalesce(d.required, false)),
+  CASE WHEN b.typname IN ('varchar', 'bpchar') AND greatest(a.atttypmod, d.modifier) > 4
+    THEN greatest(a.atttypmod, d.modifier) - 4 END,
   a.attidentity = 'a' OR {generated}
 FROM pg_catalog.pg_attribute a
 JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
-LEFT JOIN pg_catalog.pg_type u ON u.oid = t.typbasetype
-JOIN pg_catalog.pg_type b ON b.oid = coalesce(nullif(u.typbasetype, 0), nullif(t.typbasetype, 0), t.oid)
-LEFT JOIN pg_catalog.pg_type e ON e.oid = b.typelem
+LEFT JOIN domain d ON d.oid = a.atttypid
+JOIN pg_catalog.pg_type b ON b.oid = coalesce(d.base, a.atttypid)
+LEFT JOIN domain of_element ON of_element.oid = b.typelem
+LEFT JOIN pg_catalog.pg_type e ON e.oid = coalesce(of_element.base, b.typelem)
 WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'f') AND NOT c.relispartition AND {schemas}
 ORDER BY a.attrelid, a.attnum
 """

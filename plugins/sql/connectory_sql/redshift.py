@@ -65,19 +65,21 @@ WHERE k.contype = 'f' AND {schemas}
 ORDER BY k.oid, p.place
 """
 _RIGHTS = """
-SELECT n.nspname, c.relname, u.usename, u.usesuper, c.relowner = u.usesysid, {rights}
+SELECT n.nspname, c.relname, u.usename, u.usesuper, c.relowner = u.usesysid,
+  (SELECT MIN(a.usename::varchar) FROM pg_catalog.pg_user a WHERE a.usesuper AND a.usename <> 'rdsdb'), c.relkind = 'r', {rights}
 FROM pg_catalog.pg_user u, pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE u.usename = CURRENT_USER AND n.nspname = :schema AND c.relname IN :names
 """
 _WRITES = ("INSERT", "UPDATE", "DELETE")
-# What has_table_privilege does not tell. An account sees only what it has itself, or by a role or group.
+# What has_table_privilege does not tell: more rights, and who holds them. An account sees only what it has itself, or by a role
+# or group.
 _COLUMN_GRANTS = """
 SELECT relation_name, privilege_type, column_name, identity_type, identity_name FROM svv_column_privileges
 WHERE privilege_type = 'UPDATE' AND namespace_name = :schema
 """
 _TABLE_GRANTS = """
 SELECT relation_name, privilege_type, NULL, identity_type, identity_name FROM svv_relation_privileges
-WHERE privilege_type = 'TRUNCATE' AND namespace_name = :schema
+WHERE privilege_type IN ('INSERT', 'UPDATE', 'DELETE', 'TRUNCATE') AND namespace_name = :schema
 """
 
 
@@ -128,24 +130,33 @@ def _privileges(database: Database, refs: Sequence[CollectionRef]) -> Iterator[P
     for schema in sorted({ref.namespace.get("schema", "") for ref in refs}):
         names = [ref.name for ref in refs if ref.namespace.get("schema", "") == schema]
         further = _further(database, schema)
-        for _, name, me, superuser, owns, read, *held in database.rows(statement, schema=schema, names=names):
-            writes = [right for right, has in zip(_WRITES, held, strict=True) if has]
+        for _, name, me, superuser, owns, admin, takes_rows, read, *held in database.rows(
+            statement, schema=schema, names=names
+        ):
+            if not takes_rows:  # a view
+                yield Privileges(_ref(schema, name), read, update=False, delete=False)
+                continue
             table, user = database.quoted(schema, name), database.quoted(me)
             grants = [grant for grant in further or () if grant.table == name and grant.counts_for(me)]
-            may = {*writes, *(grant.right for grant in grants)}
-            remedies = [f"REVOKE {', '.join(writes)} ON {table} FROM {user};"] if writes else []
+            told = {grant.right for grant in grants}
+            may = told | {right for right, has in zip(_WRITES, held, strict=True) if has}
+            untold = [right for right in _WRITES if right in may - told]
+            remedies = [f"REVOKE {', '.join(untold)} ON {table} FROM {user};"] if untold else []
             remedies += [grant.revoked(database, table) for grant in grants]
-            remedy = " ".join(remedies)
             if superuser:
-                remedy = f"ALTER USER {user} NOCREATEUSER;"
+                remedies = [f"ALTER USER {user} NOCREATEUSER;"]
             elif owns:
-                remedy = f"ALTER TABLE {table} OWNER TO <another user>;"
+                # Redshift has no word for who runs it; the right to read goes with the table.
+                remedies = [
+                    f"ALTER TABLE {table} OWNER TO {database.quoted(admin)};",
+                    f"GRANT SELECT ON {table} TO {user};",
+                ]
             yield Privileges(
                 _ref(schema, name),
                 read=read,
                 update=_known(owns or bool(may & {"INSERT", "UPDATE"}), further),
                 delete=_known(owns or bool(may & {"DELETE", "TRUNCATE"}), further),
-                remedy=remedy,
+                remedy=" ".join(remedies),
             )
 
 

@@ -33,6 +33,8 @@ _RIGHTS = """
 SELECT TABLE_SCHEMA, TABLE_NAME, GRANTEE, PRIVILEGE_TYPE FROM INFORMATION_SCHEMA.TABLE_PRIVILEGES
 WHERE TABLE_SCHEMA IN :schemas ORDER BY GRANTEE, PRIVILEGE_TYPE
 """
+# Nobody can write through a view, not even who owns it.
+_VIEWS = "SELECT TABLE_SCHEMA, TABLE_NAME FROM INFORMATION_SCHEMA.VIEWS WHERE TABLE_SCHEMA IN :schemas"
 _ADMINISTRATORS = {"ACCOUNTADMIN", "SECURITYADMIN"}
 _UPDATES = {"INSERT", "UPDATE", "OWNERSHIP"}
 _DELETES = {"DELETE", "TRUNCATE", "OWNERSHIP"}
@@ -116,8 +118,9 @@ _LONGEST = 8_388_608
 def _privileges(database: Database, refs: Sequence[CollectionRef]) -> Iterator[Privileges]:
     schemas = sorted({ref.namespace.get("schema", "") for ref in refs})
     try:
-        [(available,)] = database.rows("SELECT CURRENT_AVAILABLE_ROLES()")
+        [(available, user)] = database.rows("SELECT CURRENT_AVAILABLE_ROLES(), CURRENT_USER()")
         rows = database.rows(_RIGHTS, schemas=schemas)
+        views = set(database.rows(_VIEWS, schemas=schemas))
     except Exception as error:
         if _failure(error) is None:
             raise
@@ -130,13 +133,18 @@ def _privileges(database: Database, refs: Sequence[CollectionRef]) -> Iterator[P
             held[schema, name][role].append(right)
     for (schema, name), by_role in held.items():  # where nothing is told of a table, nothing is known
         rights = {right for some in by_role.values() for right in some}
+        if (schema, name) in views:
+            yield Privileges(_ref(schema, name), read=bool(rights), update=False, delete=False)
+            continue
         yield Privileges(
             _ref(schema, name),
             read=bool(rights & {"SELECT", "OWNERSHIP"}),
             # Who may manage grants can give himself any right.
             update=administers or bool(rights & _UPDATES),
             delete=administers or bool(rights & _DELETES),
-            remedy=" ".join(f"REVOKE ROLE {role} FROM USER <the user>;" for role in sorted(roles & _ADMINISTRATORS))
+            remedy=" ".join(
+                f"REVOKE ROLE {role} FROM USER {database.quoted(user)};" for role in sorted(roles & _ADMINISTRATORS)
+            )
             or " ".join(
                 f"REVOKE {', '.join(taken)} ON TABLE {database.quoted(schema, name)} FROM ROLE {database.quoted(role)};"
                 for role, some in by_role.items()

@@ -99,6 +99,7 @@ class MariaDBServer(LocalServer):
             password=password,
             database=database,
             autocommit=True,
+            ssl_disabled=True,  # a socket on this machine needs none, and whom it trusts would be read for each statement
         )
         try:
             with connection.cursor() as cursor:

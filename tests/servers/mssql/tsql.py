@@ -53,6 +53,10 @@ CREATE VIEW sys.dm_exec_sessions AS
     SELECT pid::int AS session_id, backend_start::timestamp(3) AS login_time FROM pg_stat_activity
     WHERE pid = pg_backend_pid() OR (SELECT usesuper FROM pg_user WHERE usename = current_user);
 GRANT SELECT ON ALL TABLES IN SCHEMA sys TO PUBLIC;
+-- SQL Server does not list its own catalogue.
+ALTER VIEW information_schema.tables RENAME TO all_tables;
+CREATE VIEW information_schema.tables AS SELECT * FROM information_schema.all_tables WHERE table_schema !~ '^pg_';
+GRANT SELECT ON information_schema.tables TO PUBLIC;
 
 CREATE FUNCTION dbo.db_name() RETURNS text LANGUAGE sql AS $$ SELECT current_database()::text $$;
 CREATE FUNCTION dbo.db_id(wanted text) RETURNS int LANGUAGE sql AS
@@ -63,6 +67,7 @@ CREATE FUNCTION dbo.has_dbaccess(wanted text) RETURNS int LANGUAGE sql AS
     $$ SELECT has_database_privilege(name, 'CONNECT')::int FROM sys.databases WHERE name = lower(wanted) $$;
 CREATE FUNCTION dbo.quotename(name text) RETURNS text LANGUAGE sql AS $$ SELECT quote_ident(name) $$;
 CREATE FUNCTION dbo.user_name() RETURNS text LANGUAGE sql AS $$ SELECT current_user::text $$;
+CREATE FUNCTION dbo.suser_sname() RETURNS text LANGUAGE sql AS $$ SELECT session_user::text $$;
 CREATE FUNCTION dbo.is_srvrolemember(role text) RETURNS int LANGUAGE sql AS
     $$ SELECT (role = 'sysadmin' AND usesuper)::int FROM pg_user WHERE usename = current_user $$;
 CREATE FUNCTION dbo.is_rolemember(role text) RETURNS int LANGUAGE sql AS

@@ -1,0 +1,1 @@
+"""Datasets: given, discovered, and checked against what is there."""

@@ -1,0 +1,1 @@
+"""What a running service consists of, and what it does beside the requests."""

@@ -1,0 +1,1 @@
+"""Test a connection, follow the test, and keep how it ended."""
