@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from connectory.api.connection_shapes import ConnectionItem
+from connectory.api.connections.connection_shapes import ConnectionItem
 from connectory.store.bulk_save import snake_case
 from connectory.store.connections import KEY_PATTERN
 from connectory_console.api import ApiFailed
