@@ -76,6 +76,13 @@ def test_300_connections_that_say_nothing_do_not_keep_others_out(service, dial):
     )  # 256, without those for the service itself and its tests
 
 
+def test_a_connection_outlives_head(service):
+    """Load balancers look that way, again and again by one connection."""
+    with httpx.Client(base_url=service.url) as client:
+        head, again = client.head("/health"), client.get("/health")
+    assert (head.content, head.headers["Content-Length"]) == (b"", str(len(again.content)))
+
+
 @pytest.mark.parametrize(
     ("start", "drop"),
     [

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from connectory.checks import channel
 from connectory.checks.fork_protocol import ConnectorName
-from connectory.checks.forkservers import ForkServerHandle, ForkServerLost
+from connectory.checks.forks import ForkServerHandle, ForkServerLost
 from connectory.checks.lookups import ANSWER_LIMIT, Answer, Unresolved, decode_answer
 from connectory.checks.wire import ProtocolViolation
 

@@ -12,7 +12,7 @@ from connectory.checks import channel
 from connectory.checks.dialling import Dialler
 from connectory.checks.egress import EgressPolicy
 from connectory.checks.fork_protocol import ConnectorName, Task
-from connectory.checks.forkservers import ForkServerHandle
+from connectory.checks.forks import ForkServerHandle
 from connectory.checks.lookup_process import LookupProcess
 from connectory.checks.protocol import RESULT_LIMIT
 from connectory.checks.transcript import Transcript

@@ -1,33 +1,29 @@
-"""Admit connection tests, have each run in a process of its own, and end it at its deadline."""
+"""Admit connection tests: one of each connection at a time, some at once, and some that wait. Callers join and leave them."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Hashable, Iterable
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
 
 from connectory.catalog.loaded import LoadedConnector
 from connectory.checks.confinement import NATIVE_WARNINGS, WARNINGS, level, native_connections
 from connectory.checks.egress import EgressPolicy
-from connectory.checks.fork_protocol import ConnectorName
-from connectory.checks.forkservers import ForkServerHandle, ForkServerLost, ForkServers, settle
+from connectory.checks.forkservers import ForkServers
 from connectory.checks.memory import BUDGET
-from connectory.checks.native_ports import native_ports
-from connectory.checks.process import CheckProcess
+from connectory.checks.performer import Performer
 from connectory.checks.progress import Observer, Progress
-from connectory.checks.protocol import JOB_LIMIT, Exchange, Job, encode_job
-from connectory.checks.refusals import NoProcess, ShuttingDown, no_process
+from connectory.checks.protocol import Exchange
+from connectory.checks.refusals import NoProcess, ShuttingDown
 from connectory.checks.report import CheckReport
+from connectory.checks.respite import Respite
 from connectory.checks.sessions.runner import SessionRunner
 from connectory.checks.spares import Spares
+from connectory.checks.subject import Subject, Terms
 from connectory.checks.token_turn import TokenTurn
-from connectory.checks.transcript import Transcript
 from connectory.checks.turns import QueueFull, Turn, Turns
-from connectory.contract.check import FailureCode
-from connectory.documents.roles import fields_to_blame
 from connectory.documents.validation import Document
 
 __all__ = ["MEMORY", "CheckRunner", "Exchange", "NoProcess", "QueueFull", "ShuttingDown"]
@@ -36,43 +32,6 @@ _log = logging.getLogger(__name__)
 
 MEMORY = 512 * 2**20
 """Bytes of address space that a test may use besides what its fork server has: room for any driver, none for a flood."""
-
-_BEFORE_FORK = 0.002
-"""Seconds from a test's end to the fork of the next spare: longer than the event loop takes to pass the report on."""
-
-_LOST = "The process that the service starts tests from ended, and the test with it; try again. The service's log says more."
-
-
-@dataclass(frozen=True)
-class _Subject:
-    """What one test is of. Secrets and tokens are opened when it starts, and not kept while it waits."""
-
-    connector: LoadedConnector
-    open_document: Callable[[], Document]
-    turn: TokenTurn | None
-    exchange: Exchange | None
-
-    async def job(
-        self, policy: EgressPolicy, killed_at: float, memory: int, *, cleartext_unverified: bool, traceback: bool
-    ) -> Job:
-        """The job for its process, once it has its turn."""
-        # Whoever is killed while a provider renews a token has lost it, so half of the time is kept for the test itself.
-        patience = max(0.0, killed_at - time.monotonic()) / 2
-        tokens = await self.turn.take(patience) if self.turn is not None else None
-        document = self.open_document()
-        return Job(
-            document=document,
-            settings=self.connector.settings_values or {},
-            policy=policy,
-            killed_at=killed_at,
-            memory=memory,
-            tokens=tokens,
-            exchange=self.exchange,
-            cleartext_unverified=cleartext_unverified,
-            traceback=traceback,
-            native_ports=native_ports(self.connector, document),
-            datagrams=self.connector.description.asks_name_servers,
-        )
 
 
 @dataclass(eq=False)
@@ -131,20 +90,24 @@ class CheckRunner:
         tracebacks: bool = False,
         fork_servers: ForkServers | None = None,
     ) -> None:
-        self._policy = policy
-        self._respite = respite
         self._deadline = deadline
         self._concurrency = concurrency
-        self._memory = memory
-        self._tracebacks = tracebacks
-        self._cleartext_unverified = cleartext_unverified
         self._turns = Turns(at_once=concurrency, queue=queue, patience=queue_wait, length=deadline)
         self._shared: dict[Hashable, _SharedTest] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._reports: set[asyncio.Future[CheckReport]] = set()
         self._fork_servers = fork_servers or ForkServers(closed, total_memory)
         self._spares = Spares(spares, policy)
-        self._resting: set[asyncio.Future[None]] = set()
+        self._respite = Respite(respite)
+        self._performer = Performer(
+            self._fork_servers,
+            self._spares,
+            Terms(policy, memory, cleartext_unverified, tracebacks),
+            self._respite,
+            others_wait=lambda: bool(self._turns.waiting),
+            has_room=lambda: self.in_flight < self._concurrency,
+            is_ending=lambda: self._ending,
+        )
         self.sessions = SessionRunner(
             self._fork_servers, policy=policy, memory=memory, cleartext_unverified=cleartext_unverified
         )
@@ -197,8 +160,7 @@ class CheckRunner:
 
     def answered(self) -> None:
         """Say that a report is recorded and about to be answered: what gave way to that follows at once."""
-        for rest in self._resting:
-            settle(rest, None)
+        self._respite.over()
 
     async def run(
         self,
@@ -234,7 +196,7 @@ class CheckRunner:
             raise ShuttingDown
         shared = self._shared.get(joins)
         if shared is None:
-            shared = self._admit(joins, _Subject(connector, open_document, turn, exchange), client)
+            shared = self._admit(joins, Subject(connector, open_document, turn, exchange), client)
         else:
             self._turns.share(shared.turn, client)
         shared.callers += 1
@@ -255,7 +217,7 @@ class CheckRunner:
                 shared.task.cancel()
                 self._forget(joins, shared)  # who comes now starts another test
 
-    def _admit(self, joins: Hashable, subject: _Subject, client: Hashable) -> _SharedTest:
+    def _admit(self, joins: Hashable, subject: Subject, client: Hashable) -> _SharedTest:
         turn = self._turns.ask(client)
         loop = asyncio.get_running_loop()
         report: asyncio.Future[CheckReport] = loop.create_future()
@@ -285,141 +247,11 @@ class CheckRunner:
             del self._shared[joins]
 
     async def _run_in_turn(
-        self, turn: Turn, subject: _Subject, report: asyncio.Future[CheckReport], progress: Progress
+        self, turn: Turn, subject: Subject, report: asyncio.Future[CheckReport], progress: Progress
     ) -> None:
         await self._turns.called(turn)
         progress.start(self._deadline)
-        killed_at = time.monotonic() + self._deadline
-        # A fork server that ends takes the tests of others with it, through no fault of theirs: once more.
-        for _ in range(2):
-            with suppress(ForkServerLost):
-                await self._run_once(subject, killed_at, report, progress)
-                return
-        report.set_result(_lost(subject, Transcript()))
-
-    async def _run_once(
-        self, subject: _Subject, killed_at: float, report: asyncio.Future[CheckReport], progress: Progress
-    ) -> None:
-        """Run one test in one process, and tell the report. When this ends, however it does, the process is gone.
-
-        Raises:
-            ForkServerLost: the process's fork server ended, nothing was told, and the test may be run again.
-            NoProcess: there is no process to be had.
-        """
-        progress.begin()
-        transcript = Transcript(subject.connector.description.sentences, progress.step)
-        process: CheckProcess | None = None
-        given: Collection[str] = ()
-
-        def tell(found: CheckReport) -> None:
-            fields = fields_to_blame(subject.connector.fields, found.code, given)
-            report.set_result(replace(found, failure_fields=fields))
-
-        limit = asyncio.timeout(max(0.0, killed_at - time.monotonic()))
-        try:
-            async with limit:
-                name = ConnectorName.of(subject.connector)
-                server = await self._server_for(name)
-                job = await subject.job(
-                    self._policy,
-                    killed_at,
-                    self._memory,
-                    cleartext_unverified=self._cleartext_unverified,
-                    traceback=self._tracebacks,
-                )
-                given = tuple(job.document)
-                encoded = encode_job(job)
-                if len(encoded) > JOB_LIMIT:
-                    too_large = (
-                        f"The stored secrets are larger than a test takes ({JOB_LIMIT} bytes); send smaller ones."
-                    )
-                    tell(transcript.report_failed(FailureCode.SECRETS_UNREADABLE, too_large))
-                    return
-                process = self._process(server, name)
-                process.begin(encoded, transcript)
-                once_only = job.exchange is not None or job.tokens is not None
-                del job, encoded
-                await process.finished
-            try:
-                tell(self._report(transcript, process))
-            except ForkServerLost:
-                # A provider that sees a code or a refresh token twice may revoke all it gave (RFC 6749 §4.1.2, RFC 9700 §4.14).
-                if not once_only:
-                    raise
-                report.set_result(_lost(subject, transcript))
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            tell(transcript.report() or transcript.report_killed())
-        finally:
-            try:
-                if process is not None:
-                    try:
-                        # With tokens the report waits until their turn is over, which is after the end of the process.
-                        if transcript.complete and report.done() and subject.turn is None:
-                            await self._rest()
-                    finally:
-                        process.kill()
-                        asyncio.get_running_loop().call_later(_BEFORE_FORK, self._replace, process)
-                        await process.gone()
-            finally:
-                if subject.turn is not None:
-                    subject.turn.end(transcript.tokens)
-
-    async def _rest(self) -> None:
-        """Have answers need not share the processors with the end of processes, and with forks, unless other tests wait."""
-        if not self._respite or self._turns.waiting:
-            return
-        loop = asyncio.get_running_loop()
-        rest: asyncio.Future[None] = loop.create_future()
-        self._resting.add(rest)
-        limit = loop.call_later(self._respite, settle, rest, None)
-        try:
-            await rest
-        finally:
-            limit.cancel()
-            self._resting.discard(rest)
-
-    async def _server_for(self, name: ConnectorName) -> ForkServerHandle:
-        try:
-            return await self._fork_servers.server_for(name)
-        except OSError as error:
-            raise no_process(error) from None
-
-    def _process(self, server: ForkServerHandle, name: ConnectorName) -> CheckProcess:
-        try:
-            return self._spares.take(server, name) or CheckProcess(server, name, self._policy)
-        except OSError as error:
-            raise no_process(error) from None
-
-    def _replace(self, process: CheckProcess) -> None:
-        """Have a spare ready for the next test of the connector that `process` was for."""
-        all_begun = self.in_flight < self._concurrency  # while tests queue, a spare would only cost them time
-        if all_begun and not self._ending:
-            self._spares.fill(process.server, process.name)
-
-    def _report(self, transcript: Transcript, process: CheckProcess) -> CheckReport:
-        """What came of a test that has finished."""
-        report = transcript.report()
-        if report is not None:
-            return report
-        if transcript.complete:
-            return transcript.report_failed(FailureCode.CRASHED)
-        if self._ending:
-            raise ShuttingDown  # it was we who killed it
-        if process.exit_status is None:
-            raise ForkServerLost
-        return transcript.report_dead(process.exit_status)
-
-
-def _lost(subject: _Subject, transcript: Transcript) -> CheckReport:
-    """The report of a test that ended with its fork server."""
-    _log.error(
-        "The process that connection tests are forked from ended during a test of the connector '%s'.",
-        subject.connector.identifier,
-    )
-    report = Transcript().report_failed(FailureCode.CRASHED, _LOST)
-    return replace(report, service_failed=True, tokens=transcript.tokens)
+        await self._performer.perform(subject, time.monotonic() + self._deadline, report, progress)
 
 
 def _pass_on(task: asyncio.Task[None], report: asyncio.Future[CheckReport]) -> None:

@@ -34,6 +34,7 @@ class _Calls(NamedTuple):
 
     architecture: int
     socket: int
+    socketpair: int
     sendto: int
     sendmsg: int
     sendmmsg: int
@@ -57,7 +58,7 @@ _BY_MACHINE = {
     # migrate_pages, move_pages, inotify_add_watch, fanotify_init; and, since what they make outlives the process: shmget, semget,
     # msgget, mq_open.
     "x86_64": _Calls(
-        *(0xC000003E, 41, 44, 46, 307, 56),
+        *(0xC000003E, 41, 53, 44, 46, 307, 56),
         (302, 203, 144, 142, 314),
         (
             *(101, 310, 311, 312, 321, 323, 298, 248, 249, 250, 165, 166, 155, 308, 272, 304, 175, 313, 141, 251),
@@ -65,7 +66,7 @@ _BY_MACHINE = {
         ),
     ),
     "aarch64": _Calls(
-        *(0xC00000B7, 198, 206, 211, 269, 220),
+        *(0xC00000B7, 198, 199, 206, 211, 269, 220),
         (261, 122, 119, 118, 274),
         (
             *(117, 270, 271, 272, 280, 282, 241, 217, 218, 219, 40, 39, 41, 268, 97, 265, 105, 273, 140, 30),
@@ -75,6 +76,8 @@ _BY_MACHINE = {
 }
 """Others go without a filter: some of them have a second way to `socket`."""
 _INTERNET = (socket.AF_INET, socket.AF_INET6)
+_LASTING_PAIRS = (socket.SOCK_STREAM, socket.SOCK_SEQPACKET)
+"""Kinds of pairs that stay connected to each other; one of datagrams can send to any Unix socket, and with it descriptors."""
 _PROTOCOLS = (0, socket.IPPROTO_TCP, socket.IPPROTO_UDP)  # not MPTCP and SCTP, which Landlock does not know
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -105,6 +108,7 @@ def _filter(calls: _Calls) -> ctypes.Array[_Instruction]:
         *_on(calls.sendmsg, [*_argument(2), *_refused_if(_IF_ANY_BIT, _FAST_OPEN)]),
         *_on(calls.sendmmsg, [*_argument(3), *_refused_if(_IF_ANY_BIT, _FAST_OPEN)]),
         *_on(calls.socket, list(_sockets())),
+        *_on(calls.socketpair, [*_argument(1, _SOCKET_TYPE), *_one_of(*_LASTING_PAIRS)]),
         (_RETURN, 0, 0, _ALLOW),
     ]
     return _instructions(steps)
@@ -177,9 +181,9 @@ def available() -> bool:
 def give_up() -> None:
     """Have this thread, and whatever it starts from now on, make no system calls that drivers do not need.
 
-    Of sockets it can make those of TCP and UDP, and of netlink that which tells routes and addresses. Pairs of connected
-    sockets, and what is open, stay. It traces no process, reads none's memory and sets no other's limits and priority, mounts
-    nothing, enters no namespace and makes none. Needs `no_new_privileges`. Does nothing where the kernel has no filters.
+    Of sockets it can make those of TCP and UDP, and of netlink that which tells routes and addresses. Pairs that stay connected
+    to each other, and what is open, stay. It traces no process, reads none's memory and sets no other's limits and priority,
+    mounts nothing, enters no namespace and makes none. Needs `no_new_privileges`. Does nothing where the kernel has no filters.
 
     Raises:
         OSError: the kernel refused.

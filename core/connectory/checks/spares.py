@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from connectory.checks.egress import EgressPolicy
 from connectory.checks.fork_protocol import ConnectorName
-from connectory.checks.forkservers import ForkServerHandle, ForkServerLost
+from connectory.checks.forks import ForkServerHandle, ForkServerLost
 from connectory.checks.process import CheckProcess
 
 MOST = 16

@@ -154,11 +154,14 @@ def test_tests_together_keep_to_the_budget(connector_of):
 
 
 def test_a_test_is_measured_with_what_it_has_started(connector_of):
+    """Also where it starts what shares its memory, and then writes to it: each page is then copied."""
     body = """
     import os, time
+    held = bytearray(100 << 20)
     for _ in range(6):
         if os.fork() == 0:
-            held = b"x" * (100 << 20)
+            for place in range(0, len(held), 4096):
+                held[place] = 1
             time.sleep(60)
     time.sleep(60)
     """
@@ -167,3 +170,24 @@ def test_a_test_is_measured_with_what_it_has_started(connector_of):
         return await test(connector_of(body))
 
     assert run(scenario, total_memory=400 << 20).code is FailureCode.RESOURCE_LIMIT
+
+
+def test_what_a_test_leaves_to_itself_is_ended_and_no_test_in_its_place(connector_of):
+    """By a second fork it gets away from its test, and not from the budget."""
+    body = """
+    import os, time
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        if os.fork() == 0:
+            os.setsid()
+            held = b"x" * (300 << 20)
+            time.sleep(60)
+        os._exit(0)
+    os.close(writer)
+    os.read(reader, 1)
+    """
+
+    async def scenario(test):
+        return await test(connector_of(body))
+
+    assert run(scenario, total_memory=250 << 20).status == "succeeded"

@@ -255,6 +255,9 @@ OUTSIDE = {
     "connect to a socket in a folder": (
         "[end := native(libc.socket(1, 1, 0)), native(libc.connect(end, b'\\1\\0' + {path!r}.encode(), 2 + len({path!r})))]"
     ),
+    "send to a socket in a folder": (
+        "[ends := socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM), ends[0].sendto(b'x', {datagrams!r})]"
+    ),
     "run a program": "os.posix_spawn('/usr/bin/env', ['env'], {{}})",
     "take the service's descriptors": "__import__('resource').prlimit({pid}, 7, (3, 3))",
     "slow the service down": "os.setpriority(os.PRIO_PROCESS, {pid}, 19)",
@@ -296,6 +299,7 @@ def places(home: Path, pid: int | str, parent: int | str) -> Iterator[dict[str, 
     with (
         socket.socket(socket.AF_UNIX) as listener,
         socket.socket(socket.AF_UNIX) as other,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as datagrams,
         socket.socket() as free,
         socket.create_server(("127.0.0.1", 0)) as elsewhere,
     ):
@@ -303,7 +307,9 @@ def places(home: Path, pid: int | str, parent: int | str) -> Iterator[dict[str, 
         listener.listen()
         other.bind(str(path))
         other.listen()
-        path.chmod(0o777)
+        datagrams.bind(f"{path}-of-datagrams")
+        for one in (path, Path(f"{path}-of-datagrams")):
+            one.chmod(0o777)
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
         free.close()
@@ -312,12 +318,14 @@ def places(home: Path, pid: int | str, parent: int | str) -> Iterator[dict[str, 
             "abstract": name,
             "length": 3 + len(name),
             "path": str(path),
+            "datagrams": f"{path}-of-datagrams",
             "elsewhere": struct.pack("<H", 2)
             + struct.pack(">H", elsewhere.getsockname()[1])
             + bytes([127, 0, 0, 1] + [0] * 8),
             "canary": elsewhere,
         }
     path.unlink()
+    Path(f"{path}-of-datagrams").unlink()
 
 
 @pytest.mark.parametrize("attack", [*READS, *CHANGES, *OUTSIDE])

@@ -66,6 +66,14 @@ def test_sockets_are_those_of_tcp_udp_and_routes(arguments: tuple[int, int, int]
     assert filtered(lambda: error_of(libc.socket(*arguments))) == ("EACCES" if refused else None)
 
 
+def test_pairs_are_those_that_stay_connected_to_each_other():
+    """One of datagrams sends to any Unix socket by its path: the system log's, a service manager's."""
+    kinds = [STREAM, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC, DGRAM, DGRAM | socket.SOCK_NONBLOCK, RAW]
+    ends = (ctypes.c_int * 2)()
+    answers = filtered(lambda: [error_of(libc.socketpair(socket.AF_UNIX, kind, 0, ends)) for kind in kinds])
+    assert answers == [None, None, "EACCES", "EACCES", "EACCES"]
+
+
 @pytest.mark.parametrize("family", [INET, INET6])
 def test_datagrams_are_given_up_apart(family: int):
     """And the C library's own question to the kernel for addresses stays, in both of its ways."""

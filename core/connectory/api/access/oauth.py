@@ -94,5 +94,5 @@ def refuse_guessing(service: Service, caller: tuple[str, str | None]) -> None:
         OauthRefused: 429.
     """
     if wait := service.login_limit.wait(caller):
-        message = f"Too many failed logins; try again in {wait} seconds."
+        message = f"Too many failed logins; try again in {wait} second{'' if wait == 1 else 's'}."
         raise OauthRefused("temporarily_unavailable", message, status=429, headers={"Retry-After": str(wait)})

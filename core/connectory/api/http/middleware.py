@@ -48,9 +48,9 @@ class Surroundings:
         client_request_id = _client_request_id(scope)
         scope["request_id"], scope["client_request_id"] = request_id, client_request_id
         bodiless = method == "HEAD"
+        if bodiless:  # in a copy: the server looks at its own, and would miss the body that it announces
+            scope = {**scope, "method": "GET"}
         scope["bodiless"] = bodiless  # for a GET that does something
-        if bodiless:
-            scope["method"] = "GET"
         status = 0
 
         async def send_with_id(message: Message) -> None:

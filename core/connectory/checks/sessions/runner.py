@@ -14,7 +14,8 @@ from typing import Any
 from connectory.catalog.loaded import LoadedConnector
 from connectory.checks.egress import EgressPolicy
 from connectory.checks.fork_protocol import ConnectorName, Task
-from connectory.checks.forkservers import ForkServerLost, ForkServers
+from connectory.checks.forks import ForkServerLost
+from connectory.checks.forkservers import ForkServers
 from connectory.checks.native_ports import native_ports
 from connectory.checks.protocol import JOB_LIMIT, Job, encode_job
 from connectory.checks.refusals import ShuttingDown, no_process
