@@ -211,7 +211,7 @@ def test_sql_server_ends_a_wait_for_others_by_itself(mssql: MSSQLServer, secrets
     where = {"host": mssql.backend.host, "port": mssql.backend.port, "dbname": "held"}
     with (
         closing(psycopg2.connect(**where, user=mssql.superuser, password=mssql.password)) as other,
-        opened(secrets, timeout=1) as session,
+        opened(secrets, timeout=4) as session,
     ):
         other.cursor().execute("LOCK TABLE dbo.region")
         with pytest.raises(SessionFailed) as failed:
