@@ -1,5 +1,6 @@
 """`/connection/{key}/discovery`."""
 
+import json
 import threading
 import time
 from datetime import timedelta
@@ -104,6 +105,31 @@ def test_what_an_account_may_write_to_and_not_read_is_told(api, discover, shop, 
     assert (found["datasets"], report["finding"]) == ([], "can_write")
     assert [(one["collection"], one["privileges"]) for one in report["excess"]] == [("line", ["UPDATE"])]
     assert report["remedy"] == [f'REVOKE INSERT ON "My Shop"."line" FROM "{name}";']
+
+
+def test_a_test_tells_what_the_account_may_do_where_it_is_asked(api, shop):
+    api.create("shop_db", "postgres")
+    api.put("/connection/shop_db/secret?verify=false", json=shop)
+    plain = api.get("/connection/shop_db/test").json()
+    assert "access_report" not in plain
+    found = api.get("/connection/shop_db/test?privileges=true").json()
+    assert [step["name"] for step in found["steps"]] == [*(step["name"] for step in plain["steps"]), "privileges"]
+    assert (found["test_status"], found["steps"][-1]["status"]) == ("succeeded", "passed")
+    report = found["access_report"]
+    assert (report["declared"], report["finding"], bool(report["remedy"])) == ("read", "can_write", True)
+    api.put("/connection/shop_db/secret?verify=false", json=shop | {"password": "wrong"})
+    failed = api.get("/connection/shop_db/test?privileges=true").json()
+    assert (failed["test_status"], "access_report" in failed) == ("failed", False)
+
+
+def test_what_a_connector_cannot_tell_fails_no_test(api):
+    books(api)
+    events = api.get("/connection/books/test?privileges=true", headers={"Accept": "text/event-stream"}).text
+    assert '{"name":"privileges","status":"running"}' in events
+    verdict = json.loads(events.partition("event: verdict\ndata: ")[2])
+    step = verdict["steps"][-1]
+    assert (step["name"], step["status"], step["reason"]) == ("privileges", "skipped", "not_offered")
+    assert (verdict["test_status"], verdict["access_report"]["finding"]) == ("succeeded", "unknown")
 
 
 def test_who_does_not_wait_is_told_where_the_answer_will_be(api, discover):

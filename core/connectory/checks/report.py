@@ -52,6 +52,7 @@ class CheckReport:
         tokens: what the connector handed over to be sealed, however the test ended; `None` where it handed over nothing.
         traceback: of what the connector raised, without its secrets; `None` unless the runner was told to ask for it, which
             the service never does.
+        access_report: what the account may do, where that was asked for (see `connectory.discovery.access`); `None` elsewhere.
     """
 
     status: Literal["succeeded", "failed", "skipped"]
@@ -67,6 +68,7 @@ class CheckReport:
     service_failed: bool = False
     tokens: Mapping[str, Any] | None = field(default=None, repr=False)
     traceback: str | None = field(default=None, repr=False)
+    access_report: Mapping[str, Any] | None = None
 
     @property
     def conclusive(self) -> bool:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from connectory.api.http.answers import Answer
+from connectory.api.testing.rights import AccessReport
 from connectory.api.testing.test_runs import FailureFields, RetryAfter, Step
 
 MOST_SCHEMAS = 100
@@ -118,36 +119,6 @@ class Presence(Answer):
     collection: Annotated[str, Field(examples=["customer"])]
     namespace: Annotated[dict[str, str], Field(examples=[{"database": "shop"}])]
     fields: list[FieldPresence]
-
-
-class Excess(Answer):
-    """What the account may do with one collection, and need not."""
-
-    collection: Annotated[str, Field(examples=["customer"])]
-    namespace: Annotated[dict[str, str], Field(examples=[{"schema": "public"}])]
-    privileges: Annotated[list[Literal["UPDATE", "DELETE"]], Field(examples=[["UPDATE"]])]
-
-
-class AccessReport(Answer):
-    """Whether the account may do what the connection is for, and no more."""
-
-    declared: Annotated[Literal["read", "write"], Field(description="The connection's `access`.")]
-    account_can: Annotated[
-        list[Literal["select", "update", "delete"]],
-        Field(description="With at least one collection.", examples=[["select", "update"]]),
-    ]
-    finding: Annotated[
-        Literal["as_declared", "can_write", "cannot_write", "unknown"],
-        Field(description="`unknown` where the system does not tell. It is never tried out.", examples=["can_write"]),
-    ]
-    excess: list[Excess]
-    remedy: Annotated[
-        list[str],
-        Field(
-            description="Statements that take the excess away, for a person to run.",
-            examples=[["REVOKE UPDATE ON public.customer FROM app;"]],
-        ),
-    ]
 
 
 class Discovery(Answer):

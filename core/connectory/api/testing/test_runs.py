@@ -17,6 +17,7 @@ from connectory.api.node.service import Service, service_of
 from connectory.api.stored.sealing import seal_tokens
 from connectory.api.stored.verdicts import SCHEDULE, asked_by, keep_verdict
 from connectory.api.testing.probes import failed, run_probe
+from connectory.api.testing.rights import AccessReport
 from connectory.checks.progress import Observer
 from connectory.checks.report import CheckReport, SkipReason
 from connectory.contract.check import WAIT_LIMIT, FailureCode
@@ -92,6 +93,9 @@ class TestResult(Answer):
     encrypted: Encrypted
     verified: Verified
     steps: list[Step]
+    access_report: Annotated[
+        AccessReport | None, Field(description="Only where `privileges` was asked for, and the test succeeded.")
+    ] = None
 
 
 def test_response(message: str, report: CheckReport | None) -> Response:
@@ -102,7 +106,7 @@ def test_response(message: str, report: CheckReport | None) -> Response:
 def test_answer(message: str, report: CheckReport | None) -> dict[str, Any]:
     """How a test went, as `TestResult` describes it; with no report, that there was none."""
     found = report or CheckReport("skipped")
-    return {
+    answer = {
         "msg": message,
         "test_status": found.status if report is not None else None,
         "failure_reason": found.reason,
@@ -113,6 +117,7 @@ def test_answer(message: str, report: CheckReport | None) -> dict[str, Any]:
         "verified": found.verified,
         "steps": [asdict(step) for step in found.steps],
     }
+    return answer if found.access_report is None else answer | {"access_report": found.access_report}
 
 
 async def run_test(
