@@ -452,7 +452,7 @@ def test_ten_thousand_forks_are_one_failed_test(deployment, ending: str):
                         try:
                             os.fork()
                         except OSError:
-                            time.sleep(0.001)
+                            time.sleep(0.02)
                     os._exit(0)
             except OSError:
                 pass
