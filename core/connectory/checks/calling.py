@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 from connectory.checks.addresses import AddressDenied, VettedAddresses
-from connectory.checks.dialling import Dial, Line
+from connectory.checks.line import Dial, Line
 
 _KEPT = ((socket.IPPROTO_TCP, socket.TCP_NODELAY), (socket.SOL_SOCKET, socket.SO_KEEPALIVE))
 """Options that drivers set before they connect, and that the service's socket is given too."""

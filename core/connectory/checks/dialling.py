@@ -10,52 +10,19 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
 import socket
-import threading
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from connectory.checks.addresses import DNS_PORT, Found, look_up, nameservers
+from connectory.checks.addresses import DNS_PORT, nameservers
 from connectory.checks.egress import EgressPolicy
-from connectory.checks.lookups import (
-    ANSWER_LIMIT,
-    HOST_LIMIT,
-    Answer,
-    LookUp,
-    Unresolved,
-    decode_answer,
-    encode_answer,
-)
-from connectory.checks.wire import Maker, ProtocolViolation, decoded, encoded, is_whole, plain, require
+from connectory.checks.line import ERROR_SIZE, REQUEST_LIMIT, Dial, decode_request
+from connectory.checks.lookups import Answer, encode_answer
+from connectory.checks.wire import ProtocolViolation
 
-MESSAGE_LIMIT = 2**12
-"""Bytes of a request: a name, twelve bytes each character in JSON, an address, a port."""
 _MOST = 256
 """Requests of one test or session: connections are as many as files that it may have open."""
-_ADDRESS_LIMIT = 50
-_ERROR_SIZE = 4
-
-
-@dataclass(frozen=True)
-class Dial:
-    """Connect to a port of an address, which was looked up for the host `name`; empty where none was."""
-
-    ip: str
-    port: int
-    name: str
-
-    def __post_init__(self) -> None:
-        require(isinstance(self.ip, str) and len(self.ip) <= _ADDRESS_LIMIT, "an address is a short text")
-        require(is_whole(self.port) and 1 <= self.port <= 65535, "a port is a number from 1 to 65535")
-        require(isinstance(self.name, str) and len(self.name) <= HOST_LIMIT, "a host has a name")
-
-
-Request: TypeAlias = Dial | LookUp
-_WORDS: dict[type[Request], str] = {Dial: "dial", LookUp: "look_up"}
-_REQUESTS: dict[str, Maker[Request]] = {"dial": plain(Dial), "look_up": plain(LookUp)}
 
 
 class Closable(Protocol):
@@ -69,7 +36,7 @@ StartLookup: TypeAlias = Callable[[str, Callable[[Answer], None]], Closable]
 
 
 class Dialler:
-    """The service's end of the line by which one process asks. It does not block.
+    """The service's end of the line by which one process asks (`connectory.checks.line`). It does not block.
 
     Args:
         line: that end; closed with this.
@@ -101,11 +68,11 @@ class Dialler:
 
     def _serve(self) -> None:
         try:
-            data = self._line.recv(MESSAGE_LIMIT)
+            data = self._line.recv(REQUEST_LIMIT)
             if not data or self._left == 0:
                 raise ConnectionAbortedError
             self._left -= 1
-            request = decoded("request", _REQUESTS, data)
+            request = decode_request(data)
             if isinstance(request, Dial):
                 self._dial(request)
             else:
@@ -120,7 +87,7 @@ class Dialler:
         error, made = dialled(self._policy, dial)
         with made or nullcontext():
             descriptors = [] if made is None else [made.fileno()]
-            socket.send_fds(self._line, [error.to_bytes(_ERROR_SIZE, "big")], descriptors)
+            socket.send_fds(self._line, [error.to_bytes(ERROR_SIZE, "big")], descriptors)
 
     def _tell(self, answer: Answer) -> None:
         self._end_lookup()
@@ -147,55 +114,3 @@ def dialled(policy: EgressPolicy, dial: Dial) -> tuple[int, socket.socket | None
         return error, made
     made.close()
     return error, None
-
-
-class Line:
-    """The other end, in the process of a test.
-
-    Args:
-        end: that end.
-    """
-
-    def __init__(self, end: socket.socket) -> None:
-        self._end = end
-        self._one_at_a_time = threading.Lock()
-
-    def dial(self, dial: Dial) -> tuple[int, int | None]:
-        """What `dialled` answers in the service, with a descriptor of ours.
-
-        Raises:
-            OSError: the service makes no more connections.
-        """
-        with self._one_at_a_time:
-            self._end.send(encoded("request", _WORDS, dial))
-            data, descriptors, _, _ = socket.recv_fds(self._end, _ERROR_SIZE, 1, socket.MSG_CMSG_CLOEXEC)
-        if len(data) != _ERROR_SIZE:
-            for descriptor in descriptors:
-                os.close(descriptor)
-            raise _aborted()
-        return int.from_bytes(data, "big"), descriptors[0] if descriptors else None
-
-    def look_up(self, host: str) -> Found:
-        """The addresses of `host`: what this process finds without a network, or else what the service does.
-
-        Raises:
-            OSError: there is none, or the service looks nothing up any more.
-        """
-        try:
-            return look_up(host)
-        except socket.gaierror:
-            if len(host) > HOST_LIMIT:
-                raise
-        with self._one_at_a_time:
-            self._end.send(encoded("request", _WORDS, LookUp(host)))
-            data = self._end.recv(ANSWER_LIMIT)
-        if not data:
-            raise _aborted()
-        answer = decode_answer(data)
-        if isinstance(answer, Unresolved):
-            raise answer.exception
-        return Found(answer.ips, answer.canonical)
-
-
-def _aborted() -> ConnectionAbortedError:
-    return ConnectionAbortedError(errno.ECONNABORTED, os.strerror(errno.ECONNABORTED))

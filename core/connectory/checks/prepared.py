@@ -16,9 +16,9 @@ from connectory.checks import calling
 from connectory.checks.addresses import AddressDenied, VettedAddresses
 from connectory.checks.confinement import Confining
 from connectory.checks.context import ChildContext
-from connectory.checks.dialling import Line
 from connectory.checks.failures import STANDARD, meaning
 from connectory.checks.fork_protocol import ConnectorName
+from connectory.checks.line import Line
 from connectory.checks.linux import peak_memory
 from connectory.checks.protocol import (
     ERROR_TYPE_LIMIT,

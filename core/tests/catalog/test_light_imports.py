@@ -45,6 +45,7 @@ STEPS = {
         "assert 'manual' in catalog.connectors\n"
         "assert all(c.schema and c.description.human_readable for c in catalog.connectors.values())"
     ),
+    "what tests are forked from": "import connectory.checks.forkserver",
     "validating secrets": (
         "from connectory.catalog.catalog import build_catalog\n"
         "from connectory.documents.validation import SecretsInvalid, parse_secrets\n"

@@ -6,8 +6,9 @@ import socket
 import pytest
 
 from connectory.checks import landlock
-from connectory.checks.dialling import Dial, dialled
+from connectory.checks.dialling import dialled
 from connectory.checks.egress import EgressPolicy
+from connectory.checks.line import Dial
 from connectory.checks.lookups import decode_answer
 from connectory.checks.native_ports import native_ports
 from connectory.checks.wire import ProtocolViolation

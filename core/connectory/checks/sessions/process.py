@@ -9,7 +9,8 @@ from connectory.checks.egress import EgressPolicy
 from connectory.checks.fork_protocol import ConnectorName
 from connectory.checks.forks import ForkServerHandle, settle
 from connectory.checks.process import PipedProcess
-from connectory.checks.sessions.frames import FRAME_LIMIT, FrameReader, framed
+from connectory.checks.sessions.frame_reader import FrameReader
+from connectory.checks.sessions.frames import FRAME_LIMIT, framed
 from connectory.checks.sessions.messages import decode_login
 
 

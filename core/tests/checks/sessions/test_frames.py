@@ -5,7 +5,8 @@ import os
 
 import pytest
 
-from connectory.checks.sessions.frames import FRAME_LIMIT, FrameReader, Unframing, framed, read_frame, write_frame
+from connectory.checks.sessions.frame_reader import FrameReader
+from connectory.checks.sessions.frames import FRAME_LIMIT, Unframing, framed, read_frame, write_frame
 from connectory.checks.wire import ProtocolViolation
 
 MESSAGES = [b"", b"one", b"x" * 100_000]
