@@ -47,8 +47,8 @@ def test_a_file_and_a_list_are_stored_as_their_json_is(api):
         (SHOP.replace("primary_key", "primary"), (11, 37), "does not have this member here"),
         (SHOP.replace("name: customer", "title: customer"), (7, 9), ""),
         (SHOP.replace("fides_key: yaml_shop", "fides_key: no"), (4, 5), ""),
-        ("dataset: 7", (1, 1), "JSON array"),
-        ("\n\n  7", (3, 3), "JSON array"),
+        ("dataset: 7", (1, 1), "list of datasets"),
+        ("\n\n  7", (3, 3), "list of datasets"),
         ("- 7", (1, 3), "JSON object"),
     ],
 )

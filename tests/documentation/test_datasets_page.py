@@ -31,6 +31,7 @@ _VARYING = (
     (re.compile(r"_[0-9a-f]{10}\b"), "_<hash>"),
     (re.compile(r"  by .*$"), "  by <whom>"),
     (re.compile(r"(?<![\w.])\d+(?![\w.])"), "<number>"),
+    (re.compile(r"<number> (dataset|collection|field)s?\b"), r"<number> \1s"),
 )
 
 

@@ -155,10 +155,10 @@ def _items_of_yaml(body: bytes, further_categories: tuple[str, ...]) -> list[Dat
     payload = parse_yaml(body, _DEPTH)
     if isinstance(payload, dict) and payload.keys() == {"dataset"}:
         payload, within = payload["dataset"], ("dataset",)
-    if not isinstance(payload, list):
-        message = "Must be a list of datasets, or `dataset` with one and nothing else."
-        raise refuse_field(["body", *within], message, "list_type")
     try:
+        if not isinstance(payload, list):
+            message = "Must be a list of datasets, or `dataset` with one and nothing else."
+            raise refuse_field(["body"], message, "list_type")
         return _items(payload, further_categories)
     except Refused as refused:
         raise with_lines(refused, body, within, _DEPTH) from None
