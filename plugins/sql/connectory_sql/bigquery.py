@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache, partial
 from typing import Any
 
 from sqlalchemy.engine.default import DefaultDialect
@@ -44,6 +45,14 @@ WHERE t.constraint_type = 'FOREIGN KEY' ORDER BY k.table_name, k.constraint_name
 """
 _NAMESPACE = "dataset_id"
 _READS, _WRITES = "bigquery.tables.getData", "bigquery.tables.updateData"
+_WRITING_ROLES = {
+    "WRITER": "roles/bigquery.dataEditor",
+    "OWNER": "roles/bigquery.dataOwner",
+    **{role: role for role in ("roles/bigquery.dataEditor", "roles/bigquery.dataOwner", "roles/bigquery.admin")},
+}
+"""Roles of a dataset's access list with which data may be written, and their names in SQL; a list says the first two for short
+(https://cloud.google.com/bigquery/docs/access-control-basic-roles).
+"""
 
 
 def _catalogue(database: Database, schemas: Sequence[str] | None) -> Iterator[CollectionInfo]:
@@ -125,11 +134,16 @@ def _kind(type_: str) -> Kind:
 
 
 def _privileges(database: Database, refs: Sequence[CollectionRef]) -> Iterator[Privileges]:
-    """By asking which of some permissions the account has. What the API does not tell is not known."""
+    """By asking which of some permissions the account has. What the API does not tell is not known.
+
+    Nor is where they come from, other than from the dataset's own access list: of a role of the project, a table or a group no
+    statement here could be sure to take it away.
+    """
     from google.api_core.exceptions import GoogleAPICallError
 
     client = database.connection._client  # noqa: SLF001
     account = getattr(client._credentials, "service_account_email", "")  # noqa: SLF001
+    remedy_of = cache(partial(_remedy, database, account))
     for ref in refs:
         schema = ref.namespace.get(_NAMESPACE, "")
         try:
@@ -140,9 +154,21 @@ def _privileges(database: Database, refs: Sequence[CollectionRef]) -> Iterator[P
             continue
         held = answer.get("permissions", ())
         writes = _WRITES in held
-        dataset = database.quoted(client.project, schema)
-        revoke = f'REVOKE `roles/bigquery.dataEditor` ON SCHEMA {dataset} FROM "serviceAccount:{account}";'
-        yield Privileges(ref, _READS in held, writes, writes, revoke if writes else "")
+        yield Privileges(ref, _READS in held, writes, writes, remedy_of(schema) if writes else "")
+
+
+def _remedy(database: Database, account: str, schema: str) -> str:
+    """What takes from the account what the dataset's access list gives it to write."""
+    from google.api_core.exceptions import GoogleAPICallError
+
+    client = database.connection._client  # noqa: SLF001
+    try:
+        entries = client.get_dataset(f"{client.project}.{schema}", retry=None).access_entries
+    except GoogleAPICallError:
+        return ""
+    roles = {_WRITING_ROLES[one.role] for one in entries if one.entity_id == account and one.role in _WRITING_ROLES}
+    dataset = database.quoted(client.project, schema)
+    return " ".join(f'REVOKE `{role}` ON SCHEMA {dataset} FROM "serviceAccount:{account}";' for role in sorted(roles))
 
 
 def _columns(cursor: Cursor) -> list[ResultColumn]:

@@ -78,17 +78,33 @@ def test_nobody_writes_through_a_view_of_snowflakes() -> None:
 
 VISIT = CollectionRef("visit", {"dataset_id": "app"})
 READ, WRITE = "bigquery.tables.getData", "bigquery.tables.updateData"
-BIGQUERY_ANSWERS: dict[str, tuple[list[str] | None, tuple[bool, bool, bool] | None]] = {
-    "a reader": ([READ], (True, False, False)),
-    "a writer": ([READ, WRITE], (True, True, True)),
-    "nobody": ([], (False, False, False)),
-    "an account that may not ask": (None, None),
+
+
+def revoked(role: str) -> str:
+    return f'REVOKE `roles/bigquery.{role}` ON SCHEMA `demo`.`app` FROM "serviceAccount:a@demo.iam";'
+
+
+BIGQUERY_ANSWERS: dict[str, tuple[list[str] | None, list[str], tuple[bool, bool, bool] | None, str]] = {
+    "a reader": ([READ], ["READER"], (True, False, False), ""),
+    "a writer of the dataset": ([READ, WRITE], ["READER", "WRITER"], (True, True, True), revoked("dataEditor")),
+    "an owner of it": (
+        [READ, WRITE],
+        ["OWNER", "roles/bigquery.admin"],
+        (True, True, True),
+        f"{revoked('admin')} {revoked('dataOwner')}",
+    ),
+    "a writer by a role of the project": ([READ, WRITE], [], (True, True, True), ""),
+    "nobody": ([], [], (False, False, False), ""),
+    "an account that may not ask": (None, [], None, ""),
 }
 
 
-@pytest.mark.parametrize(("held", "may"), BIGQUERY_ANSWERS.values(), ids=BIGQUERY_ANSWERS)
-def test_bigquerys_permissions(held: list[str] | None, may: tuple[bool, bool, bool] | None) -> None:
+@pytest.mark.parametrize(("held", "roles", "may", "remedy"), BIGQUERY_ANSWERS.values(), ids=BIGQUERY_ANSWERS)
+def test_bigquerys_permissions(
+    held: list[str] | None, roles: list[str], may: tuple[bool, bool, bool] | None, remedy: str
+) -> None:
     from google.api_core.exceptions import Forbidden
+    from google.cloud.bigquery import AccessEntry
 
     def asked(table: str, permissions: Sequence[str], retry: None) -> dict[str, Any]:
         assert (table, sorted(permissions), retry) == ("demo.app.visit", [READ, WRITE], None)
@@ -96,8 +112,15 @@ def test_bigquerys_permissions(held: list[str] | None, may: tuple[bool, bool, bo
             raise Forbidden("no")
         return {"permissions": held} if held else {}
 
+    def dataset(name: str, retry: None) -> SimpleNamespace:
+        assert (name, retry) == ("demo.app", None)
+        if held is None:
+            raise Forbidden("no")
+        own = [AccessEntry(role, "userByEmail", "a@demo.iam") for role in roles]
+        return SimpleNamespace(access_entries=[AccessEntry("OWNER", "specialGroup", "projectOwners"), *own])
+
     credentials = SimpleNamespace(service_account_email="a@demo.iam")
-    client = SimpleNamespace(project="demo", test_iam_permissions=asked, _credentials=credentials)
+    client = SimpleNamespace(project="demo", test_iam_permissions=asked, get_dataset=dataset, _credentials=credentials)
     database = Database(BIGQUERY, SimpleNamespace(_client=client))
     found = list(BIGQUERY.privileges(database, [VISIT]))
     if may is None:
@@ -105,5 +128,4 @@ def test_bigquerys_permissions(held: list[str] | None, may: tuple[bool, bool, bo
     else:
         [known] = found
         assert (known.read, known.update, known.delete) == may
-        revoke = 'REVOKE `roles/bigquery.dataEditor` ON SCHEMA `demo`.`app` FROM "serviceAccount:a@demo.iam";'
-        assert known.remedy == (revoke if may[1] else "")
+        assert known.remedy == remedy
