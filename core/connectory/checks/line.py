@@ -46,7 +46,7 @@ def decode_request(data: bytes) -> Request:
     """What a test's process asks for.
 
     Raises:
-        ProtocolViolation: it is no request.
+        ProtocolViolation: it is not a request.
     """
     return decoded("request", _REQUESTS, data)
 

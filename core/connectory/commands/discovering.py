@@ -37,7 +37,7 @@ from connectory.store.timestamps import utc_now
 from connectory.vault import Vault
 
 _EVERY = 500
-"""A line of progress appears each time so many collections were read, where there is no terminal."""
+"""Where there is no terminal, a line of progress appears whenever so many collections more were read."""
 _PAGE = 50
 
 
