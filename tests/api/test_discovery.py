@@ -117,6 +117,9 @@ def test_a_test_tells_what_the_account_may_do_where_it_is_asked(api, shop):
     assert (found["test_status"], found["steps"][-1]["status"]) == ("succeeded", "passed")
     report = found["access_report"]
     assert (report["declared"], report["finding"], bool(report["remedy"])) == ("read", "can_write", True)
+    api.patch("/connection", json=[{"key": "shop_db", "access": "write"}])
+    writes = api.get("/connection/shop_db/test?privileges=true").json()["access_report"]
+    assert (writes["declared"], writes["finding"]) == ("write", "as_declared")  # its view takes no rows, and need not
     api.put("/connection/shop_db/secret?verify=false", json=shop | {"password": "wrong"})
     failed = api.get("/connection/shop_db/test?privileges=true").json()
     assert (failed["test_status"], "access_report" in failed) == ("failed", False)

@@ -37,7 +37,7 @@ from connectory.store.timestamps import utc_now
 from connectory.vault import Vault
 
 _EVERY = 500
-"""Where there is no terminal, a line of progress appears whenever so many collections more were read."""
+"""Where there is no terminal, a line of progress appears each time this many more collections have been read."""
 _PAGE = 50
 
 

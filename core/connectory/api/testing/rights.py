@@ -106,5 +106,10 @@ async def _privileges(
     document = {} if envelope is None else open_document(service.vault, connection, envelope)
     terms = Terms(read_only=True, seconds=seconds, patience=seconds)
     async with service.runner.sessions.open_session(connector, lambda: document, terms, client) as session:
-        refs = [info.ref async for info in session.discover(sample=1)]
+        # As in a discovery: of what is in no dataset, such as a view, nobody expects that a connection can write to it.
+        refs = [
+            info.ref
+            async for info in session.discover(sample=1)
+            if connection.access == "read" or (info.left_out is None and info.fields)
+        ]
         return [known async for known in session.privileges(refs)]
